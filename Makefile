@@ -1,0 +1,46 @@
+# The commands of this project. `make demo` and `make test` need only Rust and Debian's packages.
+
+CARGO ?= cargo
+# Debian packages that building and testing need, each with the command that shows it is there.
+PACKAGES = gcc make postgresql postgresql-client ca-certificates
+
+.PHONY: help demo test build lint packages clean
+
+help:
+	@echo "make demo   build, run the main job on real servers, show the result"
+	@echo "make test   format, lints and every test, on servers that the tests start and end"
+	@echo "make build  the program and the plugins, optimised, in target/release"
+	@echo "make lint   format and lints only"
+
+demo: packages
+	$(CARGO) build --release --workspace --bins --lib --examples
+	target/release/examples/quickstart
+
+test: packages lint
+	$(CARGO) build --workspace --bins --lib
+	$(CARGO) test --workspace
+
+build: packages
+	$(CARGO) build --release --workspace --bins --lib
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# Installs what is missing when run as root; else says what to install.
+packages:
+	@missing=""; \
+	for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it from https://rustup.rs"; exit 1; }; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+		else \
+			echo "missing packages; run: sudo apt-get install$$missing"; exit 1; \
+		fi; \
+	fi
+
+clean:
+	$(CARGO) clean

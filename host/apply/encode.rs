@@ -1,0 +1,338 @@
+//! From staged JSON to the blocks that a plugin writes: columns by name, values as typed text.
+//!
+//! Owns: matching a row's columns to the target's, and the key of a delete. Does not own: types of the target; a value
+//! keeps the text that it had on the wire.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use ebb_sdk::{Catalog, Operation, RowBuffer, Value};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+use crate::receive::{Table, Tables};
+use crate::stage::{Change, Entry};
+
+/// Rows of one table, operation and set of columns.
+#[derive(Debug)]
+pub struct Block {
+    /// Position in the catalog.
+    pub table: u32,
+    pub operation: Operation,
+    /// Positions in the table.
+    pub columns: Vec<u32>,
+    pub rows: RowBuffer,
+}
+
+/// Turns entries into blocks.
+pub struct Encoder<'a> {
+    catalog: &'a Catalog,
+    tables: HashMap<u32, &'a Table>,
+    case_sensitive: bool,
+    blocks: Vec<Block>,
+    /// Which columns a row of these names fills, by table number: rows of one table nearly always have the same names.
+    shapes: HashMap<u32, Vec<Shape>>,
+}
+
+/// A set of column names as they come, and what each of them is on the target.
+struct Shape {
+    names: Vec<String>,
+    /// `None` for a column that is not written.
+    positions: Vec<Option<u32>>,
+    /// Where its rows are collected.
+    block: Option<usize>,
+}
+
+impl<'a> Encoder<'a> {
+    pub fn new(catalog: &'a Catalog, tables: &'a Tables, case_sensitive: bool) -> Self {
+        let tables = tables.list().iter().map(|table| (table.number, table)).collect();
+        Self { catalog, tables, case_sensitive, blocks: Vec::new(), shapes: HashMap::new() }
+    }
+
+    /// Adds one row.
+    ///
+    /// # Errors
+    /// When the row has a column that the target lacks, or lacks a key column that the target has.
+    pub fn push(&mut self, entry: &Entry) -> Result<()> {
+        match entry.change() {
+            Change::Upsert(json) => self.upsert(entry, json),
+            Change::Delete(before) => self.delete(entry, before),
+        }
+    }
+
+    /// Bytes collected so far.
+    pub fn bytes(&self) -> usize {
+        self.blocks.iter().map(|block| block.rows.bytes()).sum()
+    }
+
+    /// The blocks collected so far; the encoder can go on.
+    pub fn take(&mut self) -> Vec<Block> {
+        self.shapes.values_mut().flatten().for_each(|shape| shape.block = None);
+        std::mem::take(&mut self.blocks)
+    }
+
+    fn upsert(&mut self, entry: &Entry, json: &str) -> Result<()> {
+        let table = self.table(entry)?;
+        let Object(pairs) = serde_json::from_str(json).map_err(|error| damaged(entry, &error))?;
+        let at = self.shape(entry, table, &pairs)?;
+        let shape = &mut self.shapes.get_mut(&entry.table).expect("the shape was just found")[at];
+        let block = *shape.block.get_or_insert_with(|| {
+            let columns: Vec<u32> = shape.positions.iter().flatten().copied().collect();
+            let rows = RowBuffer::new(columns.len());
+            self.blocks.push(Block { table: table.position, operation: Operation::Upsert, columns, rows });
+            self.blocks.len() - 1
+        });
+        let rows = &mut self.blocks[block].rows;
+        for ((_, raw), position) in pairs.iter().zip(&shape.positions) {
+            if position.is_some() {
+                push_value(rows, raw.get());
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, entry: &Entry, before: Option<&str>) -> Result<()> {
+        let table = self.table(entry)?;
+        let target = &self.catalog.tables[table.position as usize];
+        let before: Object<'_> = match before {
+            Some(json) => serde_json::from_str(json).map_err(|error| damaged(entry, &error))?,
+            None => Object(Vec::new()),
+        };
+        let key: Vec<&RawValue> = serde_json::from_str(entry.key()).map_err(|error| damaged(entry, &error))?;
+        let block = self.delete_block(table.position);
+        for &position in &target.primary_key {
+            let name = &target.columns[position as usize].name;
+            let from_key = self.key_value(table, name, target.primary_key.len(), &key);
+            let from_before = || before.0.iter().find(|(column, _)| self.same(column, name)).map(|(_, raw)| *raw);
+            let raw = from_key.or_else(from_before).ok_or_else(|| unknown_key(target, name))?;
+            push_value(&mut self.blocks[block].rows, raw.get());
+        }
+        Ok(())
+    }
+
+    /// The value of a key column of the target, by its name at the source. A key of one column needs no name.
+    fn key_value<'k>(&self, table: &Table, name: &str, width: usize, key: &[&'k RawValue]) -> Option<&'k RawValue> {
+        match &table.key_columns {
+            Some(columns) => {
+                let at = columns.iter().position(|column| self.same(column, name))?;
+                key.get(at).copied()
+            }
+            None if width == 1 && key.len() == 1 => key.first().copied(),
+            None => None,
+        }
+    }
+
+    fn delete_block(&mut self, table: u32) -> usize {
+        let is_it = |block: &Block| block.table == table && block.operation == Operation::Delete;
+        self.blocks.iter().position(is_it).unwrap_or_else(|| {
+            let columns = self.catalog.tables[table as usize].primary_key.clone();
+            let rows = RowBuffer::new(columns.len());
+            self.blocks.push(Block { table, operation: Operation::Delete, columns, rows });
+            self.blocks.len() - 1
+        })
+    }
+
+    fn table(&self, entry: &Entry) -> Result<&'a Table> {
+        self.tables.get(&entry.table).copied().ok_or_else(|| {
+            Error::new("staging holds rows of a table that this run does not apply")
+                .hint("start with the same --table-filter, --schema-filter and --target as the run that staged them")
+        })
+    }
+
+    fn shape(&mut self, entry: &Entry, table: &Table, pairs: &[(Cow<'_, str>, &RawValue)]) -> Result<usize> {
+        let same = |shape: &Shape| shape.names.iter().eq(pairs.iter().map(|(name, _)| name.as_ref()));
+        let known = self.shapes.entry(entry.table).or_default();
+        if let Some(at) = known.iter().position(same) {
+            return Ok(at);
+        }
+        let positions: Result<Vec<_>> = pairs.iter().map(|(name, _)| self.position(table, name)).collect();
+        let positions = positions?;
+        let target = &self.catalog.tables[table.position as usize];
+        if let Some(&missing) = target.primary_key.iter().find(|&&key| !positions.contains(&Some(key))) {
+            return Err(Error::new(format!(
+                "a row of {target} has no value for the key column {}",
+                target.columns[missing as usize].name
+            ))
+            .hint("source and target must have the same primary key"));
+        }
+        let names = pairs.iter().map(|(name, _)| name.to_string()).collect();
+        let known = self.shapes.entry(entry.table).or_default();
+        known.push(Shape { names, positions, block: None });
+        Ok(known.len() - 1)
+    }
+
+    /// Where a column of the source stands on the target; `None` when it is not to be written.
+    fn position(&self, table: &Table, name: &str) -> Result<Option<u32>> {
+        let target = &self.catalog.tables[table.position as usize];
+        let by_case = || {
+            let mut same = (0..target.columns.len()).filter(|&at| self.same(&target.columns[at].name, name));
+            let at = same.next().filter(|_| same.next().is_none())?;
+            u32::try_from(at).ok()
+        };
+        match target.column(name).or_else(by_case) {
+            Some(at) if target.columns[at as usize].generated => Ok(None),
+            Some(at) => Ok(Some(at)),
+            None if table.hidden_columns.iter().any(|hidden| hidden == name) => Ok(None),
+            None => Err(Error::new(format!("the source has a column {name} that {target} lacks"))
+                .hint(format!("add the column to {target} and start again; its rows are kept"))
+                .field("table", target.to_string())
+                .field("column", name)),
+        }
+    }
+
+    fn same(&self, a: &str, b: &str) -> bool {
+        a == b || (!self.case_sensitive && a.to_lowercase() == b.to_lowercase())
+    }
+}
+
+fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
+    Error::new(format!("a row of {target} was deleted, and which value of its key belongs to {name} is not known"))
+        .hint(
+            "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff",
+        )
+        .field("table", target.to_string())
+}
+
+fn damaged(entry: &Entry, error: &serde_json::Error) -> Error {
+    // The text of a JSON error holds no data of the row.
+    Error::new(format!("a staged row of table number {} is not JSON: {error}", entry.table))
+}
+
+/// What stands for a JSON null under the option `encode_json_value_null_as_object`.
+const JSON_NULL: &str = "{\"__crdb_json_null__\":true}";
+
+fn push_value(rows: &mut RowBuffer, raw: &str) {
+    match raw.as_bytes().first() {
+        Some(b'n') | None => rows.push(Value::Null),
+        Some(b't') => rows.push(Value::Bool(true)),
+        Some(b'f') => rows.push(Value::Bool(false)),
+        Some(b'"') => match raw.contains('\\') {
+            false => rows.push(Value::String(&raw[1..raw.len() - 1])),
+            true => rows.push(Value::String(&unescaped(raw))),
+        },
+        Some(b'{') if is_json_null(raw) => rows.push(Value::Json("null")),
+        Some(b'{' | b'[') => rows.push(Value::Json(raw)),
+        Some(_) => rows.push(Value::Number(raw)),
+    }
+}
+
+fn unescaped(raw: &str) -> String {
+    serde_json::from_str(raw).expect("the text was parsed as JSON when its row was")
+}
+
+fn is_json_null(raw: &str) -> bool {
+    raw.len() < 2 * JSON_NULL.len() && raw.bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(JSON_NULL.bytes())
+}
+
+/// An object as its pairs, in the order of the text, values untouched.
+struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    pairs.push((name, value));
+                }
+                Ok(Object(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::RowBatch;
+    use ebb_sdk::{Column, Timestamp};
+
+    fn catalog() -> Catalog {
+        let column = |name: &str| Column { name: name.into(), ..Column::default() };
+        let generated = Column { generated: true, ..column("total") };
+        let table = ebb_sdk::Table {
+            namespace: vec!["molt".into(), "public".into()],
+            name: "orders".into(),
+            columns: vec![column("city"), column("id"), column("Note"), generated],
+            primary_key: vec![0, 1],
+            ..ebb_sdk::Table::default()
+        };
+        Catalog { tables: vec![table], ..Catalog::default() }
+    }
+
+    fn tables(key_columns: Option<&[&str]>) -> Tables {
+        let mut tables = Tables::default();
+        let key_columns = key_columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        let hidden_columns = vec!["crdb_region".to_owned()];
+        tables.add(&[], &[], false, Table { number: 1, position: 0, key_columns, hidden_columns });
+        tables
+    }
+
+    fn encode(key_columns: Option<&[&str]>, key: &str, change: Change<'_>) -> Result<Vec<Block>> {
+        let mut batch = RowBatch::default();
+        batch.push(Timestamp::ZERO, 1, key, change);
+        let (catalog, tables) = (catalog(), tables(key_columns));
+        let mut encoder = Encoder::new(&catalog, &tables, false);
+        encoder.push(&batch.entries().remove(0)?)?;
+        Ok(encoder.take())
+    }
+
+    fn shown(blocks: &[Block]) -> String {
+        let block = &blocks[0];
+        let (catalog, width) = (catalog(), block.columns.len());
+        let rows = ebb_sdk::Block::new(
+            &catalog.tables[0],
+            block.operation,
+            &block.columns,
+            block.rows.cells(),
+            block.rows.text(),
+        );
+        let values: Vec<_> = (0..width).map(|at| format!("{:?}", rows.value(0, at))).collect();
+        let names: Vec<_> = rows.columns().map(|column| column.name.as_str()).collect();
+        format!("{:?} {} {}", block.operation, names.join(","), values.join(","))
+    }
+
+    #[test]
+    fn columns_are_matched_by_name() {
+        let row = r#"{"city": "ro\"me", "crdb_region": "eu", "id": 7, "note": {"a": [1.10]}, "total": 3}"#;
+        let blocks = encode(None, "[]", Change::Upsert(row)).unwrap();
+        let expected = "Upsert city,id,Note String(\"ro\\\"me\"),Number(\"7\"),Json(\"{\\\"a\\\": [1.10]}\")";
+        assert_eq!(shown(&blocks), expected);
+        let row = r#"{"city": null, "id": true, "note": {"__crdb_json_null__": true}}"#;
+        let blocks = encode(None, "[]", Change::Upsert(row)).unwrap();
+        assert_eq!(shown(&blocks), "Upsert city,id,Note Null,Bool(true),Json(\"null\")");
+    }
+
+    #[test]
+    fn unknown_and_missing_columns_stop() {
+        let error = encode(None, "[]", Change::Upsert(r#"{"city":"a","id":1,"extra":2}"#)).unwrap_err();
+        assert_eq!(error.message, "the source has a column extra that public.orders lacks");
+        let error = encode(None, "[]", Change::Upsert(r#"{"id":1}"#)).unwrap_err();
+        assert_eq!(error.message, "a row of public.orders has no value for the key column city");
+    }
+
+    #[test]
+    fn keys_of_deletes_go_by_name() {
+        let by_name = encode(Some(&["shard", "ID", "city"]), "[3,7,\"rome\"]", Change::Delete(None)).unwrap();
+        assert_eq!(shown(&by_name), "Delete city,id String(\"rome\"),Number(\"7\")");
+        let before = Change::Delete(Some(r#"{"city":"rome","id":7,"note":null}"#));
+        assert_eq!(shown(&encode(None, "[7,\"rome\"]", before).unwrap()), shown(&by_name));
+        assert!(encode(None, "[7,\"rome\"]", Change::Delete(None)).is_err());
+    }
+}

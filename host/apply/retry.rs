@@ -1,0 +1,48 @@
+//! How long to wait before the same transaction is tried again.
+//!
+//! Owns: the back-off. Does not own: what may be tried again; the plugin's error kind says so. Pure but for the jitter.
+
+use std::time::Duration;
+
+/// Doubles from the least to the longest delay; a little jitter keeps several writers from meeting again and again.
+#[derive(Debug)]
+pub struct Backoff {
+    delay_min: Duration,
+    delay_max: Duration,
+    attempts: u32,
+}
+
+impl Backoff {
+    pub fn new(delay_min: Duration, delay_max: Duration) -> Self {
+        Self { delay_min, delay_max, attempts: 0 }
+    }
+
+    /// How often it has been asked for a delay.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The next delay; `jitter` is any number and takes up to a quarter off.
+    pub fn next(&mut self, jitter: u32) -> Duration {
+        let doubled = self.delay_min.saturating_mul(1 << self.attempts.min(30));
+        self.attempts = self.attempts.saturating_add(1);
+        let delay = doubled.min(self.delay_max);
+        delay - delay.mul_f64(f64::from(jitter % 1000) / 4000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_longest() {
+        let mut backoff = Backoff::new(Duration::from_millis(25), Duration::from_secs(2));
+        let delays: Vec<_> = (0..9).map(|_| backoff.next(0).as_millis()).collect();
+        assert_eq!(delays, [25, 50, 100, 200, 400, 800, 1600, 2000, 2000]);
+        let jittered = backoff.next(999);
+        assert!(jittered > Duration::from_millis(1500) && jittered < Duration::from_secs(2));
+        let mut never_overflows = Backoff::new(Duration::from_secs(1), Duration::MAX);
+        assert!((0..100).all(|_| never_overflows.next(7) > Duration::ZERO));
+    }
+}

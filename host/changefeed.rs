@@ -1,0 +1,190 @@
+//! Which changefeed feeds this run: the one that is there, resumed, or a new one, and from which time on.
+//!
+//! Owns: the decisions of the start that could lose rows if they were wrong. Does not own: the statements (`source`).
+//!
+//! Rows up to the target's progress are in the target. Rows behind it that CockroachDB was told it need not send again are
+//! in the staging folder, or nowhere: a changefeed may only go on where that folder is whole.
+
+use ebb_sdk::{Advance, Catalog, Progress, Timestamp};
+
+use crate::config::{Changefeed, InitialScan, OnExit};
+use crate::consent::Consent;
+use crate::error::{Error, Result};
+use crate::plugin::Session;
+use crate::source::{self, Job, JobState, Source, Statement};
+use crate::stage::Stage;
+use crate::tables::Watched;
+
+/// The changefeed of a run.
+pub struct Feed {
+    source: Source,
+    job: i64,
+}
+
+/// What the decision rests on.
+pub struct Plan<'a> {
+    pub settings: &'a Changefeed,
+    pub watched: &'a [Watched],
+    pub catalog: &'a Catalog,
+    pub stage: &'a Stage,
+    pub progress: Progress,
+}
+
+/// Finds or creates the changefeed. The progress may have moved to the place where a new feed begins.
+pub async fn settle(
+    source: Source,
+    plan: &Plan<'_>,
+    session: &mut Session,
+    feed: &str,
+    consent: Consent,
+) -> Result<(Feed, Progress)> {
+    refuse_restored_target(plan.stage, plan.progress)?;
+    let mut statement = Statement {
+        settings: plan.settings,
+        tables: plan.watched.iter().filter_map(|watched| watched.source.clone()).collect(),
+        path: &plan.catalog.namespace,
+        cursor: plan.progress.applied,
+        initial_scan: None,
+    };
+    if let Some(job) = source.find_changefeed(&statement).await? {
+        if !plan.stage.is_fresh() {
+            reuse(&source, &job).await?;
+            return Ok((Feed { source, job: job.id }, plan.progress));
+        }
+        replace(&source, &job, plan.progress, feed, consent).await?;
+    }
+    let mut progress = plan.progress;
+    if progress.applied == Timestamp::ZERO {
+        statement.cursor = source.now().await?;
+        if !consent.to_plan(&describe(plan, &statement)) {
+            return Err(Error::new("the plan was not agreed to; nothing was changed"));
+        }
+        // With a scan the rows of before are still to come, so the progress stays where it is.
+        if plan.settings.initial_scan == InitialScan::No {
+            begin_at(session, feed, &mut progress, statement.cursor)?;
+        }
+    } else {
+        statement.initial_scan = Some("no");
+    }
+    tracing::info!("creating changefeed on the source CRDB database");
+    tracing::debug!(statement = statement.shown(), "changefeed");
+    let job = source.create_changefeed(&statement).await?;
+    tracing::info!(job, cursor = %statement.cursor, "changefeed created");
+    Ok((Feed { source, job }, progress))
+}
+
+impl Feed {
+    /// An error once the changefeed has ended. A source that cannot be asked is not an error: what it sends counts.
+    pub async fn look(&self) -> Result<()> {
+        match self.source.job(self.job).await {
+            Ok(Some(job)) if job.state != JobState::Ended => Ok(()),
+            Ok(job) => Err(source::ended(self.job, job.as_ref())),
+            Err(error) => {
+                tracing::debug!("the changefeed cannot be looked at: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    /// What `--on-exit` asks for.
+    pub async fn end(&self, on_exit: OnExit) -> Result<()> {
+        match on_exit {
+            OnExit::Leave => Ok(()),
+            OnExit::Pause => self.source.pause(self.job).await,
+            OnExit::Cancel => self.source.cancel(self.job).await,
+        }
+    }
+}
+
+/// Without a changefeed of its own a run cannot have acknowledged rows sent again.
+pub fn refuse_lost_staging(stage: &Stage, progress: Progress) -> Result<()> {
+    refuse_restored_target(stage, progress)?;
+    if stage.is_fresh() && progress.applied > Timestamp::ZERO {
+        return Err(Error::new(format!(
+            "the staging folder is new, but the target has been written up to {}: rows that were acknowledged since may \
+             be lost",
+            progress.applied
+        ))
+        .hint(format!(
+            "give --staging-dir the folder of the earlier run; if it is gone, create the changefeed anew WITH cursor = '{}' \
+             and start with a new --stagingSchema",
+            progress.applied
+        )));
+    }
+    Ok(())
+}
+
+/// The folder has dropped rows that a target restored from a backup does not have any more.
+fn refuse_restored_target(stage: &Stage, progress: Progress) -> Result<()> {
+    let released = stage.released()?;
+    if released <= progress.applied {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "the target stands at {}, but staging has already dropped rows up to {released}: was the target restored?",
+        progress.applied
+    ))
+    .hint("remove the staging folder and start again: the changefeed is then created anew at the target's progress"))
+}
+
+async fn reuse(source: &Source, job: &Job) -> Result<()> {
+    if job.state == JobState::Paused {
+        source.resume(job.id).await?;
+        tracing::info!(job = job.id, "resumed the paused changefeed");
+    } else {
+        tracing::info!(job = job.id, status = job.running_status, "using the running changefeed");
+    }
+    Ok(())
+}
+
+/// A changefeed that has delivered rows to a folder that is gone must not go on.
+async fn replace(source: &Source, job: &Job, progress: Progress, feed: &str, consent: Consent) -> Result<()> {
+    if progress.applied == Timestamp::ZERO {
+        return Err(Error::new(format!(
+            "a changefeed (job {}) already sends these tables here, but nothing is known of the staging schema {feed}: \
+             rows that it has delivered would be missing",
+            job.id
+        ))
+        .hint(format!(
+            "give --stagingSchema of the run that created it (SELECT feed FROM ebb_progress on the target), or end it: \
+             CANCEL JOB {}",
+            job.id
+        )));
+    }
+    let what = format!(
+        "The staging folder of {feed} is gone. The changefeed (job {}) must be replaced by a new one from {} on, the \
+         target's progress. Do it?",
+        job.id, progress.applied
+    );
+    if !consent.to_grave(&what) {
+        return Err(Error::new(format!(
+            "the staging folder of {feed} is gone, and changefeed {} has delivered rows to it",
+            job.id
+        ))
+        .hint("give --staging-dir the folder of the earlier run, or --non-interactive to replace the changefeed"));
+    }
+    tracing::warn!(job = job.id, from = %progress.applied, "the staging folder is gone; replacing the changefeed");
+    source.cancel(job.id).await
+}
+
+/// Commits the place where a new feed begins before the feed exists: a crash between the two finds it again.
+fn begin_at(session: &mut Session, feed: &str, progress: &mut Progress, at: Timestamp) -> Result<()> {
+    let advance = Advance { feed: feed.to_owned(), epoch: progress.epoch, from: progress.applied, to: at };
+    // The plugin's own runtime blocks this thread.
+    tokio::task::block_in_place(|| {
+        session.begin()?;
+        session.commit(&advance)
+    })?;
+    progress.applied = at;
+    Ok(())
+}
+
+fn describe(plan: &Plan<'_>, statement: &Statement<'_>) -> String {
+    let tables = plan.watched.iter().map(|watched| plan.catalog.tables[watched.position as usize].to_string());
+    format!(
+        "Tables that will be written on the target ({}):\n  {}\nChangefeed that will be created on the source:\n  {}",
+        plan.catalog.server_version,
+        tables.collect::<Vec<_>>().join("\n  "),
+        statement.shown()
+    )
+}

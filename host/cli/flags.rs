@@ -1,0 +1,269 @@
+//! Every flag, its name, default and help. Raw: texts and numbers as given, nothing checked against anything else.
+//!
+//! Owns: the spelling, which is that of the incumbent where it has the flag. Does not own: what a flag does (`check`).
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use clap::{Args, Parser, ValueEnum};
+
+use super::duration;
+
+const ABOUT: &str = "Replicates changes from CockroachDB back to the database that an application was migrated from";
+
+const FETCH_EXAMPLES: &str = "\
+Examples:
+  ebb fetch \\
+    --source 'postgres://root@localhost:26257/defaultdb?sslmode=verify-full' \\
+    --target 'postgres://postgres:postgres@localhost:5432/molt?sslmode=verify-full' \\
+    --table-filter 'employees' --non-interactive \\
+    --replicator-flags '--stagingSchema _replicator_1 --tlsCertificate server.crt --tlsPrivateKey server.key' \\
+    --mode failback --changefeeds-path 'changefeed-secure.json'
+
+  On one machine, for a trial, without certificates:
+  ebb fetch --mode failback --source … --target … --allow-tls-mode-disable \\
+    --replicator-flags '--tlsSelfSigned --disableAuthentication'
+
+What --replicator-flags may hold: ebb start --help.
+Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.";
+
+const START_EXAMPLES: &str = "\
+Example:
+  ebb start --targetConn 'postgres://app@db:5432/molt?sslmode=verify-full' --stagingSchema _replicator_1 \\
+    --bindAddr :30004 --metricsAddr 127.0.0.1:30005 \\
+    --tlsCertificate server.crt --tlsPrivateKey server.key --tlsClientCA ca.crt
+
+  and on CockroachDB, with the time from SELECT cluster_logical_timestamp():
+  CREATE CHANGEFEED FOR TABLE employees INTO 'webhook-https://HOST:30004/molt/public?client_cert=…&client_key=…&ca_cert=…'
+    WITH updated, resolved = '1s', min_checkpoint_frequency = '1s', initial_scan = 'no', cursor = '…',
+    webhook_client_timeout = '10s', webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}';
+
+Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.";
+
+#[derive(Debug, Parser)]
+#[command(name = "ebb", about = ABOUT, version = VERSION.as_str(), subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Subcommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Subcommand {
+    /// Create or reuse a changefeed, receive it, and apply it to the target
+    #[command(after_help = FETCH_EXAMPLES)]
+    Fetch(Box<Fetch>),
+    /// Receive a changefeed that somebody else creates, and apply it to the target
+    #[command(after_help = START_EXAMPLES)]
+    Start(Box<Start>),
+    /// List the dialect plugins: name, version, URL schemes, path
+    Plugins(Plugins),
+}
+
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// CockroachDB: postgres://user:password@host:port/database?sslmode=verify-full
+    #[arg(long, env = "EBB_SOURCE", hide_env_values = true)]
+    pub source: String,
+    /// The database that was migrated from
+    #[arg(long, env = "EBB_TARGET", hide_env_values = true)]
+    pub target: String,
+    /// What to do; ebb does failback
+    #[arg(long)]
+    pub mode: Option<String>,
+    /// Tables to watch: a POSIX regular expression on the name
+    #[arg(long, default_value = ".*")]
+    pub table_filter: String,
+    /// Tables to leave out: a POSIX regular expression on the name
+    #[arg(long, default_value = "")]
+    pub table_exclusion_filter: String,
+    /// Schemas to watch: a POSIX regular expression on the name
+    #[arg(long, default_value = ".*")]
+    pub schema_filter: String,
+    /// JSON file with settings of the changefeed
+    #[arg(long)]
+    pub changefeeds_path: Option<PathBuf>,
+    /// Flags of `ebb start`, in one text
+    #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true)]
+    pub replicator_flags: String,
+    /// Ask nothing
+    #[arg(long)]
+    pub non_interactive: bool,
+    /// What becomes of the changefeed when ebb ends
+    #[arg(long, value_enum, default_value = "leave")]
+    pub on_exit: OnExit,
+    /// Least level of log lines
+    #[arg(long, value_enum, default_value = "info")]
+    pub logging: Logging,
+    /// Log file; standard output when not given
+    #[arg(long)]
+    pub log_file: Option<String>,
+    /// Log lines for people instead of JSON
+    #[arg(long)]
+    pub use_console_writer: bool,
+    /// Address of the pages for health, metrics and status [default: 127.0.0.1:3030]
+    #[arg(long)]
+    pub metrics_listen_addr: Option<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Flags of both commands.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Dialect of the target, a name or the path of a library; the URL's scheme decides when not given
+    #[arg(long, env = "EBB_TARGET_PLUGIN")]
+    pub target_plugin: Option<String>,
+    /// Folder to search for plugins first; may be repeated
+    #[arg(long)]
+    pub plugin_dir: Vec<PathBuf>,
+    /// Folders to search for plugins
+    #[arg(long, env = "EBB_PLUGIN_PATH", hide = true)]
+    pub plugin_path: Option<std::ffi::OsString>,
+    /// Admit connections that are not encrypted
+    #[arg(long)]
+    pub allow_tls_mode_disable: bool,
+    /// Names of tables and columns must match to the letter
+    #[arg(long)]
+    pub case_sensitive: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Start {
+    /// The database that changes are applied to
+    #[arg(long = "targetConn", env = "EBB_TARGET", hide_env_values = true)]
+    pub target_conn: String,
+    /// CockroachDB, to read the order of primary keys; needed for deletes where a key has several columns
+    #[arg(long = "sourceConn", env = "EBB_SOURCE", hide_env_values = true)]
+    pub source_conn: Option<String>,
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub replicator: Replicator,
+}
+
+/// What `--replicator-flags` may hold, parsed by itself.
+#[derive(Debug, Parser)]
+#[command(name = "--replicator-flags", disable_help_flag = true, disable_version_flag = true, no_binary_name = true)]
+pub struct ReplicatorOnly {
+    #[command(flatten)]
+    pub replicator: Replicator,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Replicator {
+    /// Name of the run's staging; give it again to resume [default: _replicator_<unix nanoseconds>]
+    #[arg(long = "stagingSchema")]
+    pub staging_schema: Option<String>,
+    /// Folder of the staging store [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
+    #[arg(long, env = "EBB_STAGING_DIR")]
+    pub staging_dir: Option<PathBuf>,
+    /// Address to listen on, host:port or :port [default: :26258; in fetch the changefeed's port]
+    #[arg(long = "bindAddr")]
+    pub bind_addr: Option<String>,
+    /// Address of the pages for health, metrics and status, host:port or :port
+    #[arg(long = "metricsAddr")]
+    pub metrics_addr: Option<String>,
+    /// PEM file of the receiver's certificate chain
+    #[arg(long = "tlsCertificate", env = "EBB_TLS_CERTIFICATE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file of the receiver's private key
+    #[arg(long = "tlsPrivateKey", env = "EBB_TLS_PRIVATE_KEY")]
+    pub tls_private_key: Option<PathBuf>,
+    /// Make a certificate for localhost at every start
+    #[arg(long = "tlsSelfSigned")]
+    pub tls_self_signed: bool,
+    /// PEM file of the authority that clients must have a certificate of [default in fetch: the changefeed's ca_cert]
+    #[arg(long = "tlsClientCA", env = "EBB_TLS_CLIENT_CA")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Let anybody who reaches the port write to the target
+    #[arg(long = "disableAuthentication")]
+    pub disable_authentication: bool,
+    /// How long one target statement may take
+    #[arg(long = "applyTimeout", default_value = "30s", value_parser = duration::parse)]
+    pub apply_timeout: Duration,
+    /// How long the transaction in hand may take after a signal
+    #[arg(long = "gracePeriod", default_value = "30s", value_parser = duration::parse)]
+    pub grace_period: Duration,
+    /// How long a request may wait for its rows to be on disk
+    #[arg(long = "httpResponseTimeout", default_value = "2m0s", value_parser = duration::parse)]
+    pub http_response_timeout: Duration,
+    /// First delay before a failed transaction is tried again
+    #[arg(long = "retryInitialBackoff", default_value = "25ms", value_parser = duration::parse)]
+    pub retry_initial_backoff: Duration,
+    /// Longest delay before a failed transaction is tried again
+    #[arg(long = "retryMaxBackoff", default_value = "2s", value_parser = duration::parse)]
+    pub retry_max_backoff: Duration,
+    /// Rows of one target transaction, unless one source transaction has more
+    #[arg(long, default_value_t = 10_000)]
+    pub transaction_rows_max: usize,
+    /// Bytes of one target transaction, unless one source transaction has more
+    #[arg(long, default_value_t = 16 << 20)]
+    pub transaction_bytes_max: usize,
+    /// Largest request body in bytes, decompressed
+    #[arg(long, default_value_t = 512 << 20)]
+    pub body_bytes_max: usize,
+    /// Bytes of all request bodies held at once
+    #[arg(long, default_value_t = 1 << 30)]
+    pub in_flight_bytes_max: usize,
+    /// Connections at once; more wait
+    #[arg(long, default_value_t = 1024)]
+    pub connections_max: usize,
+    /// -v debug lines, -vv everything
+    #[arg(short = 'v', long = "verbose", action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Log file; standard output when not given
+    #[arg(long = "logDestination")]
+    pub log_destination: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Plugins {
+    /// What to do: list
+    #[arg(value_enum)]
+    pub action: PluginsAction,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl Plugins {
+    pub fn plugin_dirs(&self) -> Vec<PathBuf> {
+        self.common.plugin_dirs()
+    }
+}
+
+impl Common {
+    /// Flags first, then the environment.
+    pub fn plugin_dirs(&self) -> Vec<PathBuf> {
+        let from_path = self.plugin_path.iter().flat_map(std::env::split_paths);
+        self.plugin_dir.iter().cloned().chain(from_path).collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PluginsAction {
+    List,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum OnExit {
+    Leave,
+    Pause,
+    Cancel,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Logging {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    #[value(aliases = ["fatal", "panic"])]
+    Error,
+}
+
+/// Version, commit and plugin ABI, as `--version` prints them.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("EBB_COMMIT").unwrap_or("unknown commit");
+    format!("{} ({commit}, plugin ABI {})", env!("CARGO_PKG_VERSION"), ebb_sdk::abi::ABI_VERSION)
+});

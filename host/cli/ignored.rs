@@ -1,0 +1,112 @@
+//! Flags of the incumbent that mean nothing here: accepted, so that published runbooks go on working, with a warning
+//! that says what ebb does instead.
+//!
+//! Owns: their list. Does not own: flags that do something (`flags`).
+
+use std::ffi::OsString;
+
+/// Name, whether a value follows, what ebb does instead.
+const IGNORED: &[(&str, bool, &str)] = &[
+    // of `replicator start`
+    ("--assumeIdempotent", false, "repeats are always recognised"),
+    ("--bestEffortOnly", false, "source transactions are always applied whole"),
+    ("--bestEffortWindow", true, "source transactions are always applied whole"),
+    ("--collapseMutations", true, "of several versions of a row in one window only the last is written"),
+    ("--dataDir", true, "metrics are served, not stored"),
+    ("--discard", false, "rows are never discarded"),
+    ("--discardDelay", true, "rows are never discarded"),
+    ("--dlqTableName", true, "a row that the target refuses stops replication"),
+    ("--enableCheckpointStream", true, "progress is kept in the target"),
+    ("--enableParallelApplies", true, "one session writes, with statements for many rows"),
+    ("--flushPeriod", true, "a window is applied as soon as its resolved timestamp has come"),
+    ("--flushSize", true, "see --transaction-rows-max"),
+    ("--healthCheckTimeout", true, "health pages answer at once"),
+    ("--immediate", false, "rows are always staged first"),
+    ("--limitLookahead", true, "see --transaction-rows-max"),
+    ("--maxRetries", true, "what can succeed later is tried until it does"),
+    ("--metricsSnapshotCompression", true, "metrics are served, not stored"),
+    ("--metricsSnapshotPeriod", true, "metrics are served, not stored"),
+    ("--metricsSnapshotRetentionSize", true, "metrics are served, not stored"),
+    ("--metricsSnapshotRetentionTime", true, "metrics are served, not stored"),
+    ("--ndjsonBufferSize", true, "only webhook changefeeds are received"),
+    ("--parallelism", true, "one session writes, with statements for many rows"),
+    ("--quiescentPeriod", true, "tables are written parents first, so that nothing has to be deferred"),
+    ("--retireOffset", true, "applied rows are dropped from staging in the background"),
+    ("--retryMultiplier", true, "the delay between attempts doubles"),
+    ("--scanSize", true, "staged rows are read as they are needed"),
+    ("--schemaRefresh", true, "tables are described at start and at every new connection"),
+    ("--stageDisableCreateTableReaderIndex", true, "staging is a local folder (--staging-dir)"),
+    ("--stageMarkAppliedLimit", true, "staging is a local folder (--staging-dir)"),
+    ("--stageMode", true, "staging is a local folder (--staging-dir)"),
+    ("--stageSanityCheckPeriod", true, "every staged row has a checksum"),
+    ("--stageSanityCheckWindow", true, "every staged row has a checksum"),
+    ("--stageUnappliedPeriod", true, "see the page /_/status"),
+    ("--stagingConn", true, "staging is a local folder (--staging-dir)"),
+    ("--stagingCreateSchema", false, "the staging folder is created when it is missing"),
+    ("--stagingIdleTime", true, "staging is a local folder (--staging-dir)"),
+    ("--stagingJitterTime", true, "staging is a local folder (--staging-dir)"),
+    ("--stagingMaxLifetime", true, "staging is a local folder (--staging-dir)"),
+    ("--stagingMaxPoolSize", true, "staging is a local folder (--staging-dir)"),
+    ("--targetApplyQueueSize", true, "one window is applied at a time"),
+    ("--targetIdleTime", true, "one session writes"),
+    ("--targetJitterTime", true, "one session writes"),
+    ("--targetMaxLifetime", true, "one session writes"),
+    ("--targetMaxPoolSize", true, "one session writes"),
+    ("--targetStatementCacheSize", true, "one statement per table and operation is prepared"),
+    ("--taskGracePeriod", true, "see --gracePeriod"),
+    ("--timestampLimit", true, "see --transaction-rows-max"),
+    ("--userscript", true, "rows are applied as they are"),
+    // of `molt fetch`, for loading
+    ("--source-cdb", true, "only CockroachDB is a source"),
+    ("--metrics-scrape-interval", true, "metrics are served while ebb runs"),
+    ("--pprof-listen-addr", true, "there are no profiling pages"),
+    ("--transformations-file", true, "tables are matched by name"),
+    ("--filter-path", true, "rows are not filtered"),
+    ("--type-map-file", true, "tables are not created"),
+    ("--table-handling", true, "tables are not created"),
+    ("--skip-pk-check", false, "tables without a primary key are refused"),
+    ("--use-copy", false, "nothing is loaded"),
+    ("--direct-copy", false, "nothing is loaded"),
+    ("--cleanup", false, "nothing is loaded"),
+    ("--compression", true, "set \"compression\" in the --changefeeds-path file"),
+    ("--export-concurrency", true, "nothing is loaded"),
+    ("--table-concurrency", true, "nothing is loaded"),
+    ("--row-batch-size", true, "nothing is loaded"),
+    ("--import-batch-size", true, "nothing is loaded"),
+    ("--flush-rows", true, "nothing is loaded"),
+    ("--flush-size", true, "nothing is loaded"),
+    ("--crdb-pts-duration", true, "the changefeed protects its own rows"),
+    ("--crdb-pts-refresh-interval", true, "the changefeed protects its own rows"),
+    ("--use-stats-based-sharding", false, "nothing is loaded"),
+    ("--ignore-replication-check", false, "nothing is loaded"),
+    ("--assume-role", true, "nothing is loaded"),
+    ("--use-implicit-auth", false, "nothing is loaded"),
+    ("--bucket-path", true, "nothing is loaded"),
+    ("--import-region", true, "nothing is loaded"),
+    ("--local-path", true, "nothing is loaded"),
+    ("--local-path-listen-addr", true, "nothing is loaded"),
+    ("--local-path-crdb-access-addr", true, "nothing is loaded"),
+    ("--fetch-id", true, "nothing is loaded"),
+    ("--continuation-token", true, "nothing is loaded"),
+    ("--continuation-file-name", true, "nothing is loaded"),
+];
+
+/// Takes the ignored flags out, with their values, and says so. A flag that switches may have a value too.
+pub fn strip(args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
+    let (mut kept, mut warnings) = (Vec::new(), Vec::new());
+    let mut args = args.iter().peekable();
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy();
+        let (name, value) = text.split_once('=').map_or((text.as_ref(), None), |(name, value)| (name, Some(value)));
+        let Some((name, takes_value, instead)) = IGNORED.iter().find(|(known, _, _)| *known == name) else {
+            kept.push(arg.clone());
+            continue;
+        };
+        let follows = args.peek().is_some_and(|next| !next.to_string_lossy().starts_with("--"));
+        if *takes_value && value.is_none() && follows {
+            args.next();
+        }
+        warnings.push(format!("{name} has no effect: {instead}"));
+    }
+    (kept, warnings)
+}

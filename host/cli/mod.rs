@@ -1,0 +1,187 @@
+//! The command line: flags into raw types, raw types into the checked [`Config`].
+//!
+//! Owns: names, defaults and help of every flag, and which combinations are refused. Does not own: running.
+
+mod check;
+mod duration;
+mod flags;
+mod ignored;
+mod overrides;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::Config;
+use crate::error::Error;
+use flags::{Cli, Subcommand};
+
+/// What the user wants.
+#[derive(Debug)]
+pub enum Command {
+    /// Replicate; the warnings are for the log, which is not open yet.
+    Run(Box<Config>, Vec<String>),
+    /// List the plugins in these folders and the built-in places.
+    Plugins { dirs: Vec<PathBuf> },
+}
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub enum Exit {
+    /// Help, version, or a usage error that clap words.
+    Clap(Box<clap::Error>),
+    /// Settings that cannot run.
+    Usage(Error),
+}
+
+impl Exit {
+    /// Tells the user and gives the exit code: 0 for help, 2 for wrong usage.
+    #[expect(clippy::print_stderr, reason = "there is no log yet")]
+    pub fn report(self) -> ExitCode {
+        match self {
+            Self::Clap(error) => {
+                // Nothing can be done when the terminal is gone.
+                let _ = error.print();
+                if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+            }
+            Self::Usage(error) => {
+                eprintln!("error: {error}");
+                if let Some(hint) = &error.hint {
+                    eprintln!("  hint: {hint}");
+                }
+                ExitCode::from(2)
+            }
+        }
+    }
+}
+
+impl From<Error> for Exit {
+    fn from(error: Error) -> Self {
+        Self::Usage(error)
+    }
+}
+
+/// Parses and checks everything, reading the files that flags name.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let (args, mut warnings) = ignored::strip(&args);
+    let cli = Cli::try_parse_from(args).map_err(|error| Exit::Clap(Box::new(error)))?;
+    match cli.command {
+        Subcommand::Fetch(fetch) => {
+            let config = check::fetch(&fetch, &mut warnings)?;
+            Ok(Command::Run(Box::new(config), warnings))
+        }
+        Subcommand::Start(start) => {
+            let config = check::start(&start, &mut warnings)?;
+            Ok(Command::Run(Box::new(config), warnings))
+        }
+        Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.plugin_dirs() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Identity, InitialScan};
+
+    const SEED: &[&str] = &[
+        "fetch",
+        "--source",
+        "postgres://root@localhost:26257/defaultdb?sslmode=verify-full",
+        "--target",
+        "postgres://postgres:geheim@localhost:5432/molt?sslmode=verify-full",
+        "--table-filter",
+        "employees",
+        "--non-interactive",
+        "--mode",
+        "failback",
+    ];
+
+    fn run(args: &[&str]) -> Result<Command, Exit> {
+        parse(std::iter::once("ebb").chain(args.iter().copied()).map(OsString::from))
+    }
+
+    fn config(more: &[&str]) -> Config {
+        match run(&[SEED, more].concat()) {
+            Ok(Command::Run(config, _)) => *config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(args: &[&str]) -> String {
+        match run(args) {
+            Err(Exit::Usage(error)) => format!("{error} | {}", error.hint.as_deref().unwrap_or_default()),
+            Err(Exit::Clap(error)) => error.to_string(),
+            Ok(command) => panic!("{command:?}"),
+        }
+    }
+
+    #[test]
+    fn the_insecure_default_runs() {
+        let config = config(&[
+            "--allow-tls-mode-disable",
+            "--replicator-flags",
+            "--tlsSelfSigned --disableAuthentication --stagingSchema _replicator_1 --applyTimeout 1m30s -v",
+        ]);
+        let changefeed = config.changefeed.as_ref().unwrap();
+        assert_eq!((changefeed.host.as_str(), changefeed.port), ("localhost", 30004));
+        assert_eq!(changefeed.initial_scan, InitialScan::No);
+        assert_eq!(config.receiver.bind_addr.port(), 30004);
+        assert!(matches!(config.receiver.identity, Identity::SelfSigned));
+        assert!(config.receiver.client_ca.is_none());
+        assert_eq!(config.staging.schema, "_replicator_1");
+        assert_eq!(config.target.apply_timeout.as_secs(), 90);
+        assert!(!format!("{config:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn every_refusal_says_what_mends_it() {
+        let check = |more: &[&str], expected: &str| {
+            let text = refused(&[SEED, more].concat());
+            assert!(text.contains(expected), "{text}");
+            assert!(!text.contains("geheim"), "{text}");
+        };
+        check(&[], "--allow-tls-mode-disable");
+        check(&["--allow-tls-mode-disable"], "--tlsSelfSigned");
+        check(&["--allow-tls-mode-disable", "--replicator-flags", "--tlsSelfSigned"], "--disableAuthentication");
+        check(&["--allow-tls-mode-disable", "--replicator-flags", "--nonsense 3"], "--nonsense");
+        check(&["--allow-tls-mode-disable", "--replicator-flags", "'"], "--replicator-flags");
+        check(&["--changefeeds-path", "/nowhere.json"], "/nowhere.json");
+        check(&["--allow-tls-mode-disable", "--table-exclusion-filter", ".*"], "--table-exclusion-filter");
+        check(&["--allow-tls-mode-disable", "--schema-filter", "("], "--schema-filter");
+    }
+
+    #[test]
+    fn other_modes_are_recognised_and_refused() {
+        for mode in ["data-load", "data-load-and-replication", "replication-only", "export-only", "import-only"] {
+            let text = refused(&["fetch", "--source", "a://b", "--target", "a://b", "--mode", mode]);
+            assert!(text.contains("--mode failback"), "{text}");
+        }
+        assert!(refused(&["fetch", "--source", "a://b", "--target", "a://b"]).contains("--mode failback"));
+        assert!(refused(&["fetch", "--source", "a://b", "--target", "a://b", "--mode", "x"]).contains("failback"));
+    }
+
+    #[test]
+    fn flags_without_meaning_are_accepted_with_a_warning() {
+        let flags = "--tlsSelfSigned --disableAuthentication --stagingCreateSchema --parallelism 16 --userscript=a.ts";
+        let args =
+            [SEED, &["--allow-tls-mode-disable", "--table-handling", "none", "--replicator-flags", flags]].concat();
+        let Ok(Command::Run(_, warnings)) = run(&args) else { panic!("refused") };
+        for flag in ["--table-handling", "--stagingCreateSchema", "--parallelism", "--userscript"] {
+            assert!(warnings.iter().any(|warning| warning.contains(flag)), "{flag}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn start_needs_little() {
+        let args = ["start", "--targetConn", "postgres://a@b/c", "--stagingSchema", "s", "--tlsSelfSigned"];
+        let args =
+            [&args[..], &["--disableAuthentication", "--bindAddr", "127.0.0.1:0", "--metricsAddr", ":0"]].concat();
+        let Ok(Command::Run(config, _)) = run(&args) else { panic!("refused") };
+        assert!(config.changefeed.is_none() && config.source.is_none());
+        assert_eq!(config.receiver.bind_addr.to_string(), "127.0.0.1:0");
+        assert!(refused(&["start", "--tlsSelfSigned"]).contains("--targetConn"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The file of `--changefeeds-path`: one flat JSON object; what it leaves out has the incumbent's default.
+//!
+//! Owns: its keys, their types and defaults, and what CockroachDB would refuse. Does not own: the statement.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ebb_sdk::Secret;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use crate::config::InitialScan;
+use crate::error::{Error, Result};
+
+/// The settings of a changefeed.
+#[derive(Clone, Debug)]
+pub struct Overrides {
+    pub host: String,
+    pub port: u16,
+    pub sink_query_parameters: Secret,
+    pub initial_scan: InitialScan,
+    /// `WITH` options in the order they are written.
+    pub options: Vec<(String, Option<Secret>)>,
+}
+
+/// Options by key, in the order of the statement, with the default of those that are always written.
+const OPTIONS: &[(&str, Option<&str>)] = &[
+    ("resolved", Some("1s")),
+    ("min_checkpoint_frequency", Some("1s")),
+    ("initial_scan", Some("no")),
+    ("webhook_client_timeout", Some("10s")),
+    ("webhook_sink_config", Some("{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}")),
+    ("webhook_auth_header", None),
+    ("compression", None),
+    ("on_error", None),
+    ("gc_protect_expires_after", None),
+    ("extra_headers", None),
+];
+
+const HOST: &str = "localhost";
+const PORT: u16 = 30004;
+const SINK_QUERY_PARAMETERS: &str = "insecure_tls_skip_verify=true";
+
+/// Reads the file; without one, the defaults.
+pub fn read(path: Option<&Path>) -> Result<Overrides> {
+    let Some(path) = path else { return parse("{}", "the defaults") };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::new(format!("--changefeeds-path {} cannot be read: {error}", path.display()))
+            .hint("give the path of a JSON file, or leave the flag out and add --allow-tls-mode-disable")
+    })?;
+    parse(&text, &format!("--changefeeds-path {}", path.display()))
+}
+
+fn parse(text: &str, place: &str) -> Result<Overrides> {
+    let refused = |why: String| Error::new(format!("{place}: {why}"));
+    // A JSON error tells line and column, not the text, which holds keys.
+    let mut given: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+        refused(format!("it is not a JSON object (line {}, column {})", error.line(), error.column()))
+    })?;
+    let host = take_text(&mut given, "host").map_err(refused)?.unwrap_or_else(|| HOST.into());
+    let port = match given.remove("port") {
+        None => PORT,
+        Some(port) => port
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok())
+            .ok_or_else(|| refused(format!("\"port\" must be a number from 1 to 65535, not {port}")))?,
+    };
+    let query = take_text(&mut given, "sink_query_parameters").map_err(refused)?;
+    let mut options = Vec::new();
+    for (name, default) in OPTIONS {
+        let value = take_text(&mut given, name).map_err(refused)?;
+        if let Some(value) = value.as_deref().or(*default) {
+            options.push(((*name).to_owned(), Some(Secret::new(value))));
+        }
+    }
+    if let Some(unknown) = given.keys().next() {
+        let known: Vec<_> = ["host", "port", "sink_query_parameters"]
+            .into_iter()
+            .chain(OPTIONS.iter().map(|(name, _)| *name))
+            .collect();
+        return Err(
+            refused(format!("the key \"{unknown}\" is not known")).hint(format!("known are {}", known.join(", ")))
+        );
+    }
+    let value_of = |wanted: &str| {
+        let found = options.iter().find(|(name, _)| name == wanted);
+        found.and_then(|(_, value)| value.as_ref()).map_or("", Secret::reveal)
+    };
+    check_flush(value_of("webhook_sink_config"), place)?;
+    Ok(Overrides {
+        host,
+        port,
+        sink_query_parameters: Secret::new(query.unwrap_or_else(|| SINK_QUERY_PARAMETERS.into())),
+        initial_scan: initial_scan(value_of("initial_scan"), place)?,
+        options,
+    })
+}
+
+fn take_text(given: &mut Map<String, Value>, key: &str) -> Result<Option<String>, String> {
+    match given.remove(key) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        // The value may be a secret, so it is not shown.
+        Some(_) => Err(format!("\"{key}\" must be a text")),
+    }
+}
+
+fn initial_scan(text: &str, place: &str) -> Result<InitialScan> {
+    match text {
+        "yes" => Ok(InitialScan::Yes),
+        "no" => Ok(InitialScan::No),
+        "only" => Err(Error::new(format!("{place}: \"initial_scan\" = \"only\" sends no later changes"))
+            .hint("use \"no\", or \"yes\" to have existing rows sent first")),
+        other => Err(Error::new(format!("{place}: \"initial_scan\" is {other:?}")).hint("use \"no\" or \"yes\"")),
+    }
+}
+
+/// CockroachDB refuses Bytes or Messages without Frequency; the published default has that fault.
+fn check_flush(config: &str, place: &str) -> Result<()> {
+    let config: Value = serde_json::from_str(config)
+        .map_err(|_| Error::new(format!("{place}: \"webhook_sink_config\" must be a text that holds a JSON object")))?;
+    let flush = |key: &str| config.pointer(&format!("/Flush/{key}"));
+    let is_set = |key: &str| flush(key).and_then(Value::as_i64).is_some_and(|number| number != 0);
+    let frequency = flush("Frequency").and_then(Value::as_str).unwrap_or("0s");
+    if (is_set("Bytes") || is_set("Messages")) && matches!(frequency, "" | "0" | "0s" | "0ms") {
+        return Err(Error::new(format!(
+            "{place}: \"webhook_sink_config\" sets Flush.Bytes or Flush.Messages without Flush.Frequency, which CockroachDB refuses"
+        ))
+        .hint("write {\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}"));
+    }
+    Ok(())
+}
+
+impl Overrides {
+    /// The authority in `ca_cert`, as PEM, when the changefeed shows a certificate of its own.
+    pub fn client_authority(&self) -> Result<Option<Vec<u8>>> {
+        if self.parameter("client_cert").is_none() {
+            return Ok(None);
+        }
+        let Some(encoded) = self.parameter("ca_cert") else { return Ok(None) };
+        let decoded = percent_decode_str(encoded).decode_utf8_lossy().into_owned();
+        STANDARD.decode(decoded.trim()).map(Some).map_err(|_| {
+            Error::new("\"ca_cert\" in \"sink_query_parameters\" is not base64")
+                .hint("base64-encode the PEM file, then URL-encode the result")
+        })
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let pairs = self.sink_query_parameters.reveal().split('&');
+        pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_keys_take_their_default() {
+        let overrides = parse(r#"{"port": 30005, "resolved": "250ms", "compression": "gzip"}"#, "f").unwrap();
+        assert_eq!((overrides.host.as_str(), overrides.port), ("localhost", 30005));
+        let options: Vec<_> = overrides
+            .options
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.as_ref().unwrap().reveal()))
+            .collect();
+        assert_eq!(
+            options.join(" "),
+            "resolved=250ms min_checkpoint_frequency=1s initial_scan=no webhook_client_timeout=10s \
+             webhook_sink_config={\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}} compression=gzip"
+        );
+        assert!(overrides.client_authority().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        let check = |text: &str, expected: &str| {
+            let error = parse(text, "f").unwrap_err();
+            let text = format!("{error} {}", error.hint.clone().unwrap_or_default());
+            assert!(text.contains(expected), "{text}");
+        };
+        check("[]", "not a JSON object");
+        check("{", "line 1");
+        check(r#"{"hots": "x"}"#, "\"hots\" is not known known are host, port, sink_query_parameters, resolved");
+        check(r#"{"port": 70000}"#, "\"port\" must be a number");
+        check(r#"{"resolved": 1}"#, "\"resolved\" must be a text");
+        check(r#"{"initial_scan": "only"}"#, "sends no later changes");
+        check(r#"{"webhook_sink_config": "{\"Flush\":{\"Bytes\":1048576}}"}"#, "Frequency");
+        check(r#"{"webhook_sink_config": "x"}"#, "must be a text that holds a JSON object");
+    }
+
+    #[test]
+    fn the_authority_of_clients_is_taken_from_the_file() {
+        let text = r#"{"sink_query_parameters": "client_cert=a&client_key=b&ca_cert=UEVNIQ%3D%3D"}"#;
+        assert_eq!(parse(text, "f").unwrap().client_authority().unwrap().unwrap(), b"PEM!");
+        let text = r#"{"sink_query_parameters": "client_cert=a&ca_cert=%21"}"#;
+        assert!(parse(text, "f").unwrap().client_authority().is_err());
+    }
+}

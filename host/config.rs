@@ -1,0 +1,174 @@
+//! The checked configuration: every value present, every default filled in, no combination that cannot run.
+//!
+//! Owns: the types that the rest of the host reads. Does not own: flags and files (`cli`), which are parsed into raw
+//! types first and checked into these.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ebb_sdk::Secret;
+
+/// One run of the daemon.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub target: Target,
+    pub staging: Staging,
+    pub receiver: Receiver,
+    pub apply: Apply,
+    /// What `ebb fetch` does beyond `ebb start`; `None` for a changefeed that somebody else creates.
+    pub changefeed: Option<Changefeed>,
+    /// `--sourceConn` of `ebb start`: where the order of primary keys is read from. With `changefeed` it is the same
+    /// as its URL.
+    pub source: Option<Source>,
+    pub log: Log,
+    /// Where health, readiness, metrics and status are shown, without TLS.
+    pub pages: Option<PagesAddr>,
+    /// `--gracePeriod`: how long the transaction in hand may take after a signal.
+    pub grace_period: Duration,
+}
+
+/// An address for the pages.
+#[derive(Clone, Copy, Debug)]
+pub struct PagesAddr {
+    pub addr: SocketAddr,
+    /// The user named it, so that a failure to listen there is fatal.
+    pub required: bool,
+}
+
+/// The database that changes are applied to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub url: Secret,
+    /// `--target-plugin`: a name or a path; `None` lets the URL's scheme decide.
+    pub plugin: Option<String>,
+    /// `--plugin-dir` and `EBB_PLUGIN_PATH`, searched before the built-in places.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// `--allow-tls-mode-disable`.
+    pub allow_insecure: bool,
+    /// `--case-sensitive`: names of tables and columns must match to the letter.
+    pub case_sensitive: bool,
+    /// `--applyTimeout`: how long one target statement may run.
+    pub apply_timeout: Duration,
+}
+
+/// The store on disk between receiving and applying.
+#[derive(Clone, Debug)]
+pub struct Staging {
+    /// `--stagingSchema`, or a fresh `_replicator_<unix nanos>`. It names the folder, and the feed in the target.
+    pub schema: String,
+    /// `--staging-dir`.
+    pub dir: PathBuf,
+    /// No questions: a staging folder that was lost is replaced without asking.
+    pub non_interactive: bool,
+}
+
+/// The HTTPS server that the changefeed posts to.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    /// `--bindAddr`; a port of 0 takes a free one.
+    pub bind_addr: SocketAddr,
+    pub identity: Identity,
+    /// The authority that clients must have a certificate of; `None` under `--disableAuthentication`.
+    pub client_ca: Option<ClientCa>,
+    /// Largest body after decompression, in bytes.
+    pub body_bytes_max: usize,
+    /// Bytes of bodies held at once, over all connections.
+    pub in_flight_bytes_max: usize,
+    pub connections_max: usize,
+    /// `--httpResponseTimeout`: how long a request may wait for its rows to be durable.
+    pub response_timeout: Duration,
+}
+
+/// Where the authority of client certificates comes from.
+#[derive(Clone, Debug)]
+pub enum ClientCa {
+    /// `--tlsClientCA`.
+    File(PathBuf),
+    /// The `ca_cert` of the changefeed's own settings, PEM.
+    Pem(Vec<u8>),
+}
+
+/// What the receiver shows to its clients.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// `--tlsCertificate` and `--tlsPrivateKey`.
+    Files { certificate: PathBuf, private_key: PathBuf },
+    /// `--tlsSelfSigned`: made anew at every start, valid for localhost.
+    SelfSigned,
+    /// Plain HTTP, for a proxy on the same host that ends TLS.
+    Plain,
+}
+
+/// Limits and back-off of writing to the target.
+#[derive(Clone, Debug)]
+pub struct Apply {
+    /// Rows of one target transaction, unless one source transaction has more.
+    pub transaction_rows_max: usize,
+    /// Bytes of one target transaction, unless one source transaction has more.
+    pub transaction_bytes_max: usize,
+    pub retry_delay_min: Duration,
+    pub retry_delay_max: Duration,
+}
+
+/// CockroachDB.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub url: Secret,
+    /// `--allow-tls-mode-disable`.
+    pub allow_insecure: bool,
+}
+
+/// The changefeed that `ebb fetch` creates or reuses.
+#[derive(Clone, Debug)]
+pub struct Changefeed {
+    pub table_filter: regex::Regex,
+    pub table_exclusion_filter: Option<regex::Regex>,
+    pub schema_filter: regex::Regex,
+    pub host: String,
+    pub port: u16,
+    /// The query of the sink URL, as the user wrote it: it holds keys.
+    pub sink_query_parameters: Secret,
+    /// `WITH` options beside `updated` and `cursor`, in the order they are written. A value may be a secret.
+    pub options: Vec<(String, Option<Secret>)>,
+    /// `initial_scan` of the overrides: whether existing rows are sent first.
+    pub initial_scan: InitialScan,
+    pub on_exit: OnExit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitialScan {
+    Yes,
+    No,
+    Only,
+}
+
+/// What becomes of the changefeed when ebb ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExit {
+    Leave,
+    Pause,
+    Cancel,
+}
+
+/// Where log lines go and which.
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub level: tracing::Level,
+    pub destination: LogDestination,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Debug)]
+pub enum LogDestination {
+    Stdout,
+    File(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One object a line, `{"level":…,"time":…,"message":…}`.
+    Json,
+    /// `--use-console-writer`: for people.
+    Console,
+}

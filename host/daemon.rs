@@ -1,0 +1,276 @@
+//! A run from start to end: every part is made here, in order, and handed what it needs.
+//!
+//! Owns: the start-up order, signals, and which failure ends the run. Does not own: any step of a change's life.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use ebb_sdk::{Catalog, ConnectOptions, DatabaseUrl, Progress};
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::apply::Applier;
+use crate::changefeed::{self, Feed};
+use crate::config::{Config, Target};
+use crate::consent::Consent;
+use crate::error::{Error, Result};
+use crate::plugin::{self, Plugin, Session};
+use crate::receive::Receiver;
+use crate::source::Source;
+use crate::stage::{self, Stage};
+use crate::status::{Pages, Status};
+use crate::tables;
+
+/// How often the state of the changefeed's job is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs until a signal (`Ok`) or a failure.
+pub fn run(config: Config) -> Result<()> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(format!("cannot start the runtime: {error}")))?;
+    let outcome = runtime.block_on(start_and_run(config));
+    // Requests and lookups that are still under way must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn start_and_run(config: Config) -> Result<()> {
+    let signals = Signals::listen()?;
+    let started = tokio::select! {
+        biased;
+        () = signals.first() => return Ok(()),
+        started = start(config) => started?,
+    };
+    started.run(signals).await
+}
+
+/// Everything that runs, ready to be supervised.
+struct Started {
+    config: Config,
+    receiver: Receiver,
+    pages: Option<Pages>,
+    stage: Stage,
+    feed: Option<Feed>,
+    stop: watch::Sender<bool>,
+    applier: oneshot::Receiver<Result<()>>,
+}
+
+async fn start(config: Config) -> Result<Started> {
+    let url = DatabaseUrl::parse(config.target.url.reveal())?;
+    let plugin = Arc::new(plugin::load(config.target.plugin.as_deref(), &url.scheme, &config.target.plugin_dirs)?);
+    let source = match &config.source {
+        Some(settings) => Some(Source::connect(settings).await?),
+        None => None,
+    };
+    let connect = connect_options(&config.target);
+    let (session, catalog) = open_target(&plugin, &connect).await?;
+    tracing::info!(
+        plugin = %plugin.path.display(),
+        source = source.as_ref().map(Source::version),
+        target = catalog.server_version,
+        "connected"
+    );
+    let watched = tables::watched(&config, source.as_ref(), &catalog).await?;
+    tracing::info!("starting replicator");
+
+    let stage = open_stage(&config.staging.dir, &config.staging.schema).await?;
+    tracing::info!("staging database name: {}", config.staging.schema);
+    let tables = tables::register(&stage, &catalog, &watched, &config)?;
+    let (mut session, progress) = take_over(session, &config.staging.schema).await?;
+    let consent = Consent::of(config.staging.non_interactive);
+
+    let status = Arc::new(Status::default());
+    let pages = bind_pages(&config, &status, &stage).await?;
+    let receiver = Receiver::bind(&config.receiver, stage.clone(), tables.clone(), Arc::clone(&status)).await?;
+    tracing::info!(address = %receiver.addr()?, "receiver listening");
+    if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
+        tracing::info!(address = %addr, "pages listening");
+    }
+
+    // A repeat of what the target has must be known as one from the first request on.
+    stage.release(progress.applied);
+    let (feed, progress) = match (source, &config.changefeed) {
+        (Some(source), Some(settings)) => {
+            let plan = changefeed::Plan { settings, watched: &watched, catalog: &catalog, stage: &stage, progress };
+            let (feed, at) = changefeed::settle(source, &plan, &mut session, &config.staging.schema, consent).await?;
+            (Some(feed), at)
+        }
+        _ => {
+            changefeed::refuse_lost_staging(&stage, progress)?;
+            (None, progress)
+        }
+    };
+    let (stop, stopped) = watch::channel(false);
+    let applier = spawn_applier(
+        Applier {
+            plugin,
+            connect,
+            settings: config.apply.clone(),
+            case_sensitive: config.target.case_sensitive,
+            feed: config.staging.schema.clone(),
+            epoch: progress.epoch,
+            applied: progress.applied,
+            catalog,
+            tables,
+            stage: stage.clone(),
+            status,
+            stop: stopped,
+            runtime: Handle::current(),
+        },
+        session,
+    );
+    Ok(Started { config, receiver, pages, stage, feed, stop, applier })
+}
+
+impl Started {
+    async fn run(mut self, signals: Signals) -> Result<()> {
+        let receiver = tokio::spawn(self.receiver.run());
+        let pages = self.pages.take().map(|pages| tokio::spawn(pages.run()));
+        let mut failed = self.stage.failed();
+        let outcome = tokio::select! {
+            biased;
+            // 1. Nothing may be acknowledged after the disk has failed.
+            error = failed.wait_for(Option::is_some) => Err(disk_error(error.ok().and_then(|error| error.clone()))),
+            // 2. The applier ends by itself only when it cannot go on.
+            ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new("the applier ended unexpectedly"))),
+            // 3. Somebody wants it to end.
+            () = signals.first() => Ok(()),
+            // 4. The changefeed is gone, and nothing more will come.
+            error = watch_feed(self.feed.as_ref()) => Err(error),
+        };
+        if outcome.is_ok() {
+            tracing::info!("ending");
+        }
+        close(receiver).await;
+        if let Some(pages) = pages {
+            close(pages).await;
+        }
+        self.stop.send_replace(true);
+        if !self.applier.is_terminated() {
+            let ended = tokio::time::timeout(self.config.grace_period, &mut self.applier).await;
+            if ended.is_err() {
+                tracing::warn!("the transaction in hand did not end within --gracePeriod; it is left to be repeated");
+            }
+        }
+        if let (Some(feed), Some(settings)) = (&self.feed, &self.config.changefeed) {
+            feed.end(settings.on_exit).await?;
+        }
+        outcome
+    }
+}
+
+/// SIGTERM and ctrl-c. The first one ends the run in an orderly way, a second one at once.
+struct Signals {
+    asked: watch::Receiver<bool>,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let no_signals = |error| Error::new(format!("cannot listen for signals: {error}"));
+        let mut term = signal(SignalKind::terminate()).map_err(no_signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+        let (ask, asked) = watch::channel(false);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = term.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                if ask.send_replace(true) {
+                    // Whatever was in hand is repeated at the next start.
+                    std::process::exit(1);
+                }
+            }
+        });
+        Ok(Self { asked })
+    }
+
+    async fn first(&self) {
+        // The sender lives in a task that never ends.
+        let _ = self.asked.clone().wait_for(|&asked| asked).await;
+    }
+}
+
+fn connect_options(target: &Target) -> ConnectOptions {
+    ConnectOptions {
+        url: target.url.reveal().to_owned(),
+        allow_insecure: target.allow_insecure,
+        apply_timeout_ms: u64::try_from(target.apply_timeout.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+async fn open_target(plugin: &Arc<Plugin>, connect: &ConnectOptions) -> Result<(Session, Catalog)> {
+    let (plugin, connect) = (Arc::clone(plugin), connect.clone());
+    blocking(move || {
+        let mut session = plugin.connect(&connect)?;
+        let catalog = session.describe()?;
+        Ok((session, catalog))
+    })
+    .await
+}
+
+async fn open_stage(dir: &std::path::Path, schema: &str) -> Result<Stage> {
+    let folder: PathBuf = stage::folder(dir, schema);
+    blocking(move || Stage::open(&folder)).await
+}
+
+async fn bind_pages(config: &Config, status: &Arc<Status>, stage: &Stage) -> Result<Option<Pages>> {
+    let Some(pages) = config.pages else { return Ok(None) };
+    match Pages::bind(pages.addr, Arc::clone(status), stage.clone(), config.staging.schema.clone()).await {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error) if pages.required => Err(error),
+        Err(error) => {
+            tracing::warn!("no pages for health and metrics: {error}");
+            Ok(None)
+        }
+    }
+}
+
+async fn take_over(mut session: Session, feed: &str) -> Result<(Session, Progress)> {
+    let feed = feed.to_owned();
+    blocking(move || {
+        let progress = session.take_over(&feed)?;
+        Ok((session, progress))
+    })
+    .await
+}
+
+/// Plugin calls and disk work block; they get a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    spawn_blocking(work).await.map_err(|error| Error::new(format!("a part of the start broke off: {error}")))?
+}
+
+fn spawn_applier(applier: Applier, session: Session) -> oneshot::Receiver<Result<()>> {
+    let (done, ended) = oneshot::channel();
+    thread::spawn(move || {
+        // Nobody listens once the run has ended for another reason.
+        let _ = done.send(applier.run(session));
+    });
+    ended
+}
+
+fn disk_error(error: Option<Error>) -> Error {
+    error.unwrap_or_else(|| Error::new("staging ended unexpectedly"))
+}
+
+/// Comes back only when the changefeed has ended for good.
+async fn watch_feed(feed: Option<&Feed>) -> Error {
+    let Some(feed) = feed else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        if let Err(error) = feed.look().await {
+            return error;
+        }
+    }
+}
+
+async fn close(task: JoinHandle<()>) {
+    task.abort();
+    let _ = task.await;
+}

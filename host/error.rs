@@ -1,0 +1,59 @@
+//! The error that ends a run or a request: what failed, why, and what mends it.
+//!
+//! Owns: the text that a person reads. Does not own: branching; whoever can go on branches on the kinds of the sdk or
+//! on types of its own before it makes one of these.
+
+use std::fmt;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One failure, logged once, where it is handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What failed and why. Never a secret.
+    pub message: String,
+    /// The flag, SQL or command that mends it, with the present value where there is one.
+    pub hint: Option<String>,
+    /// Further facts for the log line: table, column, key, code, …
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Error {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, fields: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<ebb_sdk::Error> for Error {
+    fn from(error: ebb_sdk::Error) -> Self {
+        let facts = [
+            ("table", error.table),
+            ("column", error.column),
+            ("key", error.key),
+            ("constraint", error.constraint),
+            ("code", error.code),
+        ];
+        let fields = facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        Self { message: error.message, hint: error.hint, fields }
+    }
+}

@@ -1,0 +1,23 @@
+//! ebb: replicates changes from CockroachDB back to the database that an application was migrated from.
+//!
+//! The modules stand in the order of the life of one change, after what all of them need.
+
+pub mod config;
+pub mod error;
+pub mod log;
+
+pub mod cli;
+pub mod consent;
+
+pub mod plugin;
+pub mod source;
+pub mod tables;
+
+pub mod apply;
+pub mod order;
+pub mod receive;
+pub mod stage;
+
+pub mod changefeed;
+pub mod daemon;
+pub mod status;

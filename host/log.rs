@@ -1,0 +1,176 @@
+//! Log lines as the vendor's docs and users' scripts quote them: `{"level":"info","time":"…","message":"…"}`, further
+//! fields behind `message`.
+//!
+//! Owns: the shape of a line and where it goes. Does not own: what is worth saying. Nothing secret is ever passed in.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use chrono::{Local, SecondsFormat};
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry;
+
+use crate::config::{Log, LogDestination, LogFormat};
+use crate::error::{Error, Result};
+
+/// Sends every event of the process to the destination, from now on.
+pub fn init(log: &Log) -> Result<()> {
+    let writer: Box<dyn Write + Send> = match &log.destination {
+        LogDestination::Stdout => Box::new(std::io::stdout()),
+        LogDestination::File(path) => {
+            Box::new(OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
+                Error::new(format!("the log file {} cannot be written: {error}", path.display()))
+                    .hint("give another path with --log-file, or leave it out for standard output")
+            })?)
+        }
+    };
+    let lines = Arc::new(Lines { level: log.level, format: log.format, writer: Mutex::new(writer) });
+    let twice = || Error::new("logging was started twice");
+    LINES.set(Arc::clone(&lines)).map_err(|_| twice())?;
+    tracing::subscriber::set_global_default(registry().with(Shared(lines))).map_err(|_| twice())
+}
+
+/// Logs the error that ends a run, with its hint and fields; to standard error as well when there is no log yet.
+pub fn failure(error: &Error) {
+    let mut fields = Fields { message: error.message.clone(), others: Vec::new() };
+    fields.others.extend(error.hint.iter().map(|hint| ("hint", Value::from(hint.as_str()))));
+    fields.others.extend(error.fields.iter().map(|(name, value)| (*name, Value::from(value.as_str()))));
+    match LINES.get() {
+        Some(lines) => lines.write(Level::ERROR, &fields),
+        None => {
+            let _ = std::io::stderr().write_all(json_line(Level::ERROR, &fields).as_bytes());
+        }
+    }
+}
+
+/// Set once by `init`: the fields of an error are not known when the program is compiled, as tracing's are.
+static LINES: OnceLock<Arc<Lines>> = OnceLock::new();
+
+/// What tracing is given; the lines themselves are shared with `failure`.
+struct Shared(Arc<Lines>);
+
+struct Lines {
+    level: Level,
+    format: LogFormat,
+    writer: Mutex<Box<dyn Write + Send>>,
+}
+
+impl<S: Subscriber> Layer<S> for Shared {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let (level, lines) = (*event.metadata().level(), &self.0);
+        // Libraries speak at debug and trace; theirs are shown only when everything is.
+        let ours = ["ebb", "plugin"].iter().any(|name| event.metadata().target().starts_with(name));
+        let threshold = if ours || lines.level == Level::TRACE { lines.level } else { Level::WARN.min(lines.level) };
+        if level <= threshold {
+            let mut fields = Fields::default();
+            event.record(&mut fields);
+            lines.write(level, &fields);
+        }
+    }
+}
+
+impl Lines {
+    fn write(&self, level: Level, fields: &Fields) {
+        let line = match self.format {
+            LogFormat::Json => json_line(level, fields),
+            LogFormat::Console => console_line(level, fields),
+        };
+        let mut writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A log that cannot be written must not stop replication.
+        let _ = writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
+    }
+}
+
+fn json_line(level: Level, fields: &Fields) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let mut line = format!(
+        "{{\"level\":\"{}\",\"time\":\"{}\",\"message\":{}",
+        level_name(level),
+        Local::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        quoted(&fields.message)
+    );
+    for (name, value) in &fields.others {
+        line.push_str(&format!(",{}:{value}", quoted(name)));
+    }
+    line.push_str("}\n");
+    line
+}
+
+fn console_line(level: Level, fields: &Fields) -> String {
+    let time = Local::now().format("%H:%M:%S");
+    let mut line = format!("{time} {:<5} {}", level_name(level), fields.message);
+    for (name, value) in &fields.others {
+        line.push_str(&format!(" {name}={value}"));
+    }
+    line.push('\n');
+    line
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => self.others.push((name, value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, Value::from(format!("{value:?}")));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, Value::from(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, Value::from(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_stand_behind_the_message() {
+        let fields = Fields { message: "applied \"x\"".into(), others: vec![("rows", Value::from(3))] };
+        let line = json_line(Level::INFO, &fields);
+        assert!(line.starts_with("{\"level\":\"info\",\"time\":\""), "{line}");
+        assert!(line.ends_with(",\"message\":\"applied \\\"x\\\"\",\"rows\":3}\n"), "{line}");
+    }
+}

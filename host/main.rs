@@ -1,0 +1,47 @@
+//! The program: parses, runs, and turns the outcome into an exit code. 0 done, 1 failed, 2 wrong usage.
+
+use std::process::ExitCode;
+
+use ebb::cli::{self, Command};
+use ebb::error::Error;
+use ebb::{daemon, log, plugin};
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(exit) => return exit.report(),
+    };
+    match command {
+        Command::Run(config, warnings) => {
+            if let Err(error) = log::init(&config.log) {
+                return report(&error);
+            }
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            match daemon::run(*config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => report(&error),
+            }
+        }
+        Command::Plugins { dirs } => list_plugins(&dirs),
+    }
+}
+
+/// The one place where the error that ends a run is logged.
+fn report(error: &Error) -> ExitCode {
+    log::failure(error);
+    ExitCode::FAILURE
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn list_plugins(dirs: &[std::path::PathBuf]) -> ExitCode {
+    for (path, loaded) in plugin::list(dirs) {
+        match loaded {
+            Ok(plugin) => {
+                let (info, schemes) = (&plugin.info, plugin.info.url_schemes.join(", "));
+                println!("{}\t{}\t{schemes}\t{}", info.name, info.version, path.display());
+            }
+            Err(error) => println!("-\t-\t-\t{}\t{error}", path.display()),
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,175 @@
+//! Cuts staged rows into windows: what one target transaction will bring from one source state to a later one.
+//!
+//! Owns: the rule that a source transaction is never split over two windows, and that of several versions of a key only
+//! the last is kept. Does no I/O: it reads an iterator of rows in commit order.
+//!
+//! Invariant: `from < to <= resolved`, and the target equals the source at `to` once the window is applied.
+
+use ebb_sdk::Timestamp;
+
+use crate::error::Result;
+use crate::stage::Entry;
+
+/// How much a window may hold, unless a single source transaction holds more.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub rows_max: usize,
+    pub bytes_max: usize,
+}
+
+impl Limits {
+    /// So small that every source transaction becomes a window of its own.
+    pub const ONE_TRANSACTION: Self = Self { rows_max: 1, bytes_max: usize::MAX };
+}
+
+/// The changes of `(from, to]`.
+#[derive(Debug)]
+pub struct Window {
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub content: Content,
+    /// How many source transactions it holds.
+    pub transactions: usize,
+}
+
+#[derive(Debug)]
+pub enum Content {
+    /// The last version of every key, sorted by table and key.
+    Whole(Vec<Entry>),
+    /// One source transaction, at `to`, that is larger than the limits: its rows stay in staging and are read as they
+    /// are written.
+    Streamed,
+}
+
+/// Cuts the first window from rows in commit order; all of them lie in `(from, resolved]`.
+pub fn cut(
+    rows: impl Iterator<Item = Result<Entry>>,
+    from: Timestamp,
+    resolved: Timestamp,
+    limits: Limits,
+) -> Result<Window> {
+    let mut window = Building { rows: Vec::new(), bytes: 0, transactions: 0, complete: 0, to: from };
+    for row in rows {
+        let row = row?;
+        if window.rows.last().is_some_and(|last| last.timestamp != row.timestamp) {
+            window.complete_transaction();
+        }
+        let full = window.rows.len() >= limits.rows_max || window.bytes + row.bytes() > limits.bytes_max;
+        if full && window.complete > 0 {
+            window.rows.truncate(window.complete);
+            return Ok(window.finish(from, None));
+        }
+        if full && !window.rows.is_empty() {
+            return Ok(Window { from, to: row.timestamp, content: Content::Streamed, transactions: 1 });
+        }
+        window.bytes += row.bytes();
+        window.rows.push(row);
+    }
+    window.complete_transaction();
+    Ok(window.finish(from, Some(resolved)))
+}
+
+struct Building {
+    rows: Vec<Entry>,
+    bytes: usize,
+    transactions: usize,
+    /// Rows of whole transactions; behind them stand those of the one in hand.
+    complete: usize,
+    /// The timestamp of the last whole transaction.
+    to: Timestamp,
+}
+
+impl Building {
+    fn complete_transaction(&mut self) {
+        if let Some(last) = self.rows.last().filter(|_| self.rows.len() > self.complete) {
+            self.to = last.timestamp;
+            self.complete = self.rows.len();
+            self.transactions += 1;
+        }
+    }
+
+    /// A window that took every row reaches up to the resolved timestamp.
+    fn finish(self, from: Timestamp, resolved: Option<Timestamp>) -> Window {
+        let content = Content::Whole(last_versions(self.rows));
+        Window { from, to: resolved.unwrap_or(self.to), content, transactions: self.transactions }
+    }
+}
+
+/// Sorted by table and key; the sort is stable, so versions of one key stay in commit order and the last one wins.
+fn last_versions(mut rows: Vec<Entry>) -> Vec<Entry> {
+    rows.sort_by(|a, b| (a.table, a.key()).cmp(&(b.table, b.key())));
+    // `dedup_by` keeps the first of equal neighbours, so the order is turned around for it.
+    rows.reverse();
+    rows.dedup_by(|later, kept| (later.table, later.key()) == (kept.table, kept.key()));
+    rows.reverse();
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::{Change, RowBatch};
+
+    const NO_LIMITS: Limits = Limits { rows_max: 1000, bytes_max: usize::MAX };
+
+    /// Rows written `wall:table:key=value`, a delete without value.
+    fn staged(rows: &[&str]) -> Vec<Result<Entry>> {
+        let mut batch = RowBatch::default();
+        for row in rows {
+            let (place, value) = row.split_once('=').unwrap_or((row, ""));
+            let parts: Vec<_> = place.split(':').collect();
+            let at = Timestamp { wall: parts[0].parse().unwrap(), logical: 0 };
+            let change = if value.is_empty() { Change::Delete(None) } else { Change::Upsert(value) };
+            batch.push(at, parts[1].parse().unwrap(), parts[2], change);
+        }
+        batch.entries()
+    }
+
+    fn shown(window: &Window) -> String {
+        let content = match &window.content {
+            Content::Streamed => "streamed".into(),
+            Content::Whole(rows) => rows
+                .iter()
+                .map(|row| match row.change() {
+                    Change::Upsert(json) => format!("{}:{}={json}", row.table, row.key()),
+                    Change::Delete(_) => format!("{}:{}", row.table, row.key()),
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+        };
+        format!("{}-{} {} {content}", window.from.wall, window.to.wall, window.transactions)
+    }
+
+    fn check(rows: &[&str], limits: Limits, expected: &str) {
+        let (from, resolved) = (Timestamp { wall: 1, logical: 0 }, Timestamp { wall: 99, logical: 0 });
+        let window = cut(staged(rows).into_iter(), from, resolved, limits).unwrap();
+        assert_eq!(shown(&window).trim_end(), expected);
+    }
+
+    #[test]
+    fn the_last_version_of_a_key_wins() {
+        check(&["5:1:a=1", "6:1:a=2", "6:1:b=1", "7:1:a", "8:2:a=9"], NO_LIMITS, "1-99 4 1:a 1:b=1 2:a=9");
+        check(&["5:1:a", "6:1:a=2"], NO_LIMITS, "1-99 2 1:a=2");
+        check(&[], NO_LIMITS, "1-99 0");
+    }
+
+    #[test]
+    fn a_window_is_cut_between_transactions_only() {
+        let limits = |rows_max| Limits { rows_max, bytes_max: usize::MAX };
+        let rows = ["5:1:a=1", "5:1:b=1", "6:1:a=2", "6:1:b=2", "7:1:c=1"];
+        check(&rows, limits(5), "1-99 3 1:a=2 1:b=2 1:c=1");
+        check(&rows, limits(4), "1-6 2 1:a=2 1:b=2");
+        check(&rows, limits(3), "1-5 1 1:a=1 1:b=1");
+        check(&rows, limits(2), "1-5 1 1:a=1 1:b=1");
+        check(&rows, limits(1), "1-5 1 streamed");
+        check(&rows[4..], limits(1), "1-99 1 1:c=1");
+        check(&["5:1:a=1", "6:1:b=1"], limits(1), "1-5 1 1:a=1");
+    }
+
+    #[test]
+    fn bytes_limit_a_window_too() {
+        let limits = Limits { rows_max: 1000, bytes_max: 60 };
+        check(&["5:1:a=1", "6:1:b=1", "7:1:c=1"], limits, "1-6 2 1:a=1 1:b=1");
+        check(&["5:1:a=1", "5:1:b=1", "5:1:c=1"], limits, "1-5 1 streamed");
+    }
+}

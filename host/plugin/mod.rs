@@ -1,0 +1,122 @@
+//! Finds the dialect of a target: by name, by path, or by the scheme of its URL.
+//!
+//! Owns: where plugins are searched and in which order. Does not own: what a plugin does.
+
+mod library;
+mod session;
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::path::{Path, PathBuf};
+
+use abi_stable::std_types::RStr;
+use ebb_sdk::abi::PluginRef;
+use ebb_sdk::{ConnectOptions, DialectInfo};
+
+pub use session::Session;
+
+use crate::error::{Error, Result};
+
+/// A loaded plugin. It stays loaded until the process ends.
+pub struct Plugin {
+    pub info: DialectInfo,
+    pub path: PathBuf,
+    module: PluginRef,
+}
+
+impl Plugin {
+    /// Opens a connection to a target.
+    pub fn connect(&self, options: &ConnectOptions) -> ebb_sdk::Result<Session> {
+        let options = session::encode(options)?;
+        match (self.module.connect())(RStr::from_str(&options)).into_result() {
+            Ok(inner) => Ok(Session::new(inner)),
+            Err(text) => Err(session::error_from(&text)),
+        }
+    }
+}
+
+/// Loads the plugin that `--target-plugin` names, or else the one that claims the scheme of the target's URL.
+pub fn load(wanted: Option<&str>, scheme: &str, dirs: &[PathBuf]) -> Result<Plugin> {
+    let places = places(dirs);
+    match wanted {
+        Some(path) if is_path(path) => open(Path::new(path)),
+        Some(name) => by_name(name, &places),
+        None => by_scheme(scheme, &places),
+    }
+}
+
+/// Every file in the plugin folders that looks like a plugin, in search order, loaded or with the reason why not.
+pub fn list(dirs: &[PathBuf]) -> Vec<(PathBuf, Result<Plugin>)> {
+    candidates(&places(dirs)).into_iter().map(|path| (path.clone(), open(&path))).collect()
+}
+
+/// The folders that are searched, first match wins.
+pub fn places(dirs: &[PathBuf]) -> Vec<PathBuf> {
+    let mut places = dirs.to_vec();
+    if let Some(folder) = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf())) {
+        places.push(folder.clone());
+        places.push(folder.join("../lib/ebb"));
+    }
+    let data_home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    places.extend(data_home.or(home).map(|data| data.join("ebb/plugins")));
+    places.extend(["/usr/local/lib/ebb", "/usr/lib/ebb"].map(PathBuf::from));
+    places
+}
+
+fn is_path(wanted: &str) -> bool {
+    wanted.contains(std::path::MAIN_SEPARATOR) || wanted.ends_with(DLL_SUFFIX)
+}
+
+fn by_name(name: &str, places: &[PathBuf]) -> Result<Plugin> {
+    let file = format!("{DLL_PREFIX}ebb_{name}{DLL_SUFFIX}");
+    match places.iter().map(|place| place.join(&file)).find(|path| path.is_file()) {
+        Some(path) => open(&path),
+        None => Err(Error::new(format!("there is no plugin {name}: no {file} in {}", shown(places)))
+            .hint("give its path with --target-plugin, or its folder with --plugin-dir or EBB_PLUGIN_PATH")),
+    }
+}
+
+fn by_scheme(scheme: &str, places: &[PathBuf]) -> Result<Plugin> {
+    let mut seen = Vec::new();
+    for path in candidates(places) {
+        match open(&path) {
+            Ok(plugin) if plugin.info.url_schemes.iter().any(|known| known == scheme) => return Ok(plugin),
+            Ok(plugin) => seen.push(format!("{} ({}://)", plugin.info.name, plugin.info.url_schemes.join("://, "))),
+            Err(error) => tracing::warn!(path = %path.display(), "passed over: {error}"),
+        }
+    }
+    let found = if seen.is_empty() { "none was found".to_owned() } else { format!("found: {}", seen.join(", ")) };
+    Err(Error::new(format!("no plugin for {scheme}:// targets in {}; {found}", shown(places)))
+        .hint("choose one with --target-plugin, or add its folder with --plugin-dir or EBB_PLUGIN_PATH"))
+}
+
+fn candidates(places: &[PathBuf]) -> Vec<PathBuf> {
+    let prefix = format!("{DLL_PREFIX}ebb_");
+    let is_plugin = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        name.starts_with(&prefix) && name.ends_with(DLL_SUFFIX)
+    };
+    let mut found: Vec<PathBuf> = Vec::new();
+    for place in places {
+        let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(is_plugin).collect();
+        files.sort();
+        // A file of the same name in a later folder is hidden, as it would be for a search by name.
+        files.retain(|file| !found.iter().any(|earlier| earlier.file_name() == file.file_name()));
+        found.extend(files);
+    }
+    found
+}
+
+fn open(path: &Path) -> Result<Plugin> {
+    if !path.is_file() {
+        return Err(Error::new(format!("there is no plugin at {}", path.display()))
+            .hint("give the path of a shared library with --target-plugin, or a name to search for"));
+    }
+    let (module, info) = library::open(path)?;
+    Ok(Plugin { info, path: path.to_path_buf(), module })
+}
+
+fn shown(places: &[PathBuf]) -> String {
+    places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,86 @@
+//! A target session as the host sees it: plain types in, plain types out. Every call blocks until the plugin is done.
+//!
+//! Owns: the translation to the ABI. Does not own: threads; each session is used by the one thread that owns it.
+
+use abi_stable::std_types::{RResult, RSlice, RStr, RString};
+use ebb_sdk::abi::{AbiBlock, SessionBox};
+use ebb_sdk::{Advance, Catalog, Error, ErrorKind, Operation, Progress, Result, RowBuffer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// One connection to the target, through the plugin.
+pub struct Session {
+    inner: SessionBox,
+}
+
+impl Session {
+    pub(super) fn new(inner: SessionBox) -> Self {
+        Self { inner }
+    }
+
+    pub fn describe(&mut self) -> Result<Catalog> {
+        answer(self.inner.describe())
+    }
+
+    pub fn take_over(&mut self, feed: &str) -> Result<Progress> {
+        answer(self.inner.take_over(RStr::from_str(feed)))
+    }
+
+    pub fn progress(&mut self, feed: &str) -> Result<Option<Progress>> {
+        answer(self.inner.progress(RStr::from_str(feed)))
+    }
+
+    pub fn begin(&mut self) -> Result<()> {
+        done(self.inner.begin())
+    }
+
+    /// `table` and `columns` are positions in the catalog that this session described last.
+    pub fn write(&mut self, table: u32, operation: Operation, columns: &[u32], rows: &RowBuffer) -> Result<()> {
+        done(self.inner.write(AbiBlock {
+            table,
+            operation: match operation {
+                Operation::Upsert => 0,
+                Operation::Delete => 1,
+            },
+            columns: RSlice::from_slice(columns),
+            cells: RSlice::from_slice(rows.cells()),
+            text: RStr::from_str(rows.text()),
+        }))
+    }
+
+    pub fn commit(&mut self, advance: &Advance) -> Result<()> {
+        let advance = encode(advance)?;
+        done(self.inner.commit(RStr::from_str(&advance)))
+    }
+
+    pub fn rollback(&mut self) -> Result<()> {
+        done(self.inner.rollback())
+    }
+
+    pub fn close(&mut self) {
+        self.inner.close();
+    }
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::new(ErrorKind::Broken, format!("cannot be encoded: {error}")))
+}
+
+pub(super) fn error_from(text: &RString) -> Error {
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        Error::new(ErrorKind::Broken, format!("the plugin sent an error of another shape ({error})"))
+    })
+}
+
+fn answer<T: DeserializeOwned>(result: RResult<RString, RString>) -> Result<T> {
+    match result.into_result() {
+        Ok(text) => serde_json::from_str(&text).map_err(|error| {
+            Error::new(ErrorKind::Broken, format!("the plugin sent an answer of another shape: {error}"))
+        }),
+        Err(text) => Err(error_from(&text)),
+    }
+}
+
+fn done(result: RResult<(), RString>) -> Result<()> {
+    result.into_result().map_err(|text| error_from(&text))
+}

@@ -1,0 +1,225 @@
+//! The body of a webhook request: rows or a resolved timestamp, all of it well-formed or none of it taken.
+//!
+//! Owns: the wrapped envelope in both of CockroachDB's spellings. Does not own: reading bytes from the network, and what
+//! a table is. No I/O. Unknown fields are passed over: later versions add some.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use ebb_sdk::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// What one request says.
+#[derive(Debug)]
+pub enum Body<'a> {
+    Rows(Vec<Message<'a>>),
+    Resolved(Timestamp),
+}
+
+/// One changed row.
+#[derive(Debug)]
+pub struct Message<'a> {
+    pub topic: Cow<'a, str>,
+    pub updated: Timestamp,
+    /// The primary key, a JSON array in the order of the source's key.
+    pub key: &'a RawValue,
+    /// The row as a JSON object; `None` when it was deleted.
+    pub after: Option<&'a RawValue>,
+    /// The row as it was, when the changefeed has the option `diff`.
+    pub before: Option<&'a RawValue>,
+}
+
+/// Why a body cannot be taken. Its text is for the answer and the log, and holds no row data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    Empty,
+    NotUtf8,
+    /// Not JSON, or JSON of another shape: with line and column.
+    Syntax {
+        line: usize,
+        column: usize,
+    },
+    NeitherRowsNorResolved,
+    Length {
+        stated: usize,
+        counted: usize,
+    },
+    NoUpdated,
+    NoKey,
+    NoTopic,
+    BadTimestamp,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the body is empty"),
+            Self::NotUtf8 => f.write_str("the body is not UTF-8"),
+            Self::Syntax { line, column } => {
+                write!(f, "the body is not JSON of a changefeed's shape, or it was cut off (line {line}, column {column})")
+            }
+            Self::NeitherRowsNorResolved => f.write_str("the body has neither \"payload\" nor \"resolved\""),
+            Self::Length { stated, counted } => {
+                write!(f, "the body states {stated} messages and holds {counted}")
+            }
+            Self::NoUpdated => f.write_str("a message has no \"updated\": create the changefeed WITH updated"),
+            Self::NoKey => f.write_str(
+                "a message has no \"key\": only table changefeeds WITH envelope = 'wrapped' (the default) can be applied",
+            ),
+            Self::NoTopic => f.write_str("a message has no \"topic\": only table changefeeds can be applied"),
+            Self::BadTimestamp => f.write_str("a timestamp is not of the form <nanoseconds>.<logical>"),
+        }
+    }
+}
+
+/// Takes a body apart without copying rows.
+pub fn parse(body: &[u8]) -> Result<Body<'_>, Malformed> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(Malformed::Empty);
+    }
+    let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
+    let frame: Frame<'_> =
+        serde_json::from_str(text).map_err(|error| Malformed::Syntax { line: error.line(), column: error.column() })?;
+    if let Some(resolved) = frame.resolved {
+        return timestamp(&resolved).map(Body::Resolved);
+    }
+    let messages = frame.payload.ok_or(Malformed::NeitherRowsNorResolved)?;
+    if let Some(stated) = frame.length.filter(|&stated| stated != messages.len()) {
+        return Err(Malformed::Length { stated, counted: messages.len() });
+    }
+    messages.into_iter().map(message).collect::<Result<_, _>>().map(Body::Rows)
+}
+
+/// The text by which a key is known: the array without white space, strings escaped in one way only, so that both
+/// spellings of the feed give the same text.
+pub fn canonical_key(key: &RawValue) -> Result<String, Malformed> {
+    let parts: Vec<&RawValue> = serde_json::from_str(key.get()).map_err(|_| Malformed::NoKey)?;
+    let mut text = String::with_capacity(key.get().len());
+    text.push('[');
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        match part.get().as_bytes().first() {
+            Some(b'"') => {
+                let unescaped: String = serde_json::from_str(part.get()).map_err(|_| Malformed::NoKey)?;
+                text.push_str(&serde_json::Value::from(unescaped).to_string());
+            }
+            _ => text.push_str(part.get()),
+        }
+    }
+    text.push(']');
+    Ok(text)
+}
+
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(borrow, default)]
+    payload: Option<Vec<RawMessage<'a>>>,
+    #[serde(default)]
+    length: Option<usize>,
+    #[serde(borrow, default)]
+    resolved: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct RawMessage<'a> {
+    #[serde(borrow, default)]
+    after: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    before: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    topic: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    updated: Option<Cow<'a, str>>,
+}
+
+fn message(raw: RawMessage<'_>) -> Result<Message<'_>, Malformed> {
+    let is_object = |raw: &&RawValue| raw.get().starts_with('{');
+    if !raw.after.iter().chain(&raw.before).all(is_object) {
+        return Err(Malformed::NoKey);
+    }
+    Ok(Message {
+        key: raw.key.filter(|key| key.get().starts_with('[')).ok_or(Malformed::NoKey)?,
+        topic: raw.topic.ok_or(Malformed::NoTopic)?,
+        updated: timestamp(&raw.updated.ok_or(Malformed::NoUpdated)?)?,
+        after: raw.after,
+        before: raw.before,
+    })
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, Malformed> {
+    text.parse().map_err(|_| Malformed::BadTimestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(body: &str) -> Vec<(String, Timestamp, String, Option<String>)> {
+        match parse(body.as_bytes()).unwrap() {
+            Body::Rows(messages) => messages
+                .into_iter()
+                .map(|message| {
+                    let after = message.after.map(|after| after.get().to_owned());
+                    (message.topic.into_owned(), message.updated, canonical_key(message.key).unwrap(), after)
+                })
+                .collect(),
+            Body::Resolved(_) => panic!("a resolved message"),
+        }
+    }
+
+    #[test]
+    fn both_spellings_say_the_same() {
+        let spaced = r#"{"payload":[{"after": {"id": 1, "t": "a<b"}, "key": [1, "a<b"], "topic": "t", "updated": "10.0000000002"}],"length":1}"#;
+        let compact = r#"{"payload":[{"after":{"id":1,"t":"a\u003cb"},"key":[1,"a\u003cb"],"topic":"t","updated":"10.0000000002"}],"length":1}"#;
+        let (spaced, compact) = (rows(spaced), rows(compact));
+        assert_eq!(spaced[0].2, "[1,\"a<b\"]");
+        assert_eq!((&spaced[0].0, spaced[0].1, &spaced[0].2), (&compact[0].0, compact[0].1, &compact[0].2));
+    }
+
+    #[test]
+    fn deletes_with_and_without_after() {
+        let body = r#"{ "payload" : [ { "key" : [ 42 ], "topic" : "tbl", "updated" : "30.0" },
+            { "after" : null, "key" : [ 99 ], "topic" : "\"Tbl\"", "updated" : "30.0", "new_field": [1] } ] }"#;
+        let rows = rows(body);
+        assert_eq!(rows.iter().map(|row| row.3.is_none()).collect::<Vec<_>>(), [true, true]);
+        assert_eq!(rows[1].0, "\"Tbl\"");
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        let body = r#"{"payload":[{"after": {"n": 9223372036854775807, "d": 1E+2}, "key": [9223372036854775807], "topic": "t", "updated": "1.0"}],"length":1}"#;
+        let rows = rows(body);
+        assert_eq!(rows[0].2, "[9223372036854775807]");
+        assert_eq!(rows[0].3.as_deref(), Some(r#"{"n": 9223372036854775807, "d": 1E+2}"#));
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_named() {
+        let check =
+            |body: &str, expected: Malformed| assert_eq!(parse(body.as_bytes()).unwrap_err(), expected, "{body}");
+        check("", Malformed::Empty);
+        check(" \n", Malformed::Empty);
+        check("{}", Malformed::NeitherRowsNorResolved);
+        check(r#"{"resolved":"x"}"#, Malformed::BadTimestamp);
+        check(r#"{"payload":[],"length":1}"#, Malformed::Length { stated: 1, counted: 0 });
+        check(r#"{"payload":[{"key":[1],"topic":"t"}]}"#, Malformed::NoUpdated);
+        check(r#"{"payload":[{"after":{},"topic":"t","updated":"1.0"}]}"#, Malformed::NoKey);
+        check(r#"{"payload":[{"after":[],"key":[1],"topic":"t","updated":"1.0"}]}"#, Malformed::NoKey);
+        check(r#"{"payload":[{"__crdb__":{"key":[1],"topic":"t","updated":"1.0"},"a":1}]}"#, Malformed::NoKey);
+        assert_eq!(parse(b"\xff").unwrap_err(), Malformed::NotUtf8);
+    }
+
+    #[test]
+    fn no_prefix_of_a_body_is_taken() {
+        let body = r#"{"payload":[{"after": {"id": 1}, "key": [1], "topic": "t", "updated": "1.0"}],"length":1}"#;
+        for end in 0..body.len() {
+            assert!(parse(&body.as_bytes()[..end]).is_err(), "{}", &body[..end]);
+        }
+        assert!(matches!(parse(br#"{"resolved":"20.0"}"#), Ok(Body::Resolved(Timestamp { wall: 20, logical: 0 }))));
+    }
+}

@@ -1,0 +1,14 @@
+//! CockroachDB, over its SQL port: what it is, which tables it has, and its changefeeds.
+//!
+//! Owns: every statement sent to the source. Does not own: which changefeed a run uses (`changefeed`).
+
+mod catalog;
+mod connect;
+mod jobs;
+mod statement;
+
+pub use catalog::SourceTable;
+pub use connect::Source;
+pub(crate) use jobs::ended;
+pub use jobs::{Job, JobState};
+pub use statement::{Statement, sink_address};

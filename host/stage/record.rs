@@ -1,0 +1,262 @@
+//! The form of one staged row, version 1.
+//!
+//! ```text
+//! key    wall (i64) | logical (i32) | table (u32), all big-endian | 0 | text of the primary key
+//!                                                                 | 1 | SHA-256 of that text, when it is long
+//! value  CRC-32 of key and rest (u32) | change (u8) | length of the text (u32) and the text, when it is hashed | JSON
+//! ```
+//!
+//! A scan in key order is therefore a scan in commit order, and a row that comes again overwrites itself.
+//! Owns: this encoding and its verification. Does not own: where records are kept.
+
+use std::ops::Range;
+
+use ebb_sdk::Timestamp;
+use fjall::{UserKey, UserValue};
+use ring::digest::{SHA256, digest};
+
+use crate::error::{Error, Result};
+
+/// What happened to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// The row is now this JSON object.
+    Upsert(&'a str),
+    /// The row is gone. With the option `diff`, the JSON object that it was.
+    Delete(Option<&'a str>),
+}
+
+/// Longest key text that stands in a record's key as it is.
+const KEY_BYTES_MAX: usize = 1024;
+const KEY_TEXT_AT: usize = 17;
+const UPSERT: u8 = 1;
+const DELETE: u8 = 2;
+const DELETE_WITH_BEFORE: u8 = 3;
+
+/// Encoded rows of one request, in one allocation.
+#[derive(Debug, Default)]
+pub struct RowBatch {
+    bytes: Vec<u8>,
+    /// Where each record's key and value end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl RowBatch {
+    /// Adds a row; `key` is the canonical JSON text of its primary key.
+    pub fn push(&mut self, timestamp: Timestamp, table: u32, key: &str, change: Change<'_>) {
+        let start = self.bytes.len();
+        self.bytes.extend(scan_key(timestamp, table));
+        let hashed = key.len() > KEY_BYTES_MAX;
+        if hashed {
+            self.bytes.push(1);
+            self.bytes.extend(digest(&SHA256, key.as_bytes()).as_ref());
+        } else {
+            self.bytes.push(0);
+            self.bytes.extend(key.as_bytes());
+        }
+        let key_end = self.bytes.len();
+        self.bytes.extend([0; 4]);
+        let (tag, json) = match change {
+            Change::Upsert(json) => (UPSERT, json),
+            Change::Delete(None) => (DELETE, ""),
+            Change::Delete(Some(json)) => (DELETE_WITH_BEFORE, json),
+        };
+        self.bytes.push(tag);
+        if hashed {
+            let length = u32::try_from(key.len()).expect("a body is far below 4 GiB");
+            self.bytes.extend(length.to_be_bytes());
+            self.bytes.extend(key.as_bytes());
+        }
+        self.bytes.extend(json.as_bytes());
+        let checksum = checksum(&self.bytes[start..key_end], &self.bytes[key_end + 4..]);
+        self.bytes[key_end..key_end + 4].copy_from_slice(&checksum.to_be_bytes());
+        self.ends.push((key_end, self.bytes.len()));
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes of all records.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The rows as they would be read back.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> Vec<Result<Entry>> {
+        self.records().map(|(key, value)| Entry::decode(key.into(), value.into())).collect()
+    }
+
+    /// Keys and values in the order pushed.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|&(_, end)| end));
+        starts.zip(&self.ends).map(|(start, &(key_end, end))| (&self.bytes[start..key_end], &self.bytes[key_end..end]))
+    }
+}
+
+/// One staged row, read back and verified.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub timestamp: Timestamp,
+    pub table: u32,
+    key: UserKey,
+    value: UserValue,
+    /// Where the key text stands: in the value when it is hashed, else in the key.
+    hashed_text: Option<Range<usize>>,
+}
+
+impl Entry {
+    /// Verifies a record.
+    ///
+    /// # Errors
+    /// Names the record when a bit of it has changed since it was written.
+    pub(super) fn decode(key: UserKey, value: UserValue) -> Result<Self> {
+        Self::parse(key, value).ok_or_else(|| {
+            Error::new("a staged row is damaged: its checksum does not fit; it was not applied").hint(
+                "the disk or its file system has altered data; move the staging folder to a sound disk, remove \
+                 its content, and start again: the changefeed is then created anew at the target's progress",
+            )
+        })
+    }
+
+    fn parse(key: UserKey, value: UserValue) -> Option<Self> {
+        let stored = u32::from_be_bytes(value.get(..4)?.try_into().ok()?);
+        if stored != checksum(&key, value.get(4..)?) {
+            return None;
+        }
+        let timestamp = timestamp_of(&key)?;
+        let table = u32::from_be_bytes(key.get(12..16)?.try_into().ok()?);
+        let hashed_text = match key.get(16)? {
+            0 => None,
+            _ => {
+                let length = u32::from_be_bytes(value.get(5..9)?.try_into().ok()?);
+                Some(9..9 + length as usize)
+            }
+        };
+        let entry = Self { timestamp, table, key, value, hashed_text };
+        std::str::from_utf8(entry.key_bytes()).ok()?;
+        std::str::from_utf8(entry.json_bytes()).ok()?;
+        Some(entry)
+    }
+
+    /// The canonical JSON text of the primary key, an array in the order of the source's key.
+    pub fn key(&self) -> &str {
+        std::str::from_utf8(self.key_bytes()).expect("verified when decoded")
+    }
+
+    pub fn change(&self) -> Change<'_> {
+        let json = std::str::from_utf8(self.json_bytes()).expect("verified when decoded");
+        match self.value[4] {
+            UPSERT => Change::Upsert(json),
+            DELETE_WITH_BEFORE => Change::Delete(Some(json)),
+            _ => Change::Delete(None),
+        }
+    }
+
+    /// Bytes that the entry holds in memory.
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
+
+    fn key_bytes(&self) -> &[u8] {
+        match &self.hashed_text {
+            Some(range) => self.value.get(range.clone()).unwrap_or_default(),
+            None => &self.key[KEY_TEXT_AT..],
+        }
+    }
+
+    fn json_bytes(&self) -> &[u8] {
+        let start = self.hashed_text.as_ref().map_or(5, |range| range.end);
+        self.value.get(start..).unwrap_or_default()
+    }
+}
+
+/// The start of every key of a timestamp and table.
+pub(super) fn scan_key(timestamp: Timestamp, table: u32) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..12].copy_from_slice(&timestamp_bytes(timestamp));
+    key[12..].copy_from_slice(&table.to_be_bytes());
+    key
+}
+
+/// Twelve bytes that sort as timestamps do, since neither part is negative.
+pub(super) fn timestamp_bytes(timestamp: Timestamp) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&timestamp.wall.to_be_bytes());
+    bytes[8..].copy_from_slice(&timestamp.logical.to_be_bytes());
+    bytes
+}
+
+/// The timestamp that a key or a note begins with.
+pub(super) fn timestamp_of(bytes: &[u8]) -> Option<Timestamp> {
+    Some(Timestamp {
+        wall: i64::from_be_bytes(bytes.get(..8)?.try_into().ok()?),
+        logical: i32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?),
+    })
+}
+
+fn checksum(key: &[u8], rest: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(rest);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(key: &str, change: Change<'_>) -> (Vec<u8>, Vec<u8>) {
+        let mut batch = RowBatch::default();
+        batch.push(Timestamp { wall: 7, logical: 3 }, 9, key, change);
+        let (key, value) = batch.records().next().unwrap();
+        (key.to_vec(), value.to_vec())
+    }
+
+    fn read(record: &(Vec<u8>, Vec<u8>)) -> Result<Entry> {
+        Entry::decode(record.0.as_slice().into(), record.1.as_slice().into())
+    }
+
+    #[test]
+    fn rows_come_back_as_they_went_in() {
+        let long = format!("[\"{}\"]", "x".repeat(3000));
+        for key in ["[1]", "[\"é\",null]", long.as_str()] {
+            for change in [Change::Upsert("{\"a\": 1}"), Change::Delete(None), Change::Delete(Some("{\"a\": 0}"))] {
+                let entry = read(&written(key, change)).unwrap();
+                assert_eq!((entry.key(), entry.change()), (key, change));
+                assert_eq!((entry.timestamp, entry.table), (Timestamp { wall: 7, logical: 3 }, 9));
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let long = format!("[\"{}\"]", "x".repeat(1100));
+        for key in ["[1]", long.as_str()] {
+            let record = written(key, Change::Upsert("{}"));
+            for bit in 0..(record.0.len() + record.1.len()) * 8 {
+                let mut flipped = record.clone();
+                let at = bit / 8;
+                let byte = match at < flipped.0.len() {
+                    true => &mut flipped.0[at],
+                    false => &mut flipped.1[at - record.0.len()],
+                };
+                *byte ^= 1 << (bit % 8);
+                assert!(read(&flipped).is_err(), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_sort_by_time_then_table() {
+        let key = |wall, logical, table| scan_key(Timestamp { wall, logical }, table);
+        assert!(key(1, 2, 3) < key(1, 2, 4));
+        assert!(key(1, 2, 9) < key(1, 3, 0));
+        assert!(key(255, 0, 0) < key(256, 0, 0));
+    }
+}

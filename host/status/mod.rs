@@ -1,0 +1,136 @@
+//! What a running ebb can say about itself: counters, timestamps, and the pages that show them.
+//!
+//! Owns: the numbers and their text. Does not own: any decision; nothing reads a number back.
+
+mod pages;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ebb_sdk::Timestamp;
+
+pub use pages::Pages;
+
+/// The same refusal is logged once in so much time: a changefeed repeats itself for ever.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Different refusals remembered at once.
+const REFUSALS_MAX: usize = 100;
+
+/// Shared by all parts of a run.
+#[derive(Debug, Default)]
+pub struct Status {
+    rows_received: AtomicU64,
+    requests_refused: AtomicU64,
+    handshakes_failed: AtomicU64,
+    rows_applied: AtomicU64,
+    transactions_applied: AtomicU64,
+    retries: AtomicU64,
+    applied: Mutex<Timestamp>,
+    refusals: Mutex<HashMap<String, Instant>>,
+}
+
+impl Status {
+    pub fn received(&self, rows: u64) {
+        self.rows_received.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub fn applied(&self, to: Timestamp, transactions: u64, rows: u64) {
+        *lock(&self.applied) = to;
+        self.transactions_applied.fetch_add(transactions, Ordering::Relaxed);
+        self.rows_applied.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn handshake_failed(&self, why: &str) {
+        self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+        if self.is_news(why) {
+            tracing::warn!("a TLS handshake failed: {why}");
+        }
+    }
+
+    pub fn refused(&self, cause: &str, path: &str, status: u16) {
+        self.requests_refused.fetch_add(1, Ordering::Relaxed);
+        if self.is_news(cause) {
+            let path: String = path.chars().take(200).collect();
+            tracing::warn!(status = u64::from(status), path, "a request was refused: {cause}");
+        }
+    }
+
+    /// Prometheus text for `/_/varz`.
+    pub fn metrics(&self, resolved: Timestamp, staged_bytes: u64) -> String {
+        let applied = *lock(&self.applied);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        let rows = [
+            ("ebb_rows_received_total", "counter", "Rows made durable, repeats included.", count(&self.rows_received)),
+            ("ebb_rows_applied_total", "counter", "Rows committed on the target.", count(&self.rows_applied)),
+            (
+                "ebb_transactions_applied_total",
+                "counter",
+                "Source transactions committed on the target.",
+                count(&self.transactions_applied),
+            ),
+            ("ebb_apply_retries_total", "counter", "Attempts that had to be repeated.", count(&self.retries)),
+            ("ebb_requests_refused_total", "counter", "Requests not answered with 200.", count(&self.requests_refused)),
+            ("ebb_handshakes_failed_total", "counter", "TLS handshakes that failed.", count(&self.handshakes_failed)),
+            ("ebb_staging_disk_bytes", "gauge", "Bytes of the staging folder.", staged_bytes as f64),
+            ("ebb_resolved_timestamp_seconds", "gauge", "Latest resolved timestamp received.", seconds(resolved)),
+            ("ebb_applied_timestamp_seconds", "gauge", "The target equals the source at this time.", seconds(applied)),
+            ("ebb_apply_lag_seconds", "gauge", "Age of the applied timestamp.", lag(applied)),
+        ];
+        let mut text = String::new();
+        for (name, kind, help, value) in rows {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        }
+        text
+    }
+
+    /// JSON for `/_/status`.
+    pub fn json(&self, feed: &str, resolved: Timestamp, staged_bytes: u64) -> String {
+        let applied = *lock(&self.applied);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        serde_json::json!({
+            "feed": feed,
+            "resolved": resolved.to_string(),
+            "applied": applied.to_string(),
+            "apply_lag_seconds": lag(applied),
+            "rows_received": count(&self.rows_received),
+            "rows_applied": count(&self.rows_applied),
+            "transactions_applied": count(&self.transactions_applied),
+            "apply_retries": count(&self.retries),
+            "requests_refused": count(&self.requests_refused),
+            "staging_disk_bytes": staged_bytes,
+        })
+        .to_string()
+    }
+
+    fn is_news(&self, what: &str) -> bool {
+        let mut refusals = lock(&self.refusals);
+        let now = Instant::now();
+        refusals.retain(|_, at| now.duration_since(*at) < REFUSAL_LOG_INTERVAL);
+        if refusals.contains_key(what) || refusals.len() >= REFUSALS_MAX {
+            return false;
+        }
+        refusals.insert(what.to_owned(), now);
+        true
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn seconds(timestamp: Timestamp) -> f64 {
+    timestamp.wall as f64 / 1e9
+}
+
+/// The one place where the local clock meets the source's: for display only.
+fn lag(applied: Timestamp) -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+    if applied == Timestamp::ZERO { 0.0 } else { (now - seconds(applied)).max(0.0) }
+}

@@ -1,0 +1,279 @@
+//! Which tables a run applies, settled once before anything is received: every table of the source has its counterpart
+//! on the target, with the same primary key and room for every column.
+//!
+//! Owns: matching source and target, and the findings that stop a start. Does not own: asking either of them.
+
+use ebb_sdk::Catalog;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::receive::{Table, Tables};
+use crate::source::{Source, SourceTable};
+use crate::stage::Stage;
+
+/// A table that the run applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The segments of the path that its rows are sent to.
+    pub path: Vec<String>,
+    /// The names that messages may call it by.
+    pub topics: Vec<String>,
+    /// Its position in the target's catalog.
+    pub position: u32,
+    /// Schema and name at the source; `None` when the source is not known.
+    pub source: Option<(String, String)>,
+    pub key_columns: Option<Vec<String>>,
+    pub hidden_columns: Vec<String>,
+}
+
+/// The tables of this run: those that the filters choose, or every table of the target.
+pub async fn watched(config: &Config, source: Option<&Source>, catalog: &Catalog) -> Result<Vec<Watched>> {
+    let names = Names { catalog, case_sensitive: config.target.case_sensitive };
+    match (source, &config.changefeed) {
+        (Some(source), Some(settings)) => {
+            source.check_rangefeeds().await?;
+            let chosen = source.chosen_tables(settings).await?;
+            names.matched(source.database(), &chosen)
+        }
+        (source, _) => {
+            let known = match source {
+                Some(source) => source.tables().await?,
+                None => Vec::new(),
+            };
+            Ok(names.every(&known))
+        }
+    }
+}
+
+/// Gives the tables their numbers in staging, and makes them known to the receiver.
+pub fn register(stage: &Stage, catalog: &Catalog, watched: &[Watched], config: &Config) -> Result<Tables> {
+    let name = |watched: &Watched| {
+        let table = &catalog.tables[watched.position as usize];
+        serde_json::json!([table.namespace, table.name]).to_string()
+    };
+    let numbers = stage.register_tables(&watched.iter().map(name).collect::<Vec<_>>())?;
+    let mut tables = Tables::default();
+    for (watched, number) in watched.iter().zip(numbers) {
+        let table = Table {
+            number,
+            position: watched.position,
+            key_columns: watched.key_columns.clone(),
+            hidden_columns: watched.hidden_columns.clone(),
+        };
+        tables.add(&watched.path, &watched.topics, config.target.case_sensitive, table);
+    }
+    Ok(tables)
+}
+
+struct Names<'a> {
+    catalog: &'a Catalog,
+    case_sensitive: bool,
+}
+
+impl Names<'_> {
+    /// Every chosen table of the source with its counterpart. All that is wrong is said at once.
+    fn matched(&self, database: &str, chosen: &[SourceTable]) -> Result<Vec<Watched>> {
+        let first_schema = &chosen[0].schema;
+        let one_schema = chosen.iter().all(|table| table.schema == *first_schema);
+        let mut watched = Vec::new();
+        let mut findings = Vec::new();
+        for table in chosen {
+            match self.counterpart(table) {
+                Ok(position) => watched.push(Watched {
+                    path: self.catalog.namespace.clone(),
+                    topics: topics(database, table, one_schema),
+                    position,
+                    source: Some((table.schema.clone(), table.name.clone())),
+                    key_columns: Some(table.key_columns.clone()),
+                    hidden_columns: table.hidden_columns.clone(),
+                }),
+                Err(finding) => findings.push(finding),
+            }
+        }
+        match findings.len() {
+            0 => Ok(watched),
+            1 => Err(findings.remove(0)),
+            count => {
+                let texts: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
+                let hint = findings[0].hint.clone().unwrap_or_default();
+                Err(Error::new(format!("{count} tables cannot be applied: {}", texts.join("; "))).hint(hint))
+            }
+        }
+    }
+
+    /// Every table of the target that has a primary key, each under its own namespace.
+    fn every(&self, known: &[SourceTable]) -> Vec<Watched> {
+        let tables = self.catalog.tables.iter().zip(0_u32..).filter(|(table, _)| !table.primary_key.is_empty());
+        let describe = |(table, position): (&ebb_sdk::Table, u32)| {
+            let mut same = known.iter().filter(|source| self.same(&source.name, &table.name));
+            let in_schema = known
+                .iter()
+                .find(|source| self.same(&source.name, &table.name) && Some(&source.schema) == table.namespace.last());
+            let source = in_schema.or_else(|| same.next().filter(|_| same.next().is_none()));
+            Watched {
+                path: table.namespace.clone(),
+                topics: vec![table.name.clone()],
+                position,
+                source: source.map(|source| (source.schema.clone(), source.name.clone())),
+                key_columns: source.map(|source| source.key_columns.clone()),
+                hidden_columns: source.map(|source| source.hidden_columns.clone()).unwrap_or_default(),
+            }
+        };
+        tables.map(describe).collect()
+    }
+
+    fn counterpart(&self, table: &SourceTable) -> Result<u32> {
+        let shown = format!("{}.{}", table.schema, table.name);
+        let leave_out = format!("or leave it out: --table-exclusion-filter '^{}$'", table.name);
+        let visible_key: Vec<_> = table.key_columns.iter().filter(|key| !table.hidden_columns.contains(key)).collect();
+        if visible_key.is_empty() {
+            return Err(Error::new(format!("the source's table {shown} has no primary key"))
+                .hint(format!("ALTER TABLE {shown} ALTER PRIMARY KEY USING COLUMNS (…), {leave_out}")));
+        }
+        let position = self.position(table).ok_or_else(|| {
+            Error::new(format!("the source's table {shown} is missing on the target"))
+                .hint(format!("create it in {} on the target, {leave_out}", self.catalog.namespace.join(".")))
+        })?;
+        let target = &self.catalog.tables[position as usize];
+        if target.primary_key.is_empty() {
+            return Err(Error::new(format!("the target's table {target} has no primary key"))
+                .hint(format!("ALTER TABLE {target} ADD PRIMARY KEY (…), {leave_out}")));
+        }
+        let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at as usize].name).collect();
+        let is_same = target_key.len() == visible_key.len()
+            && target_key.iter().all(|name| visible_key.iter().any(|key| self.same(key, name)));
+        if !is_same {
+            return Err(Error::new(format!(
+                "the primary keys of {shown} differ: ({}) at the source, ({}) on the target",
+                join(&visible_key),
+                join(&target_key)
+            ))
+            .hint(format!("give both the same primary key, in any order, {leave_out}")));
+        }
+        let lacks = |name: &&String| {
+            !table.hidden_columns.contains(name) && !target.columns.iter().any(|column| self.same(&column.name, name))
+        };
+        match table.columns.iter().filter(lacks).collect::<Vec<_>>() {
+            missing if missing.is_empty() => Ok(position),
+            missing => {
+                Err(Error::new(format!("the target's table {target} lacks columns of the source: {}", join(&missing)))
+                    .hint(format!("ALTER TABLE {target} ADD COLUMN …, {leave_out}")))
+            }
+        }
+    }
+
+    /// The target's table of this name: in the schema of the same name where there is one, else in the default one.
+    fn position(&self, table: &SourceTable) -> Option<u32> {
+        let default = &self.catalog.namespace;
+        let mut own = default.clone();
+        if let Some(last) = own.last_mut().filter(|_| default.len() > 1 && table.schema != "public") {
+            last.clone_from(&table.schema);
+        }
+        let namespace = if self.catalog.tables.iter().any(|target| target.namespace == own) { &own } else { default };
+        let candidates = || {
+            let tables = self.catalog.tables.iter().zip(0_u32..);
+            tables.filter(|(target, _)| target.namespace == *namespace)
+        };
+        let exact = candidates().find(|(target, _)| target.name == table.name);
+        let mut folded = candidates().filter(|(target, _)| self.same(&target.name, &table.name));
+        // Two that differ in case only are no answer.
+        exact.or_else(|| folded.next().filter(|_| folded.next().is_none())).map(|(_, position)| position)
+    }
+
+    fn same(&self, a: &str, b: &str) -> bool {
+        a == b || (!self.case_sensitive && a.to_lowercase() == b.to_lowercase())
+    }
+}
+
+fn topics(database: &str, table: &SourceTable, one_schema: bool) -> Vec<String> {
+    let mut topics = vec![format!("{database}.{}.{}", table.schema, table.name)];
+    if one_schema {
+        topics.push(table.name.clone());
+    }
+    topics
+}
+
+fn join(names: &[&String]) -> String {
+    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebb_sdk::Column;
+
+    fn target(schema: &str, name: &str, columns: &[&str], key: &[u32]) -> ebb_sdk::Table {
+        let column = |name: &&str| Column { name: (*name).to_owned(), ..Column::default() };
+        ebb_sdk::Table {
+            namespace: vec!["molt".into(), schema.into()],
+            name: name.into(),
+            columns: columns.iter().map(column).collect(),
+            primary_key: key.to_vec(),
+            ..ebb_sdk::Table::default()
+        }
+    }
+
+    fn source(schema: &str, name: &str, columns: &[&str], key: &[&str]) -> SourceTable {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let hidden = columns.iter().filter(|name| name.starts_with("crdb_") || **name == "rowid").copied();
+        let hidden_columns = owned(&hidden.collect::<Vec<_>>());
+        SourceTable {
+            schema: schema.into(),
+            name: name.into(),
+            columns: owned(columns),
+            hidden_columns,
+            key_columns: owned(key),
+        }
+    }
+
+    fn catalog() -> Catalog {
+        Catalog {
+            namespace: vec!["molt".into(), "public".into()],
+            tables: vec![
+                target("public", "Orders", &["id", "city", "total"], &[1, 0]),
+                target("public", "log", &["line"], &[]),
+                target("audit", "orders", &["id"], &[0]),
+            ],
+            server_version: String::new(),
+        }
+    }
+
+    fn check(tables: &[SourceTable], expected: Result<&[u32], &str>) {
+        let catalog = catalog();
+        let names = Names { catalog: &catalog, case_sensitive: false };
+        match (names.matched("defaultdb", tables), expected) {
+            (Ok(watched), Ok(expected)) => {
+                assert_eq!(watched.iter().map(|table| table.position).collect::<Vec<_>>(), expected);
+            }
+            (Err(error), Err(expected)) => assert!(error.message.contains(expected), "{error}"),
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn tables_find_their_counterpart() {
+        let key = ["crdb_shard", "id", "city"];
+        let orders = source("public", "orders", &["id", "CITY", "total", "crdb_shard"], &key);
+        check(std::slice::from_ref(&orders), Ok(&[0]));
+        let audit = source("audit", "orders", &["id"], &["id"]);
+        check(&[orders.clone(), audit], Ok(&[0, 2]));
+        check(&[source("elsewhere", "orders", &["id", "city"], &["id", "city"])], Ok(&[0]));
+    }
+
+    #[test]
+    fn what_cannot_be_applied_is_named() {
+        check(&[source("public", "gone", &["id"], &["id"])], Err("public.gone is missing on the target"));
+        check(&[source("public", "log", &["line"], &["line"])], Err("target's table public.log has no primary key"));
+        check(
+            &[source("public", "log", &["line", "rowid"], &["rowid"])],
+            Err("source's table public.log has no primary key"),
+        );
+        check(
+            &[source("public", "orders", &["id", "city"], &["id"])],
+            Err("(id) at the source, (city, id) on the target"),
+        );
+        let wide = source("public", "orders", &["id", "city", "extra", "more"], &["id", "city"]);
+        check(std::slice::from_ref(&wide), Err("lacks columns of the source: extra, more"));
+        check(&[wide, source("public", "gone", &["id"], &["id"])], Err("2 tables cannot be applied"));
+    }
+}

@@ -1,0 +1,106 @@
+//! The stable ABI, version 1: what crosses between the host and the shared library of a plugin.
+//!
+//! Owns: the layouts. Rows cross as borrowed slices; everything rare (catalogs, options, progress, errors) crosses as
+//! JSON text, so that its shape can grow without a new ABI. Does not own: any behaviour.
+//!
+//! This surface is frozen. It grows by [`AbiSession::call`] with a new `id`, never by a method or a field.
+
+#![expect(unsafe_code, reason = "abi_stable's derives write the unsafe impls that declare these layouts")]
+#![allow(non_local_definitions, unused_qualifications, elided_lifetimes_in_paths, reason = "code of the macros")]
+
+use abi_stable::StableAbi;
+use abi_stable::library::RootModule;
+use abi_stable::sabi_trait;
+use abi_stable::sabi_types::VersionStrings;
+use abi_stable::std_types::{RBox, ROption, RResult, RSlice, RStr, RString};
+
+/// The version of this ABI. A host loads a plugin of the same major version; see [`VERSION_SYMBOL`].
+pub const ABI_VERSION: u32 = 1;
+
+/// The symbol that returns the plugin's [`ABI_VERSION`]. It is read before anything else, so that a plugin of
+/// another version gets one sentence and not a page of layouts.
+pub const VERSION_SYMBOL: &str = "ebb_abi_version";
+
+/// The symbol of the `abi_stable` header, from which the root module comes.
+pub const HEADER_SYMBOL: &str = "ebb_plugin";
+
+/// One value of a block: where its text stands in the block's text, in bytes, and its JSON type
+/// ([`crate::Kind`] as a number).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, StableAbi)]
+pub struct Cell {
+    pub start: u32,
+    pub len: u32,
+    pub kind: u8,
+}
+
+/// Rows of one table and operation, borrowed for the length of the call.
+#[repr(C)]
+#[derive(Clone, Copy, StableAbi)]
+pub struct AbiBlock<'a> {
+    /// Position in the catalog that the session described last.
+    pub table: u32,
+    /// 0 upsert, 1 delete.
+    pub operation: u8,
+    pub columns: RSlice<'a, u32>,
+    pub cells: RSlice<'a, Cell>,
+    pub text: RStr<'a>,
+}
+
+/// JSON text of the answer, or of a [`crate::Error`].
+pub type Answer = RResult<RString, RString>;
+/// Nothing, or the JSON text of a [`crate::Error`].
+pub type Done = RResult<(), RString>;
+
+/// One connection. The methods are those of [`crate::Session`].
+#[sabi_trait]
+pub trait AbiSession: Send {
+    /// JSON of a [`crate::Catalog`].
+    fn describe(&mut self) -> Answer;
+    /// JSON of a [`crate::Progress`].
+    fn take_over(&mut self, feed: RStr<'_>) -> Answer;
+    /// JSON of an optional [`crate::Progress`].
+    fn progress(&mut self, feed: RStr<'_>) -> Answer;
+    fn begin(&mut self) -> Done;
+    fn write(&mut self, block: AbiBlock<'_>) -> Done;
+    /// `advance` is the JSON of a [`crate::Advance`].
+    fn commit(&mut self, advance: RStr<'_>) -> Done;
+    fn rollback(&mut self) -> Done;
+    fn close(&mut self);
+    /// Whatever later versions add, by name: JSON in, JSON out, nothing when the plugin does not know `id`.
+    #[sabi(last_prefix_field)]
+    fn call(&mut self, id: RStr<'_>, request: RStr<'_>) -> ROption<Answer>;
+}
+
+pub type SessionBox = AbiSession_TO<'static, RBox<()>>;
+
+/// The host's log.
+#[repr(C)]
+#[derive(Clone, Copy, StableAbi)]
+pub struct LogSink {
+    /// Takes the level ([`crate::Level`] as a number) and the message.
+    pub write: extern "C" fn(level: u8, message: RStr<'_>),
+}
+
+/// The root module of a plugin.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = PluginRef)))]
+#[sabi(missing_field(panic))]
+pub struct Plugin {
+    /// JSON of a [`crate::DialectInfo`].
+    pub info: extern "C" fn() -> RString,
+    /// Called once, before any other use.
+    pub open: extern "C" fn(LogSink),
+    /// `options` is the JSON of [`crate::ConnectOptions`].
+    #[sabi(last_prefix_field)]
+    pub connect: extern "C" fn(options: RStr<'_>) -> RResult<SessionBox, RString>,
+}
+
+impl RootModule for PluginRef {
+    abi_stable::declare_root_module_statics! {PluginRef}
+
+    const BASE_NAME: &'static str = "ebb_plugin";
+    const NAME: &'static str = "ebb_plugin";
+    const VERSION_STRINGS: VersionStrings = VersionStrings::new("1.0.0");
+}

@@ -1,0 +1,90 @@
+//! What a target looks like: tables, columns, keys. A plugin fills it in, the host plans with it.
+//!
+//! Owns: the description. Does not own: how a database is asked for it. It crosses the ABI as JSON, so that a
+//! later version can add a field without breaking plugins of today.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// All tables of a target that a changefeed may write to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Catalog {
+    /// Where names without a qualifier are looked up, outermost first: `["molt", "public"]` for a database with
+    /// schemas, `["molt"]` for one without. It is also the path of the webhook, `/molt/public`.
+    pub namespace: Vec<String>,
+    pub tables: Vec<Table>,
+    /// What the server calls itself, for the log: `PostgreSQL 15.18`.
+    pub server_version: String,
+}
+
+/// One table. Positions in `primary_key`, `unique_keys` and `foreign_keys` point into `columns`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Table {
+    /// The same form as [`Catalog::namespace`].
+    pub namespace: Vec<String>,
+    pub name: String,
+    pub columns: Vec<Column>,
+    /// In the order of the key. Empty when the table has no primary key; ebb refuses such a table.
+    pub primary_key: Vec<u32>,
+    /// Every unique key beside the primary key.
+    pub unique_keys: Vec<Vec<u32>>,
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+impl Table {
+    /// The position of a column of exactly this name.
+    pub fn column(&self, name: &str) -> Option<u32> {
+        let at = self.columns.iter().position(|column| column.name == name)?;
+        u32::try_from(at).ok()
+    }
+}
+
+/// The name for messages: the innermost part of the namespace and the table, `public.orders`.
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace.last() {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// One column.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Column {
+    pub name: String,
+    /// The type in the target's own spelling, `numeric(10,2)`. Only the plugin reads it, and messages.
+    pub type_name: String,
+    pub nullable: bool,
+    /// Computed by the target from other columns. The host never sends a value for it.
+    pub generated: bool,
+    pub identity: Identity,
+}
+
+/// Whether the target would number the column by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    #[default]
+    None,
+    /// A given value wins without further words.
+    ByDefault,
+    /// A given value needs the statement to say that it overrides the target's.
+    Always,
+}
+
+/// A reference from this table to another, or to itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForeignKey {
+    pub name: String,
+    pub columns: Vec<u32>,
+    /// The position of the referenced table in [`Catalog::tables`].
+    pub references: u32,
+    /// Checked at COMMIT rather than at each statement.
+    pub deferred: bool,
+}

@@ -1,0 +1,116 @@
+//! The error of a dialect. Its kind is the branch that the host takes; its text is for a person.
+//!
+//! Owns: the four kinds and the parts of a message. Does not own: when and how often to try again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the host does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The same transaction may succeed later: deadlock, serialization failure, lock timeout, connection lost,
+    /// read-only, starting up. The host drops the session, waits, connects and tries again.
+    Retry,
+    /// The target cannot take this data: a value that does not fit, a constraint. Trying again changes nothing.
+    Refused,
+    /// Settings or rights are wrong: password, missing grant, missing table. A person has to act.
+    Config,
+    /// The plugin or the target broke a promise. The host stops.
+    Broken,
+}
+
+/// What failed and why, what mends it, and where in the data it was.
+///
+/// ```
+/// use ebb_sdk::{Error, ErrorKind};
+/// let error = Error::new(ErrorKind::Refused, "public.orders refuses a row: value too long for type varchar(3)")
+///     .hint("widen the column, or correct the row at the source")
+///     .table("public.orders");
+/// assert_eq!(error.kind, ErrorKind::Refused);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    pub kind: ErrorKind,
+    /// What failed and why. Never a secret.
+    pub message: String,
+    /// The flag, SQL or grant that mends it.
+    #[serde(default)]
+    pub hint: Option<String>,
+    /// The database's own code, an SQLSTATE for instance.
+    #[serde(default)]
+    pub code: Option<String>,
+    #[serde(default)]
+    pub table: Option<String>,
+    #[serde(default)]
+    pub column: Option<String>,
+    /// The primary key of the row, `id=1, city=rome`.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The constraint that was violated. The host plans a [`ErrorKind::Refused`] transaction again when this is
+    /// set, since another order of the statements may satisfy it.
+    #[serde(default)]
+    pub constraint: Option<String>,
+}
+
+impl Error {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            code: None,
+            table: None,
+            column: None,
+            key: None,
+            constraint: None,
+        }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    #[must_use]
+    pub fn table(mut self, table: impl Into<String>) -> Self {
+        self.table = Some(table.into());
+        self
+    }
+
+    #[must_use]
+    pub fn column(mut self, column: impl Into<String>) -> Self {
+        self.column = Some(column.into());
+        self
+    }
+
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    #[must_use]
+    pub fn constraint(mut self, constraint: impl Into<String>) -> Self {
+        self.constraint = Some(constraint.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

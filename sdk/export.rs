@@ -1,0 +1,238 @@
+//! The plugin's side of the ABI: drives an author's [`Dialect`] from the calls of the host.
+//!
+//! Owns: the plugin's runtime, the catching of panics, the translation between ABI and plain types.
+//! Does not own: layouts (`abi`). Objects of a session are made, used and dropped on one runtime.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult};
+use abi_stable::prefix_type::PrefixTypeTrait;
+use abi_stable::sabi_trait::TD_Opaque;
+use abi_stable::std_types::{RErr, RNone, ROk, ROption, RResult, RStr, RString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::abi::{AbiBlock, AbiSession, Answer, Done, LogSink, Plugin, PluginRef, SessionBox};
+use crate::dialect::LOG;
+use crate::{Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, Level, Operation, Result, Session};
+
+/// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
+///
+/// ```
+/// # use ebb_sdk::{Advance, Block, Catalog, ConnectOptions, Dialect, DialectInfo, Progress, Result, Session};
+/// # struct Connection;
+/// # impl Session for Connection {
+/// #     async fn describe(&mut self) -> Result<Catalog> { Ok(Catalog::default()) }
+/// #     async fn take_over(&mut self, _: &str) -> Result<Progress> { unreachable!() }
+/// #     async fn progress(&mut self, _: &str) -> Result<Option<Progress>> { Ok(None) }
+/// #     async fn begin(&mut self) -> Result<()> { Ok(()) }
+/// #     async fn write(&mut self, _: Block<'_>) -> Result<()> { Ok(()) }
+/// #     async fn commit(&mut self, _: &Advance) -> Result<()> { Ok(()) }
+/// #     async fn rollback(&mut self) -> Result<()> { Ok(()) }
+/// #     async fn close(self) {}
+/// # }
+/// struct MyDialect;
+///
+/// impl Dialect for MyDialect {
+///     type Session = Connection;
+///
+///     fn info() -> DialectInfo {
+///         DialectInfo { name: "mine".into(), url_schemes: vec!["mine".into()], version: "1.0.0".into() }
+///     }
+///
+///     async fn connect(_options: &ConnectOptions) -> Result<Connection> {
+///         Ok(Connection)
+///     }
+/// }
+///
+/// ebb_sdk::export_dialect!(MyDialect);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! export_dialect {
+    ($dialect:ty) => {
+        const _: () = {
+            #[expect(unsafe_code, reason = "the host finds the plugin by this symbol")]
+            #[unsafe(no_mangle)]
+            extern "C" fn ebb_abi_version() -> u32 {
+                $crate::abi::ABI_VERSION
+            }
+
+            #[expect(unsafe_code, reason = "the host finds the plugin by this symbol")]
+            #[expect(non_upper_case_globals, reason = "a symbol, not a constant of Rust")]
+            #[unsafe(no_mangle)]
+            static ebb_plugin: $crate::export::Header = $crate::export::header::<$dialect>();
+        };
+    };
+}
+
+/// What the exported symbol [`crate::abi::HEADER_SYMBOL`] is.
+pub type Header = LibHeader;
+
+/// The header of a plugin that serves `D`.
+pub const fn header<D: Dialect>() -> Header {
+    // SAFETY: `erased` returns what `__call_root_module_loader` makes of a function that returns `PluginRef`.
+    #[expect(unsafe_code, reason = "abi_stable cannot check that the constructor makes the module it claims")]
+    unsafe {
+        LibHeader::from_constructor::<PluginRef>(erased::<D>, CheckTypeLayout::Yes)
+    }
+}
+
+extern "C" fn erased<D: Dialect>() -> RootModuleResult {
+    __call_root_module_loader(root_module::<D>)
+}
+
+fn root_module<D: Dialect>() -> PluginRef {
+    Plugin { info: info::<D>, open, connect: connect::<D> }.leak_into_prefix()
+}
+
+extern "C" fn info<D: Dialect>() -> RString {
+    // A panic here has no way back, so it becomes a name that no search will match.
+    let info = catch_unwind(D::info).map(|info| encode(&info));
+    RString::from(info.unwrap_or_else(|_| String::from("{}")))
+}
+
+extern "C" fn open(sink: LogSink) {
+    // The host opens a plugin once; a second call would find the same function.
+    let _ = LOG.set(Box::new(move |level: Level, message: &str| (sink.write)(level as u8, RStr::from_str(message))));
+}
+
+extern "C" fn connect<D: Dialect>(options: RStr<'_>) -> RResult<SessionBox, RString> {
+    let connected = guarded(|| {
+        let options: ConnectOptions = decode(options.as_str())?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::new(ErrorKind::Broken, format!("cannot start the plugin's runtime: {error}")))?;
+        let session = runtime.block_on(D::connect(&options))?;
+        Ok(Exported { session: Some(session), runtime, catalog: Catalog::default() })
+    });
+    match connected {
+        Ok(exported) => ROk(SessionBox::from_value(exported, TD_Opaque)),
+        Err(error) => RErr(encode(&error).into()),
+    }
+}
+
+/// A session together with the runtime it lives on.
+struct Exported<S: Session> {
+    /// `None` once closed.
+    session: Option<S>,
+    runtime: Runtime,
+    /// What the session described last; blocks point into it.
+    catalog: Catalog,
+}
+
+impl<S: Session> Exported<S> {
+    fn run<T>(&mut self, work: impl AsyncFnOnce(&mut S) -> Result<T>) -> Result<T> {
+        let closed = || Error::new(ErrorKind::Broken, "the host used a session after closing it");
+        let session = self.session.as_mut().ok_or_else(closed)?;
+        let runtime = &self.runtime;
+        guarded(|| runtime.block_on(work(session)))
+    }
+}
+
+impl<S: Session> AbiSession for Exported<S> {
+    fn describe(&mut self) -> Answer {
+        let described = self.run(async |session| session.describe().await);
+        if let Ok(catalog) = &described {
+            self.catalog = catalog.clone();
+        }
+        answer(described)
+    }
+
+    fn take_over(&mut self, feed: RStr<'_>) -> Answer {
+        answer(self.run(async |session| session.take_over(feed.as_str()).await))
+    }
+
+    fn progress(&mut self, feed: RStr<'_>) -> Answer {
+        answer(self.run(async |session| session.progress(feed.as_str()).await))
+    }
+
+    fn begin(&mut self) -> Done {
+        done(self.run(async |session| session.begin().await))
+    }
+
+    fn write(&mut self, block: AbiBlock<'_>) -> Done {
+        // The catalog is lent to the block while the session is borrowed too.
+        let catalog = std::mem::take(&mut self.catalog);
+        let written = self.run(async |session| session.write(resolve(&catalog, &block)?).await);
+        self.catalog = catalog;
+        done(written)
+    }
+
+    fn commit(&mut self, advance: RStr<'_>) -> Done {
+        done(self.run(async |session| {
+            let advance: Advance = decode(advance.as_str())?;
+            session.commit(&advance).await
+        }))
+    }
+
+    fn rollback(&mut self) -> Done {
+        done(self.run(async |session| session.rollback().await))
+    }
+
+    fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            // The connection ends either way; a panic while closing it changes nothing for the host.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(session.close())));
+        }
+    }
+
+    fn call(&mut self, _id: RStr<'_>, _request: RStr<'_>) -> ROption<Answer> {
+        RNone
+    }
+}
+
+impl<S: Session> Drop for Exported<S> {
+    fn drop(&mut self) {
+        // Sockets and timers of the session are deregistered from the runtime that they belong to.
+        let _guard = self.runtime.enter();
+        drop(self.session.take());
+    }
+}
+
+fn resolve<'a>(catalog: &'a Catalog, block: &AbiBlock<'a>) -> Result<Block<'a>> {
+    let table = catalog.tables.get(block.table as usize).ok_or_else(|| {
+        Error::new(ErrorKind::Broken, format!("the host names table {}, which was not described", block.table))
+    })?;
+    let operation = if block.operation == 0 { Operation::Upsert } else { Operation::Delete };
+    Ok(Block::new(table, operation, block.columns.as_slice(), block.cells.as_slice(), block.text.as_str()))
+}
+
+/// A panic must not cross the boundary: it would abort the host. It becomes an error of the plugin.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = format!("the plugin panicked: {}", panic_text(panic.as_ref()));
+        Err(Error::new(ErrorKind::Broken, message).hint("report this to the author of the plugin"))
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}
+
+fn answer<T: Serialize>(result: Result<T>) -> Answer {
+    match result {
+        Ok(value) => ROk(encode(&value).into()),
+        Err(error) => RErr(encode(&error).into()),
+    }
+}
+
+fn done(result: Result<()>) -> Done {
+    match result {
+        Ok(()) => ROk(()),
+        Err(error) => RErr(encode(&error).into()),
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("the sdk's own types have string keys and no failing serializer")
+}
+
+fn decode<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::new(ErrorKind::Broken, format!("the host sent a message of another shape: {error}")))
+}

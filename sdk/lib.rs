@@ -1,0 +1,26 @@
+//! Everything that ebb and a dialect plugin share. A plugin implements [`Dialect`] and [`Session`], writes
+//! [`export_dialect!`] once, and is compiled as a `cdylib`; ebb loads it by name, by path or by URL scheme.
+//!
+//! Owns: the model of a change, the description of a target, the traits, the errors, the stable ABI.
+//! Does not own: planning, retries and ordering (the host's), statements and types of a database (the plugin's).
+//!
+//! The modules stand in reading order.
+
+mod catalog;
+mod change;
+mod dialect;
+mod error;
+mod progress;
+mod url;
+
+pub mod tls;
+
+pub mod abi;
+pub mod export;
+
+pub use catalog::{Catalog, Column, ForeignKey, Identity, Table};
+pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
+pub use dialect::{ConnectOptions, Dialect, DialectInfo, Level, Session, log};
+pub use error::{Error, ErrorKind, Result};
+pub use progress::{Advance, Progress};
+pub use url::{DatabaseUrl, Secret};

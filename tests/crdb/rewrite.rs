@@ -1,0 +1,359 @@
+//! Finds in a client's SQL what only CockroachDB knows, and puts in its place what PostgreSQL can run against the
+//! schema `crdb_internal`. Everything else stays byte for byte as it was.
+//!
+//! Does not own: reads of the past (`as_of`), the grammar of CREATE CHANGEFEED (`statement`), or any effect: a
+//! rewritten statement acts when PostgreSQL runs it, so that preparing one does nothing.
+
+use crate::as_of;
+use crate::cursor::Cursor;
+use crate::failure::Failure;
+use crate::lex::{self, Token, identifier, literal};
+use crate::settings;
+use crate::statement;
+use crate::version::Version;
+
+/// A piece of the SQL text and what replaces it.
+pub(crate) struct Edit {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) text: String,
+}
+
+/// Functions that PostgreSQL lacks or answers otherwise.
+const FUNCTIONS: [&str; 3] = ["cluster_logical_timestamp", "unique_rowid", "version"];
+
+/// SHOW statements of CockroachDB that are no settings of PostgreSQL either.
+const SHOW_UNSUPPORTED: &[&str] = &[
+    "ALL CLUSTER",
+    "AUTOMATIC",
+    "BACKUP",
+    "BACKUPS",
+    "CLUSTER SETTINGS",
+    "COMMIT TIMESTAMP",
+    "CONSTRAINT",
+    "CONSTRAINTS",
+    "CREATE",
+    "DATABASES",
+    "DEFAULT",
+    "ENUMS",
+    "EXTERNAL",
+    "FINGERPRINTS",
+    "FULL",
+    "FUNCTIONS",
+    "GRANTS",
+    "JOB",
+    "JOBS",
+    "LOCALITY",
+    "PARTITIONS",
+    "PROCEDURES",
+    "QUERIES",
+    "RANGE",
+    "RANGES",
+    "REGIONS",
+    "ROLES",
+    "SAVEPOINT",
+    "SCHEDULES",
+    "SCHEMAS",
+    "SEQUENCES",
+    "SESSIONS",
+    "STATEMENTS",
+    "STATISTICS",
+    "SURVIVAL",
+    "SYNTAX",
+    "TRACE",
+    "TRANSACTIONS",
+    "TRANSFER",
+    "TYPES",
+    "USERS",
+    "VIRTUAL",
+    "ZONE",
+];
+
+/// The statement that PostgreSQL is to get, if it is another.
+pub(crate) fn rewrite(sql: &str, version: &Version) -> Option<String> {
+    let tokens = lex::tokens(sql);
+    let mut edits = Vec::new();
+    for statement in tokens.split(|token| token.is_symbol(';')).filter(|statement| !statement.is_empty()) {
+        match whole(sql, statement, version) {
+            Some(Ok(text)) => edits.push(replace(statement, text)),
+            Some(Err(failure)) => edits.push(replace(statement, raise(&failure))),
+            None => match parts(statement) {
+                Ok(found) => edits.extend(found),
+                Err(failure) => edits.push(replace(statement, raise(&failure))),
+            },
+        }
+    }
+    if edits.is_empty() { None } else { Some(apply(sql, edits)) }
+}
+
+fn replace(statement: &[Token<'_>], text: String) -> Edit {
+    let end = statement.last().map_or(0, Token::end);
+    Edit { start: statement[0].start, end, text }
+}
+
+fn apply(sql: &str, mut edits: Vec<Edit>) -> String {
+    edits.sort_by_key(|edit| edit.start);
+    let (mut text, mut at) = (String::with_capacity(sql.len() + 256), 0);
+    for edit in edits {
+        text.push_str(&sql[at..edit.start]);
+        text.push_str(&edit.text);
+        at = edit.end;
+    }
+    text.push_str(&sql[at..]);
+    text
+}
+
+/// A statement that fails with this error when it is run, not when it is prepared.
+fn raise(failure: &Failure) -> String {
+    let Failure { code, message, hint } = failure;
+    format!("SELECT crdb_internal.fail({}, {}, {})", literal(code), literal(message), literal(hint))
+}
+
+/// Statements that are replaced as a whole.
+fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result<String, Failure>> {
+    let mut cursor = Cursor::new(statement);
+    if cursor.accept(&["CREATE", "CHANGEFEED"]) {
+        let spec = statement::create_changefeed(statement, version);
+        return Some(spec.map(|spec| {
+            format!("SELECT job_id FROM crdb_internal.create_changefeed({}::jsonb)", literal(&spec.to_string()))
+        }));
+    }
+    if cursor.accept(&["EXPERIMENTAL", "CHANGEFEED"]) || cursor.accept(&["ALTER", "CHANGEFEED"]) {
+        return Some(Err(Failure::unsupported(format!("{} CHANGEFEED", statement[0].text.to_uppercase()))));
+    }
+    if cursor.accept(&["SET", "CLUSTER", "SETTING"]) {
+        return Some(settings::set(&mut cursor));
+    }
+    if cursor.accept(&["SHOW"]) {
+        return show(sql, cursor, version);
+    }
+    for verb in ["PAUSE", "RESUME", "CANCEL"] {
+        if cursor.accept(&[verb]) {
+            return Some(control(sql, verb, cursor));
+        }
+    }
+    for verb in ["GRANT", "REVOKE"] {
+        if cursor.accept(&[verb, "CHANGEFEED", "ON"]) {
+            return Some(grant(verb, cursor));
+        }
+    }
+    None
+}
+
+fn show(sql: &str, mut cursor: Cursor<'_>, version: &Version) -> Option<Result<String, Failure>> {
+    let mut ahead = cursor;
+    if ahead.accept(&["CLUSTER", "SETTING"]) {
+        return Some(settings::show(&mut ahead));
+    }
+    if ahead.accept(&["CRDB_VERSION"]) {
+        return Some(Ok("SELECT crdb_internal.version() AS crdb_version".to_owned()));
+    }
+    if let Some(source) = show_source(sql, &mut ahead).transpose() {
+        // Releases before 25.1 have no time that a person can read.
+        let columns = match version.is_at_least(25, 1) || !cursor.accept(&["CHANGEFEED"]) {
+            true => "*",
+            false => {
+                "job_id, description, user_name, status, running_status, created, started, finished, modified, \
+                      high_water_timestamp, error, sink_uri, full_table_names, topics, format"
+            }
+        };
+        let end = ahead.expect_end();
+        return Some(source.and_then(|source| end.map(|()| format!("SELECT {columns} FROM {source}"))));
+    }
+    let unsupported = SHOW_UNSUPPORTED.iter().find(|words| cursor.accept(&words.split(' ').collect::<Vec<_>>()));
+    unsupported.map(|words| Err(Failure::unsupported(format!("SHOW {words}"))))
+}
+
+/// The function that gives the rows of a SHOW; the cursor stands behind that word.
+fn show_source(sql: &str, cursor: &mut Cursor<'_>) -> Result<Option<String>, Failure> {
+    if cursor.accept(&["CHANGEFEED", "JOBS"]) {
+        return Ok(Some("crdb_internal.show_changefeed_jobs()".to_owned()));
+    }
+    if cursor.accept(&["CHANGEFEED", "JOB"]) {
+        let job = cursor.next().ok_or_else(|| Failure::syntax("EOF"))?;
+        return Ok(Some(format!("crdb_internal.show_changefeed_job({})", job.text)));
+    }
+    if cursor.accept(&["TABLES"]) {
+        return if cursor.is_at_end() {
+            Ok(Some("crdb_internal.show_tables()".to_owned()))
+        } else {
+            Err(Failure::unsupported(format!("SHOW TABLES {}", cursor.rest(sql))))
+        };
+    }
+    if cursor.accept(&["COLUMNS", "FROM"]) {
+        return Ok(Some(format!("crdb_internal.show_columns({}::regclass)", table(cursor)?)));
+    }
+    for word in ["INDEXES", "INDEX", "KEYS"] {
+        if cursor.accept(&[word, "FROM"]) {
+            return Ok(Some(format!("crdb_internal.show_indexes({}::regclass)", table(cursor)?)));
+        }
+    }
+    Ok(None)
+}
+
+/// A table's name as a string that `regclass` reads, without the database.
+fn table(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
+    let parts = cursor.name()?;
+    let parts: Vec<String> = parts.iter().skip(parts.len().saturating_sub(2)).map(|part| identifier(part)).collect();
+    Ok(literal(&parts.join(".")))
+}
+
+fn control(sql: &str, verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
+    if cursor.accept(&["JOB"]) {
+        let job = cursor.next().ok_or_else(|| Failure::syntax("EOF"))?;
+        if cursor.accept(&["WITH", "REASON"]) {
+            cursor.expect_symbol('=')?;
+            cursor.value()?;
+        }
+        cursor.expect_end()?;
+        return Ok(format!("CALL crdb_internal.control_job('{verb}', {})", job.text));
+    }
+    if cursor.accept(&["JOBS"]) {
+        let jobs = cursor.rest(sql);
+        return Ok(many(verb, &format!("ARRAY({jobs})"), &format!("{verb} JOBS")));
+    }
+    if cursor.accept(&["ALL", "CHANGEFEED", "JOBS"]) {
+        cursor.expect_end()?;
+        let jobs = format!("crdb_internal.controllable('{verb}')");
+        return Ok(many(verb, &jobs, &format!("{verb} ALL CHANGEFEED JOBS")));
+    }
+    Err(Failure::unsupported(format!("{verb} {}", cursor.rest(sql))))
+}
+
+/// DO returns no rows and takes subqueries, which CALL does not.
+fn many(verb: &str, jobs: &str, tag: &str) -> String {
+    let inner = apply_parts(jobs);
+    format!("DO $crdb$ BEGIN PERFORM crdb_internal.control_jobs('{verb}', {inner}, '{tag}'); END $crdb$")
+}
+
+fn apply_parts(sql: &str) -> String {
+    match parts(&lex::tokens(sql)) {
+        Ok(edits) => apply(sql, edits),
+        Err(_) => sql.to_owned(),
+    }
+}
+
+fn grant(verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
+    let _ = cursor.accept(&["TABLE"]);
+    let (mut tables, mut roles) = (Vec::new(), Vec::new());
+    loop {
+        tables.push(table(&mut cursor)?);
+        if !cursor.accept_symbol(',') {
+            break;
+        }
+    }
+    cursor.expect(&[if verb == "GRANT" { "TO" } else { "FROM" }])?;
+    loop {
+        roles.push(literal(&cursor.name()?.join(".")));
+        if !cursor.accept_symbol(',') {
+            break;
+        }
+    }
+    cursor.expect_end()?;
+    let (tables, roles) = (tables.join(", "), roles.join(", "));
+    Ok(format!("CALL crdb_internal.grant_changefeed(ARRAY[{tables}], ARRAY[{roles}], {})", verb == "REVOKE"))
+}
+
+/// What is replaced inside a statement that otherwise stays.
+fn parts(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
+    let mut edits = as_of::edits(statement)?;
+    for (at, token) in statement.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| statement[before]);
+        let after = |offset: usize| statement.get(at + offset);
+        let is_call = after(1).is_some_and(|t| t.is_symbol('(')) && after(2).is_some_and(|t| t.is_symbol(')'));
+        let is_qualified = before.is_some_and(|token| token.is_symbol('.'));
+        if is_call && !is_qualified && token.is_any(&FUNCTIONS) {
+            edits.push(Edit { start: token.start, end: token.start, text: "crdb_internal.".to_owned() });
+        } else if token.is("SHOW") {
+            edits.extend(nested_show(&statement[at - usize::from(at > 0)..])?);
+        } else if token.is("information_schema") && after(1).is_some_and(|t| t.is_symbol('.')) {
+            edits.extend(after(2).filter(|name| name.is("columns")).map(|name| Edit {
+                start: token.start,
+                end: name.end(),
+                text: "crdb_internal.information_schema_columns".to_owned(),
+            }));
+        }
+    }
+    Ok(edits)
+}
+
+/// `[SHOW …]` stands where a table may; `(SHOW …)` where a query may. The first token is the bracket.
+fn nested_show(tokens: &[Token<'_>]) -> Result<Option<Edit>, Failure> {
+    let (open, close) = match tokens.first() {
+        Some(token) if token.is_symbol('[') => ('[', ']'),
+        Some(token) if token.is_symbol('(') => ('(', ')'),
+        _ => return Ok(None),
+    };
+    let Some(length) = tokens.iter().position(|token| token.is_symbol(close)) else { return Ok(None) };
+    let mut cursor = Cursor::new(&tokens[2..length]);
+    let source = match show_source("", &mut cursor)? {
+        Some(source) => source,
+        None if open == '[' => return Err(Failure::unsupported("this SHOW statement inside another")),
+        // A column may be called so.
+        None => return Ok(None),
+    };
+    cursor.expect_end()?;
+    let text = if open == '[' { source } else { format!("(SELECT * FROM {source})") };
+    Ok(Some(Edit { start: tokens[0].start, end: tokens[length].end(), text }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sql: &str, expected: &str) {
+        let version = Version::parse("25.2.1").unwrap();
+        assert_eq!(rewrite(sql, &version).as_deref().unwrap_or(sql), expected);
+    }
+
+    #[test]
+    fn ordinary_statements_stay() {
+        for sql in [
+            "SELECT 'SHOW CHANGEFEED JOBS; version()'",
+            "SHOW server_version",
+            "INSERT INTO \"version\" VALUES (1)",
+            "",
+            ";",
+        ] {
+            check(sql, sql);
+        }
+    }
+
+    #[test]
+    fn jobs_are_shown_and_controlled() {
+        check("SHOW CHANGEFEED JOBS", "SELECT * FROM crdb_internal.show_changefeed_jobs()");
+        check(
+            "SELECT status FROM [SHOW CHANGEFEED JOB 5] WHERE 1=1;",
+            "SELECT status FROM crdb_internal.show_changefeed_job(5) WHERE 1=1;",
+        );
+        check(
+            "with x as (show changefeed jobs) select * from x",
+            "with x as (SELECT * FROM crdb_internal.show_changefeed_jobs()) select * from x",
+        );
+        check("PAUSE JOB $1", "CALL crdb_internal.control_job('PAUSE', $1)");
+        check(
+            "CANCEL JOBS (SELECT job_id FROM [SHOW CHANGEFEED JOBS])",
+            "DO $crdb$ BEGIN PERFORM crdb_internal.control_jobs('CANCEL', ARRAY((SELECT job_id FROM crdb_internal.show_changefeed_jobs())), 'CANCEL JOBS'); END $crdb$",
+        );
+    }
+
+    #[test]
+    fn functions_and_views_of_its_own() {
+        check("SELECT version(), pg_catalog.version()", "SELECT crdb_internal.version(), pg_catalog.version()");
+        check(
+            "INSERT INTO t VALUES (1) RETURNING cluster_logical_timestamp()",
+            "INSERT INTO t VALUES (1) RETURNING crdb_internal.cluster_logical_timestamp()",
+        );
+        check("SELECT * FROM information_schema.columns c", "SELECT * FROM crdb_internal.information_schema_columns c");
+        check(
+            "SHOW COLUMNS FROM db.public.\"T\"",
+            "SELECT * FROM crdb_internal.show_columns('\"public\".\"T\"'::regclass)",
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error() {
+        check("SHOW CREATE TABLE t", "SELECT crdb_internal.fail('0A000', 'stand-in: not supported: SHOW CREATE', '')");
+        check("SHOW CHANGEFEED JOB 5 x", "SELECT crdb_internal.fail('42601', 'at or near \"x\": syntax error', '')");
+    }
+}

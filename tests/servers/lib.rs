@@ -1,0 +1,14 @@
+//! Real servers for the tests and the demo: each is started on a free loopback port with its files in a temporary
+//! folder, and ended by its process id when its value is dropped, or when the process that started it dies.
+//!
+//! Everything here blocks and uses no runtime, so that it serves synchronous and asynchronous tests alike.
+//! Does not own: connecting to a server (any driver will do), and what a test keeps in it.
+
+mod certs;
+mod error;
+mod postgres;
+mod process;
+
+pub use certs::{Certs, KeyPair};
+pub use error::{Error, Result};
+pub use postgres::{Authentication, Options, Postgres};
