@@ -4,10 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
-use ebb_sdk::Secret;
+use ebb_sdk::{DatabaseUrl, Secret};
 use regex::{Regex, RegexBuilder};
 use tracing::Level;
 
@@ -19,6 +18,7 @@ use crate::config::{
     Staging, Target,
 };
 use crate::error::{Error, Result};
+use crate::source;
 
 const MODES_OF_OTHERS: [&str; 5] =
     ["data-load", "data-load-and-replication", "replication-only", "export-only", "import-only"];
@@ -38,12 +38,14 @@ pub fn fetch(fetch: &Fetch, warnings: &mut Vec<String>) -> Result<Config> {
     let replicator = replicator_flags(&fetch.replicator_flags, warnings)?;
     let bind_addr = replicator.bind_addr.clone().unwrap_or_else(|| format!(":{}", overrides.port));
     let receiver = receiver(&replicator, &bind_addr, Some(&overrides), warnings)?;
-    let source = Source { url: Secret::new(&fetch.source), allow_insecure: insecure };
-    let pages =
-        pages(replicator.metrics_addr.as_deref().or(fetch.metrics_listen_addr.as_deref()), Some(FETCH_PAGES_ADDR))?;
+    let pages = match (&replicator.metrics_addr, &fetch.metrics_listen_addr) {
+        (Some(given), _) => pages("--metricsAddr", given, true)?,
+        (None, Some(given)) => pages("--metrics-listen-addr", given, true)?,
+        (None, None) => pages("--metrics-listen-addr", FETCH_PAGES_ADDR, false)?,
+    };
     let log = Log {
         level: level(fetch.logging).max(verbosity(replicator.verbose)),
-        destination: destination(fetch.log_file.as_deref(), replicator.log_destination.as_ref()),
+        destination: destination(fetch.log_file.as_ref(), replicator.log_destination.as_ref()),
         format: if fetch.use_console_writer { LogFormat::Console } else { LogFormat::Json },
     };
     let [table_filter, schema_filter] = filters.0;
@@ -63,14 +65,14 @@ pub fn fetch(fetch: &Fetch, warnings: &mut Vec<String>) -> Result<Config> {
         },
     };
     Ok(Config {
-        target: target(&fetch.target, &fetch.common, &replicator),
+        target: target(&fetch.target, &fetch.common, &replicator)?,
         staging: staging(&replicator, fetch.non_interactive)?,
         receiver,
         apply: apply(&replicator)?,
         changefeed: Some(changefeed),
-        source: Some(source),
+        source: Some(source(&fetch.source, insecure)?),
         log,
-        pages,
+        pages: Some(pages),
         grace_period: replicator.grace_period,
     })
 }
@@ -80,20 +82,20 @@ pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
     let replicator = &start.replicator;
     let bind_addr = replicator.bind_addr.as_deref().unwrap_or(START_BIND_ADDR);
     let allow_insecure = start.common.allow_tls_mode_disable;
-    let source = start.source_conn.as_ref().map(|url| Source { url: Secret::new(url), allow_insecure });
+    let pages = replicator.metrics_addr.as_deref().map(|given| pages("--metricsAddr", given, true)).transpose()?;
     Ok(Config {
-        target: target(&start.target_conn, &start.common, replicator),
+        target: target(&start.target_conn, &start.common, replicator)?,
         staging: staging(replicator, false)?,
         receiver: receiver(replicator, bind_addr, None, warnings)?,
         apply: apply(replicator)?,
         changefeed: None,
-        source,
+        source: start.source_conn.as_ref().map(|url| source(url, allow_insecure)).transpose()?,
         log: Log {
             level: Level::INFO.max(verbosity(replicator.verbose)),
             destination: destination(None, replicator.log_destination.as_ref()),
             format: LogFormat::Json,
         },
-        pages: pages(replicator.metrics_addr.as_deref(), None)?,
+        pages,
         grace_period: replicator.grace_period,
     })
 }
@@ -137,9 +139,9 @@ fn replicator_flags(text: &str, warnings: &mut Vec<String>) -> Result<Replicator
         Error::new("--replicator-flags cannot be read: a quote is not closed").hint("quote it as a shell would")
     })?;
     let words: Vec<_> = words.into_iter().map(std::ffi::OsString::from).collect();
-    let (words, more) = ignored::strip(&words);
+    let (words, more) = ignored::strip(&words, ignored::OF_REPLICATOR);
     warnings.extend(more);
-    let parsed = ReplicatorOnly::try_parse_from(words).map_err(|error| {
+    let parsed = flags::parse::<ReplicatorOnly>(words).map_err(|error| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         Error::new(format!("--replicator-flags: {first}")).hint("its flags are those of `ebb start --help`")
@@ -147,15 +149,23 @@ fn replicator_flags(text: &str, warnings: &mut Vec<String>) -> Result<Replicator
     Ok(parsed.replicator)
 }
 
-fn target(url: &str, common: &Common, replicator: &Replicator) -> Target {
-    Target {
-        url: Secret::new(url),
+fn source(url: &Secret, allow_insecure: bool) -> Result<Source> {
+    source::check_url(url)?;
+    Ok(Source { url: url.clone(), allow_insecure })
+}
+
+fn target(url: &Secret, common: &Common, replicator: &Replicator) -> Result<Target> {
+    // What the parameters mean is for the plugin to judge.
+    DatabaseUrl::parse(url.reveal())
+        .map_err(|error| Error { message: format!("the target: {}", error.message), ..error.into() })?;
+    Ok(Target {
+        url: url.clone(),
         plugin: common.target_plugin.clone(),
-        plugin_dirs: common.plugin_dirs(),
+        plugin_dirs: common.plugin_search.dirs(),
         allow_insecure: common.allow_tls_mode_disable,
         case_sensitive: common.case_sensitive,
-        apply_timeout: replicator.apply_timeout,
-    }
+        apply_timeout: not_zero("--applyTimeout", replicator.apply_timeout)?,
+    })
 }
 
 fn staging(replicator: &Replicator, non_interactive: bool) -> Result<Staging> {
@@ -189,7 +199,7 @@ fn receiver(
         body_bytes_max: at_least_one("--body-bytes-max", replicator.body_bytes_max)?,
         in_flight_bytes_max: at_least_one("--in-flight-bytes-max", replicator.in_flight_bytes_max)?,
         connections_max: at_least_one("--connections-max", replicator.connections_max)?,
-        response_timeout: replicator.http_response_timeout,
+        response_timeout: not_zero("--httpResponseTimeout", replicator.http_response_timeout)?,
     })
 }
 
@@ -201,12 +211,13 @@ fn identity(replicator: &Replicator) -> Result<Identity> {
         (None, None, true) => Ok(Identity::SelfSigned),
         (None, None, false) => {
             Err(Error::new("the receiver has no certificate, and changefeeds are sent over HTTPS only").hint(
-                "add --tlsCertificate server.crt --tlsPrivateKey server.key (in fetch inside --replicator-flags), or \
-                   set EBB_TLS_CERTIFICATE and EBB_TLS_PRIVATE_KEY; for a trial --tlsSelfSigned",
+                "add --tlsCertificate ./certs/server.crt --tlsPrivateKey ./certs/server.key (in fetch inside \
+                 --replicator-flags \"…\"), or set EBB_TLS_CERTIFICATE and EBB_TLS_PRIVATE_KEY; for a trial without \
+                 certificates add --tlsSelfSigned --disableAuthentication",
             ))
         }
         (_, _, true) => Err(Error::new("--tlsSelfSigned makes a certificate, and one is given as well")
-            .hint("leave out --tlsSelfSigned, or --tlsCertificate and --tlsPrivateKey")),
+            .hint("leave out --tlsSelfSigned, or --tlsCertificate and --tlsPrivateKey (in the environment too: EBB_TLS_CERTIFICATE, EBB_TLS_PRIVATE_KEY)")),
         _ => Err(Error::new("--tlsCertificate and --tlsPrivateKey belong together, and one of them is missing")
             .hint("give both, or none and --tlsSelfSigned")),
     }
@@ -225,7 +236,7 @@ fn client_ca(
     if let Some(path) = &replicator.tls_client_ca {
         return Ok(Some(ClientCa::File(path.clone())));
     }
-    if let Some(pem) = overrides.map(Overrides::client_authority).transpose()?.flatten() {
+    if let Some(pem) = overrides.and_then(Overrides::client_authority) {
         return Ok(Some(ClientCa::Pem(pem)));
     }
     Err(Error::new("the receiver cannot tell its changefeed from anybody else").hint(
@@ -238,7 +249,7 @@ fn apply(replicator: &Replicator) -> Result<Apply> {
     Ok(Apply {
         transaction_rows_max: at_least_one("--transaction-rows-max", replicator.transaction_rows_max)?,
         transaction_bytes_max: at_least_one("--transaction-bytes-max", replicator.transaction_bytes_max)?,
-        retry_delay_min: replicator.retry_initial_backoff,
+        retry_delay_min: not_zero("--retryInitialBackoff", replicator.retry_initial_backoff)?,
         retry_delay_max: replicator.retry_max_backoff.max(replicator.retry_initial_backoff),
     })
 }
@@ -247,14 +258,16 @@ fn at_least_one(flag: &str, value: usize) -> Result<usize> {
     if value == 0 { Err(Error::new(format!("{flag} 0 admits nothing")).hint("give at least 1")) } else { Ok(value) }
 }
 
-/// A default address may be taken by another ebb of this machine, which must not keep this one from running.
-fn pages(given: Option<&str>, default: Option<&str>) -> Result<Option<PagesAddr>> {
-    let resolve = |text: &str, required| Ok(PagesAddr { addr: address("--metricsAddr", text)?, required });
-    match (given, default) {
-        (Some(text), _) => resolve(text, true).map(Some),
-        (None, Some(text)) => resolve(text, false).map(Some),
-        (None, None) => Ok(None),
+fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
+    if value.is_zero() {
+        return Err(Error::new(format!("{flag} 0 leaves no time")).hint("give a duration such as 30s"));
     }
+    Ok(value)
+}
+
+/// A default address may be taken by another ebb of this machine, which must not keep this one from running.
+fn pages(flag: &str, text: &str, required: bool) -> Result<PagesAddr> {
+    Ok(PagesAddr { addr: address(flag, text)?, required })
 }
 
 /// `host:port`, or `:port` for every interface, as Go writes it.
@@ -278,11 +291,15 @@ fn every_interface() -> IpAddr {
     }
 }
 
-fn destination(flag: Option<&str>, path: Option<&PathBuf>) -> LogDestination {
+fn destination(flag: Option<&Option<String>>, path: Option<&PathBuf>) -> LogDestination {
     match (flag, path) {
-        (Some("stdout"), _) | (None, None) => LogDestination::Stdout,
-        (Some(file), _) => LogDestination::File(file.into()),
+        (Some(Some(name)), _) if name == "stdout" => LogDestination::Stdout,
+        (Some(Some(name)), _) => LogDestination::File(name.into()),
+        (Some(None), _) => {
+            LogDestination::File(chrono::Local::now().format("fetch-%Y-%m-%dT%H-%M-%S.log").to_string().into())
+        }
         (None, Some(path)) => LogDestination::File(path.clone()),
+        (None, None) => LogDestination::Stdout,
     }
 }
 

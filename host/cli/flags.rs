@@ -2,13 +2,43 @@
 //!
 //! Owns: the spelling, which is that of the incumbent where it has the flag. Does not own: what a flag does (`check`).
 
+use std::convert::Infallible;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Command, Parser, ValueEnum};
+use ebb_sdk::Secret;
 
 use super::duration;
+
+/// Parses as clap does, and takes `--flag=true` and `--flag=false` too, as Go's flags may be written.
+pub fn parse<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
+    let mut command = with_boolean_values(T::command());
+    let matches = command.try_get_matches_from_mut(args)?;
+    T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+fn with_boolean_values(command: Command) -> Command {
+    let command = command.mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("false")
+            .default_missing_value("true")
+            .value_name("BOOL")
+            .hide_default_value(true)
+            .hide_possible_values(true),
+        _ => arg,
+    });
+    command.mut_subcommands(with_boolean_values)
+}
+
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
+}
 
 const ABOUT: &str = "Replicates changes from CockroachDB back to the database that an application was migrated from";
 
@@ -18,7 +48,8 @@ Examples:
     --source 'postgres://root@localhost:26257/defaultdb?sslmode=verify-full' \\
     --target 'postgres://postgres:postgres@localhost:5432/molt?sslmode=verify-full' \\
     --table-filter 'employees' --non-interactive \\
-    --replicator-flags '--stagingSchema _replicator_1 --tlsCertificate server.crt --tlsPrivateKey server.key' \\
+    --replicator-flags \"--stagingSchema _replicator_1 \\
+      --tlsCertificate ./certs/server.crt --tlsPrivateKey ./certs/server.key\" \\
     --mode failback --changefeeds-path 'changefeed-secure.json'
 
   On one machine, for a trial, without certificates:
@@ -30,14 +61,16 @@ Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.";
 
 const START_EXAMPLES: &str = "\
 Example:
-  ebb start --targetConn 'postgres://app@db:5432/molt?sslmode=verify-full' --stagingSchema _replicator_1 \\
-    --bindAddr :30004 --metricsAddr 127.0.0.1:30005 \\
+  ebb start --targetConn 'postgres://app@db:5432/molt?sslmode=verify-full' \\
+    --stagingSchema _replicator_1 --bindAddr :30004 --metricsAddr 127.0.0.1:30005 \\
     --tlsCertificate server.crt --tlsPrivateKey server.key --tlsClientCA ca.crt
 
   and on CockroachDB, with the time from SELECT cluster_logical_timestamp():
-  CREATE CHANGEFEED FOR TABLE employees INTO 'webhook-https://HOST:30004/molt/public?client_cert=…&client_key=…&ca_cert=…'
-    WITH updated, resolved = '1s', min_checkpoint_frequency = '1s', initial_scan = 'no', cursor = '…',
-    webhook_client_timeout = '10s', webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}';
+  CREATE CHANGEFEED FOR TABLE employees
+    INTO 'webhook-https://HOST:30004/molt/public?client_cert=…&client_key=…&ca_cert=…'
+    WITH updated, resolved = '1s', min_checkpoint_frequency = '1s', initial_scan = 'no',
+      cursor = '…', webhook_client_timeout = '10s',
+      webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}';
 
 Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.";
 
@@ -63,28 +96,28 @@ pub enum Subcommand {
 #[derive(Debug, Args)]
 pub struct Fetch {
     /// CockroachDB: postgres://user:password@host:port/database?sslmode=verify-full
-    #[arg(long, env = "EBB_SOURCE", hide_env_values = true)]
-    pub source: String,
+    #[arg(long, env = "EBB_SOURCE", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    pub source: Secret,
     /// The database that was migrated from
-    #[arg(long, env = "EBB_TARGET", hide_env_values = true)]
-    pub target: String,
+    #[arg(long, env = "EBB_TARGET", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    pub target: Secret,
     /// What to do; ebb does failback
     #[arg(long)]
     pub mode: Option<String>,
     /// Tables to watch: a POSIX regular expression on the name
-    #[arg(long, default_value = ".*")]
+    #[arg(long, default_value = ".*", value_name = "REGEX")]
     pub table_filter: String,
     /// Tables to leave out: a POSIX regular expression on the name
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", value_name = "REGEX")]
     pub table_exclusion_filter: String,
     /// Schemas to watch: a POSIX regular expression on the name
-    #[arg(long, default_value = ".*")]
+    #[arg(long, default_value = ".*", value_name = "REGEX")]
     pub schema_filter: String,
     /// JSON file with settings of the changefeed
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub changefeeds_path: Option<PathBuf>,
     /// Flags of `ebb start`, in one text
-    #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true)]
+    #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true, value_name = "FLAGS")]
     pub replicator_flags: String,
     /// Ask nothing
     #[arg(long)]
@@ -95,14 +128,14 @@ pub struct Fetch {
     /// Least level of log lines
     #[arg(long, value_enum, default_value = "info")]
     pub logging: Logging,
-    /// Log file; standard output when not given
-    #[arg(long)]
-    pub log_file: Option<String>,
+    /// Log file, or stdout; fetch-<time>.log when no name is given [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<Option<String>>,
     /// Log lines for people instead of JSON
     #[arg(long)]
     pub use_console_writer: bool,
     /// Address of the pages for health, metrics and status [default: 127.0.0.1:3030]
-    #[arg(long)]
+    #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen_addr: Option<String>,
     #[command(flatten)]
     pub common: Common,
@@ -112,14 +145,10 @@ pub struct Fetch {
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Dialect of the target, a name or the path of a library; the URL's scheme decides when not given
-    #[arg(long, env = "EBB_TARGET_PLUGIN")]
+    #[arg(long, env = "EBB_TARGET_PLUGIN", value_name = "NAME|PATH")]
     pub target_plugin: Option<String>,
-    /// Folder to search for plugins first; may be repeated
-    #[arg(long)]
-    pub plugin_dir: Vec<PathBuf>,
-    /// Folders to search for plugins
-    #[arg(long, env = "EBB_PLUGIN_PATH", hide = true)]
-    pub plugin_path: Option<std::ffi::OsString>,
+    #[command(flatten)]
+    pub plugin_search: PluginSearch,
     /// Admit connections that are not encrypted
     #[arg(long)]
     pub allow_tls_mode_disable: bool,
@@ -131,11 +160,11 @@ pub struct Common {
 #[derive(Debug, Args)]
 pub struct Start {
     /// The database that changes are applied to
-    #[arg(long = "targetConn", env = "EBB_TARGET", hide_env_values = true)]
-    pub target_conn: String,
+    #[arg(long = "targetConn", env = "EBB_TARGET", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    pub target_conn: Secret,
     /// CockroachDB, to read the order of primary keys; needed for deletes where a key has several columns
-    #[arg(long = "sourceConn", env = "EBB_SOURCE", hide_env_values = true)]
-    pub source_conn: Option<String>,
+    #[arg(long = "sourceConn", env = "EBB_SOURCE", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    pub source_conn: Option<Secret>,
     #[command(flatten)]
     pub common: Common,
     #[command(flatten)]
@@ -153,88 +182,92 @@ pub struct ReplicatorOnly {
 #[derive(Debug, Clone, Args)]
 pub struct Replicator {
     /// Name of the run's staging; give it again to resume [default: _replicator_<unix nanoseconds>]
-    #[arg(long = "stagingSchema")]
+    #[arg(long = "stagingSchema", value_name = "NAME")]
     pub staging_schema: Option<String>,
     /// Folder of the staging store [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
-    #[arg(long, env = "EBB_STAGING_DIR")]
+    #[arg(long, env = "EBB_STAGING_DIR", value_name = "DIR")]
     pub staging_dir: Option<PathBuf>,
     /// Address to listen on, host:port or :port [default: :26258; in fetch the changefeed's port]
-    #[arg(long = "bindAddr")]
+    #[arg(long = "bindAddr", value_name = "ADDRESS")]
     pub bind_addr: Option<String>,
     /// Address of the pages for health, metrics and status, host:port or :port
-    #[arg(long = "metricsAddr")]
+    #[arg(long = "metricsAddr", value_name = "ADDRESS")]
     pub metrics_addr: Option<String>,
     /// PEM file of the receiver's certificate chain
-    #[arg(long = "tlsCertificate", env = "EBB_TLS_CERTIFICATE")]
+    #[arg(long = "tlsCertificate", env = "EBB_TLS_CERTIFICATE", value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
     /// PEM file of the receiver's private key
-    #[arg(long = "tlsPrivateKey", env = "EBB_TLS_PRIVATE_KEY")]
+    #[arg(long = "tlsPrivateKey", env = "EBB_TLS_PRIVATE_KEY", value_name = "FILE")]
     pub tls_private_key: Option<PathBuf>,
     /// Make a certificate for localhost at every start
     #[arg(long = "tlsSelfSigned")]
     pub tls_self_signed: bool,
     /// PEM file of the authority that clients must have a certificate of [default in fetch: the changefeed's ca_cert]
-    #[arg(long = "tlsClientCA", env = "EBB_TLS_CLIENT_CA")]
+    #[arg(long = "tlsClientCA", env = "EBB_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
     /// Let anybody who reaches the port write to the target
     #[arg(long = "disableAuthentication")]
     pub disable_authentication: bool,
     /// How long one target statement may take
-    #[arg(long = "applyTimeout", default_value = "30s", value_parser = duration::parse)]
+    #[arg(long = "applyTimeout", default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
     pub apply_timeout: Duration,
     /// How long the transaction in hand may take after a signal
-    #[arg(long = "gracePeriod", default_value = "30s", value_parser = duration::parse)]
+    #[arg(long = "gracePeriod", default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
     pub grace_period: Duration,
     /// How long a request may wait for its rows to be on disk
-    #[arg(long = "httpResponseTimeout", default_value = "2m0s", value_parser = duration::parse)]
+    #[arg(long = "httpResponseTimeout", default_value = "2m0s", value_parser = duration::parse, value_name = "DURATION")]
     pub http_response_timeout: Duration,
     /// First delay before a failed transaction is tried again
-    #[arg(long = "retryInitialBackoff", default_value = "25ms", value_parser = duration::parse)]
+    #[arg(long = "retryInitialBackoff", default_value = "25ms", value_parser = duration::parse, value_name = "DURATION")]
     pub retry_initial_backoff: Duration,
     /// Longest delay before a failed transaction is tried again
-    #[arg(long = "retryMaxBackoff", default_value = "2s", value_parser = duration::parse)]
+    #[arg(long = "retryMaxBackoff", default_value = "2s", value_parser = duration::parse, value_name = "DURATION")]
     pub retry_max_backoff: Duration,
     /// Rows of one target transaction, unless one source transaction has more
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_name = "ROWS")]
     pub transaction_rows_max: usize,
     /// Bytes of one target transaction, unless one source transaction has more
-    #[arg(long, default_value_t = 16 << 20)]
+    #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
     pub transaction_bytes_max: usize,
     /// Largest request body in bytes, decompressed
-    #[arg(long, default_value_t = 512 << 20)]
+    #[arg(long, default_value_t = 512 << 20, value_name = "BYTES")]
     pub body_bytes_max: usize,
     /// Bytes of all request bodies held at once
-    #[arg(long, default_value_t = 1 << 30)]
+    #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
     pub in_flight_bytes_max: usize,
     /// Connections at once; more wait
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_name = "COUNT")]
     pub connections_max: usize,
     /// -v debug lines, -vv everything
     #[arg(short = 'v', long = "verbose", action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Log file; standard output when not given
-    #[arg(long = "logDestination")]
+    /// Log file [default: standard output]
+    #[arg(long = "logDestination", value_name = "FILE")]
     pub log_destination: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct Plugins {
-    /// What to do: list
+    /// What to do
     #[arg(value_enum)]
     pub action: PluginsAction,
     #[command(flatten)]
-    pub common: Common,
+    pub search: PluginSearch,
 }
 
-impl Plugins {
-    pub fn plugin_dirs(&self) -> Vec<PathBuf> {
-        self.common.plugin_dirs()
-    }
+/// Where plugins are looked for before the built-in places.
+#[derive(Debug, Clone, Args)]
+pub struct PluginSearch {
+    /// Folder to search for plugins first; may be repeated. EBB_PLUGIN_PATH may name more, separated by colons
+    #[arg(long, value_name = "DIR")]
+    pub plugin_dir: Vec<PathBuf>,
+    #[arg(long, env = "EBB_PLUGIN_PATH", hide = true)]
+    pub plugin_path: Option<OsString>,
 }
 
-impl Common {
+impl PluginSearch {
     /// Flags first, then the environment.
-    pub fn plugin_dirs(&self) -> Vec<PathBuf> {
+    pub fn dirs(&self) -> Vec<PathBuf> {
         let from_path = self.plugin_path.iter().flat_map(std::env::split_paths);
         self.plugin_dir.iter().cloned().chain(from_path).collect()
     }

@@ -6,23 +6,27 @@
 use std::ffi::OsString;
 
 /// Name, whether a value follows, what ebb does instead.
-const IGNORED: &[(&str, bool, &str)] = &[
-    // of `replicator start`
+type Ignored = (&'static str, bool, &'static str);
+
+/// Those of `replicator start`.
+pub const OF_REPLICATOR: &[Ignored] = &[
     ("--assumeIdempotent", false, "repeats are always recognised"),
     ("--bestEffortOnly", false, "source transactions are always applied whole"),
     ("--bestEffortWindow", true, "source transactions are always applied whole"),
-    ("--collapseMutations", true, "of several versions of a row in one window only the last is written"),
+    ("--collapseMutations", false, "of several versions of a row in one window only the last is written"),
     ("--dataDir", true, "metrics are served, not stored"),
+    ("--disableCheckpointStream", false, "progress is kept in the target"),
     ("--discard", false, "rows are never discarded"),
     ("--discardDelay", true, "rows are never discarded"),
     ("--dlqTableName", true, "a row that the target refuses stops replication"),
-    ("--enableCheckpointStream", true, "progress is kept in the target"),
-    ("--enableParallelApplies", true, "one session writes, with statements for many rows"),
+    ("--enableCheckpointStream", false, "progress is kept in the target"),
+    ("--enableParallelApplies", false, "one session writes, with statements for many rows"),
     ("--flushPeriod", true, "a window is applied as soon as its resolved timestamp has come"),
     ("--flushSize", true, "see --transaction-rows-max"),
     ("--healthCheckTimeout", true, "health pages answer at once"),
     ("--immediate", false, "rows are always staged first"),
     ("--limitLookahead", true, "see --transaction-rows-max"),
+    ("--logFormat", true, "lines are JSON"),
     ("--maxRetries", true, "what can succeed later is tried until it does"),
     ("--metricsSnapshotCompression", true, "metrics are served, not stored"),
     ("--metricsSnapshotPeriod", true, "metrics are served, not stored"),
@@ -35,7 +39,7 @@ const IGNORED: &[(&str, bool, &str)] = &[
     ("--retryMultiplier", true, "the delay between attempts doubles"),
     ("--scanSize", true, "staged rows are read as they are needed"),
     ("--schemaRefresh", true, "tables are described at start and at every new connection"),
-    ("--stageDisableCreateTableReaderIndex", true, "staging is a local folder (--staging-dir)"),
+    ("--stageDisableCreateTableReaderIndex", false, "staging is a local folder (--staging-dir)"),
     ("--stageMarkAppliedLimit", true, "staging is a local folder (--staging-dir)"),
     ("--stageMode", true, "staging is a local folder (--staging-dir)"),
     ("--stageSanityCheckPeriod", true, "every staged row has a checksum"),
@@ -56,9 +60,16 @@ const IGNORED: &[(&str, bool, &str)] = &[
     ("--taskGracePeriod", true, "see --gracePeriod"),
     ("--timestampLimit", true, "see --transaction-rows-max"),
     ("--userscript", true, "rows are applied as they are"),
-    // of `molt fetch`, for loading
+];
+
+/// Those of `molt fetch` that are for loading.
+pub const OF_FETCH: &[Ignored] = &[
     ("--source-cdb", true, "only CockroachDB is a source"),
     ("--metrics-scrape-interval", true, "metrics are served while ebb runs"),
+    ("--pglogical-publication-and-slot-drop-and-recreate", false, "the source is a changefeed"),
+    ("--pglogical-publication-name", true, "the source is a changefeed"),
+    ("--pglogical-replication-slot-name", true, "the source is a changefeed"),
+    ("--pglogical-replication-slot-plugin", true, "the source is a changefeed"),
     ("--pprof-listen-addr", true, "there are no profiling pages"),
     ("--transformations-file", true, "tables are matched by name"),
     ("--filter-path", true, "rows are not filtered"),
@@ -91,22 +102,50 @@ const IGNORED: &[(&str, bool, &str)] = &[
     ("--continuation-file-name", true, "nothing is loaded"),
 ];
 
-/// Takes the ignored flags out, with their values, and says so. A flag that switches may have a value too.
-pub fn strip(args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
+/// Takes the flags of `ignored` out, with their values, and says so. A flag that switches may be written `--flag=false`.
+pub fn strip(args: &[OsString], ignored: &[Ignored]) -> (Vec<OsString>, Vec<String>) {
     let (mut kept, mut warnings) = (Vec::new(), Vec::new());
-    let mut args = args.iter().peekable();
+    let mut args = args.iter();
     while let Some(arg) = args.next() {
         let text = arg.to_string_lossy();
         let (name, value) = text.split_once('=').map_or((text.as_ref(), None), |(name, value)| (name, Some(value)));
-        let Some((name, takes_value, instead)) = IGNORED.iter().find(|(known, _, _)| *known == name) else {
-            kept.push(arg.clone());
-            continue;
-        };
-        let follows = args.peek().is_some_and(|next| !next.to_string_lossy().starts_with("--"));
-        if *takes_value && value.is_none() && follows {
-            args.next();
+        match ignored.iter().find(|(known, _, _)| *known == name) {
+            Some((name, takes_value, instead)) => {
+                if *takes_value && value.is_none() {
+                    args.next();
+                }
+                warnings.push(format!("{name} has no effect: {instead}"));
+            }
+            None => {
+                kept.push(arg.clone());
+                // The text behind it is a command line of its own.
+                if name == "--replicator-flags" && value.is_none() {
+                    kept.extend(args.next().cloned());
+                }
+            }
         }
-        warnings.push(format!("{name} has no effect: {instead}"));
     }
     (kept, warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_go_with_their_values() {
+        let check = |args: &str, kept: &str, warnings: usize| {
+            let args: Vec<_> = args.split(' ').map(OsString::from).collect();
+            let (found, said) = strip(&args, OF_REPLICATOR);
+            let found: Vec<_> = found.iter().map(|arg| arg.to_string_lossy()).collect();
+            assert_eq!((found.join(" ").as_str(), said.len()), (kept, warnings), "{said:?}");
+        };
+        check("--parallelism 16 -v", "-v", 1);
+        check("--parallelism=16 -v", "-v", 1);
+        check("--stageSanityCheckPeriod -1s -v", "-v", 1);
+        check("--collapseMutations -v --enableParallelApplies=false", "-v", 2);
+        check("--replicator-flags --immediate --immediate", "--replicator-flags --immediate", 1);
+        check("--bindAddr :1 --stagingConn", "--bindAddr :1", 1);
+        check("--parallelismus 16", "--parallelismus 16", 0);
+    }
 }

@@ -12,8 +12,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::config::Config;
 use crate::error::Error;
 use flags::{Cli, Subcommand};
@@ -66,8 +64,13 @@ impl From<Error> for Exit {
 /// Parses and checks everything, reading the files that flags name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let (args, mut warnings) = ignored::strip(&args);
-    let cli = Cli::try_parse_from(args).map_err(|error| Exit::Clap(Box::new(error)))?;
+    let ignored = match args.get(1).and_then(|command| command.to_str()) {
+        Some("fetch") => ignored::OF_FETCH,
+        Some("start") => ignored::OF_REPLICATOR,
+        _ => &[],
+    };
+    let (args, mut warnings) = ignored::strip(&args, ignored);
+    let cli = flags::parse::<Cli>(args).map_err(|error| Exit::Clap(Box::new(error)))?;
     match cli.command {
         Subcommand::Fetch(fetch) => {
             let config = check::fetch(&fetch, &mut warnings)?;
@@ -77,14 +80,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             let config = check::start(&start, &mut warnings)?;
             Ok(Command::Run(Box::new(config), warnings))
         }
-        Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.plugin_dirs() }),
+        Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Identity, InitialScan};
+    use crate::config::{ClientCa, Identity, InitialScan, LogDestination};
 
     const SEED: &[&str] = &[
         "fetch",
@@ -151,6 +154,65 @@ mod tests {
         check(&["--changefeeds-path", "/nowhere.json"], "/nowhere.json");
         check(&["--allow-tls-mode-disable", "--table-exclusion-filter", ".*"], "--table-exclusion-filter");
         check(&["--allow-tls-mode-disable", "--schema-filter", "("], "--schema-filter");
+        let check = |flags: &str, expected: &str| {
+            let flags = format!("--tlsSelfSigned --disableAuthentication {flags}");
+            check(&["--allow-tls-mode-disable", "--replicator-flags", &flags], expected);
+        };
+        check("--applyTimeout 5", "is not a duration");
+        check("--httpResponseTimeout 0s", "--httpResponseTimeout");
+        check("--bindAddr 30004", "--bindAddr as host:port or :port");
+        check("--connections-max 0", "at least 1");
+        check("--tlsCertificate a", "leave out --tlsSelfSigned");
+        check("--tlsCertificate a --tlsSelfSigned=false", "cannot be used multiple times");
+    }
+
+    #[test]
+    fn connection_strings_are_looked_at_first() {
+        let check = |source: &str, target: &str, expected: &str| {
+            let flags = ["--mode", "failback", "--replicator-flags", "--tlsSelfSigned --disableAuthentication"];
+            let base = ["fetch", "--source", source, "--target", target, "--allow-tls-mode-disable"];
+            let text = refused(&[&base[..], &flags].concat());
+            assert!(text.contains(expected) && !text.contains("geheim"), "{text}");
+        };
+        check("other://root:geheim@h/db", "postgres://h/db", "swapped");
+        check("postgres://root:geheim@h/db?nonsense=1", "postgres://h/db", "known are");
+        check("postgres://root:geheim@h/db", "root:geheim@h/db", "the target: ");
+    }
+
+    /// The documented way: certificates in the file, and no word about who the receiver's clients are.
+    #[test]
+    fn the_secure_seed_runs_with_the_changefeeds_own_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("changefeed-secure.json");
+        // "-----BEGIN X>>>" in base64, URL-encoded.
+        let pem = "LS0tLS1CRUdJTiBYPj4%2B";
+        let query = format!("client_cert={pem}&client_key={pem}&ca_cert={pem}");
+        std::fs::write(&path, serde_json::json!({ "sink_query_parameters": query }).to_string()).unwrap();
+        let file = ["--changefeeds-path", path.to_str().unwrap()];
+        let text = refused(&[SEED, &file].concat());
+        assert!(text.contains("--tlsCertificate") && text.contains("EBB_TLS_CERTIFICATE"), "{text}");
+        let flags = ["--replicator-flags", "--tlsCertificate server.crt --tlsPrivateKey server.key"];
+        let config = config(&[file, flags].concat());
+        assert!(matches!(config.receiver.identity, Identity::Files { .. }));
+        assert!(matches!(&config.receiver.client_ca, Some(ClientCa::Pem(pem)) if pem == b"-----BEGIN X>>>"));
+        assert!(!format!("{:?}", config.changefeed).contains(pem));
+    }
+
+    #[test]
+    fn flags_may_be_written_as_go_writes_them() {
+        let flags = "--tlsSelfSigned=true --disableAuthentication=true --bindAddr=:0";
+        let config = config(&[
+            "--allow-tls-mode-disable=true",
+            "--case-sensitive=false",
+            "--log-file",
+            "--use-console-writer",
+            "--replicator-flags",
+            flags,
+        ]);
+        assert!(config.target.allow_insecure && !config.target.case_sensitive);
+        assert_eq!(config.receiver.bind_addr.port(), 0);
+        let LogDestination::File(path) = config.log.destination else { panic!("no file") };
+        assert!(path.to_str().unwrap().starts_with("fetch-"), "{path:?}");
     }
 
     #[test]

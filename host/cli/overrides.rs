@@ -10,6 +10,7 @@ use ebb_sdk::Secret;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::duration;
 use crate::config::InitialScan;
 use crate::error::{Error, Result};
 
@@ -38,6 +39,12 @@ const OPTIONS: &[(&str, Option<&str>)] = &[
     ("extra_headers", None),
 ];
 
+/// Those of them that hold a duration.
+const DURATIONS: [&str; 3] = ["resolved", "min_checkpoint_frequency", "webhook_client_timeout"];
+
+/// Parameters of the sink that hold a PEM file, base64- and URL-encoded.
+const PEM_PARAMETERS: [&str; 3] = ["client_cert", "client_key", "ca_cert"];
+
 const HOST: &str = "localhost";
 const PORT: u16 = 30004;
 const SINK_QUERY_PARAMETERS: &str = "insecure_tls_skip_verify=true";
@@ -63,7 +70,7 @@ fn parse(text: &str, place: &str) -> Result<Overrides> {
         None => PORT,
         Some(port) => port
             .as_u64()
-            .and_then(|port| u16::try_from(port).ok())
+            .and_then(|port| u16::try_from(port).ok().filter(|port| *port > 0))
             .ok_or_else(|| refused(format!("\"port\" must be a number from 1 to 65535, not {port}")))?,
     };
     let query = take_text(&mut given, "sink_query_parameters").map_err(refused)?;
@@ -87,14 +94,24 @@ fn parse(text: &str, place: &str) -> Result<Overrides> {
         let found = options.iter().find(|(name, _)| name == wanted);
         found.and_then(|(_, value)| value.as_ref()).map_or("", Secret::reveal)
     };
+    if host.is_empty() || host.contains(|c: char| "/?#@'[]".contains(c) || c.is_whitespace()) {
+        return Err(
+            refused(format!("\"host\" is {host:?}")).hint("give a name or an address alone, without scheme or port")
+        );
+    }
     check_flush(value_of("webhook_sink_config"), place)?;
-    Ok(Overrides {
+    for name in DURATIONS {
+        duration::parse(value_of(name)).map_err(|why| refused(format!("\"{name}\": {why}")))?;
+    }
+    let overrides = Overrides {
         host,
         port,
         sink_query_parameters: Secret::new(query.unwrap_or_else(|| SINK_QUERY_PARAMETERS.into())),
         initial_scan: initial_scan(value_of("initial_scan"), place)?,
         options,
-    })
+    };
+    overrides.check_pem_parameters(place)?;
+    Ok(overrides)
 }
 
 fn take_text(given: &mut Map<String, Value>, key: &str) -> Result<Option<String>, String> {
@@ -123,7 +140,8 @@ fn check_flush(config: &str, place: &str) -> Result<()> {
     let flush = |key: &str| config.pointer(&format!("/Flush/{key}"));
     let is_set = |key: &str| flush(key).and_then(Value::as_i64).is_some_and(|number| number != 0);
     let frequency = flush("Frequency").and_then(Value::as_str).unwrap_or("0s");
-    if (is_set("Bytes") || is_set("Messages")) && matches!(frequency, "" | "0" | "0s" | "0ms") {
+    if (is_set("Bytes") || is_set("Messages")) && duration::parse(frequency).is_ok_and(|frequency| frequency.is_zero())
+    {
         return Err(Error::new(format!(
             "{place}: \"webhook_sink_config\" sets Flush.Bytes or Flush.Messages without Flush.Frequency, which CockroachDB refuses"
         ))
@@ -134,22 +152,40 @@ fn check_flush(config: &str, place: &str) -> Result<()> {
 
 impl Overrides {
     /// The authority in `ca_cert`, as PEM, when the changefeed shows a certificate of its own.
-    pub fn client_authority(&self) -> Result<Option<Vec<u8>>> {
-        if self.parameter("client_cert").is_none() {
-            return Ok(None);
+    pub fn client_authority(&self) -> Option<Vec<u8>> {
+        self.parameter("client_cert").and_then(|_| self.parameter("ca_cert")).and_then(decoded)
+    }
+
+    /// What CockroachDB would refuse, or what its requests would fail with. The values are never shown.
+    fn check_pem_parameters(&self, place: &str) -> Result<()> {
+        let refused = |why: String| Error::new(format!("{place}: {why} in \"sink_query_parameters\""));
+        for name in PEM_PARAMETERS {
+            if self.parameter(name).is_some_and(|encoded| decoded(encoded).is_none()) {
+                return Err(refused(format!("{name} is not a PEM file that is base64- and URL-encoded"))
+                    .hint(format!("encode it so: base64 -w 0 {name}.pem | jq -R -r '@uri'")));
+            }
         }
-        let Some(encoded) = self.parameter("ca_cert") else { return Ok(None) };
-        let decoded = percent_decode_str(encoded).decode_utf8_lossy().into_owned();
-        STANDARD.decode(decoded.trim()).map(Some).map_err(|_| {
-            Error::new("\"ca_cert\" in \"sink_query_parameters\" is not base64")
-                .hint("base64-encode the PEM file, then URL-encode the result")
-        })
+        match (self.parameter("client_cert"), self.parameter("client_key")) {
+            (Some(_), None) => Err(refused("client_cert stands without client_key".into()).hint("add client_key=…")),
+            (None, Some(_)) => Err(refused("client_key stands without client_cert".into()).hint("add client_cert=…")),
+            _ => Ok(()),
+        }
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {
         let pairs = self.sink_query_parameters.reveal().split('&');
         pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
+}
+
+/// PEM that is base64- and URL-encoded. A plus sign that is not URL-encoded reaches CockroachDB as a space.
+fn decoded(encoded: &str) -> Option<Vec<u8>> {
+    if encoded.contains(|c: char| c == '+' || c.is_whitespace()) {
+        return None;
+    }
+    let text = percent_decode_str(encoded).decode_utf8().ok()?;
+    let pem = STANDARD.decode(text.replace(['\r', '\n'], "")).ok()?;
+    pem.trim_ascii_start().starts_with(b"-----BEGIN ").then_some(pem)
 }
 
 #[cfg(test)]
@@ -170,7 +206,7 @@ mod tests {
             "resolved=250ms min_checkpoint_frequency=1s initial_scan=no webhook_client_timeout=10s \
              webhook_sink_config={\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}} compression=gzip"
         );
-        assert!(overrides.client_authority().unwrap().is_none());
+        assert!(overrides.client_authority().is_none());
     }
 
     #[test]
@@ -184,6 +220,9 @@ mod tests {
         check("{", "line 1");
         check(r#"{"hots": "x"}"#, "\"hots\" is not known known are host, port, sink_query_parameters, resolved");
         check(r#"{"port": 70000}"#, "\"port\" must be a number");
+        check(r#"{"port": 0}"#, "\"port\" must be a number");
+        check(r#"{"host": "https://ebb:1"}"#, "without scheme or port");
+        check(r#"{"resolved": "1 second"}"#, "\"resolved\": \"1 second\" is not a duration");
         check(r#"{"resolved": 1}"#, "\"resolved\" must be a text");
         check(r#"{"initial_scan": "only"}"#, "sends no later changes");
         check(r#"{"webhook_sink_config": "{\"Flush\":{\"Bytes\":1048576}}"}"#, "Frequency");
@@ -192,9 +231,27 @@ mod tests {
 
     #[test]
     fn the_authority_of_clients_is_taken_from_the_file() {
-        let text = r#"{"sink_query_parameters": "client_cert=a&client_key=b&ca_cert=UEVNIQ%3D%3D"}"#;
-        assert_eq!(parse(text, "f").unwrap().client_authority().unwrap().unwrap(), b"PEM!");
-        let text = r#"{"sink_query_parameters": "client_cert=a&ca_cert=%21"}"#;
-        assert!(parse(text, "f").unwrap().client_authority().is_err());
+        // "-----BEGIN X>>" in base64, which has a plus sign.
+        let (good, raw) = ("LS0tLS1CRUdJTiBYPj4%2B", "LS0tLS1CRUdJTiBYPj4+");
+        let check = |parameters: &str, expected: Result<Option<&[u8]>, &str>| {
+            let text = serde_json::json!({ "sink_query_parameters": parameters }).to_string();
+            match (parse(&text, "f"), expected) {
+                (Ok(overrides), Ok(expected)) => assert_eq!(overrides.client_authority().as_deref(), expected),
+                (Err(error), Err(expected)) => {
+                    assert!(error.message.contains(expected), "{error}");
+                    assert!(!error.message.contains("LS0t"), "{error}");
+                }
+                (found, expected) => panic!("{found:?} instead of {expected:?}"),
+            }
+        };
+        let pem: &[u8] = b"-----BEGIN X>>>";
+        check(&format!("client_cert={good}&client_key={good}&ca_cert={good}"), Ok(Some(pem)));
+        check(&format!("client_cert={good}&client_key={good}&insecure_tls_skip_verify=true"), Ok(None));
+        check(&format!("ca_cert={good}"), Ok(None));
+        check(&format!("client_cert={good}&client_key={good}&ca_cert={raw}"), Err("ca_cert is not a PEM file"));
+        check("client_cert={base64 cert}&client_key={base64 key}", Err("client_cert is not a PEM file"));
+        check("ca_cert=LS0t", Err("ca_cert is not a PEM file"));
+        check(&format!("client_cert={good}"), Err("client_cert stands without client_key"));
+        check(&format!("client_key={good}"), Err("client_key stands without client_cert"));
     }
 }

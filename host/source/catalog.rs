@@ -3,7 +3,10 @@
 //! Owns: reading columns and the primary key in the order that a changefeed's `key` has. Does not own: what the target
 //! has (`tables`). It asks `information_schema` and `pg_catalog` only, which every supported version answers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use regex::Regex;
+use tokio_postgres::SimpleQueryRow;
 
 use super::Source;
 use crate::config::Changefeed;
@@ -17,14 +20,16 @@ const SHOWN_MAX: usize = 10;
 pub struct SourceTable {
     pub schema: String,
     pub name: String,
+    /// Those that a changefeed sends: all but virtual ones.
     pub columns: Vec<String>,
-    /// Those of `columns` that `SELECT *` leaves out, such as `rowid` or the shard of a key.
+    /// Those that `SELECT *` leaves out, such as `rowid` or the shard of a key.
     pub hidden_columns: Vec<String>,
     /// In the order of a message's `key`. Empty, or hidden columns only, when the table has no key of its own.
     pub key_columns: Vec<String>,
 }
 
-const COLUMNS: &str = "SELECT c.table_schema, c.table_name, c.column_name, HIDDEN \
+/// Every column of the view is asked for, since `is_hidden` is CockroachDB's own.
+const COLUMNS: &str = "SELECT c.* \
      FROM information_schema.columns c JOIN information_schema.tables t \
      ON t.table_schema = c.table_schema AND t.table_name = c.table_name \
      WHERE t.table_type = 'BASE TABLE' \
@@ -37,38 +42,42 @@ const KEYS: &str = "SELECT k.table_schema, k.table_name, k.column_name \
      AND c.table_schema = k.table_schema AND c.table_name = k.table_name \
      WHERE c.constraint_type = 'PRIMARY KEY' ORDER BY k.table_schema, k.table_name, k.ordinal_position";
 
+/// Changefeeds leave virtual columns out. (That of a sharded key is in `key` all the same.)
+const VIRTUAL_COLUMNS: &str = "SELECT n.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name \
+     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class t ON t.oid = a.attrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace WHERE a.attgenerated = 'v'";
+
+impl SourceTable {
+    fn new(schema: &str, name: &str) -> Self {
+        let (schema, name) = (schema.to_owned(), name.to_owned());
+        Self { schema, name, columns: Vec::new(), hidden_columns: Vec::new(), key_columns: Vec::new() }
+    }
+}
+
 impl Source {
     /// Every user table of the connection's database.
     pub async fn tables(&self) -> Result<Vec<SourceTable>> {
-        // CockroachDB's own column of information_schema; absent where its tables are served by another database.
-        let hidden = self
-            .rows(
-                "SELECT 1 FROM information_schema.columns WHERE table_schema = 'information_schema' \
-             AND table_name = 'columns' AND column_name = 'is_hidden'",
-            )
-            .await?;
-        let expression = if hidden.is_empty() { "'NO'" } else { "c.is_hidden" };
-        let mut tables: Vec<SourceTable> = Vec::new();
-        for row in self.rows(&COLUMNS.replace("HIDDEN", expression)).await? {
-            let text = |at: usize| row.get(at).unwrap_or_default().to_owned();
-            if tables.last().is_none_or(|last| last.schema != text(0) || last.name != text(1)) {
-                let (schema, name) = (text(0), text(1));
-                tables.push(SourceTable { schema, name, columns: vec![], hidden_columns: vec![], key_columns: vec![] });
+        let name = |row: &SimpleQueryRow, column| row.try_get(column).ok().flatten().unwrap_or_default().to_owned();
+        let place = |row: &SimpleQueryRow| (name(row, "table_schema"), name(row, "table_name"));
+        let mut tables: BTreeMap<(String, String), SourceTable> = BTreeMap::new();
+        let virtual_columns: BTreeSet<_> =
+            self.rows(VIRTUAL_COLUMNS).await?.iter().map(|row| (place(row), name(row, "column_name"))).collect();
+        for row in self.rows(COLUMNS).await? {
+            let (place, column) = (place(&row), name(&row, "column_name"));
+            let table = tables.entry(place.clone()).or_insert_with(|| SourceTable::new(&place.0, &place.1));
+            if name(&row, "is_hidden") == "YES" {
+                table.hidden_columns.push(column.clone());
             }
-            let table = tables.last_mut().expect("one was just pushed");
-            table.columns.push(text(2));
-            if text(3) == "YES" {
-                table.hidden_columns.push(text(2));
+            if !virtual_columns.contains(&(place, column.clone())) {
+                table.columns.push(column);
             }
         }
         for row in self.rows(KEYS).await? {
-            let text = |at: usize| row.get(at).unwrap_or_default();
-            let table = tables.iter_mut().find(|table| table.schema == text(0) && table.name == text(1));
-            if let Some(table) = table {
-                table.key_columns.push(text(2).to_owned());
+            if let Some(table) = tables.get_mut(&place(&row)) {
+                table.key_columns.push(name(&row, "column_name"));
             }
         }
-        Ok(tables)
+        Ok(tables.into_values().collect())
     }
 
     /// The tables that the filters choose.
@@ -76,6 +85,10 @@ impl Source {
         let all = self.tables().await?;
         let names: Vec<String> = all.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
         let chosen: Vec<SourceTable> = all.into_iter().filter(|table| is_chosen(table, settings)).collect();
+        if names.is_empty() {
+            return Err(Error::new(format!("the source's database {} has no table that can be seen", self.database()))
+                .hint(format!("see the database in --source, and the rights of {}", self.user())));
+        }
         if chosen.is_empty() {
             let exclusion = settings.table_exclusion_filter.as_ref().map_or("", Regex::as_str);
             let more = if names.len() > SHOWN_MAX { ", …" } else { "" };

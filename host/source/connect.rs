@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use ebb_sdk::tls::{SslMode, TlsSettings};
-use ebb_sdk::{DatabaseUrl, Timestamp};
+use ebb_sdk::{DatabaseUrl, Secret, Timestamp};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
 use tokio_postgres::config::SslMode as Wire;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -16,29 +17,36 @@ use crate::config;
 use crate::error::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const PORT: u16 = 26257;
 const RANGEFEEDS: &str = "kv.rangefeed.enabled";
 
-/// One connection to the source.
+/// The source, over one connection that is made anew when it was lost.
 pub struct Source {
-    client: Client,
+    /// `None` while a statement is under way, and after one whose answer never came.
+    client: Mutex<Option<Client>>,
     url: DatabaseUrl,
+    tls: TlsSettings,
     version: String,
+}
+
+/// Whether the connection string of the source can be read at all.
+pub fn check_url(url: &Secret) -> Result<()> {
+    taken_apart(url).and_then(|(url, _)| config(&url)).map(drop)
 }
 
 impl Source {
     /// Connects and makes sure that it is a CockroachDB.
     pub async fn connect(settings: &config::Source) -> Result<Self> {
-        let url = DatabaseUrl::parse(settings.url.reveal())?;
-        let tls = TlsSettings::from_url(&url, SslMode::Prefer)?.with_libpq_defaults();
+        let (url, tls) = taken_apart(&settings.url)?;
         if tls.mode == SslMode::Disable && !settings.allow_insecure {
             return Err(Error::new(format!("the source {url} has sslmode=disable: it would not be encrypted"))
                 .hint("use sslmode=verify-full, or admit it with --allow-tls-mode-disable"));
         }
-        let client = open(config(&url)?, &tls, &url).await?;
-        let mut source = Self { client, url, version: String::new() };
+        let client = Mutex::new(Some(open(&url, &tls).await?));
+        let mut source = Self { client, url, tls, version: String::new() };
         source.version = source.value("SELECT version()").await?;
         if !source.version.starts_with("CockroachDB") {
             return Err(Error::new(format!("the source {} is not a CockroachDB: {}", source.url, source.version))
@@ -57,11 +65,16 @@ impl Source {
         if self.url.database.is_empty() { "defaultdb" } else { &self.url.database }
     }
 
+    /// The user of the connection string.
+    pub fn user(&self) -> &str {
+        user(&self.url)
+    }
+
     /// Changefeeds of tables need rangefeeds.
     pub async fn check_rangefeeds(&self) -> Result<()> {
         let value = self.value(&format!("SHOW CLUSTER SETTING {RANGEFEEDS}")).await.map_err(|error| match error {
-            error if error.fields.iter().any(|(_, code)| code == "42501") => {
-                error.hint("GRANT SYSTEM VIEWCLUSTERSETTING TO the user of --source")
+            error if error.fields.contains(&("code", "42501".into())) => {
+                error.hint(format!("GRANT SYSTEM VIEWCLUSTERSETTING TO {};", self.user()))
             }
             error => error,
         })?;
@@ -84,13 +97,19 @@ impl Source {
         value.map(str::to_owned).ok_or_else(|| Error::new(format!("the source gives no answer to {sql}")))
     }
 
-    /// Rows as text, within the time limit.
+    /// Rows as text, within the time limit. A statement that was under way when the connection broke is not repeated.
     pub(super) async fn rows(&self, sql: &str) -> Result<Vec<SimpleQueryRow>> {
-        let answer = tokio::time::timeout(STATEMENT_TIMEOUT, self.client.simple_query(sql)).await;
+        let mut idle = self.client.lock().await;
+        let client = match idle.take().filter(|client| !client.is_closed()) {
+            Some(client) => client,
+            None => open(&self.url, &self.tls).await?,
+        };
+        let answer = tokio::time::timeout(STATEMENT_TIMEOUT, client.simple_query(sql)).await;
         let answer = answer.map_err(|_| {
             Error::new(format!("the source {} does not answer within {} s", self.url, STATEMENT_TIMEOUT.as_secs()))
                 .hint("see that the cluster is healthy")
         })?;
+        *idle = Some(client);
         let messages = answer.map_err(|failure| self.failed(&failure))?;
         let row = |message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
@@ -116,33 +135,69 @@ impl Source {
     }
 }
 
+fn taken_apart(url: &Secret) -> Result<(DatabaseUrl, TlsSettings)> {
+    let url = DatabaseUrl::parse(url.reveal())
+        .map_err(|error| Error { message: format!("the source: {}", error.message), ..error.into() })?;
+    if !matches!(url.scheme.as_str(), "postgres" | "postgresql") {
+        return Err(Error::new(format!("the source {url} is not a CockroachDB: its scheme is not postgres://"))
+            .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
+    }
+    let tls = TlsSettings::from_url(&url, SslMode::Prefer)?.with_libpq_defaults();
+    Ok((url, tls))
+}
+
 fn config(url: &DatabaseUrl) -> Result<Config> {
     let mut config = Config::new();
     config
         .application_name("ebb")
         .connect_timeout(CONNECT_TIMEOUT)
+        .keepalives_idle(KEEPALIVES_IDLE)
         .tcp_user_timeout(TCP_USER_TIMEOUT)
         .host(if url.host.is_empty() { "localhost" } else { &url.host })
         .port(url.port.unwrap_or(PORT))
-        .user(url.user.as_deref().unwrap_or("root"))
+        .user(user(url))
         .dbname(if url.database.is_empty() { "defaultdb" } else { &url.database });
     if let Some(password) = &url.password {
         config.password(password.reveal());
     }
     for (name, value) in &url.parameters {
         match name.as_str() {
-            "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "connect_timeout" | "application_name" => {}
+            "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "application_name" => {}
             "options" => drop(config.options(value)),
+            "connect_timeout" => match value.parse() {
+                Ok(seconds @ 1_u64..) => drop(config.connect_timeout(Duration::from_secs(seconds))),
+                _ => {
+                    return Err(Error::new(format!(
+                        "connect_timeout={value} in the source's URL is no number of seconds"
+                    ))
+                    .hint("write it as connect_timeout=10"));
+                }
+            },
             _ => {
-                return Err(Error::new(format!("the parameter {name} of --source is not known"))
-                    .hint("known are sslmode, sslrootcert, sslcert, sslkey, options, application_name"));
+                return Err(Error::new(format!("the parameter {name} in the source's URL is not known")).hint(
+                    "known are sslmode, sslrootcert, sslcert, sslkey, connect_timeout, options, application_name",
+                ));
             }
         }
     }
     Ok(config)
 }
 
-async fn open(mut config: Config, tls: &TlsSettings, url: &DatabaseUrl) -> Result<Client> {
+fn user(url: &DatabaseUrl) -> &str {
+    url.user.as_deref().unwrap_or("root")
+}
+
+/// The driver's own limit ends with the TCP connection; this one holds for TLS and the login too.
+async fn open(url: &DatabaseUrl, tls: &TlsSettings) -> Result<Client> {
+    let config = config(url)?;
+    let limit = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+    tokio::time::timeout(limit, log_in(config, url, tls)).await.unwrap_or_else(|_| {
+        Err(Error::new(format!("cannot connect to the source {url}: no answer within {} s", limit.as_secs()))
+            .hint("see host and port in --source, and that the cluster runs"))
+    })
+}
+
+async fn log_in(mut config: Config, url: &DatabaseUrl, tls: &TlsSettings) -> Result<Client> {
     if matches!(tls.mode, SslMode::Disable | SslMode::Allow) {
         match config.connect(NoTls).await {
             Ok((client, connection)) => return Ok(drive(client, connection)),
@@ -172,7 +227,9 @@ fn unreachable(url: &DatabaseUrl, failure: &tokio_postgres::Error) -> Error {
     let hint = match code.as_deref() {
         Some("28P01" | "28000") => "see user and password in --source",
         Some("3D000") => "see the database in --source",
-        _ if text.contains("certificate") => "see sslmode and sslrootcert in --source, and the cluster's certificates",
+        _ if text.to_lowercase().contains("certificate") => {
+            "see sslmode, sslrootcert, sslcert and sslkey in --source, and the cluster's certificates"
+        }
         _ => "see host and port in --source, and that the cluster runs",
     };
     Error::new(format!("cannot connect to the source {url}: {text}")).hint(hint)
@@ -190,4 +247,36 @@ fn with_causes(failure: &tokio_postgres::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_cannot_be_read_is_refused() {
+        let check = |url: &str, expected: Option<&str>| match (check_url(&Secret::new(url)), expected) {
+            (Ok(()), None) => {}
+            (Err(error), Some(expected)) => {
+                let text = format!("{error} | {}", error.hint.as_deref().unwrap_or_default());
+                assert!(text.contains(expected) && !text.contains("geheim"), "{text}");
+            }
+            (checked, expected) => panic!("{url}: {checked:?} instead of {expected:?}"),
+        };
+        check("postgres://root:geheim@localhost:26257/defaultdb?sslmode=verify-full", None);
+        check("postgresql://root@localhost/?sslmode=disable&connect_timeout=5&options=-c%20x%3Dy", None);
+        check("postgres://root:geheim@localhost/db?sslmode=maybe", Some("sslmode=verify-full"));
+        check("postgres://root:geheim@localhost/db?connect_timeout=soon", Some("connect_timeout=10"));
+        check("postgres://root:geheim@localhost/db?nonsense=1", Some("known are sslmode"));
+        check("other://root:geheim@localhost/db", Some("swapped"));
+        check("localhost:26257", Some("scheme"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_not_encrypted_must_be_admitted() {
+        let url = Secret::new("postgres://root:geheim@localhost:1/db?sslmode=disable");
+        let refused = Source::connect(&config::Source { url, allow_insecure: false }).await.err().unwrap();
+        assert!(refused.hint.as_deref().unwrap().contains("--allow-tls-mode-disable"), "{refused:?}");
+        assert!(!format!("{refused:?}").contains("geheim"));
+    }
 }

@@ -2,9 +2,11 @@
 //!
 //! Owns: what a job's state means. Does not own: when to do which. Columns are read by name: versions add some.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ebb_sdk::Timestamp;
+use regex::Regex;
 use tokio_postgres::SimpleQueryRow;
 
 use super::{Source, Statement};
@@ -24,7 +26,8 @@ pub struct Job {
     pub error: String,
     /// Everything up to here was acknowledged.
     pub high_water: Option<Timestamp>,
-    sink_uri: String,
+    /// The sink's URL without its query, which may hold secrets.
+    sink: String,
     tables: String,
 }
 
@@ -51,25 +54,51 @@ impl JobState {
     }
 }
 
+impl Job {
+    /// Its last attempts failed, and it waits, up to minutes, before the next.
+    pub fn is_backing_off(&self) -> bool {
+        let failed = ["transient error", "retryable error"].iter().any(|text| self.running_status.starts_with(text));
+        self.state == JobState::Running && failed
+    }
+}
+
 impl Source {
-    /// The live changefeed that sends the statement's tables to its sink, whatever the sink's query.
+    /// The live changefeed that sends the statement's tables to its sink, whatever the sink's query. One that is on its
+    /// way to another state is waited for; of several, one that runs comes first.
     pub async fn find_changefeed(&self, wanted: &Statement<'_>) -> Result<Option<Job>> {
+        let deadline = Instant::now() + CHANGE_MAX;
+        loop {
+            let jobs = self.live_changefeeds(wanted).await?;
+            if let Some(job) = jobs.iter().find(|job| job.state == JobState::Running) {
+                return Ok(Some(job.clone()));
+            }
+            let Some(changing) = jobs.iter().find(|job| job.state == JobState::Changing) else {
+                // The one that has sent least repeats most, and so leaves nothing out.
+                return Ok(jobs.into_iter().min_by_key(|job| job.high_water));
+            };
+            if Instant::now() > deadline {
+                return Err(overdue(changing.id, "settle"));
+            }
+            tokio::time::sleep(CHANGE_POLL).await;
+        }
+    }
+
+    async fn live_changefeeds(&self, wanted: &Statement<'_>) -> Result<Vec<Job>> {
         let address = super::sink_address(wanted.settings, wanted.path);
         let tables = normalized(wanted.tables.iter().map(|(schema, name)| {
             // CockroachDB lists them in full, with quotes where they are needed.
             format!("{}.{schema}.{name}", self.database())
         }));
-        let jobs: Vec<Job> = self.rows("SHOW CHANGEFEED JOBS").await?.iter().filter_map(job).collect();
         let is_it = |job: &Job| {
-            let uri = job.sink_uri.split('?').next().unwrap_or_default();
-            uri == address && normalized(listed(&job.tables)) == tables && job.state != JobState::Ended
+            job.sink == address && normalized(listed(&job.tables)) == tables && job.state != JobState::Ended
         };
-        Ok(jobs.into_iter().find(is_it))
+        Ok(self.rows("SHOW CHANGEFEED JOBS").await?.iter().filter_map(job).filter(is_it).collect())
     }
 
     /// Creates the changefeed and returns the id of its job.
     pub async fn create_changefeed(&self, statement: &Statement<'_>) -> Result<i64> {
-        let rows = self.rows(statement.sql().reveal()).await.map_err(explain)?;
+        let created = self.rows(statement.sql().reveal()).await;
+        let rows = created.map_err(|error| explain(error, statement, self.user()))?;
         let id = rows.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok());
         id.ok_or_else(|| Error::new("the source created the changefeed but did not say its job"))
     }
@@ -89,6 +118,12 @@ impl Source {
         self.await_state(id, "pause", JobState::Paused).await
     }
 
+    /// Has a changefeed that backs off try again at once.
+    pub async fn wake(&self, id: i64) -> Result<()> {
+        self.pause(id).await?;
+        self.resume(id).await
+    }
+
     pub async fn cancel(&self, id: i64) -> Result<()> {
         self.rows(&format!("CANCEL JOB {id}")).await?;
         self.await_state(id, "cancel", JobState::Ended).await
@@ -98,17 +133,20 @@ impl Source {
     async fn await_state(&self, id: i64, what: &str, wanted: JobState) -> Result<()> {
         let deadline = Instant::now() + CHANGE_MAX;
         loop {
-            let state = self.job(id).await?.map_or(JobState::Ended, |job| job.state);
-            if state == wanted {
-                return Ok(());
+            let job = self.job(id).await?;
+            match job.as_ref().map_or(JobState::Ended, |job| job.state) {
+                state if state == wanted => return Ok(()),
+                JobState::Ended => return Err(ended(id, job.as_ref())),
+                _ if Instant::now() > deadline => return Err(overdue(id, what)),
+                _ => tokio::time::sleep(CHANGE_POLL).await,
             }
-            if Instant::now() > deadline {
-                return Err(Error::new(format!("job {id} did not {what} within {} s", CHANGE_MAX.as_secs()))
-                    .hint(format!("see SHOW CHANGEFEED JOB {id}")));
-            }
-            tokio::time::sleep(CHANGE_POLL).await;
         }
     }
+}
+
+fn overdue(id: i64, what: &str) -> Error {
+    Error::new(format!("the changefeed (job {id}) did not {what} within {} s", CHANGE_MAX.as_secs()))
+        .hint(format!("see SHOW CHANGEFEED JOB {id}, and start ebb again"))
 }
 
 fn job(row: &SimpleQueryRow) -> Option<Job> {
@@ -116,12 +154,19 @@ fn job(row: &SimpleQueryRow) -> Option<Job> {
     Some(Job {
         id: text("job_id").parse().ok()?,
         state: JobState::of(&text("status")),
-        running_status: text("running_status"),
-        error: text("error"),
+        running_status: without_queries(&text("running_status")),
+        error: without_queries(&text("error")),
         high_water: text("high_water_timestamp").parse().ok(),
-        sink_uri: text("sink_uri"),
+        sink: without_queries(&text("sink_uri")),
         tables: text("full_table_names"),
     })
+}
+
+/// URLs of sinks, which CockroachDB's errors repeat, may hold a token in their query.
+fn without_queries(text: &str) -> String {
+    static QUERY: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"(://[^\s?"]*)\?[^\s"]*"#).expect("the pattern never changes"));
+    QUERY.replace_all(text, "$1").into_owned()
 }
 
 /// The elements of an array in PostgreSQL's text, `{a.b.c,"\"x\".y.z"}`.
@@ -148,16 +193,28 @@ fn normalized(names: impl IntoIterator<Item = String>) -> Vec<String> {
     names
 }
 
-/// Adds what mends a refused CREATE CHANGEFEED.
-fn explain(error: Error) -> Error {
-    let text = error.message.clone();
-    let hint = if text.contains("CHANGEFEED privilege") {
-        "GRANT CHANGEFEED ON TABLE … TO the user of --source"
-    } else if text.contains("must be after replica GC threshold") || text.contains("older than the GC threshold") {
-        "changes since the target's progress are gone from the source (gc.ttlseconds): load the target anew, and start \
-         with a new --stagingSchema"
-    } else if text.contains("license") {
-        "changefeeds of this version need a license: SET CLUSTER SETTING enterprise.license = '…'"
+/// A refused CREATE CHANGEFEED, with what mends it and without the statement's secrets.
+fn explain(mut error: Error, statement: &Statement<'_>, user: &str) -> Error {
+    error.message = statement.redacted(&error.message);
+    error.hint = error.hint.map(|hint| statement.redacted(&hint));
+    let text = error.message.to_lowercase();
+    let says = |part: &str| text.contains(part);
+    let hint = if says("changefeed privilege") {
+        format!("GRANT CHANGEFEED ON TABLE {} TO {user};", statement.table_list())
+    } else if says("kv.rangefeed.enabled") {
+        "SET CLUSTER SETTING kv.rangefeed.enabled = true;".into()
+    } else if says("gc threshold") {
+        format!(
+            "changes after {} are gone from the source (gc.ttlseconds): load the target anew, and start with a new \
+             --stagingSchema",
+            statement.cursor
+        )
+    } else if says("license") {
+        "this version of CockroachDB needs one for changefeeds: SET CLUSTER SETTING enterprise.license = '…';".into()
+    } else if says("famil") {
+        "leave the table out with --table-exclusion-filter: a row in several column families arrives in pieces".into()
+    } else if error.hint.is_none() && says("failed to resolve targets") {
+        "the table was there a moment ago: start ebb again, or leave it out with --table-exclusion-filter".into()
     } else {
         return error;
     };
@@ -166,21 +223,27 @@ fn explain(error: Error) -> Error {
 
 /// Why a changefeed that has ended sends nothing more, and what to do.
 pub(crate) fn ended(id: i64, job: Option<&Job>) -> Error {
+    const AGAIN: &str = "start ebb again: it creates a new one at the target's progress";
     let Some(job) = job else {
-        return Error::new(format!("the changefeed (job {id}) is not listed any more"))
-            .hint("start ebb again: it creates a new one at the target's progress");
+        return Error::new(format!("the changefeed (job {id}) is not listed any more")).hint(AGAIN);
     };
-    let why = [&job.error, &job.running_status].into_iter().find(|text| !text.is_empty());
+    // The status of a cancelled job may still be the last one of its life.
+    let why =
+        [&job.error, &job.running_status].into_iter().find(|text| !text.is_empty() && !text.starts_with("running"));
     let message = match why {
         Some(why) => format!("the changefeed (job {id}) has ended: {why}"),
         None => format!("the changefeed (job {id}) was cancelled"),
     };
-    let hint = if message.contains("was truncated") || message.contains("was dropped") {
+    let says = |part: &str| message.contains(part);
+    let hint = if says("was truncated") || says("was dropped") {
         "TRUNCATE and DROP are not sent by changefeeds: do the same on the target, then start ebb again"
-    } else if message.contains("famil") {
+    } else if says("famil") {
         "tables with several column families cannot be watched; leave the table out with --table-exclusion-filter"
+    } else if says("GC threshold") || says("protected timestamp") {
+        "changes since the target's progress are gone from the source (gc.ttlseconds): load the target anew, and start \
+         with a new --stagingSchema"
     } else {
-        "start ebb again: it creates a new one at the target's progress"
+        AGAIN
     };
     Error::new(message).hint(hint)
 }
@@ -193,5 +256,52 @@ mod tests {
     fn lists_of_tables_compare_in_any_order_and_quoting() {
         let tables = normalized(listed(r#"{db.public.b,"db.public.\"My, T\"",db.public.a}"#));
         assert_eq!(tables, ["db.public.My, T", "db.public.a", "db.public.b"]);
+    }
+
+    #[test]
+    fn queries_of_urls_are_left_out() {
+        let check = |text: &str, expected: &str| assert_eq!(without_queries(text), expected);
+        check(
+            r#"transient error: Post "https://localhost:30004/molt/public?access_token=geheim": EOF"#,
+            r#"transient error: Post "https://localhost:30004/molt/public": EOF"#,
+        );
+        check("running: resolved=17.5,0", "running: resolved=17.5,0");
+        check("is that so? yes: https://a/b", "is that so? yes: https://a/b");
+    }
+
+    fn with_status(state: JobState, running_status: &str, error: &str) -> Job {
+        Job {
+            id: 7,
+            state,
+            running_status: running_status.into(),
+            error: error.into(),
+            high_water: None,
+            sink: String::new(),
+            tables: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_a_running_job_backs_off() {
+        let check = |state: JobState, text: &str| with_status(state, text, "").is_backing_off();
+        assert!(check(JobState::Running, "transient error: connection refused"));
+        assert!(check(JobState::Running, "retryable error: connection refused"));
+        assert!(!check(JobState::Paused, "transient error: connection refused"));
+        assert!(!check(JobState::Running, "running: resolved=1,0"));
+    }
+
+    #[test]
+    fn an_ended_changefeed_says_what_to_do() {
+        let check = |running_status: &str, error: &str, message: &str, hint: &str| {
+            let error = ended(7, Some(&with_status(JobState::Ended, running_status, error)));
+            assert!(error.message.contains(message), "{error}");
+            assert!(error.hint.as_deref().unwrap().contains(hint), "{:?}", error.hint);
+        };
+        check("running: resolved=1,0", "", "(job 7) was cancelled", "start ebb again");
+        check("", "\"t\" was truncated", "has ended: \"t\" was truncated", "do the same on the target");
+        check("", "\"t\" was dropped", "was dropped", "do the same on the target");
+        check("", "t has 2 column families", "families", "--table-exclusion-filter");
+        check("", "must be after replica GC threshold 1,0", "GC threshold", "--stagingSchema");
+        assert!(ended(7, None).message.contains("not listed any more"));
     }
 }

@@ -8,7 +8,7 @@ mod jobs;
 mod statement;
 
 pub use catalog::SourceTable;
-pub use connect::Source;
+pub use connect::{Source, check_url};
 pub(crate) use jobs::ended;
 pub use jobs::{Job, JobState};
 pub use statement::{Statement, sink_address};

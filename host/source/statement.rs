@@ -33,9 +33,24 @@ impl Statement<'_> {
         self.text(ToString::to_string)
     }
 
-    fn text(&self, reveal: impl Fn(&Secret) -> String) -> String {
+    /// The tables as the statement lists them: sorted, and with their schema where it says more.
+    pub fn table_list(&self) -> String {
         let mut names: Vec<String> = self.tables.iter().map(|(schema, name)| self.table(schema, name)).collect();
         names.sort();
+        names.join(", ")
+    }
+
+    /// Masks what a message of the source may repeat from the statement.
+    pub fn redacted(&self, message: &str) -> String {
+        let query = self.settings.sink_query_parameters.reveal();
+        let values = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
+        let options = self.settings.options.iter().filter(|(name, _)| is_secret(name));
+        let secrets = options.filter_map(|(_, value)| value.as_ref()).map(Secret::reveal).chain([query]).chain(values);
+        let hides = |secret: &&str| !matches!(*secret, "" | "true" | "false");
+        secrets.filter(hides).fold(message.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
+    fn text(&self, reveal: impl Fn(&Secret) -> String) -> String {
         let mut url = sink_address(self.settings, self.path);
         let query = &self.settings.sink_query_parameters;
         if !query.reveal().is_empty() {
@@ -50,14 +65,15 @@ impl Statement<'_> {
                 (None, Some(value)) => format!("{name} = {}", literal(value.reveal())),
                 (None, None) => name.clone(),
             });
-            if name == "initial_scan" {
-                options.push(format!("cursor = {}", literal(&self.cursor.to_string())));
-            }
         }
+        // Without a cursor the feed would begin at the time of the statement, and everything before would be missing.
+        let behind_scan = options.iter().position(|option| option.starts_with("initial_scan ")).map_or(1, |at| at + 1);
+        options.insert(behind_scan, format!("cursor = {}", literal(&self.cursor.to_string())));
         if self.qualified() {
             options.push("full_table_name".into());
         }
-        format!("CREATE CHANGEFEED FOR TABLE {} INTO {} WITH {}", names.join(", "), literal(&url), options.join(", "))
+        let (tables, url, options) = (self.table_list(), literal(&url), options.join(", "));
+        format!("CREATE CHANGEFEED FOR TABLE {tables} INTO {url} WITH {options}")
     }
 
     /// Whether topics must say the schema.
@@ -78,7 +94,8 @@ impl Statement<'_> {
 /// The sink's URL without its query: what tells one changefeed's receiver from another's.
 pub fn sink_address(settings: &Changefeed, path: &[String]) -> String {
     let path: Vec<_> = path.iter().map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect();
-    format!("webhook-https://{}:{}/{}", settings.host, settings.port, path.join("/"))
+    let host = if settings.host.contains(':') { format!("[{}]", settings.host) } else { settings.host.clone() };
+    format!("webhook-https://{host}:{}/{}", settings.port, path.join("/"))
 }
 
 fn is_secret(option: &str) -> bool {
@@ -89,98 +106,20 @@ fn is_secret(option: &str) -> bool {
 fn identifier(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|other| other.is_ascii_lowercase() || other.is_ascii_digit() || other == '_')
-        && !RESERVED.contains(&name);
+        && !RESERVED.split(' ').any(|word| word == name);
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-/// Words that CockroachDB takes for its own where a table's name stands
-/// (<https://www.cockroachlabs.com/docs/stable/keywords-and-identifiers>, reserved keywords).
-const RESERVED: &[&str] = &[
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "both",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "column",
-    "concurrently",
-    "constraint",
-    "create",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_schema",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "family",
-    "false",
-    "fetch",
-    "for",
-    "foreign",
-    "from",
-    "grant",
-    "group",
-    "having",
-    "in",
-    "index",
-    "initially",
-    "intersect",
-    "into",
-    "lateral",
-    "leading",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "not",
-    "nothing",
-    "null",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "placing",
-    "primary",
-    "references",
-    "returning",
-    "select",
-    "session_user",
-    "some",
-    "symmetric",
-    "table",
-    "then",
-    "to",
-    "trailing",
-    "true",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "variadic",
-    "view",
-    "when",
-    "where",
-    "window",
-    "with",
-    "work",
-];
+/// Words that cannot be the name of a table without quotes
+/// (<https://www.cockroachlabs.com/docs/stable/keywords-and-identifiers>, reserved keywords, and those of types and functions).
+const RESERVED: &str = "\
+    all analyse analyze and any array as asc asymmetric both case cast check collate collation column \
+    concurrently constraint create cross current_catalog current_date current_role current_schema current_time \
+    current_timestamp current_user default deferrable desc distinct do else end except false family fetch for \
+    foreign from full grant group having ilike in index initially inner intersect into is isnull join lateral \
+    leading left like limit localtime localtimestamp natural not nothing notnull null offset on only or order \
+    outer overlaps placing primary references returning right select session_user similar some symmetric table \
+    then to trailing true union unique user using variadic view when where window with work";
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -241,5 +180,25 @@ mod tests {
         let sql = text(&[("public", "a"), ("s", "a")]);
         assert!(sql.contains("FOR TABLE public.a, s.a INTO") && sql.ends_with(", full_table_name"), "{sql}");
         assert!(text(&[("s", "a")]).contains("FOR TABLE s.a INTO"));
+    }
+
+    #[test]
+    fn an_address_of_ipv6_stands_in_brackets() {
+        let settings = Changefeed { host: "::1".into(), ..settings() };
+        assert_eq!(sink_address(&settings, &["molt".into()]), "webhook-https://[::1]:30004/molt");
+    }
+
+    #[test]
+    fn what_the_source_repeats_is_masked() {
+        let mut settings = settings();
+        settings.sink_query_parameters = Secret::new("insecure_tls_skip_verify=true&client_key=geheim");
+        settings.options.push(("webhook_auth_header".into(), Some(Secret::new("Bearer geheimer"))));
+        let path = ["molt".to_owned()];
+        let statement = statement(&settings, &path, &[("public", "a")]);
+        let check = |message: &str, expected: &str| assert_eq!(statement.redacted(message), expected);
+        check("true: param client_key geheim is not base 64", "true: param client_key *** is not base 64");
+        check("header Bearer geheimer", "header ***");
+        let repeated = statement.redacted(statement.sql().reveal());
+        assert!(!repeated.contains("geheim") && repeated.contains("localhost:30004/molt?***"), "{repeated}");
     }
 }

@@ -44,15 +44,9 @@ pub(crate) async fn write(connection: &mut Connection, block: Block<'_>) -> Resu
     };
     let rows = 0..block.rows();
     let attempt = Attempt { connection, statement: &statement, block: &block, types: &types };
-    // The savepoint lets a refused row be found without losing the transaction's place; it flies with the statement.
-    let (marked, written) = tokio::join!(attempt.command("SAVEPOINT ebb_block"), attempt.run(rows.clone()));
-    marked.map_err(|failure| translate(&failure, "begin a block"))?;
-    match written {
-        Ok(()) => {
-            let released = attempt.command("RELEASE SAVEPOINT ebb_block").await;
-            released.map_err(|failure| translate(&failure, "end a block"))
-        }
-        Err(failure) => Err(attempt.explain(failure, rows).await),
+    match attempt.run(rows.clone()).await {
+        Ok(()) => Ok(()),
+        Err(failure) => Err(attempt.explain(&failure, rows).await),
     }
 }
 
@@ -157,17 +151,20 @@ impl Attempt<'_> {
         self.connection.client.execute(self.statement, &parameters).await.map(drop)
     }
 
-    /// Makes the error name the row: halves of the block are tried until one row is left. The transaction has failed in
-    /// any case; nothing that happens here is kept.
-    async fn explain(&self, failure: tokio_postgres::Error, mut rows: Range<usize>) -> Error {
+    /// Makes the error name the row. The transaction has failed in any case; in another one, of which nothing is kept,
+    /// halves of the block are tried until one row is left.
+    async fn explain(&self, failure: &tokio_postgres::Error, mut rows: Range<usize>) -> Error {
         let doing = match self.block.operation() {
             Operation::Upsert => format!("write to {}", self.block.table()),
             Operation::Delete => format!("delete from {}", self.block.table()),
         };
-        let error = translate(&failure, &doing);
+        let error = translate(failure, &doing);
         // Unique and foreign keys depend on the rows around; their messages name the key by themselves.
         let by_value = error.kind == ErrorKind::Refused && !matches!(error.code.as_deref(), Some("23505" | "23503"));
         if !by_value {
+            return error;
+        }
+        if self.command("ROLLBACK; BEGIN; SAVEPOINT ebb_block").await.is_err() {
             return error;
         }
         let mut last = error;

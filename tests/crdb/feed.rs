@@ -170,15 +170,19 @@ impl Run<'_> {
         let mut position = from.or(self.job.high_water).unwrap_or(self.job.start_tick);
         loop {
             self.take_orders().await?;
-            let until = self.history.resolve().await?;
+            let mut until = self.history.resolve().await?;
+            let ending = self.history.ending(&self.job.relations, self.job.start_tick).await?;
+            if let Some((tick, _)) = ending {
+                // What a TRUNCATE removes is not told as deletes.
+                until = tick - 1;
+            }
             self.send_changes(position, until).await?;
             position = until;
             let is_due = self.last_checkpoint.is_none_or(|last| last.elapsed() >= self.job.changefeed.min_checkpoint);
-            let ending = self.history.ending(&self.job.relations, self.job.start_tick).await?;
             if is_due || ending.is_some() {
                 self.checkpoint(until).await?;
             }
-            if let Some(reason) = ending {
+            if let Some((_, reason)) = ending {
                 return Err(Stop::Terminal(reason));
             }
             self.sink.check().map_err(Stop::Transient)?;

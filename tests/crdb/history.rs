@@ -89,7 +89,7 @@ const SCAN: &str = "SELECT DISTINCT ON (key) relation, key, tick, shape, after, 
      FROM crdb_internal.history WHERE relation = $1 AND key > $2 AND tick <= $3 ORDER BY key, tick DESC LIMIT $4";
 
 const ENDING: &str =
-    "SELECT reason FROM crdb_internal.ending WHERE relation = ANY($1) AND tick > $2 ORDER BY tick LIMIT 1";
+    "SELECT tick, reason FROM crdb_internal.ending WHERE relation = ANY($1) AND tick > $2 ORDER BY tick LIMIT 1";
 
 const BACK: &str = "SELECT min(tick) FROM (SELECT tick FROM crdb_internal.history \
      WHERE relation = ANY($1) AND tick <= $2 ORDER BY tick DESC LIMIT $3) AS last";
@@ -142,10 +142,10 @@ impl History {
         self.versions(&rows).await
     }
 
-    /// Why a feed of these tables must end, if something did so after the tick.
-    pub(crate) async fn ending(&mut self, relations: &[u32], since: Tick) -> Result<Option<String>, Error> {
+    /// When and why a feed of these tables must end, if something makes it after the tick.
+    pub(crate) async fn ending(&mut self, relations: &[u32], since: Tick) -> Result<Option<(Tick, String)>, Error> {
         let rows = self.query(ENDING, &[&relations, &since]).await?;
-        Ok(rows.first().map(|row| row.get(0)))
+        Ok(rows.first().map(|row| (row.get(0), row.get(1))))
     }
 
     /// The tick of the version that stands `count` versions before the given tick.

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsConnector;
 
 use crate::address::Address;
@@ -26,6 +27,8 @@ use crate::options::{Changefeed, Compression};
 use crate::tls;
 
 const ERROR_BYTES_MAX: usize = 4096;
+/// A reset overtakes what has not been written yet: the first half gets this head start.
+const CUT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What all connections of one feed have in common.
 pub(crate) struct Endpoint {
@@ -107,7 +110,11 @@ impl Connection {
     async fn attempt(&mut self, body: Bytes, spoil: Spoil) -> Result<(), String> {
         let endpoint = Arc::clone(&self.endpoint);
         let payload = match spoil {
-            Spoil::CutBody => Payload::Cut { length: body.len() as u64, part: Some(body.slice(..body.len() / 2)) },
+            Spoil::CutBody => Payload::Cut {
+                length: body.len() as u64,
+                part: Some(body.slice(..body.len() / 2)),
+                pause: Box::pin(sleep(CUT_PAUSE)),
+            },
             _ => Payload::Whole(Some(body)),
         };
         let response = self.send(payload).await.map_err(|cause| failed(&endpoint, &cause))?;
@@ -220,7 +227,7 @@ fn cause(error: &hyper::Error) -> String {
 /// A body whose length is announced, and which may break off half way.
 enum Payload {
     Whole(Option<Bytes>),
-    Cut { length: u64, part: Option<Bytes> },
+    Cut { length: u64, part: Option<Bytes>, pause: Pin<Box<Sleep>> },
 }
 
 impl Body for Payload {
@@ -233,15 +240,12 @@ impl Body for Payload {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut *self {
             Payload::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
-            Payload::Cut { part, length } => match part.take().filter(|part| !part.is_empty()) {
+            Payload::Cut { part, pause, .. } => match part.take().filter(|part| !part.is_empty()) {
                 Some(part) => Poll::Ready(Some(Ok(Frame::data(part)))),
-                // Once more round, so that the first half is written before the connection breaks.
-                None if *length > 0 => {
-                    *length = 0;
-                    context.waker().wake_by_ref();
-                    Poll::Pending
+                None => {
+                    let cut = Err(std::io::ErrorKind::ConnectionAborted.into());
+                    pause.as_mut().poll(context).map(|()| Some(cut))
                 }
-                None => Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionAborted.into()))),
             },
         }
     }

@@ -121,6 +121,9 @@ fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result
     if cursor.accept(&["EXPERIMENTAL", "CHANGEFEED"]) || cursor.accept(&["ALTER", "CHANGEFEED"]) {
         return Some(Err(Failure::unsupported(format!("{} CHANGEFEED", statement[0].text.to_uppercase()))));
     }
+    if cursor.accept(&["DROP", "DATABASE"]) {
+        return Some(drop_database(cursor));
+    }
     if cursor.accept(&["SET", "CLUSTER", "SETTING"]) {
         return Some(settings::set(&mut cursor));
     }
@@ -138,6 +141,15 @@ fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result
         }
     }
     None
+}
+
+/// The stand-in's own connections to the database must not stand in the way.
+fn drop_database(mut cursor: Cursor<'_>) -> Result<String, Failure> {
+    let condition = if cursor.accept(&["IF", "EXISTS"]) { "IF EXISTS " } else { "" };
+    let name = identifier(&cursor.name()?.join("."));
+    let _ = cursor.accept(&["CASCADE"]) || cursor.accept(&["RESTRICT"]);
+    cursor.expect_end()?;
+    Ok(format!("DROP DATABASE {condition}{name} WITH (FORCE)"))
 }
 
 fn show(sql: &str, mut cursor: Cursor<'_>, version: &Version) -> Option<Result<String, Failure>> {

@@ -62,6 +62,9 @@ fn parse(tokens: &[Token<'_>]) -> Result<Statement, Failure> {
         if ahead.accept(&["TABLE"]) && ahead.peek().is_some_and(|token| token.name().is_some() && !token.is("INTO")) {
             cursor = ahead;
         }
+        if cursor.peek().is_some_and(|token| token.is_any(&["INTO", "WITH"])) {
+            return Err(cursor.unexpected());
+        }
         targets.push(cursor.name()?);
         if cursor.accept(&["FAMILY"]) {
             return Err(Failure::unsupported("column families"));
@@ -171,7 +174,7 @@ mod tests {
         let refusal = |sql: &str| spec(sql).unwrap_err().message;
         assert_eq!(refusal("CREATE CHANGEFEED FOR a INTO ''"), "omit the SINK clause for inline results");
         assert_eq!(refusal("CREATE CHANGEFEED FOR a INTO 'x' WITH foo"), "invalid option \"foo\"");
-        assert_eq!(refusal("CREATE CHANGEFEED FOR a, INTO 'x'"), "at or near \"'x'\": syntax error");
+        assert_eq!(refusal("CREATE CHANGEFEED FOR a, INTO 'x'"), "at or near \"INTO\": syntax error");
         assert!(refusal("CREATE CHANGEFEED FOR a INTO $1").contains("placeholders"));
         let late = spec("CREATE CHANGEFEED FOR a INTO 'webhook-http://h'").unwrap();
         assert_eq!(late["late_error"]["message"], "this sink requires webhook-https");

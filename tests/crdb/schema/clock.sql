@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION crdb_internal.ticks(moment timestamptz) RETURNS int8 
   SELECT (extract(epoch FROM moment) * 1000000)::int8 * 1000
 $$;
 
-CREATE OR REPLACE FUNCTION crdb_internal.moment(tick int8) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION crdb_internal.moment(tick int8) RETURNS timestamptz LANGUAGE sql IMMUTABLE STRICT AS $$
   SELECT timestamptz 'epoch' + tick / 1000 * interval '1 microsecond'
 $$;
 
@@ -51,7 +51,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION crdb_internal.hlc(tick int8) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION crdb_internal.hlc(tick int8) RETURNS numeric LANGUAGE sql IMMUTABLE STRICT AS $$
   SELECT format('%s.%s', tick / 1000 * 1000, lpad((tick % 1000)::text, 10, '0'))::numeric
 $$;
 
@@ -101,6 +101,6 @@ END
 $$;
 
 -- As CockroachDB prints a time in errors and in the state of a job: seconds, nine digits, a comma, the logical count.
-CREATE OR REPLACE FUNCTION crdb_internal.brief(tick int8) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION crdb_internal.brief(tick int8) RETURNS text LANGUAGE sql IMMUTABLE STRICT AS $$
   SELECT format('%s.%s,%s', tick / 1000000000, lpad((tick / 1000 * 1000 % 1000000000)::text, 9, '0'), tick % 1000)
 $$;

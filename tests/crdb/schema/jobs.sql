@@ -71,15 +71,15 @@ BEGIN
 END
 $$;
 
+CREATE SEQUENCE IF NOT EXISTS crdb_internal.rowid;
+CREATE OR REPLACE FUNCTION crdb_internal.take_rowid() RETURNS int8 LANGUAGE sql VOLATILE SECURITY DEFINER AS $$
+  SELECT nextval('crdb_internal.rowid')
+$$;
+
 -- As CockroachDB makes them: time in the upper bits, so that they rise and have 18 or 19 digits.
 CREATE OR REPLACE FUNCTION crdb_internal.unique_rowid() RETURNS int8 LANGUAGE sql VOLATILE AS $$
   SELECT ((extract(epoch FROM clock_timestamp() - timestamptz '2015-01-01 00:00:00+00') * 100000)::int8 << 15)
     | (crdb_internal.take_rowid() & 32767)
-$$;
-
-CREATE SEQUENCE IF NOT EXISTS crdb_internal.rowid;
-CREATE OR REPLACE FUNCTION crdb_internal.take_rowid() RETURNS int8 LANGUAGE sql VOLATILE SECURITY DEFINER AS $$
-  SELECT nextval('crdb_internal.rowid')
 $$;
 
 -- The table that a name of one to three parts means, under the session's own search path.

@@ -29,7 +29,7 @@ CREATE OR REPLACE FUNCTION crdb_internal.show_columns(target regclass) RETURNS T
   is_hidden bool
 ) LANGUAGE sql STABLE AS $$
   SELECT a.attname::text, crdb_internal.spelling(a.atttypid, a.atttypmod), NOT a.attnotnull,
-    CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+    CASE WHEN a.attgenerated = '' THEN replace(pg_get_expr(d.adbin, d.adrelid), 'crdb_internal.', '') END,
     CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) ELSE '' END,
     ARRAY(SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
       WHERE i.indrelid = a.attrelid AND (i.indisprimary OR a.attnum = ANY(i.indkey)) ORDER BY c.relname),

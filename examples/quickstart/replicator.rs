@@ -1,0 +1,143 @@
+//! Runs `ebb fetch` as the vendor's page shows it, with one word changed.
+//!
+//! Owns: the command, its settings file and its output. Does not own: when it is started and killed.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ebb_servers::Certs;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::Result;
+
+/// Everything that a start needs.
+pub struct Replicator {
+    program: PathBuf,
+    args: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
+}
+
+impl Replicator {
+    /// Writes `changefeed-secure.json` and puts the command together.
+    pub fn new(dir: &Path, certs: &Certs, source_port: u16, target_port: u16) -> Result<Self> {
+        let settings = dir.join("changefeed-secure.json");
+        fs::write(&settings, changefeed_settings(certs)?)?;
+        let examples = std::env::current_exe()?;
+        let build = examples.parent().and_then(Path::parent).ok_or("this program has no folder")?;
+        let program = build.join("ebb");
+        if !program.exists() {
+            return Err(format!("{} is not built: run make demo", program.display()).into());
+        }
+        let args = [
+            "fetch",
+            "--source",
+            &format!("postgres://root@localhost:{source_port}/defaultdb?sslmode=verify-full"),
+            "--target",
+            &format!("postgres://postgres:postgres@localhost:{target_port}/molt?sslmode=verify-full"),
+            "--table-filter",
+            "customers|products|orders|order_lines",
+            "--non-interactive",
+            "--replicator-flags",
+            "--stagingSchema _replicator_1739996035106984000",
+            "--mode",
+            "failback",
+            "--changefeeds-path",
+            &settings.display().to_string(),
+        ];
+        let server = certs.server();
+        let environment = vec![
+            ("PGSSLROOTCERT", certs.ca()),
+            ("EBB_TLS_CERTIFICATE", server.cert),
+            ("EBB_TLS_PRIVATE_KEY", server.key),
+            ("EBB_STAGING_DIR", dir.join("staging")),
+            ("EBB_PLUGIN_PATH", build.to_path_buf()),
+        ];
+        Ok(Self { program, args: args.map(String::from).to_vec(), environment })
+    }
+
+    /// The command as a person would type it.
+    pub fn command_line(&self) -> String {
+        let mut lines = String::from("  ebb fetch");
+        for arg in &self.args[1..] {
+            match arg.strip_prefix("--").filter(|_| !arg.contains(' ')) {
+                Some(_) => lines.push_str(&format!(" \\\n    {arg}")),
+                None => lines.push_str(&format!(" '{arg}'")),
+            }
+        }
+        lines
+    }
+
+    pub fn start(&self) -> Result<Running> {
+        let mut child = Command::new(&self.program)
+            .args(&self.args)
+            .envs(self.environment.iter().map(|(name, path)| (name, path)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = BufReader::new(child.stdout.take().ok_or("no output")?);
+        Ok(Running { child, lines: Some(lines) })
+    }
+}
+
+/// The changefeed's certificates, base64- and then URL-encoded, and a free port.
+fn changefeed_settings(certs: &Certs) -> Result<String> {
+    let encode = |path: &Path| -> Result<String> {
+        let encoded = STANDARD.encode(fs::read(path)?);
+        Ok(utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string())
+    };
+    let client = certs.client("changefeed")?;
+    let query = format!(
+        "client_cert={}&client_key={}&ca_cert={}",
+        encode(&client.cert)?,
+        encode(&client.key)?,
+        encode(&certs.ca())?
+    );
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    Ok(serde_json::json!({ "port": port, "sink_query_parameters": query }).to_string())
+}
+
+/// A running ebb. It is killed when this is dropped.
+pub struct Running {
+    child: Child,
+    lines: Option<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    /// Shows log lines up to the one that holds this text, then goes on showing them in the background.
+    pub fn wait_for(&mut self, text: &str) -> Result<()> {
+        let mut lines = self.lines.take().ok_or("the output is read already")?;
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            if lines.read_line(&mut line)? == 0 {
+                return Err(format!("ebb ended before it said {text:?}").into());
+            }
+            print!("  {line}");
+        }
+        std::thread::spawn(move || lines.lines().map_while(|line| line.ok()).for_each(|line| println!("  {line}")));
+        Ok(())
+    }
+
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub fn stop(&mut self) -> Result<i32> {
+        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
+        Ok(self.child.wait()?.code().unwrap_or(-1))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

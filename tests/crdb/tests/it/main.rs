@@ -1,0 +1,15 @@
+//! The stand-in against a real PostgreSQL and a real HTTPS receiver.
+#![expect(clippy::unwrap_used, reason = "functions of tests that are no tests themselves")]
+
+mod harness;
+mod receiver;
+
+mod changes;
+mod delivery;
+mod disorder;
+mod encoding;
+mod jobs;
+mod past;
+mod program;
+mod session;
+mod statements;

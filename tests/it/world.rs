@@ -1,0 +1,382 @@
+//! What a test stands on: two databases, certificates, the stand-in, and `ebb` as a child process whose log lines can be
+//! awaited.
+//!
+//! Owns: starting and ending them, and comparing both sides. Does not own: what a test does.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ebb_crdb::{Crdb, Fault, Options, Tls};
+use ebb_servers::{Authentication, Certs, Postgres};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Longest wait for anything; reached only when something is broken.
+const WAIT_MAX: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(30);
+
+/// Shared by all tests of the process.
+struct Servers {
+    certs: Certs,
+    target: Postgres,
+    runtime: Runtime,
+    _dir: TempDir,
+}
+
+static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
+    let dir = TempDir::new().expect("a temporary folder");
+    let certs = Certs::create(&dir.path().join("certs")).expect("certificates");
+    let trusting = ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
+    let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
+    let target = Postgres::start(&ebb_servers::Options { certs: Some(&certs), ..ebb_servers::Options::default() });
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    Servers { certs, target: target.expect("the target PostgreSQL"), runtime: runtime.expect("a runtime"), _dir: dir }
+});
+
+/// One test's own source, target and folders.
+pub struct World {
+    name: String,
+    crdb: Option<Crdb>,
+    /// The PostgreSQL behind the stand-in; each has its own, since a stand-in looks after every job that it finds.
+    _backend: Postgres,
+    dir: TempDir,
+    port: u16,
+}
+
+impl World {
+    /// Makes both databases and runs `schema` on each.
+    pub fn new(name: &str, schema: &str) -> Self {
+        Self::with_schemas(name, schema, schema)
+    }
+
+    /// The same with a schema of its own for either side.
+    pub fn with_schemas(name: &str, source_schema: &str, target_schema: &str) -> Self {
+        let servers = &*SERVERS;
+        let trusting =
+            ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
+        let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
+        for server in [&backend, &servers.target] {
+            server.psql("postgres", &format!("CREATE DATABASE \"{name}\"")).expect("a database");
+        }
+        let dir = TempDir::new().expect("a temporary folder");
+        let world =
+            Self { name: name.to_owned(), crdb: Some(start_crdb(&backend)), _backend: backend, dir, port: free_port() };
+        world.write_changefeed_settings("{}");
+        world.source("SET CLUSTER SETTING kv.rangefeed.enabled = true");
+        world.source(source_schema);
+        world.target(target_schema);
+        world
+    }
+
+    /// Runs SQL on CockroachDB's side, as an application would, and returns what psql prints.
+    pub fn source(&self, sql: &str) -> String {
+        self.try_source(sql).unwrap_or_else(|error| panic!("the source refuses: {error}\n{sql}"))
+    }
+
+    pub fn try_source(&self, sql: &str) -> Result<String, String> {
+        psql(&self.source_url(), sql)
+    }
+
+    /// Runs SQL on the target.
+    pub fn target(&self, sql: &str) -> String {
+        let answer = SERVERS.target.psql(&self.name, sql);
+        answer.unwrap_or_else(|error| panic!("the target refuses: {error}\n{sql}")).trim_end().to_owned()
+    }
+
+    pub fn source_url(&self) -> String {
+        let certs = &SERVERS.certs;
+        let crdb = self.crdb.as_ref().expect("the stand-in runs");
+        format!(
+            "postgres://root@localhost:{}/{}?sslmode=verify-full&sslrootcert={}",
+            crdb.addr().port(),
+            self.name,
+            certs.ca().display()
+        )
+    }
+
+    pub fn target_url(&self) -> String {
+        SERVERS.target.url(&self.name)
+    }
+
+    pub fn target_url_as(&self, user: &str, password: &str) -> String {
+        SERVERS.target.url_as(user, password, &self.name)
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn database(&self) -> &str {
+        &self.name
+    }
+
+    pub fn certs(&self) -> &'static Certs {
+        &SERVERS.certs
+    }
+
+    pub fn fault(&self, fault: Fault, count: u32, amount: Option<u32>) {
+        self.crdb.as_ref().expect("the stand-in runs").order_fault(fault, count, amount);
+    }
+
+    pub fn faults_left(&self, fault: Fault) -> u32 {
+        self.crdb.as_ref().expect("the stand-in runs").faults_left(fault)
+    }
+
+    /// Writes the file of `--changefeeds-path`: certificates, quick resolved timestamps, and `more` keys.
+    pub fn write_changefeed_settings(&self, more: &str) {
+        let encode = |path: &Path| {
+            let encoded = STANDARD.encode(fs::read(path).expect("a PEM file"));
+            utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string()
+        };
+        let client = self.certs().client("changefeed").expect("a client certificate");
+        let query = format!(
+            "client_cert={}&client_key={}&ca_cert={}",
+            encode(&client.cert),
+            encode(&client.key),
+            encode(&self.certs().ca())
+        );
+        let mut settings = serde_json::json!({
+            "port": self.port,
+            "resolved": "100ms",
+            "min_checkpoint_frequency": "100ms",
+            "sink_query_parameters": query,
+            "webhook_sink_config": "{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"20ms\"},\"Retry\":{\"Backoff\":\"50ms\"}}",
+        });
+        let more: serde_json::Map<String, serde_json::Value> = serde_json::from_str(more).expect("JSON");
+        settings.as_object_mut().expect("an object").extend(more);
+        fs::write(self.settings_path(), settings.to_string()).expect("the settings file");
+    }
+
+    fn settings_path(&self) -> PathBuf {
+        self.dir.path().join("changefeed-secure.json")
+    }
+
+    /// `ebb fetch`, with the seed's flags and `more`.
+    pub fn fetch(&self, more: &[&str]) -> Ebb {
+        let (source, target, settings) = (self.source_url(), self.target_url(), self.settings_path());
+        let settings = settings.display().to_string();
+        let mut args = vec!["fetch", "--mode", "failback", "--non-interactive"];
+        // A flag may be given once; what the test gives takes the place of the usual.
+        let given = |flag: &str| more.contains(&flag);
+        for (flag, value) in [("--source", &source), ("--target", &target), ("--changefeeds-path", &settings)] {
+            if !given(flag) {
+                args.extend([flag, value.as_str()]);
+            }
+        }
+        let replicator = "--stagingSchema _replicator_1 -v";
+        if !given("--replicator-flags") {
+            args.extend(["--replicator-flags", replicator]);
+        }
+        args.extend(more);
+        self.ebb(&args)
+    }
+
+    /// The binary with any arguments; certificates and folders come by the environment.
+    pub fn ebb(&self, args: &[&str]) -> Ebb {
+        let server = self.certs().server();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ebb"));
+        command
+            .args(args)
+            .env("EBB_TLS_CERTIFICATE", server.cert)
+            .env("EBB_TLS_PRIVATE_KEY", server.key)
+            .env("EBB_STAGING_DIR", self.dir.path().join("staging"))
+            .env("EBB_PLUGIN_PATH", plugin_path())
+            .env("HOME", self.dir.path())
+            .env_remove("RUST_BACKTRACE");
+        Ebb::spawn(command)
+    }
+
+    /// Waits until both sides hold the same rows in these tables, which must not be empty altogether.
+    pub fn wait_equal(&self, ebb: &Ebb, tables: &[&str]) {
+        let query = |table: &str| format!("SELECT t::text FROM {table} AS t ORDER BY 1");
+        let rows = |side: &dyn Fn(&str) -> String| tables.iter().map(|table| side(&query(table))).collect::<Vec<_>>();
+        let source = rows(&|sql| self.source(sql));
+        assert!(source.iter().any(|rows| !rows.is_empty()), "nothing to compare");
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            let target = rows(&|sql| self.target(sql));
+            if source == target {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the target never became equal\nsource {source:#?}\ntarget {target:#?}\n{}",
+                ebb.log()
+            );
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until a query on the target gives this text.
+    pub fn wait_target(&self, ebb: &Ebb, sql: &str, expected: &str) {
+        wait_for(&format!("{sql} to give {expected}"), || ebb.log(), || self.target(sql).trim() == expected);
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(crdb) = self.crdb.take() {
+            SERVERS.runtime.block_on(crdb.stop());
+        }
+    }
+}
+
+fn start_crdb(backend: &Postgres) -> Crdb {
+    let servers = &*SERVERS;
+    let node = servers.certs.server();
+    let tls = Tls { cert: node.cert, key: node.key, ca: servers.certs.ca(), require_client_cert: false };
+    let options = Options { backend: backend.socket_conninfo("postgres"), tls: Some(tls), ..Options::default() };
+    servers.runtime.block_on(Crdb::start(options)).expect("the stand-in for CockroachDB")
+}
+
+/// Waits for a condition; panics with what was awaited and the log when it never comes.
+pub fn wait_for(what: &str, log: impl Fn() -> String, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + WAIT_MAX;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", log());
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The folder of the plugins that were built beside the binary.
+pub fn plugin_path() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_ebb")).parent().expect("the binary has a folder").join("deps")
+}
+
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn psql(url: &str, sql: &str) -> Result<String, String> {
+    let output = Command::new("psql")
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql])
+        .output()
+        .expect("psql is installed");
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+/// A running `ebb`. Its output is collected line by line.
+pub struct Ebb {
+    child: Child,
+    lines: Arc<Lines>,
+}
+
+#[derive(Default)]
+struct Lines {
+    text: Mutex<Vec<String>>,
+    arrived: Condvar,
+}
+
+impl Ebb {
+    fn spawn(mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ebb starts");
+        let lines = Arc::new(Lines::default());
+        let out: Box<dyn std::io::Read + Send> = Box::new(child.stdout.take().expect("piped"));
+        let err: Box<dyn std::io::Read + Send> = Box::new(child.stderr.take().expect("piped"));
+        for stream in [out, err] {
+            let lines = Arc::clone(&lines);
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    lines.text.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    lines.arrived.notify_all();
+                }
+            });
+        }
+        Self { child, lines }
+    }
+
+    pub fn log(&self) -> String {
+        self.lines.text.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Waits for a line that holds this text, and returns it.
+    pub fn wait_line(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            let lines = self.lines.text.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            drop(self.lines.arrived.wait_timeout(lines, POLL).unwrap_or_else(PoisonError::into_inner));
+            let ended = self.child.try_wait().expect("the child can be asked");
+            assert!(ended.is_none() || self.log().contains(text), "ended ({ended:?}) without {text:?}\n{}", self.log());
+            assert!(Instant::now() < deadline, "waited in vain for {text:?}\n{}", self.log());
+        }
+    }
+
+    /// Waits until the changefeed runs and requests are taken.
+    pub fn ready(mut self) -> Self {
+        self.wait_line("\"message\":\"changefeed created\"");
+        self
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(status.expect("kill is installed").success(), "SIG{name} could not be sent");
+    }
+
+    /// `kill -9`.
+    pub fn kill9(mut self) {
+        self.child.kill().expect("the child can be killed");
+        self.child.wait().expect("the child can be waited for");
+    }
+
+    /// SIGTERM; the exit code must be 0.
+    pub fn stop(mut self) -> String {
+        self.signal("TERM");
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+        self.log()
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+                // The readers see the end of the streams a moment later.
+                std::thread::sleep(POLL);
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it never ended\n{}", self.log());
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits for a failure and returns its one error line.
+    pub fn failure(mut self) -> String {
+        let status = self.wait();
+        assert_eq!(status.code(), Some(1), "{}", self.log());
+        let log = self.log();
+        let errors: Vec<_> = log.lines().filter(|line| line.starts_with("{\"level\":\"error\"")).collect();
+        assert_eq!(errors.len(), 1, "one error line is wanted\n{log}");
+        errors[0].to_owned()
+    }
+}
+
+impl Drop for Ebb {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
