@@ -1,8 +1,8 @@
 # The commands of this project. `make demo` and `make test` need only Rust and Debian's packages.
 
 CARGO ?= cargo
-# Debian packages that building and testing need, each with the command that shows it is there.
-PACKAGES = gcc make postgresql postgresql-client ca-certificates
+# Debian packages that building and testing need.
+PACKAGES = gcc libc6-dev make curl postgresql postgresql-client ca-certificates
 
 .PHONY: help demo test build lint packages clean
 

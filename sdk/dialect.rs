@@ -103,4 +103,6 @@ pub fn log(level: Level, message: &str) {
 }
 
 /// A plugin is a library of its own, with its own copy of this static: set once when the host opens it.
-pub(crate) static LOG: OnceLock<Box<dyn Fn(Level, &str) + Send + Sync>> = OnceLock::new();
+pub(crate) static LOG: OnceLock<Write> = OnceLock::new();
+
+type Write = Box<dyn Fn(Level, &str) + Send + Sync>;

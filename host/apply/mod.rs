@@ -266,5 +266,5 @@ impl Applier {
 
 /// Not for secrets: only to keep two writers out of step.
 fn jitter() -> u32 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos() / 1000)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros())
 }

@@ -19,8 +19,10 @@ pub fn server_config(receiver: &Receiver) -> Result<Option<Arc<ServerConfig>>> {
         Identity::Plain => return Ok(None),
         Identity::SelfSigned => self_signed()?,
         Identity::Files { certificate, private_key } => (
-            certificates(std::fs::read(certificate).map_err(|error| unusable("--tlsCertificate", certificate, error))?)
-                .map_err(|why| unusable("--tlsCertificate", certificate, why))?,
+            certificates(
+                &std::fs::read(certificate).map_err(|error| unusable("--tlsCertificate", certificate, error))?,
+            )
+            .map_err(|why| unusable("--tlsCertificate", certificate, why))?,
             PrivateKeyDer::from_pem_file(private_key)
                 .map_err(|error| unusable("--tlsPrivateKey", private_key, error))?,
         ),
@@ -68,15 +70,15 @@ fn roots(authority: &ClientCa) -> Result<RootCertStore> {
         ClientCa::Pem(pem) => pem.clone(),
     };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem).map_err(refused)? {
+    for certificate in certificates(&pem).map_err(refused)? {
         roots.add(certificate).map_err(|error| refused(error.to_string()))?;
     }
     Ok(roots)
 }
 
-fn certificates(pem: Vec<u8>) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let read: Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(&pem).map(|found| found.map(CertificateDer::into_owned)).collect();
+        CertificateDer::pem_slice_iter(pem).map(|found| found.map(CertificateDer::into_owned)).collect();
     match read {
         Ok(read) if !read.is_empty() => Ok(read),
         Ok(_) => Err("it holds no certificate in PEM form".into()),

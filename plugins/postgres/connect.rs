@@ -8,58 +8,115 @@ use std::time::Duration;
 use ebb_sdk::tls::{SslMode, TlsSettings};
 use ebb_sdk::{ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_postgres::config::SslMode as Wire;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::{ChannelBinding, Host, SslMode as Wire, TargetSessionAttrs};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{Connection, error};
+use crate::Session;
+use crate::error::translate;
 
+/// Unless `connect_timeout` says otherwise; it covers everything up to the first answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that does not acknowledge for so long is taken for lost, also in the middle of a COMMIT.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-const PORT: u16 = 5432;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// The server ends the transaction of a process that was stopped in the middle of it, and with it its locks.
+const IDLE_IN_TRANSACTION_MS: u64 = 60_000;
+/// What the client waits beyond the server's own limit.
+const ANSWER_GRACE: Duration = Duration::from_secs(10);
+const VERSION_MIN: u32 = 110_000;
+
+/// What the server said of itself and of this session.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// As `server_version_num` counts: 150018.
+    pub(crate) version: u32,
+    /// The schema that unqualified names mean; the progress table lives there.
+    pub(crate) schema: String,
+    pub(crate) user: String,
+}
 
 /// Opens a connection, looks at what the server is, and sets the session up.
-pub(crate) async fn connect(options: &ConnectOptions) -> Result<Connection> {
+pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
     let url = DatabaseUrl::parse(&options.url)?;
     let tls = TlsSettings::from_url(&url, SslMode::Prefer)?.with_libpq_defaults();
     if tls.mode == SslMode::Disable && !options.allow_insecure {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!("the target {url} has sslmode=disable: it would not be encrypted"),
-        )
-        .hint("use sslmode=verify-full, or admit it with --allow-tls-mode-disable"));
+        let message = format!("the target {url} has sslmode=disable: it would not be encrypted");
+        return Err(Error::new(ErrorKind::Config, message)
+            .hint("use sslmode=verify-full, or admit it with --allow-tls-mode-disable"));
     }
     let config = config(&url)?;
-    let client = open(config, &tls, &url).await?;
-    let version: String = one(&client, "SELECT version()").await?;
-    if version.starts_with("CockroachDB") {
+    let wait = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+    let late = |_| {
+        let message = format!("cannot connect to the target {url}: no answer within {} s", wait.as_secs());
+        Error::new(ErrorKind::Retry, message)
+            .hint("see that the target runs and can be reached, or set connect_timeout")
+    };
+    let opened = async {
+        let (client, driver) = open(config, &tls, &url).await?;
+        let server = look_at(&client, &url).await?;
+        Ok((client, driver, server))
+    };
+    let (client, driver, server) = timeout(wait, opened).await.map_err(late)??;
+    // PostgreSQL holds these settings in an int; 0 would mean no limit.
+    let apply_timeout_ms = options.apply_timeout_ms.clamp(1, i32::MAX as u64);
+    let session = Session {
+        client,
+        driver,
+        server,
+        answer_wait: Duration::from_millis(apply_timeout_ms) + ANSWER_GRACE,
+        types: HashMap::new(),
+        statements: HashMap::new(),
+        advance: None,
+    };
+    session.command(&settings(apply_timeout_ms), "set the session up").await?;
+    Ok(session)
+}
+
+async fn look_at(client: &Client, url: &DatabaseUrl) -> Result<Server> {
+    let sql = "SELECT version(), current_setting('server_version_num'), current_schema(), current_user";
+    let answer = client.simple_query(sql).await.map_err(|failure| translate(&failure, "look at the target"))?;
+    let row = answer.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let text = |at: usize| row.as_ref().and_then(|row| row.get(at)).map(String::from);
+    let name = text(0).unwrap_or_default();
+    if name.contains("CockroachDB") {
         return Err(Error::new(ErrorKind::Config, format!("the target {url} is a CockroachDB"))
-            .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
+            .hint("--source is CockroachDB and --target must be the database migrated from: are they swapped?"));
     }
-    client
-        .batch_execute(&settings(options.apply_timeout_ms))
-        .await
-        .map_err(|failure| error::translate(&failure, "set the session up"))?;
-    let schema: Option<String> = one(&client, "SELECT current_schema()::text").await?;
-    let schema = schema.ok_or_else(|| {
+    let version = text(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+    if version < VERSION_MIN {
+        return Err(Error::new(ErrorKind::Config, format!("the target {url} is too old: {name}"))
+            .hint("ebb writes to PostgreSQL 11 and later"));
+    }
+    let schema = text(2).ok_or_else(|| {
         Error::new(ErrorKind::Config, format!("the target {url} has no current schema: its search_path names none"))
-            .hint("ALTER ROLE … SET search_path, or CREATE SCHEMA public")
+            .hint("ALTER ROLE … SET search_path = …, or CREATE SCHEMA public")
     })?;
-    Ok(Connection { client, schema, types: HashMap::new(), statements: HashMap::new() })
+    Ok(Server { version, schema, user: text(3).unwrap_or_default() })
 }
 
 fn settings(apply_timeout_ms: u64) -> String {
     // Waiting for a lock gives up first, so that the error says which of the two it was.
-    let lock_timeout_ms = apply_timeout_ms / 2;
+    let lock_timeout_ms = (apply_timeout_ms * 4 / 5).max(1);
     format!(
         "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
-         SET extra_float_digits = 1; SET standard_conforming_strings = on; SET jit = off; \
+         SET extra_float_digits = 1; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; SET jit = off; \
          SET statement_timeout = {apply_timeout_ms}; SET lock_timeout = {lock_timeout_ms}; \
-         SET idle_in_transaction_session_timeout = '10min'; SET default_transaction_isolation = 'read committed'"
+         SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}; \
+         SET default_transaction_isolation = 'read committed'; {PLANS}"
     )
 }
+
+/// Rows are found by their keys. Without this a plan of the server's own foreign-key checks, kept from the time when a
+/// table was small, reads the whole table for each row once it has grown.
+const PLANS: &str = "SET enable_seqscan = off";
 
 fn config(url: &DatabaseUrl) -> Result<Config> {
     let mut config = Config::new();
@@ -68,62 +125,135 @@ fn config(url: &DatabaseUrl) -> Result<Config> {
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_user_timeout(TCP_USER_TIMEOUT)
         .keepalives_idle(KEEPALIVE_IDLE)
-        .port(url.port.unwrap_or(PORT));
-    let host = url.parameter("host").unwrap_or(if url.host.is_empty() { "localhost" } else { &url.host });
-    config.host(host);
-    config.user(url.user.as_deref().unwrap_or("postgres"));
-    if let Some(password) = &url.password {
-        config.password(password.reveal());
+        .keepalives_interval(KEEPALIVE_INTERVAL)
+        .keepalives_retries(KEEPALIVE_RETRIES);
+    // A folder as host means the socket in it, as in libpq.
+    config.host(url.parameter("host").unwrap_or(if url.host.is_empty() { "localhost" } else { &url.host }));
+    if let Some(port) = url.port {
+        config.port(port);
+    }
+    if let Some(user) = url.user.clone().or_else(|| environment("PGUSER")) {
+        config.user(user);
+    }
+    match &url.password {
+        Some(password) => drop(config.password(password.reveal())),
+        None => drop(environment("PGPASSWORD").map(|password| config.password(password))),
     }
     if !url.database.is_empty() {
         config.dbname(&url.database);
     }
     for (name, value) in &url.parameters {
-        match name.as_str() {
-            "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "host" => {}
-            "application_name" => drop(config.application_name(value)),
-            "options" => drop(config.options(value)),
-            "connect_timeout" => {
-                let seconds: u64 = value.parse().map_err(|_| unknown(name, "it must be a number of seconds"))?;
-                config.connect_timeout(Duration::from_secs(seconds));
-            }
-            "password" => drop(config.password(value)),
-            _ => return Err(unknown(name, "it is not known")),
-        }
+        parameter(&mut config, name, value)?;
     }
     Ok(config)
 }
 
-fn unknown(name: &str, why: &str) -> Error {
-    Error::new(
-        ErrorKind::Config,
-        format!("the parameter {name} of the target's connection string cannot be used: {why}"),
-    )
-    .hint("known are sslmode, sslrootcert, sslcert, sslkey, host, application_name, options, connect_timeout")
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-async fn open(mut config: Config, tls: &TlsSettings, url: &DatabaseUrl) -> Result<Client> {
-    let failed = |failure: tokio_postgres::Error| error::translate(&failure, &format!("connect to the target {url}"));
-    if matches!(tls.mode, SslMode::Disable | SslMode::Allow) {
+/// One parameter of the connection string
+/// (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS>).
+fn parameter(config: &mut Config, name: &str, value: &str) -> Result<()> {
+    match name {
+        "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "host" => {}
+        "port" => drop(config.port(number(name, value)?)),
+        "user" => drop(config.user(value)),
+        "password" => drop(config.password(value)),
+        "dbname" => drop(config.dbname(value)),
+        "application_name" => drop(config.application_name(value)),
+        "options" => drop(config.options(with_option(config, value))),
+        "search_path" => {
+            let escaped = value.replace('\\', "\\\\").replace(' ', "\\ ");
+            config.options(with_option(config, &format!("-c search_path={escaped}")));
+        }
+        "connect_timeout" => match number(name, value)? {
+            0 => {}
+            seconds => drop(config.connect_timeout(Duration::from_secs(seconds))),
+        },
+        "tcp_user_timeout" => drop(config.tcp_user_timeout(Duration::from_millis(number(name, value)?))),
+        "keepalives" => drop(config.keepalives(value != "0")),
+        "keepalives_idle" => drop(config.keepalives_idle(Duration::from_secs(number(name, value)?))),
+        "keepalives_interval" => drop(config.keepalives_interval(Duration::from_secs(number(name, value)?))),
+        "keepalives_count" => drop(config.keepalives_retries(number(name, value)?)),
+        "channel_binding" => drop(config.channel_binding(match value {
+            "disable" => ChannelBinding::Disable,
+            "prefer" => ChannelBinding::Prefer,
+            "require" => ChannelBinding::Require,
+            _ => return Err(unusable(name, "it must be disable, prefer or require")),
+        })),
+        "target_session_attrs" => match value {
+            "any" => {}
+            "read-write" | "primary" => drop(config.target_session_attrs(TargetSessionAttrs::ReadWrite)),
+            _ => return Err(unusable(name, "ebb writes, so that it must be any, read-write or primary")),
+        },
+        // What they ask for is so anyway, or is about something that this session does not have.
+        "client_encoding"
+        | "fallback_application_name"
+        | "gssencmode"
+        | "krbsrvname"
+        | "gsslib"
+        | "sslsni"
+        | "sslcompression"
+        | "load_balance_hosts"
+        | "statement_cache_capacity"
+        | "description_cache_capacity"
+        | "default_query_exec_mode" => {
+            ebb_sdk::log(Level::Debug, &format!("the parameter {name} of the target's URL has no effect"));
+        }
+        pool if pool.starts_with("pool_") => {
+            ebb_sdk::log(Level::Debug, &format!("the parameter {name} of the target's URL has no effect"));
+        }
+        _ => return Err(unusable(name, "it is not known")),
+    }
+    Ok(())
+}
+
+fn with_option(config: &Config, option: &str) -> String {
+    config.get_options().map_or_else(|| option.to_owned(), |before| format!("{before} {option}"))
+}
+
+fn number<N: std::str::FromStr>(name: &str, value: &str) -> Result<N> {
+    value.parse().map_err(|_| unusable(name, "it must be a number"))
+}
+
+fn unusable(name: &str, why: &str) -> Error {
+    let message = format!("the parameter {name} of the target's connection string cannot be used: {why}");
+    Error::new(ErrorKind::Config, message).hint(
+        "known are sslmode, sslrootcert, sslcert, sslkey, host, port, user, password, dbname, application_name, options, \
+         search_path, connect_timeout, tcp_user_timeout, keepalives, keepalives_idle, keepalives_interval, \
+         keepalives_count, channel_binding, target_session_attrs",
+    )
+}
+
+async fn open(mut config: Config, tls: &TlsSettings, url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>)> {
+    let failed = |failure: tokio_postgres::Error| translate(&failure, &format!("connect to the target {url}"));
+    // No network, no TLS: PostgreSQL knows none on a socket of the file system.
+    let is_local = matches!(config.get_hosts(), [Host::Unix(_)]);
+    let mut refusal = None;
+    if is_local || tls.mode <= SslMode::Allow {
+        config.ssl_mode(Wire::Disable);
         match config.connect(NoTls).await {
             Ok((client, connection)) => return Ok(drive(client, connection)),
-            Err(failure) if tls.mode == SslMode::Disable => return Err(failed(failure)),
-            // The server may demand TLS; what it says to that attempt is what counts.
-            Err(_) => {}
+            Err(failure) if is_local || tls.mode == SslMode::Disable => return Err(failed(failure)),
+            Err(failure) => refusal = Some(failure),
         }
     }
     config.ssl_mode(if tls.mode == SslMode::Prefer { Wire::Prefer } else { Wire::Require });
-    let connected = config.connect(MakeRustlsConnect::new(tls.client_config()?)).await;
-    connected.map(|(client, connection)| drive(client, connection)).map_err(failed)
+    match config.connect(MakeRustlsConnect::new(tls.client_config()?)).await {
+        Ok((client, connection)) => Ok(drive(client, connection)),
+        // A server without TLS has said all that it has to say to the first attempt.
+        Err(failure) if failure.as_db_error().is_none() => Err(failed(refusal.unwrap_or(failure))),
+        Err(failure) => Err(failed(failure)),
+    }
 }
 
-/// The connection's own task; it ends when the client is dropped.
-fn drive<S, T>(client: Client, mut connection: tokio_postgres::Connection<S, T>) -> Client
+fn drive<S, T>(client: Client, mut connection: tokio_postgres::Connection<S, T>) -> (Client, JoinHandle<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    tokio::spawn(async move {
+    let driver = tokio::spawn(async move {
         // An error ends the connection, and the next call on the client reports it.
         while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notice(notice) = message {
@@ -131,10 +261,5 @@ where
             }
         }
     });
-    client
-}
-
-async fn one<T: for<'a> tokio_postgres::types::FromSql<'a>>(client: &Client, sql: &str) -> Result<T> {
-    let row = client.query_one(sql, &[]).await.map_err(|failure| error::translate(&failure, "look at the server"))?;
-    row.try_get(0).map_err(|failure| error::translate(&failure, "look at the server"))
+    (client, driver)
 }

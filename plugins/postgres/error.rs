@@ -1,9 +1,15 @@
 //! What a PostgreSQL error means for the host, by its SQLSTATE
 //! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 //!
-//! Owns: the mapping to the four kinds, and hints. Does not own: which row was at fault (`write`).
+//! Owns: the mapping to the four kinds, and hints. Does not own: which row was at fault (`locate`).
+
+use std::error::Error as StdError;
+use std::io;
 
 use ebb_sdk::{Error, ErrorKind};
+
+/// Longest part of the server's own words that a message repeats; they may quote a whole value.
+const SAID_CHARS_MAX: usize = 300;
 
 /// Translates an error; `doing` completes "cannot …". The text never holds a password: neither PostgreSQL nor the driver
 /// repeats one.
@@ -12,10 +18,10 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
         return without_answer(failure, doing);
     };
     let code = answer.code().code();
-    let mut message = format!("cannot {doing}: {}", answer.message());
-    // The detail names the key of a violated constraint.
-    if let Some(detail) = answer.detail() {
-        message.push_str(&format!(" ({detail})"));
+    let mut message = format!("cannot {doing}: {}", shortened(answer.message(), SAID_CHARS_MAX));
+    // The detail names the key of a violated constraint; of other constraints it repeats the whole row.
+    if let Some(detail) = answer.detail().filter(|_| !matches!(code, "23502" | "23514")) {
+        message.push_str(&format!(" ({})", shortened(detail, SAID_CHARS_MAX)));
     }
     let mut error = Error::new(kind(code), message).code(code);
     if let Some(hint) = hint(code) {
@@ -33,42 +39,73 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
     }
 }
 
+/// What PostgreSQL would say, said before anything is sent.
+pub(crate) fn refused(code: &str, doing: &str, why: &str) -> Error {
+    let error = Error::new(ErrorKind::Refused, format!("cannot {doing}: {why}")).code(code);
+    match hint(code) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// The beginning of a text, and dots where it goes on.
+pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// An error of the connection, of TLS, or of the driver.
 fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
-    let mut text = failure.to_string();
-    let mut cause = std::error::Error::source(failure);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text.push_str(&format!(": {inner_text}"));
+    let causes = || std::iter::successors(Some(failure as &(dyn StdError + 'static)), |&error| error.source());
+    let mut text = String::new();
+    for cause in causes().map(ToString::to_string) {
+        // Some errors repeat their cause in their own words.
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
         }
-        cause = inner.source();
     }
     let message = format!("cannot {doing}: {text}");
-    if text.contains("certificate") || text.contains("TLS") {
+    // rustls speaks through errors of the socket of this one kind.
+    let is_tls = |cause: &(dyn StdError + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
+    };
+    if text.contains("server does not support TLS") {
         return Error::new(ErrorKind::Config, message)
-            .hint("see sslmode and sslrootcert in the target's connection string, and the server's certificate");
+            .hint("turn TLS on at the target (ssl = on), or see sslmode in its connection string");
     }
-    if text.contains("password") || text.contains("invalid configuration") {
+    if causes().any(is_tls) && text.contains("TLS") {
+        return Error::new(ErrorKind::Config, message)
+            .hint("see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate");
+    }
+    if text.starts_with("authentication error") || text.starts_with("invalid configuration") {
         return Error::new(ErrorKind::Config, message).hint("put user:password into the target's connection string");
+    }
+    if text.starts_with("error serializing") || text.starts_with("error encoding") {
+        return Error::new(ErrorKind::Refused, message).hint("a message to PostgreSQL holds at most 1 GiB");
     }
     Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached")
 }
 
 fn kind(code: &str) -> ErrorKind {
     match code {
-        // Serialization failure, deadlock, lock not available, cancelled or timed out, shutting down, starting up,
-        // read-only (a standby that may be promoted), object in use.
-        "40001" | "40P01" | "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "25006" | "55006" => ErrorKind::Retry,
-        // The session was ended while it held a transaction.
-        "25P03" | "57P05" => ErrorKind::Retry,
-        "28000" | "28P01" | "3D000" | "3F000" | "42501" | "42P01" | "42703" | "42P10" => ErrorKind::Config,
+        // Deferred constraints are in class 23, and data that a cast does not take is in class 42 as well.
+        "42804" | "42846" => ErrorKind::Refused,
+        // Lock not available, object in use, read-only (a standby that may be promoted), ended while in a transaction.
+        "55P03" | "55006" | "25006" | "25P03" | "25P04" | "72000" | "XX000" => ErrorKind::Retry,
+        // The database was dropped; a pooler forgot or mixed up prepared statements.
+        "57P04" | "26000" | "42P05" => ErrorKind::Config,
+        // Generated column, missing object, table or column, no key to conflict with, deferrable key.
+        "428C9" | "42704" | "42883" | "42P01" | "42703" | "42P10" | "42501" | "55000" => ErrorKind::Config,
         _ => match &code[..2] {
-            // Connection, out of resources, operating system.
-            "08" | "53" | "58" => ErrorKind::Retry,
-            // Data, constraints, assignment of a value of another type.
-            "22" | "23" | "44" => ErrorKind::Refused,
-            "42" if code == "42804" || code == "42846" => ErrorKind::Refused,
+            // Connection, transaction rolled back, out of resources, intervention (also time-outs), operating system.
+            "08" | "40" | "53" | "57" | "58" => ErrorKind::Retry,
+            // Data, constraints, the row limits of an index or of nesting, triggers and their functions.
+            "22" | "23" | "44" | "54" | "P0" | "09" | "27" | "38" | "39" => ErrorKind::Refused,
+            // Password or access, database, schema.
+            "28" | "3D" | "3F" => ErrorKind::Config,
             _ => ErrorKind::Broken,
         },
     }
@@ -76,13 +113,19 @@ fn kind(code: &str) -> ErrorKind {
 
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
-        "28000" | "28P01" => "see user and password in the target's connection string, and pg_hba.conf of the server",
-        "3D000" => "see the database in the target's connection string",
+        "28P01" => "see user and password in the target's connection string",
+        "28000" => "see the user in the target's connection string, sslmode, and pg_hba.conf of the server",
+        "3D000" | "57P04" => "see the database in the target's connection string",
         "42501" => {
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA … TO the user of the connection string"
+            "GRANT USAGE ON SCHEMA …, and GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA … TO the user of the \
+             connection string"
         }
-        "42P01" | "42703" => "the table was changed or dropped on the target; start ebb again once it is as before",
+        "42P01" | "42703" | "42704" | "428C9" => {
+            "the table was changed or dropped on the target; start ebb again once it is as before"
+        }
         "42P10" => "the table's primary key was dropped on the target; add it and start ebb again",
+        "55000" => "a DEFERRABLE primary key cannot decide between INSERT and UPDATE: make it NOT DEFERRABLE",
+        "26000" | "42P05" => "connect to PostgreSQL itself, or to a pooler in session mode",
         "23505" | "23503" | "23P01" => {
             "see the row and the constraint named; the target may hold rows that the source does not"
         }
@@ -91,6 +134,35 @@ fn hint(code: &str) -> Option<&'static str> {
         "25006" => "the target is read-only: it is a standby, or default_transaction_read_only is on",
         "53100" => "the target's disk is full",
         "53300" => "the target admits no more connections (max_connections)",
+        "55P03" => "another session holds a lock on the target: see pg_stat_activity and pg_locks",
+        "57014" => "the statement was cancelled, or ran longer than --applyTimeout",
+        _ if code.starts_with("22") => "correct the row at the source, or change the column's type on the target",
+        _ if code.starts_with("P0") => "see the triggers of the table on the target",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_by_code() {
+        for (codes, expected) in [
+            ("40001 40P01 55P03 57014 57P01 57P02 57P03 08006 53300 53100 25006 25P03 XX000", ErrorKind::Retry),
+            ("22001 22003 22P02 23502 23505 23503 23514 42804 54000 P0001", ErrorKind::Refused),
+            ("28P01 28000 3D000 42501 42P01 42P10 55000", ErrorKind::Config),
+            ("25P02 42601 XX001", ErrorKind::Broken),
+        ] {
+            for code in codes.split(' ') {
+                assert_eq!(kind(code), expected, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(shortened("äöü", 3), "äöü");
+        assert_eq!(shortened("äöü", 2), "äö…");
+    }
 }

@@ -1,4 +1,5 @@
-//! The PostgreSQL dialect of ebb: one connection, set-based statements whose text does not depend on the number of rows.
+//! The PostgreSQL dialect of ebb: one connection, set-based statements whose text does not depend on the number of
+//! rows.
 //!
 //! Owns: everything that is PostgreSQL's. Does not own: planning, retries, ordering (the host's).
 //! The modules stand in the order in which a session uses them.
@@ -8,24 +9,36 @@ mod describe;
 mod progress;
 mod write;
 
+mod statement;
 mod values;
+
+mod locate;
 
 mod error;
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use ebb_sdk::{Advance, Block, Catalog, ConnectOptions, Dialect, DialectInfo, Operation, Progress, Result, Session};
+use ebb_sdk::{Advance, Block, Catalog, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Progress, Result};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::{Client, Statement};
 
-use describe::ColumnType;
+use describe::TableTypes;
+use error::translate;
+use write::{Prepared, StatementKey};
 
 ebb_sdk::export_dialect!(Postgres);
+
+/// How long an orderly end may take before the socket is simply closed.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// PostgreSQL 11 and later.
 pub struct Postgres;
 
 impl Dialect for Postgres {
-    type Session = Connection;
+    type Session = Session;
 
     fn info() -> DialectInfo {
         DialectInfo {
@@ -35,60 +48,86 @@ impl Dialect for Postgres {
         }
     }
 
-    async fn connect(options: &ConnectOptions) -> Result<Connection> {
+    async fn connect(options: &ConnectOptions) -> Result<Session> {
         connect::connect(options).await
     }
 }
 
 /// One connection and what it has learned of its database.
-pub struct Connection {
+pub struct Session {
     client: Client,
-    /// The schema that unqualified names mean; the progress table lives there.
-    schema: String,
-    /// Types of columns by schema, table and position, as described last.
-    types: HashMap<(String, String), Vec<ColumnType>>,
-    statements: HashMap<StatementKey, Statement>,
+    /// Moves bytes between the client and the socket; ends when the client is dropped.
+    driver: JoinHandle<()>,
+    server: connect::Server,
+    /// The server ends a statement by itself; this ends the waiting for a server that does not answer at all.
+    answer_wait: Duration,
+    /// As described last.
+    types: TableTypes,
+    statements: HashMap<StatementKey, Arc<Prepared>>,
+    /// The statement that moves the progress row, once it has been used.
+    advance: Option<Statement>,
 }
 
-/// Schema and table, operation, positions of the columns.
-type StatementKey = (String, String, Operation, Vec<u32>);
-
-impl Session for Connection {
+impl ebb_sdk::Session for Session {
     async fn describe(&mut self) -> Result<Catalog> {
-        let described = describe::describe(&self.client, &self.schema).await?;
+        let work = describe::describe(&self.client, &self.server);
+        let described = self.answered("describe the target's tables", work).await?;
         self.types = described.types;
         self.statements.clear();
         Ok(described.catalog)
     }
 
     async fn take_over(&mut self, feed: &str) -> Result<Progress> {
-        progress::take_over(&self.client, &self.schema, feed).await
+        self.answered("take over the feed", progress::take_over(self, feed)).await
     }
 
     async fn progress(&mut self, feed: &str) -> Result<Option<Progress>> {
-        progress::read(&self.client, &self.schema, feed).await
+        self.answered("read the progress row", progress::read(self, feed)).await
     }
 
+    /// Waits for the answer, and sends no write along: behind a BEGIN that failed, it would commit by itself.
     async fn begin(&mut self) -> Result<()> {
-        self.client.batch_execute("BEGIN").await.map_err(|failure| error::translate(&failure, "begin a transaction"))
+        self.command("BEGIN", "begin a transaction").await
     }
 
     async fn write(&mut self, block: Block<'_>) -> Result<()> {
-        write::write(self, block).await
+        write::write(self, &block).await
     }
 
     async fn commit(&mut self, advance: &Advance) -> Result<()> {
-        progress::commit(&self.client, &self.schema, advance).await
+        if self.advance.is_none() {
+            self.advance = Some(self.answered("commit", progress::prepare(self)).await?);
+        }
+        let statement = self.advance.as_ref().expect("it was prepared just now");
+        self.answered("commit", progress::commit(self, statement, advance)).await
     }
 
     async fn rollback(&mut self) -> Result<()> {
-        self.client.batch_execute("ROLLBACK").await.map_err(|failure| error::translate(&failure, "roll back"))
+        self.command("ROLLBACK", "roll back").await
     }
 
     async fn close(self) {
-        // Dropping the client ends the connection; its task finishes what was sent.
         drop(self.client);
-        tokio::task::yield_now().await;
+        let mut driver = self.driver;
+        if timeout(CLOSE_WAIT, &mut driver).await.is_err() {
+            driver.abort();
+        }
+    }
+}
+
+impl Session {
+    async fn command(&self, sql: &str, doing: &str) -> Result<()> {
+        let done = async { self.client.batch_execute(sql).await.map_err(|failure| translate(&failure, doing)) };
+        self.answered(doing, done).await
+    }
+
+    /// Waits for an answer, but not for ever.
+    async fn answered<T>(&self, doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = |_| {
+            let message = format!("cannot {doing}: the target has not answered for {} s", self.answer_wait.as_secs());
+            Error::new(ErrorKind::Retry, message).hint("see whether the target hangs; --applyTimeout sets the limit")
+        };
+        timeout(self.answer_wait, work).await.map_err(late)?
     }
 }
 

@@ -3,108 +3,133 @@
 //! Owns: making the table, the fence, the commit. Does not own: when to commit.
 
 use ebb_sdk::{Advance, Error, ErrorKind, Progress, Result, Timestamp};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 
 use crate::error::translate;
-use crate::quoted;
+use crate::{Session, quoted};
 
 /// The table's name; it is left out of descriptions.
 pub(crate) const TABLE: &str = "ebb_progress";
 
+const DUPLICATE: &str = "23505";
+const DIVISION_BY_ZERO: &str = "22012";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
 /// Raises the epoch of a feed, or begins it. Two at once are safe: one row, one statement.
-pub(crate) async fn take_over(client: &Client, schema: &str, feed: &str) -> Result<Progress> {
-    create_if_missing(client, schema).await?;
-    let table = qualified(schema);
+pub(crate) async fn take_over(session: &Session, feed: &str) -> Result<Progress> {
+    create_if_missing(session).await?;
+    let table = qualified(session);
     let sql = format!(
         "INSERT INTO {table} (feed, wall, logical, epoch) VALUES ($1, 0, 0, 1) \
-         ON CONFLICT (feed) DO UPDATE SET epoch = {TABLE}.epoch + 1, updated_at = now() RETURNING wall, logical, epoch"
+         ON CONFLICT (feed) DO UPDATE SET epoch = {TABLE}.epoch + 1, updated_at = pg_catalog.now() \
+         RETURNING wall, logical, epoch"
     );
-    let row = client.query_one(&sql, &[&feed]).await.map_err(|failure| {
-        translate(&failure, &format!("write the progress row of {feed}"))
-            .hint(format!("GRANT SELECT, INSERT, UPDATE ON {table} TO the user of the connection string"))
-    })?;
-    progress(&row)
+    let row = session.client.query_one(&sql, &[&feed]).await;
+    progress(&row.map_err(|failure| refused(session, &failure, &format!("write the progress row of {feed}")))?)
 }
 
 /// The row of a feed, if there is a table and a row.
-pub(crate) async fn read(client: &Client, schema: &str, feed: &str) -> Result<Option<Progress>> {
-    if !exists(client, schema).await? {
+pub(crate) async fn read(session: &Session, feed: &str) -> Result<Option<Progress>> {
+    if !exists(session).await? {
         return Ok(None);
     }
-    let sql = format!("SELECT wall, logical, epoch FROM {} WHERE feed = $1", qualified(schema));
-    let row = client.query_opt(&sql, &[&feed]).await;
-    let row = row.map_err(|failure| translate(&failure, &format!("read the progress row of {feed}")))?;
+    let sql = format!("SELECT wall, logical, epoch FROM {} WHERE feed = $1", qualified(session));
+    let row = session.client.query_opt(&sql, &[&feed]).await;
+    let row = row.map_err(|failure| refused(session, &failure, &format!("read the progress row of {feed}")))?;
     row.as_ref().map(progress).transpose()
 }
 
-/// Moves the row and commits, in one flight. When the row is not where the writer left it, the division by the number of
-/// moved rows fails, and with it the transaction: the COMMIT that is already on its way then rolls back.
-pub(crate) async fn commit(client: &Client, schema: &str, advance: &Advance) -> Result<()> {
+/// The statement that moves the row. When the row is not where the writer left it, the division by the number of moved
+/// rows fails, and with it the transaction.
+pub(crate) async fn prepare(session: &Session) -> Result<Statement> {
     let sql = format!(
-        "WITH moved AS (UPDATE {} SET wall = $3, logical = $4, updated_at = now() \
-         WHERE feed = $1 AND epoch = $2 AND wall = $5 AND logical = $6 RETURNING 1) SELECT 1 / count(*) FROM moved",
-        qualified(schema)
+        "WITH moved AS (UPDATE {} SET wall = $3, logical = $4, updated_at = pg_catalog.now() \
+         WHERE feed = $1 AND epoch = $2 AND wall = $5 AND logical = $6 RETURNING 1) \
+         SELECT 1 / pg_catalog.count(*) FROM moved",
+        qualified(session)
     );
-    let statement = client.prepare(&sql).await.map_err(|failure| translate(&failure, "prepare the progress row"))?;
+    session.client.prepare(&sql).await.map_err(|failure| refused(session, &failure, "prepare the progress row"))
+}
+
+/// Moves the row and commits, in one flight. A COMMIT that follows a statement that failed rolls back, and says so only
+/// in a tag that the driver keeps to itself; the answer to the statement before it tells as much.
+pub(crate) async fn commit(session: &Session, statement: &Statement, advance: &Advance) -> Result<()> {
     let Advance { feed, epoch, from, to } = advance;
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [feed, epoch, &to.wall, &to.logical, &from.wall, &from.logical];
-    let (moved, committed) = tokio::join!(client.query_one(&statement, &parameters), client.batch_execute("COMMIT"));
-    if let Err(failure) = &moved {
-        if failure.code().is_some_and(|code| code.code() == "22012") {
-            return Err(fenced(client, schema, advance).await);
-        }
-        return Err(translate(failure, "move the progress row"));
+    let parameters: [&(dyn ToSql + Sync); 6] = [feed, epoch, &to.wall, &to.logical, &from.wall, &from.logical];
+    // Polled in this order, and sent in it.
+    let (moved, committed) =
+        tokio::join!(biased; session.client.query_one(statement, &parameters), session.client.batch_execute("COMMIT"));
+    match moved {
+        Ok(_) => committed.map_err(|failure| translate(&failure, "commit")),
+        Err(failure) if is(&failure, DIVISION_BY_ZERO) => Err(fenced(session, advance).await),
+        Err(failure) => Err(refused(session, &failure, "move the progress row")),
     }
-    committed.map_err(|failure| translate(&failure, "commit"))
 }
 
 /// Says who moved the row.
-async fn fenced(client: &Client, schema: &str, advance: &Advance) -> Error {
-    let found = match read(client, schema, &advance.feed).await {
+async fn fenced(session: &Session, advance: &Advance) -> Error {
+    let found = match read(session, &advance.feed).await {
         Ok(Some(row)) if row.epoch != advance.epoch => {
-            return Error::new(ErrorKind::Broken, format!("another ebb has taken over {}", advance.feed))
+            return Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {}", advance.feed))
                 .hint("one process applies a feed; end one of the two");
         }
         Ok(Some(row)) => format!("stands at {}", row.applied),
         Ok(None) => "is gone".into(),
-        Err(error) => format!("cannot be read ({error})"),
+        Err(error) => return error,
     };
     let message = format!("the progress row of {} {found}, and was left at {}", advance.feed, advance.from);
     Error::new(ErrorKind::Broken, message).hint("it was changed by hand, or the target was restored from a backup")
 }
 
-async fn create_if_missing(client: &Client, schema: &str) -> Result<()> {
-    if exists(client, schema).await? {
+async fn create_if_missing(session: &Session) -> Result<()> {
+    if exists(session).await? {
         return Ok(());
     }
-    let create = format!(
-        "CREATE TABLE IF NOT EXISTS {} (feed text PRIMARY KEY, wall bigint NOT NULL, logical integer NOT NULL, \
-         epoch bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())",
-        qualified(schema)
-    );
-    match client.batch_execute(&create).await {
+    let create = create(session);
+    match session.client.batch_execute(&create).await {
         // Two at once may both create the table; one of them then meets it in the catalog.
-        Err(failure) if failure.code().is_some_and(|code| code.code() == "23505") => Ok(()),
-        created => created.map_err(|failure| {
-            translate(&failure, "create the progress table").hint(format!(
-                "as an administrator of the target: {create}; GRANT SELECT, INSERT, UPDATE ON {} TO the user of the \
-                 connection string",
-                qualified(schema)
-            ))
-        }),
+        Err(failure) if is(&failure, DUPLICATE) => Ok(()),
+        created => created.map_err(|failure| refused(session, &failure, "create the progress table")),
     }
 }
 
-async fn exists(client: &Client, schema: &str) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-               WHERE n.nspname = $1 AND c.relname = $2)";
-    let row = client.query_one(sql, &[&schema, &TABLE]).await;
+fn create(session: &Session) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (feed text PRIMARY KEY, wall bigint NOT NULL, logical integer NOT NULL, \
+         epoch bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())",
+        qualified(session)
+    )
+}
+
+/// A missing right is mended by an administrator, in these words.
+fn refused(session: &Session, failure: &tokio_postgres::Error, doing: &str) -> Error {
+    let error = translate(failure, doing);
+    if !is(failure, INSUFFICIENT_PRIVILEGE) {
+        return error;
+    }
+    let (schema, user) = (quoted(&session.server.schema), quoted(&session.server.user));
+    error.hint(format!(
+        "as an administrator of the target: {}; GRANT USAGE ON SCHEMA {schema} TO {user}; \
+         GRANT SELECT, INSERT, UPDATE ON {} TO {user};",
+        create(session),
+        qualified(session)
+    ))
+}
+
+async fn exists(session: &Session) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c \
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)";
+    let row = session.client.query_one(sql, &[&session.server.schema, &TABLE]).await;
     row.and_then(|row| row.try_get(0)).map_err(|failure| translate(&failure, "look for the progress table"))
 }
 
-fn qualified(schema: &str) -> String {
-    format!("{}.{TABLE}", quoted(schema))
+fn qualified(session: &Session) -> String {
+    format!("{}.{TABLE}", quoted(&session.server.schema))
+}
+
+fn is(failure: &tokio_postgres::Error, code: &str) -> bool {
+    failure.code().is_some_and(|found| found.code() == code)
 }
 
 fn progress(row: &Row) -> Result<Progress> {
@@ -112,5 +137,8 @@ fn progress(row: &Row) -> Result<Progress> {
         let applied = Timestamp { wall: row.try_get(0)?, logical: row.try_get(1)? };
         Ok(Progress { applied, epoch: row.try_get(2)? })
     };
-    read().map_err(|failure| translate(&failure, "read the progress row").hint("ebb_progress is not a table of ebb's"))
+    read().map_err(|failure| {
+        Error::new(ErrorKind::Config, format!("cannot read the progress row: {failure}"))
+            .hint("the table ebb_progress is not one of ebb's: rename it")
+    })
 }

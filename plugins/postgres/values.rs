@@ -1,7 +1,7 @@
 //! From the text of a changefeed's JSON to the text that PostgreSQL's types take.
 //!
-//! Owns: the few types whose texts differ: JSON, arrays, timestamps before Christ, and infinity. Does not own: parsing
-//! and range checks, which the server does. Pure.
+//! Owns: the types whose texts differ (JSON, arrays, timestamps before Christ, infinity), and what a cast would cut
+//! without a word. Does not own: parsing and range checks, which the server does. Pure.
 
 use std::borrow::Cow;
 
@@ -13,42 +13,81 @@ use serde_json::value::RawValue;
 pub(crate) enum Form {
     /// As it came.
     Plain,
+    /// As it came, if the whole of it fits: PostgreSQL cuts what is too long by spaces only.
+    Varchar { chars_max: usize },
+    /// As it came, if the whole of it fits: PostgreSQL cuts the rest of a longer `name` or `"char"`.
+    Name { bytes_max: usize },
+    /// Digits in hexadecimal behind `\x`; PostgreSQL would read anything else as an older spelling.
+    Bytea,
     /// A JSON text: strings get their quotes back.
     Json,
+    /// A day without a time, which PostgreSQL would cut.
+    Date,
     /// `T` and `Z` are PostgreSQL's too, negative years are not.
     Timestamp,
     /// A JSON array, elements by their own form.
     Array(Box<Form>),
 }
 
+/// Why a type cannot hold a value, with the SQLSTATE that PostgreSQL has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reason {
+    pub(crate) code: &'static str,
+    pub(crate) text: &'static str,
+}
+
+const TOO_LONG: Reason = Reason { code: "22001", text: "value too long for the type of its column" };
+const NO_BYTES: Reason = Reason { code: "22P02", text: "text where bytes of the form \\x6869 were expected" };
+const NO_DATE: Reason = Reason { code: "22008", text: "a date cannot hold a time of day" };
+const NO_ARRAY: Reason = Reason { code: "22P02", text: "the value is not an array" };
+const NUL: Reason = Reason { code: "22021", text: "a text of PostgreSQL cannot hold the character U+0000" };
+
+/// A server built with another NAMEDATALEN is not known in the wild.
+const NAME_BYTES_MAX: usize = 63;
+/// PostgreSQL adds this to the length of a varchar.
+const MODIFIER_OFFSET: i32 = 4;
+
 impl Form {
-    /// The form of a type by its name in `pg_type`; `element` is the name of an array's element type, else empty.
-    pub(crate) fn of(type_name: &str, element: &str) -> Self {
-        if !element.is_empty() {
-            return Self::Array(Box::new(Self::of(element, "")));
+    /// The form of a type by its name in `pg_type`. `element` is the name of an array's element type, `modifier` what
+    /// the column says of length or precision, -1 for nothing.
+    pub(crate) fn of(type_name: &str, element: Option<&str>, modifier: i32) -> Self {
+        if let Some(element) = element {
+            return Self::Array(Box::new(Self::of(element, None, modifier)));
         }
         match type_name {
+            "varchar" => match usize::try_from(modifier - MODIFIER_OFFSET) {
+                Ok(chars_max) => Self::Varchar { chars_max },
+                Err(_) => Self::Plain,
+            },
+            "name" => Self::Name { bytes_max: NAME_BYTES_MAX },
+            "char" => Self::Name { bytes_max: 1 },
+            "bytea" => Self::Bytea,
             "json" | "jsonb" => Self::Json,
+            "date" => Self::Date,
             "timestamp" | "timestamptz" => Self::Timestamp,
             _ => Self::Plain,
         }
     }
 
     /// The text to send, `None` for NULL. The error is the reason why the type cannot hold the value.
-    pub(crate) fn text<'a>(&self, value: Value<'a>) -> Result<Option<Cow<'a, str>>, &'static str> {
+    pub(crate) fn text<'a>(&self, value: Value<'a>) -> Result<Option<Cow<'a, str>>, Reason> {
         let Some(text) = value.text() else { return Ok(None) };
-        if text.contains('\0') {
-            return Err("a text of PostgreSQL cannot hold the character U+0000");
-        }
-        Ok(Some(match (self, value) {
-            (Self::Json, Value::String(text)) => json_string(text).into(),
-            (Self::Json, Value::Json(text)) if text.contains("\\u0000") && has_escaped_nul(text) => {
-                return Err("PostgreSQL's JSON cannot hold the character U+0000");
+        let text = match (self, value) {
+            (Self::Varchar { chars_max }, _) if text.len() > *chars_max && text.chars().count() > *chars_max => {
+                return Err(TOO_LONG);
             }
+            (Self::Name { bytes_max }, _) if text.len() > *bytes_max => return Err(TOO_LONG),
+            (Self::Bytea, _) if !text.starts_with("\\x") => return Err(NO_BYTES),
+            (Self::Json, Value::String(text)) => json_string(text).into(),
+            (Self::Date, Value::String(text)) if text.contains('T') => day(text)?,
             (Self::Timestamp, Value::String(text)) => timestamp(text),
             (Self::Array(element), Value::Json(text)) => array(element, text)?.into(),
             _ => Cow::Borrowed(text),
-        }))
+        };
+        match text.contains('\0') {
+            true => Err(NUL),
+            false => Ok(Some(text)),
+        }
     }
 }
 
@@ -56,20 +95,15 @@ fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Whether `\u0000` stands there as an escape and not behind an escaped backslash.
-fn has_escaped_nul(text: &str) -> bool {
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        if rest[at..].starts_with("\\u0000") {
-            return true;
-        }
-        rest = &rest[(at + 2).min(rest.len())..];
+fn day(text: &str) -> Result<Cow<'_, str>, Reason> {
+    match text.trim_end_matches('Z').split_once('T') {
+        Some((_, "00:00:00")) => Ok(timestamp(text)),
+        _ => Err(NO_DATE),
     }
-    false
 }
 
 /// CockroachDB counts years astronomically: year 0 is 1 BC, year -43 is 44 BC. It has no text for the infinities, and
-/// prints the ends of its range instead.
+/// prints the ends of its range, or values beyond it, instead.
 fn timestamp(text: &str) -> Cow<'_, str> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -77,20 +111,20 @@ fn timestamp(text: &str) -> Cow<'_, str> {
     };
     let Some((year, rest)) = digits.split_once('-') else { return Cow::Borrowed(text) };
     let Ok(year_number) = year.parse::<i64>() else { return Cow::Borrowed(text) };
+    let moment = rest.trim_end_matches('Z');
     match (negative, year_number) {
-        (false, 294_276..) if rest.starts_with("12-31T23:59:59.999999") || year_number > 294_276 => "infinity".into(),
-        (true, 4713..) if rest.starts_with("11-24T00:00:00") || year_number > 4713 => "-infinity".into(),
+        (false, 294_277..) => "infinity".into(),
+        (false, 294_276) if moment == "12-31T23:59:59.999999" => "infinity".into(),
+        (true, 4714..) => "-infinity".into(),
+        (true, 4713) if moment == "11-24T00:00:00" => "-infinity".into(),
         (false, 1..) => Cow::Borrowed(text),
-        (_, years) => {
-            let bc = years + 1;
-            format!("{bc:04}-{rest} BC").into()
-        }
+        (_, years) => format!("{:04}-{rest} BC", years + 1).into(),
     }
 }
 
 /// A JSON array as PostgreSQL writes arrays: `{"a","b",NULL}`.
-fn array(element: &Form, json: &str) -> Result<String, &'static str> {
-    let parts: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| "the value is not an array")?;
+fn array(element: &Form, json: &str) -> Result<String, Reason> {
+    let parts: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| NO_ARRAY)?;
     let mut text = String::with_capacity(json.len() + 2);
     text.push('{');
     for (at, part) in parts.iter().enumerate() {
@@ -103,7 +137,7 @@ fn array(element: &Form, json: &str) -> Result<String, &'static str> {
             Some(b't') => Value::Bool(true),
             Some(b'f') => Value::Bool(false),
             Some(b'"') => {
-                unescaped = serde_json::from_str::<String>(part.get()).map_err(|_| "the value is not an array")?;
+                unescaped = serde_json::from_str::<String>(part.get()).map_err(|_| NO_ARRAY)?;
                 Value::String(&unescaped)
             }
             Some(b'{' | b'[') => Value::Json(part.get()),
@@ -137,6 +171,10 @@ mod tests {
         assert_eq!(form.text(value).unwrap().as_deref(), expected, "{value:?}");
     }
 
+    fn array_of(element: &str) -> Form {
+        Form::of(&format!("_{element}"), Some(element), -1)
+    }
+
     #[test]
     fn json_gets_its_quotes_back() {
         check(&Form::Json, Value::String("he said \"x\""), Some(r#""he said \"x\"""#));
@@ -145,9 +183,20 @@ mod tests {
         check(&Form::Json, Value::Json("null"), Some("null"));
         check(&Form::Json, Value::Json(r#"{"b": 1, "a": [1.10, null]}"#), Some(r#"{"b": 1, "a": [1.10, null]}"#));
         check(&Form::Json, Value::Null, None);
-        check(&Form::Json, Value::Json(r#"["\\u0000"]"#), Some(r#"["\\u0000"]"#));
-        assert!(Form::Json.text(Value::Json(r#"["\u0000"]"#)).is_err());
+    }
+
+    #[test]
+    fn what_a_cast_would_cut_is_refused() {
+        let three = Form::of("varchar", None, 7);
+        check(&three, Value::String("äöü"), Some("äöü"));
+        assert!(three.text(Value::String("abc ")).is_err());
+        check(&Form::of("varchar", None, -1), Value::String("abcdef"), Some("abcdef"));
+        assert!(Form::of("name", None, -1).text(Value::String(&"n".repeat(64))).is_err());
+        assert!(Form::of("char", None, -1).text(Value::String("ab")).is_err());
+        assert!(Form::Bytea.text(Value::String("hi")).is_err());
+        check(&Form::Bytea, Value::String("\\x"), Some("\\x"));
         assert!(Form::Plain.text(Value::String("a\0")).is_err());
+        assert!(array_of("text").text(Value::Json(r#"["a\u0000"]"#)).is_err());
     }
 
     #[test]
@@ -159,8 +208,10 @@ mod tests {
             ("-0043-03-15T00:00:00", "0044-03-15T00:00:00 BC"),
             ("-0043-03-15T00:00:00Z", "0044-03-15T00:00:00Z BC"),
             ("0000-01-01T00:00:00", "0001-01-01T00:00:00 BC"),
+            ("294276-12-31T23:59:59Z", "294276-12-31T23:59:59Z"),
             ("294276-12-31T23:59:59.999999Z", "infinity"),
             ("294277-01-01T23:59:59.999999Z", "infinity"),
+            ("-4713-11-24T00:00:00.5Z", "4714-11-24T00:00:00.5Z BC"),
             ("-4713-11-24T00:00:00Z", "-infinity"),
             ("infinity", "infinity"),
         ] {
@@ -169,18 +220,28 @@ mod tests {
     }
 
     #[test]
+    fn days_have_no_time() {
+        check(&Form::Date, Value::String("0044-03-15 BC"), Some("0044-03-15 BC"));
+        check(&Form::Date, Value::String("2016-01-25T00:00:00Z"), Some("2016-01-25T00:00:00Z"));
+        assert!(Form::Date.text(Value::String("2016-01-25T00:00:01")).is_err());
+    }
+
+    #[test]
     fn arrays_keep_elements_and_nulls() {
-        let plain = Form::of("_text", "text");
-        check(&plain, Value::Json(r#"["sky", null, "a,b\"c{}\\", ""]"#), Some(r#"{"sky",NULL,"a,b\"c{}\\",""}"#));
-        check(&plain, Value::Json("[]"), Some("{}"));
-        check(&Form::of("_bytea", "bytea"), Value::Json(r#"["\\x6869"]"#), Some(r#"{"\\x6869"}"#));
+        let text = array_of("text");
+        check(&text, Value::Json(r#"["sky", null, "a,b\"c{}\\", ""]"#), Some(r#"{"sky",NULL,"a,b\"c{}\\",""}"#));
+        check(&text, Value::Json("[]"), Some("{}"));
+        check(&array_of("bytea"), Value::Json(r#"["\\x6869"]"#), Some(r#"{"\\x6869"}"#));
+        check(&array_of("int8"), Value::Json("[1, 9223372036854775807]"), Some(r#"{"1","9223372036854775807"}"#));
+        check(&array_of("jsonb"), Value::Json(r#"["a", {"b": 1}]"#), Some(r#"{"\"a\"","{\"b\": 1}"}"#));
+        check(&array_of("bool"), Value::Json("[true, null]"), Some(r#"{"true",NULL}"#));
         check(
-            &Form::of("_int8", "int8"),
-            Value::Json("[1, 9223372036854775807]"),
-            Some(r#"{"1","9223372036854775807"}"#),
+            &array_of("timestamp"),
+            Value::Json(r#"["-0043-03-15T00:00:00"]"#),
+            Some(r#"{"0044-03-15T00:00:00 BC"}"#),
         );
-        check(&Form::of("_jsonb", "jsonb"), Value::Json(r#"["a", {"b": 1}]"#), Some(r#"{"\"a\"","{\"b\": 1}"}"#));
-        check(&Form::of("_bool", "bool"), Value::Json("[true, null]"), Some(r#"{"true",NULL}"#));
+        assert!(Form::of("_varchar", Some("varchar"), 7).text(Value::Json(r#"["abcd"]"#)).is_err());
+        assert!(text.text(Value::Json("{}")).is_err());
         // An array that goes into a column of text, or of JSON, stays JSON.
         check(&Form::Plain, Value::Json("[1, 2]"), Some("[1, 2]"));
         check(&Form::Json, Value::Json("[1, 2]"), Some("[1, 2]"));

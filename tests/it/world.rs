@@ -33,8 +33,6 @@ struct Servers {
 static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
     let dir = TempDir::new().expect("a temporary folder");
     let certs = Certs::create(&dir.path().join("certs")).expect("certificates");
-    let trusting = ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
-    let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
     let target = Postgres::start(&ebb_servers::Options { certs: Some(&certs), ..ebb_servers::Options::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     Servers { certs, target: target.expect("the target PostgreSQL"), runtime: runtime.expect("a runtime"), _dir: dir }

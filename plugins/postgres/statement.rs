@@ -1,0 +1,197 @@
+//! The texts of the statements that write rows. They depend on table, columns and operation, not on the number of rows.
+//!
+//! Owns: SQL. Does not own: parameters (`write`). Pure.
+
+use ebb_sdk::{Column, Identity, Operation, Table};
+
+use crate::describe::{ColumnType, Equality};
+use crate::quoted;
+
+/// One column of a statement and how its values are written.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) column: Column,
+    pub(crate) column_type: ColumnType,
+}
+
+/// The statement that applies `operation` to rows of these columns, each column an array of text.
+pub(crate) fn text(table: &Table, operation: Operation, targets: &[Target]) -> String {
+    match operation {
+        Operation::Upsert => upsert(table, targets),
+        Operation::Delete => delete(table, targets),
+    }
+}
+
+/// The statement that converts and assigns values of one column and of no other, to see whether it takes them.
+pub(crate) fn trial(table: &Table, operation: Operation, target: &Target) -> String {
+    match operation {
+        Operation::Upsert => insert(table, std::slice::from_ref(target)),
+        Operation::Delete => {
+            format!("SELECT {} FROM {}", values(std::slice::from_ref(target)), rows(1))
+        }
+    }
+}
+
+/// Whether each row of a block must be written for the statement to have done its work.
+pub(crate) fn writes_every_row(table: &Table, operation: Operation, targets: &[Target]) -> bool {
+    operation == Operation::Upsert && !assigned(table, targets).is_empty()
+}
+
+/// Columns that PostgreSQL numbers, and never lets an UPDATE change.
+pub(crate) fn fixed<'a>(table: &'a Table, targets: &'a [Target]) -> impl Iterator<Item = &'a str> {
+    let columns = targets.iter().map(|target| &target.column);
+    let fixed = columns.filter(|column| column.identity == Identity::Always && !is_key(table, column));
+    fixed.map(|column| column.name.as_str())
+}
+
+fn upsert(table: &Table, targets: &[Target]) -> String {
+    let key: Vec<_> = table.primary_key.iter().map(|&at| quoted(&table.columns[at as usize].name)).collect();
+    let assigned: Vec<_> = assigned(table, targets).iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
+    let unchanged: Vec<_> = fixed(table, targets)
+        .map(quoted)
+        .map(|name| format!("t.{name} OPERATOR(pg_catalog.=) EXCLUDED.{name}"))
+        .collect();
+    let action = match (assigned.as_slice(), unchanged.as_slice()) {
+        ([], _) => "NOTHING".into(),
+        (_, []) => format!("UPDATE SET {}", assigned.join(", ")),
+        _ => format!("UPDATE SET {} WHERE {}", assigned.join(", "), unchanged.join(" AND ")),
+    };
+    format!("{} ON CONFLICT ({}) DO {action}", insert(table, targets), key.join(", "))
+}
+
+fn insert(table: &Table, targets: &[Target]) -> String {
+    let names: Vec<_> = targets.iter().map(|target| quoted(&target.column.name)).collect();
+    let numbered = targets.iter().any(|target| target.column.identity == Identity::Always);
+    format!(
+        "INSERT INTO {} AS t ({}) {}SELECT {} FROM {}",
+        qualified(table),
+        names.join(", "),
+        if numbered { "OVERRIDING SYSTEM VALUE " } else { "" },
+        values(targets),
+        rows(targets.len()),
+    )
+}
+
+/// What an existing row of the same key gets. A key column is assigned only where equal values may look different, since
+/// that takes a stronger lock on the row, or where an UPDATE is wanted and there is nothing else to assign.
+fn assigned(table: &Table, targets: &[Target]) -> Vec<String> {
+    let is_key = |target: &&Target| is_key(table, &target.column);
+    let changes = |target: &&Target| match is_key(target) {
+        true => target.column_type.equality == Equality::Loose,
+        false => target.column.identity != Identity::Always,
+    };
+    let names = |chosen: &dyn Fn(&&Target) -> bool| -> Vec<String> {
+        targets.iter().filter(|target| chosen(target)).map(|target| quoted(&target.column.name)).collect()
+    };
+    match names(&changes) {
+        none if none.is_empty() && fixed(table, targets).next().is_some() => names(&is_key),
+        some => some,
+    }
+}
+
+fn delete(table: &Table, targets: &[Target]) -> String {
+    // The parameter is cast, not the column, so that the index of the key serves.
+    let same = |(at, Target { column, column_type }): (usize, &Target)| {
+        format!("t.{} {} v.c{at}::{}", quoted(&column.name), column_type.equals, column_type.cast)
+    };
+    let conditions: Vec<_> = targets.iter().enumerate().map(same).collect();
+    format!("DELETE FROM {} AS t USING {} WHERE {}", qualified(table), rows(targets.len()), conditions.join(" AND "))
+}
+
+fn values(targets: &[Target]) -> String {
+    let value = |(at, target): (usize, &Target)| format!("v.c{at}::{}", target.column_type.cast);
+    targets.iter().enumerate().map(value).collect::<Vec<_>>().join(", ")
+}
+
+/// The parameters as rows `v`, with columns `c0`, `c1` and so on.
+fn rows(columns: usize) -> String {
+    let arrays: Vec<_> = (1..=columns).map(|at| format!("pg_catalog.unnest(${at}::pg_catalog.text[])")).collect();
+    let names: Vec<_> = (0..columns).map(|at| format!("c{at}")).collect();
+    format!("ROWS FROM ({}) AS v ({})", arrays.join(", "), names.join(", "))
+}
+
+fn is_key(table: &Table, column: &Column) -> bool {
+    table.primary_key.iter().any(|&at| table.columns[at as usize].name == column.name)
+}
+
+fn qualified(table: &Table) -> String {
+    let schema = table.namespace.last().map(|schema| format!("{}.", quoted(schema))).unwrap_or_default();
+    format!("{schema}{}", quoted(&table.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::Form;
+
+    fn check(columns: &[(&str, &str, Identity)], operation: Operation, expected: &str) {
+        let columns: Vec<_> = columns
+            .iter()
+            .map(|&(name, type_name, identity)| Column {
+                name: name.into(),
+                type_name: type_name.into(),
+                identity,
+                ..Column::default()
+            })
+            .collect();
+        let targets = columns.iter().map(|column| Target {
+            column: column.clone(),
+            column_type: ColumnType {
+                cast: column.type_name.clone(),
+                equals: "=".into(),
+                equality: if column.type_name == "numeric" { Equality::Loose } else { Equality::Same },
+                form: Form::Plain,
+            },
+        });
+        let table = Table {
+            namespace: vec!["db".into(), "s".into()],
+            name: "T\"".into(),
+            columns: columns.clone(),
+            primary_key: vec![0],
+            ..Table::default()
+        };
+        let targets: Vec<_> = targets.take(if operation == Operation::Delete { 1 } else { usize::MAX }).collect();
+        assert_eq!(text(&table, operation, &targets).replace("pg_catalog.", ""), expected);
+    }
+
+    #[test]
+    fn texts() {
+        use Identity::{Always, None};
+        use Operation::{Delete, Upsert};
+        let two = "ROWS FROM (unnest($1::text[]), unnest($2::text[])) AS v (c0, c1)";
+        let start = r#"INSERT INTO "s"."T""" AS t"#;
+        check(
+            &[("id", "int8", None), ("a", "text", None)],
+            Upsert,
+            &format!(
+                r#"{start} ("id", "a") SELECT v.c0::int8, v.c1::text FROM {two} ON CONFLICT ("id") DO UPDATE SET "a" = EXCLUDED."a""#
+            ),
+        );
+        check(
+            &[("id", "int8", Always)],
+            Upsert,
+            &format!(
+                r#"{start} ("id") OVERRIDING SYSTEM VALUE SELECT v.c0::int8 FROM ROWS FROM (unnest($1::text[])) AS v (c0) ON CONFLICT ("id") DO NOTHING"#
+            ),
+        );
+        check(
+            &[("id", "int8", None), ("n", "int8", Always)],
+            Upsert,
+            &format!(
+                r#"{start} ("id", "n") OVERRIDING SYSTEM VALUE SELECT v.c0::int8, v.c1::int8 FROM {two} ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id" WHERE t."n" OPERATOR(=) EXCLUDED."n""#
+            ),
+        );
+        check(
+            &[("id", "numeric", None), ("n", "int8", Always)],
+            Upsert,
+            &format!(
+                r#"{start} ("id", "n") OVERRIDING SYSTEM VALUE SELECT v.c0::numeric, v.c1::int8 FROM {two} ON CONFLICT ("id") DO UPDATE SET "id" = EXCLUDED."id" WHERE t."n" OPERATOR(=) EXCLUDED."n""#
+            ),
+        );
+        check(
+            &[("id", "int8", None), ("a", "text", None)],
+            Delete,
+            r#"DELETE FROM "s"."T""" AS t USING ROWS FROM (unnest($1::text[])) AS v (c0) WHERE t."id" = v.c0::int8"#,
+        );
+    }
+}
