@@ -131,6 +131,13 @@ async fn reuse(source: &Source, job: &Job) -> Result<()> {
     if job.state == JobState::Paused {
         source.resume(job.id).await?;
         tracing::info!(job = job.id, "resumed the paused changefeed");
+    } else if job.is_backing_off() {
+        source.wake(job.id).await?;
+        tracing::info!(
+            job = job.id,
+            status = job.running_status,
+            "using the running changefeed, woken from its back-off"
+        );
     } else {
         tracing::info!(job = job.id, status = job.running_status, "using the running changefeed");
     }

@@ -12,7 +12,6 @@ use crate::{Session, quoted};
 /// The table's name; it is left out of descriptions.
 pub(crate) const TABLE: &str = "ebb_progress";
 
-const DUPLICATE: &str = "23505";
 const DIVISION_BY_ZERO: &str = "22012";
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
@@ -88,8 +87,9 @@ async fn create_if_missing(session: &Session) -> Result<()> {
     }
     let create = create(session);
     match session.client.batch_execute(&create).await {
-        // Two at once may both create the table; one of them then meets it in the catalog.
-        Err(failure) if is(&failure, DUPLICATE) => Ok(()),
+        // Two at once may both create the table; to one of them PostgreSQL then says, in one of several ways, that it
+        // exists.
+        Err(_) if exists(session).await? => Ok(()),
         created => created.map_err(|failure| refused(session, &failure, "create the progress table")),
     }
 }
