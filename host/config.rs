@@ -96,8 +96,6 @@ pub enum Identity {
     Files { certificate: PathBuf, private_key: PathBuf },
     /// `--tlsSelfSigned`: made anew at every start, valid for localhost.
     SelfSigned,
-    /// Plain HTTP, for a proxy on the same host that ends TLS.
-    Plain,
 }
 
 /// Limits and back-off of writing to the target.

@@ -93,7 +93,9 @@ async fn start(config: Config) -> Result<Started> {
         tracing::info!(address = %addr, "pages listening");
     }
 
-    // A repeat of what the target has must be known as one from the first request on.
+    // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
+    // the changefeed is settled: a changefeed that is being replaced must not deliver another resolved timestamp, and
+    // without a finished handshake it cannot have sent one.
     stage.release(progress.applied);
     let (feed, progress) = match (source, &config.changefeed) {
         (Some(source), Some(settings)) => {
@@ -158,10 +160,12 @@ impl Started {
                 tracing::warn!("the transaction in hand did not end within --gracePeriod; it is left to be repeated");
             }
         }
-        if let (Some(feed), Some(settings)) = (&self.feed, &self.config.changefeed) {
-            feed.end(settings.on_exit).await?;
-        }
-        outcome
+        let ended = match (&self.feed, &self.config.changefeed) {
+            (Some(feed), Some(settings)) => feed.end(settings.on_exit).await,
+            _ => Ok(()),
+        };
+        // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
+        outcome.and(ended)
     }
 }
 

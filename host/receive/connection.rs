@@ -31,11 +31,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts for ever. At the limit of connections new ones wait in the kernel's queue.
 pub(super) async fn accept(
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Arc<rustls::ServerConfig>,
     connections: Arc<Semaphore>,
     handler: Arc<Handler>,
 ) {
-    let acceptor = tls.map(TlsAcceptor::from);
+    let acceptor = TlsAcceptor::from(tls);
     // Aborted together with this future, so that no connection outlives the receiver.
     let mut tasks = tokio::task::JoinSet::new();
     loop {
@@ -57,9 +57,8 @@ pub(super) async fn accept(
     }
 }
 
-async fn serve(socket: TcpStream, acceptor: Option<TlsAcceptor>, handler: Arc<Handler>) {
+async fn serve(socket: TcpStream, acceptor: TlsAcceptor, handler: Arc<Handler>) {
     let _ = socket.set_nodelay(true);
-    let Some(acceptor) = acceptor else { return http1(socket, handler).await };
     match timeout(HANDSHAKE_MAX, acceptor.accept(socket)).await {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => http2(stream, handler).await,
         Ok(Ok(stream)) => http1(stream, handler).await,

@@ -34,7 +34,7 @@ use payload::{Body, Message, canonical_key};
 /// A bound receiver, ready to run.
 pub struct Receiver {
     listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Arc<rustls::ServerConfig>,
     connections: Arc<Semaphore>,
     handler: Arc<Handler>,
 }

@@ -13,10 +13,9 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::config::{ClientCa, Identity, Receiver};
 use crate::error::{Error, Result};
 
-/// The server's configuration; `None` for plain HTTP.
-pub fn server_config(receiver: &Receiver) -> Result<Option<Arc<ServerConfig>>> {
+/// The server's configuration.
+pub fn server_config(receiver: &Receiver) -> Result<Arc<ServerConfig>> {
     let (chain, key) = match &receiver.identity {
-        Identity::Plain => return Ok(None),
         Identity::SelfSigned => self_signed()?,
         Identity::Files { certificate, private_key } => (
             certificates(
@@ -46,7 +45,7 @@ pub fn server_config(receiver: &Receiver) -> Result<Option<Arc<ServerConfig>>> {
             .hint("--tlsCertificate must hold the chain and --tlsPrivateKey the key of its first certificate, both PEM")
     })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Some(Arc::new(config)))
+    Ok(Arc::new(config))
 }
 
 type Identified = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
