@@ -128,7 +128,7 @@ pub struct Changefeed {
     /// The query of the sink URL, as the user wrote it: it holds keys.
     pub sink_query_parameters: Secret,
     /// `WITH` options beside `updated` and `cursor`, in the order they are written. A value may be a secret.
-    pub options: Vec<(String, Option<Secret>)>,
+    pub options: Vec<(String, Secret)>,
     /// `initial_scan` of the overrides: whether existing rows are sent first.
     pub initial_scan: InitialScan,
     pub on_exit: OnExit,

@@ -107,6 +107,23 @@ impl Error {
     }
 }
 
+/// The text of an error with its causes, which drivers hide behind `source`; what stands there already is not repeated.
+///
+/// ```
+/// let refused = std::io::Error::other("connection refused");
+/// assert_eq!(ebb_sdk::with_causes(&refused), "connection refused");
+/// ```
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -21,6 +21,6 @@ pub mod export;
 pub use catalog::{Catalog, Column, ForeignKey, Identity, Table};
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
 pub use dialect::{ConnectOptions, Dialect, DialectInfo, Level, Session, log};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, with_causes};
 pub use progress::{Advance, Progress};
 pub use url::{DatabaseUrl, Secret};

@@ -7,10 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ebb_servers::Certs;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::Result;
 
@@ -83,19 +80,9 @@ impl Replicator {
     }
 }
 
-/// The changefeed's certificates, base64- and then URL-encoded, and a free port.
+/// The changefeed's certificates and a free port.
 fn changefeed_settings(certs: &Certs) -> Result<String> {
-    let encode = |path: &Path| -> Result<String> {
-        let encoded = STANDARD.encode(fs::read(path)?);
-        Ok(utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string())
-    };
-    let client = certs.client("changefeed")?;
-    let query = format!(
-        "client_cert={}&client_key={}&ca_cert={}",
-        encode(&client.cert)?,
-        encode(&client.key)?,
-        encode(&certs.ca())?
-    );
+    let query = certs.sink_query("changefeed")?;
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     Ok(serde_json::json!({ "port": port, "sink_query_parameters": query }).to_string())
 }

@@ -80,8 +80,9 @@ impl Applier {
     ///
     /// # Errors
     /// When the target refuses a row, another process has taken over, or a promise was broken. Retries do not end.
-    pub fn run(mut self, session: Session) -> Result<()> {
-        let mut session = session;
+    pub fn run(mut self, mut session: Session) -> Result<()> {
+        // A catalog that has changed ends the run, so its plan holds for all of it.
+        let ranks = plan::ranks(&self.catalog);
         let mut resolved = self.stage.resolved();
         let mut last_advance = Instant::now();
         self.stage.release(self.applied);
@@ -95,7 +96,7 @@ impl Applier {
                 self.pause(IDLE_ADVANCE_INTERVAL - last_advance.elapsed());
                 continue;
             }
-            match self.apply(&mut session, &window)? {
+            match self.apply(&mut session, &ranks, &window)? {
                 Some(applied) => self.advance(&applied),
                 None => {
                     session.close();
@@ -147,11 +148,11 @@ impl Applier {
     }
 
     /// Applies one window, trying again as long as trying again can help. `None` when asked to stop meanwhile.
-    fn apply(&mut self, session: &mut Session, window: &Window) -> Result<Option<Applied>> {
+    fn apply(&mut self, session: &mut Session, ranks: &[usize], window: &Window) -> Result<Option<Applied>> {
         let mut backoff = Backoff::new(self.settings.retry_delay_min, self.settings.retry_delay_max);
         let mut order = Order::UpsertsFirst;
         loop {
-            let failure = match self.write(session, window, order) {
+            let failure = match self.write(session, ranks, window, order) {
                 Ok(()) => return Ok(Some(Applied::new(window))),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Target(failure)) => failure,
@@ -171,7 +172,7 @@ impl Applier {
                 }
                 (ErrorKind::Refused, None) if failure.constraint.is_some() && window.transactions > 1 => {
                     session.rollback().map_err(Error::from)?;
-                    return self.apply_first_alone(session, window);
+                    return self.apply_first_alone(session, ranks, window);
                 }
                 _ => return Err(failure.into()),
             }
@@ -180,15 +181,21 @@ impl Applier {
 
     /// Source transactions merged into one window may meet a constraint that none of them meets by itself. The first
     /// one is applied alone; the loop goes on behind it.
-    fn apply_first_alone(&mut self, session: &mut Session, window: &Window) -> Result<Option<Applied>> {
+    fn apply_first_alone(
+        &mut self,
+        session: &mut Session,
+        ranks: &[usize],
+        window: &Window,
+    ) -> Result<Option<Applied>> {
         let first = self.cut(window.to, Limits::ONE_TRANSACTION)?;
-        self.apply(session, &first)
+        self.apply(session, ranks, &first)
     }
 
-    fn write(&self, session: &mut Session, window: &Window, order: Order) -> Result<(), Failure> {
+    fn write(&self, session: &mut Session, ranks: &[usize], window: &Window, order: Order) -> Result<(), Failure> {
         let advance = Advance { feed: self.feed.clone(), epoch: self.epoch, from: window.from, to: window.to };
         let writer = Writer {
             catalog: &self.catalog,
+            ranks,
             tables: &self.tables,
             stage: &self.stage,
             limits: self.limits(),

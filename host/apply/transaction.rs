@@ -5,7 +5,7 @@
 use ebb_sdk::{Advance, Catalog, Operation};
 
 use super::encode::{Block, Encoder};
-use super::plan::{self, Order};
+use super::plan::Order;
 use crate::error::Error;
 use crate::order::{Content, Limits, Window};
 use crate::plugin::Session;
@@ -15,6 +15,8 @@ use crate::stage::Stage;
 /// What a transaction is made from.
 pub(super) struct Writer<'a> {
     pub(super) catalog: &'a Catalog,
+    /// Of the catalog's tables, as `plan::ranks` gives them.
+    pub(super) ranks: &'a [usize],
     pub(super) tables: &'a Tables,
     pub(super) stage: &'a Stage,
     pub(super) limits: Limits,
@@ -99,9 +101,8 @@ impl Writer<'_> {
 
     /// Table numbers of staging: parents first for upserts, children first for deletes.
     fn numbers_in_order(&self, operation: Operation) -> Vec<u32> {
-        let ranks = plan::ranks(self.catalog);
         let mut tables: Vec<_> = self.tables.list().iter().collect();
-        tables.sort_by_key(|table| ranks[table.position as usize]);
+        tables.sort_by_key(|table| self.ranks[table.position as usize]);
         if operation == Operation::Delete {
             tables.reverse();
         }
@@ -109,11 +110,10 @@ impl Writer<'_> {
     }
 
     fn sort(&self, blocks: &mut [Block], order: Order) {
-        let ranks = plan::ranks(self.catalog);
         let [first, _] = order.operations();
         blocks.sort_by_key(|block| {
-            let rank = ranks[block.table as usize];
-            let rank = if block.operation == Operation::Delete { ranks.len() - rank } else { rank };
+            let rank = self.ranks[block.table as usize];
+            let rank = if block.operation == Operation::Delete { self.ranks.len() - rank } else { rank };
             (block.operation != first, rank)
         });
     }

@@ -22,7 +22,7 @@ pub struct Overrides {
     pub sink_query_parameters: Secret,
     pub initial_scan: InitialScan,
     /// `WITH` options in the order they are written.
-    pub options: Vec<(String, Option<Secret>)>,
+    pub options: Vec<(String, Secret)>,
 }
 
 /// Options by key, in the order of the statement, with the default of those that are always written.
@@ -78,7 +78,7 @@ fn parse(text: &str, place: &str) -> Result<Overrides> {
     for (name, default) in OPTIONS {
         let value = take_text(&mut given, name).map_err(refused)?;
         if let Some(value) = value.as_deref().or(*default) {
-            options.push(((*name).to_owned(), Some(Secret::new(value))));
+            options.push(((*name).to_owned(), Secret::new(value)));
         }
     }
     if let Some(unknown) = given.keys().next() {
@@ -92,7 +92,7 @@ fn parse(text: &str, place: &str) -> Result<Overrides> {
     }
     let value_of = |wanted: &str| {
         let found = options.iter().find(|(name, _)| name == wanted);
-        found.and_then(|(_, value)| value.as_ref()).map_or("", Secret::reveal)
+        found.map_or("", |(_, value)| value.reveal())
     };
     if host.is_empty() || host.contains(|c: char| "/?#@'[]".contains(c) || c.is_whitespace()) {
         return Err(
@@ -196,11 +196,8 @@ mod tests {
     fn missing_keys_take_their_default() {
         let overrides = parse(r#"{"port": 30005, "resolved": "250ms", "compression": "gzip"}"#, "f").unwrap();
         assert_eq!((overrides.host.as_str(), overrides.port), ("localhost", 30005));
-        let options: Vec<_> = overrides
-            .options
-            .iter()
-            .map(|(name, value)| format!("{name}={}", value.as_ref().unwrap().reveal()))
-            .collect();
+        let options: Vec<_> =
+            overrides.options.iter().map(|(name, value)| format!("{name}={}", value.reveal())).collect();
         assert_eq!(
             options.join(" "),
             "resolved=250ms min_checkpoint_frequency=1s initial_scan=no webhook_client_timeout=10s \

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use ebb_sdk::tls::{SslMode, TlsSettings};
-use ebb_sdk::{DatabaseUrl, Secret, Timestamp};
+use ebb_sdk::{DatabaseUrl, Secret, Timestamp, with_causes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio_postgres::config::SslMode as Wire;
@@ -233,20 +233,6 @@ fn unreachable(url: &DatabaseUrl, failure: &tokio_postgres::Error) -> Error {
         _ => "see host and port in --source, and that the cluster runs",
     };
     Error::new(format!("cannot connect to the source {url}: {text}")).hint(hint)
-}
-
-/// The driver hides the reason in the causes.
-fn with_causes(failure: &tokio_postgres::Error) -> String {
-    let mut text = failure.to_string();
-    let mut cause = std::error::Error::source(failure);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text.push_str(&format!(": {inner_text}"));
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

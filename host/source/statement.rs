@@ -45,7 +45,7 @@ impl Statement<'_> {
         let query = self.settings.sink_query_parameters.reveal();
         let values = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
         let options = self.settings.options.iter().filter(|(name, _)| is_secret(name));
-        let secrets = options.filter_map(|(_, value)| value.as_ref()).map(Secret::reveal).chain([query]).chain(values);
+        let secrets = options.map(|(_, value)| value.reveal()).chain([query]).chain(values);
         let hides = |secret: &&str| !matches!(*secret, "" | "true" | "false");
         secrets.filter(hides).fold(message.to_owned(), |text, secret| text.replace(secret, "***"))
     }
@@ -59,12 +59,12 @@ impl Statement<'_> {
         let mut options = vec!["updated".to_owned()];
         for (name, value) in &self.settings.options {
             let scan = self.initial_scan.filter(|_| name == "initial_scan").map(str::to_owned);
-            options.push(match (scan, value) {
-                (Some(scan), _) => format!("{name} = {}", literal(&scan)),
-                (None, Some(value)) if is_secret(name) => format!("{name} = {}", literal(&reveal(value))),
-                (None, Some(value)) => format!("{name} = {}", literal(value.reveal())),
-                (None, None) => name.clone(),
-            });
+            let value = match scan {
+                Some(scan) => scan,
+                None if is_secret(name) => reveal(value),
+                None => value.reveal().to_owned(),
+            };
+            options.push(format!("{name} = {}", literal(&value)));
         }
         // Without a cursor the feed would begin at the time of the statement, and everything before would be missing.
         let behind_scan = options.iter().position(|option| option.starts_with("initial_scan ")).map_or(1, |at| at + 1);
@@ -131,7 +131,7 @@ mod tests {
     use crate::config::{InitialScan, OnExit};
 
     fn settings() -> Changefeed {
-        let option = |name: &str, value: &str| (name.to_owned(), Some(Secret::new(value)));
+        let option = |name: &str, value: &str| (name.to_owned(), Secret::new(value));
         Changefeed {
             table_filter: regex::Regex::new(".*").unwrap(),
             table_exclusion_filter: None,
@@ -192,7 +192,7 @@ mod tests {
     fn what_the_source_repeats_is_masked() {
         let mut settings = settings();
         settings.sink_query_parameters = Secret::new("insecure_tls_skip_verify=true&client_key=geheim");
-        settings.options.push(("webhook_auth_header".into(), Some(Secret::new("Bearer geheimer"))));
+        settings.options.push(("webhook_auth_header".into(), Secret::new("Bearer geheimer")));
         let path = ["molt".to_owned()];
         let statement = statement(&settings, &path, &[("public", "a")]);
         let check = |message: &str, expected: &str| assert_eq!(statement.redacted(message), expected);

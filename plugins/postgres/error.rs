@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ebb_sdk::{Error, ErrorKind};
+use ebb_sdk::{Error, ErrorKind, with_causes};
 
 /// Longest part of the server's own words that a message repeats; they may quote a whole value.
 const SAID_CHARS_MAX: usize = 300;
@@ -59,14 +59,7 @@ pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
 /// An error of the connection, of TLS, or of the driver.
 fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
     let causes = || std::iter::successors(Some(failure as &(dyn StdError + 'static)), |&error| error.source());
-    let mut text = String::new();
-    for cause in causes().map(ToString::to_string) {
-        // Some errors repeat their cause in their own words.
-        if !text.contains(&cause) {
-            text.push_str(if text.is_empty() { "" } else { ": " });
-            text.push_str(&cause);
-        }
-    }
+    let text = with_causes(failure);
     let message = format!("cannot {doing}: {text}");
     // rustls speaks through errors of the socket of this one kind.
     let is_tls = |cause: &(dyn StdError + 'static)| {

@@ -10,11 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ebb_crdb::{Crdb, Fault, Options, Tls};
 use ebb_servers::{Authentication, Certs, Postgres};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -133,17 +130,7 @@ impl World {
 
     /// Writes the file of `--changefeeds-path`: certificates, quick resolved timestamps, and `more` keys.
     pub fn write_changefeed_settings(&self, more: &str) {
-        let encode = |path: &Path| {
-            let encoded = STANDARD.encode(fs::read(path).expect("a PEM file"));
-            utf8_percent_encode(&encoded, NON_ALPHANUMERIC).to_string()
-        };
-        let client = self.certs().client("changefeed").expect("a client certificate");
-        let query = format!(
-            "client_cert={}&client_key={}&ca_cert={}",
-            encode(&client.cert),
-            encode(&client.key),
-            encode(&self.certs().ca())
-        );
+        let query = self.certs().sink_query("changefeed").expect("a client certificate");
         let mut settings = serde_json::json!({
             "port": self.port,
             "resolved": "100ms",

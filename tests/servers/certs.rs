@@ -8,6 +8,9 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair as Key,
     KeyUsagePurpose,
@@ -59,6 +62,22 @@ impl Certs {
     /// Makes `client.NAME.crt` and `client.NAME.key`, with the common name NAME, which databases take for the user.
     pub fn client(&self, name: &str) -> Result<KeyPair> {
         self.issue(&format!("client.{name}"), &[], ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// The query of a webhook sink that shows the client certificate NAME and trusts this authority: each PEM file in
+    /// base64, and that percent-encoded, as CockroachDB wants it.
+    pub fn sink_query(&self, name: &str) -> Result<String> {
+        let client = self.client(name)?;
+        let parameter = |key: &str, path: &Path| -> Result<String> {
+            let pem = std::fs::read(path).map_err(Error::because(format!("cannot read {}", path.display())))?;
+            Ok(format!("{key}={}", utf8_percent_encode(&STANDARD.encode(pem), NON_ALPHANUMERIC)))
+        };
+        let parameters = [
+            parameter("client_cert", &client.cert)?,
+            parameter("client_key", &client.key)?,
+            parameter("ca_cert", &self.ca())?,
+        ];
+        Ok(parameters.join("&"))
     }
 
     fn issue(&self, file: &str, addresses: &[&str], usage: ExtendedKeyUsagePurpose) -> Result<KeyPair> {
