@@ -59,6 +59,10 @@ pub struct Staging {
     pub schema: String,
     /// `--staging-dir`.
     pub dir: PathBuf,
+    /// `--staging-max-bytes`: at this size requests are held.
+    pub disk_bytes_max: u64,
+    /// `--retireOffset`: how long applied rows are remembered, to tell a repeat from a row that came too late.
+    pub remember: Duration,
     /// No questions: a staging folder that was lost is replaced without asking.
     pub non_interactive: bool,
 }

@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::apply::Applier;
 use crate::changefeed::{self, Feed};
-use crate::config::{Config, Target};
+use crate::config::{self, Config, Target};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::plugin::{self, Plugin, Session};
@@ -79,7 +79,7 @@ async fn start(config: Config) -> Result<Started> {
     let watched = tables::watched(&config, source.as_ref(), &catalog).await?;
     tracing::info!("starting replicator");
 
-    let stage = open_stage(&config.staging.dir, &config.staging.schema).await?;
+    let stage = open_stage(&config.staging).await?;
     tracing::info!("staging database name: {}", config.staging.schema);
     let tables = tables::register(&stage, &catalog, &watched, &config)?;
     let (mut session, progress) = take_over(session, &config.staging.schema).await?;
@@ -219,9 +219,14 @@ async fn open_target(plugin: &Arc<Plugin>, connect: &ConnectOptions) -> Result<(
     .await
 }
 
-async fn open_stage(dir: &std::path::Path, schema: &str) -> Result<Stage> {
-    let folder: PathBuf = stage::folder(dir, schema);
-    blocking(move || Stage::open(&folder)).await
+async fn open_stage(settings: &config::Staging) -> Result<Stage> {
+    let folder: PathBuf = stage::folder(&settings.dir, &settings.schema);
+    let limits = stage::Limits {
+        disk_bytes_max: settings.disk_bytes_max,
+        remember: settings.remember,
+        ..stage::Limits::default()
+    };
+    blocking(move || Stage::open(&folder, limits)).await
 }
 
 async fn bind_pages(config: &Config, status: &Arc<Status>, stage: &Stage) -> Result<Option<Pages>> {

@@ -183,7 +183,13 @@ fn staging(replicator: &Replicator, non_interactive: bool) -> Result<Staging> {
         Error::new("there is no folder for staging: neither XDG_STATE_HOME nor HOME is set")
             .hint("give --staging-dir DIR")
     })?;
-    Ok(Staging { schema, dir, non_interactive })
+    Ok(Staging {
+        schema,
+        dir,
+        disk_bytes_max: replicator.staging_max_bytes.unwrap_or(u64::MAX),
+        remember: replicator.retire_offset,
+        non_interactive,
+    })
 }
 
 fn receiver(

@@ -187,6 +187,12 @@ pub struct Replicator {
     /// Folder of the staging store [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
     #[arg(long, env = "EBB_STAGING_DIR", value_name = "DIR")]
     pub staging_dir: Option<PathBuf>,
+    /// Bytes of the staging store at which requests are held until rows are applied [default: what its disk holds]
+    #[arg(long, value_name = "BYTES")]
+    pub staging_max_bytes: Option<u64>,
+    /// How long applied rows are remembered, to tell a repeat from a row that comes too late
+    #[arg(long = "retireOffset", default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
+    pub retire_offset: Duration,
     /// Address to listen on, host:port or :port [default: :26258; in fetch the changefeed's port]
     #[arg(long = "bindAddr", value_name = "ADDRESS")]
     pub bind_addr: Option<String>,

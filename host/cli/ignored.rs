@@ -35,7 +35,6 @@ pub const OF_REPLICATOR: &[Ignored] = &[
     ("--ndjsonBufferSize", true, "only webhook changefeeds are received"),
     ("--parallelism", true, "one session writes, with statements for many rows"),
     ("--quiescentPeriod", true, "tables are written parents first, so that nothing has to be deferred"),
-    ("--retireOffset", true, "applied rows are dropped from staging in the background"),
     ("--retryMultiplier", true, "the delay between attempts doubles"),
     ("--scanSize", true, "staged rows are read as they are needed"),
     ("--schemaRefresh", true, "tables are described at start and at every new connection"),

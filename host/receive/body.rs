@@ -31,7 +31,14 @@ pub(super) struct Budget {
 /// A body in memory; the budget has its bytes back when this is dropped.
 pub(super) struct Bytes {
     pub(super) bytes: Vec<u8>,
-    _permits: Vec<OwnedSemaphorePermit>,
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Bytes {
+    /// Gives the bytes back, and keeps their share of the budget for what was made of them.
+    pub(super) fn into_lease(self) -> Box<dyn Send> {
+        Box::new(self.permits)
+    }
 }
 
 impl Budget {
@@ -52,11 +59,11 @@ impl Budget {
         let permit = self.wait_for(stated.unwrap_or(self.body_bytes_max)).await?;
         let raw = self.collect(request.into_body(), stated).await?;
         if encoding == Encoding::Identity {
-            return Ok(Bytes { bytes: raw, _permits: vec![permit] });
+            return Ok(Bytes { bytes: raw, permits: vec![permit] });
         }
         let (bytes, mut permits) = tokio::task::block_in_place(|| self.decompress(encoding, &raw))?;
         permits.push(permit);
-        Ok(Bytes { bytes, _permits: permits })
+        Ok(Bytes { bytes, permits })
     }
 
     async fn collect(&self, mut body: Incoming, stated: Option<usize>) -> Result<Vec<u8>, Refusal> {

@@ -107,10 +107,13 @@ impl Handler {
             return Err(Refusal::new(StatusCode::NOT_FOUND, self.expected_path()));
         }
         let body = self.budget.read(request).await?;
-        let staged = match tokio::task::block_in_place(|| self.rows_of(&segments, &body.bytes))? {
+        let content = tokio::task::block_in_place(|| self.rows_of(&segments, &body.bytes))?;
+        // The rows are as large as the body was, and may outlive this request in the queue: the budget goes with them.
+        let lease = body.into_lease();
+        let staged = match content {
             Content::Rows(rows) => {
                 let count = rows.len() as u64;
-                let staged = self.durable(self.stage.append(rows)).await?;
+                let staged = self.durable(self.stage.append(rows, lease)).await?;
                 self.status.received(count);
                 staged
             }

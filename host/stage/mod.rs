@@ -2,37 +2,48 @@
 //!
 //! Owns: durability, and the proof of it: only this module makes a [`Staged`], and only a [`Staged`] can be answered
 //! with 200. Does not own: what a body or a window is. One folder serves one feed and one process.
+//!
+//! A row goes into the log of the newest segment (`log`) and into memory (`memtable`); a full segment is sorted to disk
+//! (`run`) when it has to wait long for the target, and reduced to fingerprints (`seen`) once it is applied.
 
+pub mod disk;
+mod keep;
+mod late;
+mod log;
+mod memtable;
 mod record;
+mod run;
+mod scan;
+mod seen;
 mod segments;
+mod space;
+mod store;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ebb_sdk::Timestamp;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use late::Late;
 pub use record::{Change, Entry, RowBatch};
-pub use segments::Scan;
+pub use scan::Scan;
+pub use space::Forecast;
+pub use store::{Limits, NotWritten, Store};
 
 use crate::error::{Error, Result};
-use record::timestamp_of;
-use segments::Segments;
-use writer::{Content, Request};
+use space::Space;
+use writer::{Content, Reports, Request};
 
-/// The version of the folder's format; a newer one is refused.
-const FORMAT: u32 = 1;
-const FORMAT_KEY: &str = "format";
-const RESOLVED: &str = "resolved";
-const RELEASED: &str = "released";
-/// Memory for blocks read back from disk.
-const CACHE_BYTES: u64 = 16 << 20;
-/// Journal on disk beside the rows.
-const JOURNAL_BYTES_MAX: u64 = 256 << 20;
+/// How often applied segments are looked for when nothing else happens.
+const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Proof that what a request brought is on disk. Only the writer makes one, and only `receive` takes one: a 200
 /// cannot be sent for bytes that could still be lost.
@@ -47,75 +58,48 @@ pub struct Staged {
 pub struct Stage {
     store: Arc<Store>,
     requests: mpsc::Sender<Request>,
-    applied: Arc<watch::Sender<Timestamp>>,
     resolved: watch::Receiver<Timestamp>,
     failed: watch::Receiver<Option<Error>>,
-    fresh: bool,
-}
-
-struct Store {
-    database: Database,
-    segments: Segments,
-    /// Names of target tables by number.
-    tables: Keyspace,
-    /// Format, resolved and released timestamps.
-    notes: Keyspace,
+    space: Arc<Space>,
 }
 
 impl Stage {
     /// Opens or creates `folder` and locks it for this process.
-    pub fn open(folder: &Path) -> Result<Self> {
-        std::fs::create_dir_all(folder).map_err(|error| unusable(folder, &error.to_string()))?;
-        let database = Database::builder(folder)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .worker_threads(1)
-            .open()
-            .map_err(|error| match error {
-                fjall::Error::Locked => Error::new(format!("{} is in use by another ebb", folder.display()))
-                    .hint("end the other process, or choose another --stagingSchema or --staging-dir"),
-                error => unusable(folder, &error.to_string()),
-            })?;
-        let keyspace = |name: &str| database.keyspace(name, KeyspaceCreateOptions::default).map_err(unreadable);
-        let (tables, notes) = (keyspace("tables")?, keyspace("notes")?);
-        let fresh = check_format(&database, &notes, folder)?;
-        let resolved = note(&notes, RESOLVED)?.unwrap_or(Timestamp::ZERO);
-        let segments = Segments::open(&database)?;
-        Ok(Self::start(Store { database, segments, tables, notes }, resolved, fresh))
+    pub fn open(folder: &Path, limits: Limits) -> Result<Self> {
+        let disk = disk::Folder::open(folder)?;
+        Ok(Self::start(Store::open(Arc::new(disk), limits)?))
     }
 
-    fn start(store: Store, resolved: Timestamp, fresh: bool) -> Self {
+    /// Starts the threads that write and keep.
+    fn start(store: Store) -> Self {
         let store = Arc::new(store);
+        let space = Arc::<Space>::default();
         let (requests, incoming) = mpsc::channel(writer::QUEUE_REQUESTS_MAX);
-        let (resolved_sender, resolved) = watch::channel(resolved);
-        let (applied_sender, applied) = watch::channel(Timestamp::ZERO);
+        let (resolved_sender, resolved) = watch::channel(store.resolved());
         let (failed_sender, failed) = watch::channel(None);
-        let (failed_sender, writer_store, writer_applied) = (Arc::new(failed_sender), store.clone(), applied.clone());
-        let writer_failed = Arc::clone(&failed_sender);
-        std::thread::spawn(move || {
-            writer::run(&writer_store, incoming, &writer_applied, &resolved_sender, &writer_failed);
-        });
-        let release_store = Arc::clone(&store);
-        std::thread::spawn(move || {
-            let store = release_store;
-            writer::release(&store, &applied, &failed_sender);
-        });
-        Self { store, requests, applied: Arc::new(applied_sender), resolved, failed, fresh }
+        let (keeper, woken) = sync_channel(1);
+        let reports =
+            Reports { resolved: resolved_sender, failed: failed_sender.clone(), keeper, space: Arc::clone(&space) };
+        let writer_store = Arc::clone(&store);
+        thread::spawn(move || writer::run(&writer_store, incoming, &reports));
+        let (keeper_store, keeper_space) = (Arc::clone(&store), Arc::clone(&space));
+        thread::spawn(move || keep(&keeper_store, &woken, &keeper_space, &failed_sender));
+        Self { store, requests, resolved, failed, space }
     }
 
     /// Whether the folder was empty when it was opened.
     pub fn is_fresh(&self) -> bool {
-        self.fresh
+        self.store.is_fresh()
     }
 
-    /// Makes rows durable. Rows at or below the applied timestamp are repeats and are left out.
-    pub async fn append(&self, rows: RowBatch) -> Result<Staged> {
-        self.send(Content::Rows(rows)).await
+    /// Makes rows durable; repeats are left out. `lease` is dropped once the rows need no memory any more.
+    pub async fn append(&self, rows: RowBatch, lease: Box<dyn Send>) -> Result<Staged> {
+        self.send(Content::Rows(rows), lease).await
     }
 
     /// Makes a resolved timestamp durable. It does not go back.
     pub async fn resolve(&self, timestamp: Timestamp) -> Result<Staged> {
-        self.send(Content::Resolved(timestamp)).await
+        self.send(Content::Resolved(timestamp), Box::new(())).await
     }
 
     /// The resolved timestamp, as it moves.
@@ -123,63 +107,45 @@ impl Stage {
         self.resolved.clone()
     }
 
-    /// Set once, when the disk has failed; the process must end.
+    /// Set once, when the disk has failed or the changefeed has broken its promise; the process must end.
     pub fn failed(&self) -> watch::Receiver<Option<Error>> {
         self.failed.clone()
     }
 
     /// Numbers for the names of tables, the same at every start. They begin at 1.
     pub fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
-        let mut known = std::collections::HashMap::new();
-        for guard in self.store.tables.iter() {
-            let (number, name) = guard.into_inner().map_err(unreadable)?;
-            let number = number.as_ref().try_into().map(u32::from_be_bytes).unwrap_or_default();
-            known.insert(String::from_utf8_lossy(&name).into_owned(), number);
-        }
-        let mut batch = self.store.database.batch().durability(Some(PersistMode::SyncAll));
-        let mut next = known.values().max().map_or(1, |last| last + 1);
-        let mut numbers = Vec::with_capacity(names.len());
-        for name in names {
-            let number = *known.entry(name.clone()).or_insert_with(|| {
-                batch.insert(&self.store.tables, next.to_be_bytes(), name.as_str());
-                next += 1;
-                next - 1
-            });
-            numbers.push(number);
-        }
-        batch.commit().map_err(unreadable)?;
-        Ok(numbers)
+        self.store.register_tables(names)
     }
 
     /// Rows above `after` up to `to`, in commit order.
     pub fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
-        self.store.segments.scan(after, to)
+        self.store.scan(after, to)
     }
 
     /// Rows of one source transaction in one table.
     pub fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
-        self.store.segments.scan_table(at, table)
+        self.store.scan_table(at, table)
     }
 
-    /// Everything up to `applied` is in the target: it need not be kept, and repeats of it need not be staged.
+    /// Everything up to `applied` is in the target: it need not be kept.
     pub fn release(&self, applied: Timestamp) {
-        self.applied.send_replace(applied);
+        self.store.release(applied);
     }
 
     /// The newest timestamp of which rows have been dropped. Below it the folder is incomplete.
-    pub fn released(&self) -> Result<Timestamp> {
-        Ok(note(&self.store.notes, RELEASED)?.unwrap_or(Timestamp::ZERO))
+    pub fn released(&self) -> Timestamp {
+        self.store.released()
     }
 
-    /// Bytes on disk.
-    pub fn disk_bytes(&self) -> u64 {
-        self.store.database.disk_space().unwrap_or_default()
+    /// How full it is.
+    pub fn forecast(&self) -> Forecast {
+        self.space.forecast()
     }
 
-    async fn send(&self, content: Content) -> Result<Staged> {
+    async fn send(&self, content: Content, lease: Box<dyn Send>) -> Result<Staged> {
         let (reply, answer) = oneshot::channel();
         let gone = || Error::new("staging has ended");
-        self.requests.send(Request { content, reply }).await.map_err(|_| gone())?;
+        self.requests.send(Request { content, reply, _lease: lease }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -190,39 +156,32 @@ pub fn folder(dir: &Path, schema: &str) -> PathBuf {
     dir.join(schema.replace(std::path::MAIN_SEPARATOR, "_"))
 }
 
-/// Writes the format of a new folder; refuses the folder of a later version. Returns whether it was new.
-fn check_format(database: &Database, notes: &Keyspace, folder: &Path) -> Result<bool> {
-    let stored = notes.get(FORMAT_KEY).map_err(unreadable)?;
-    match stored.as_deref().map(TryInto::try_into) {
-        None => {
-            notes.insert(FORMAT_KEY, FORMAT.to_be_bytes()).map_err(unreadable)?;
-            database.persist(PersistMode::SyncAll).map_err(unreadable)?;
-            Ok(true)
+/// Sorts, drops and measures until the store is closed. Apart from the writer, which must not wait for it.
+fn keep(store: &Store, woken: &Receiver<()>, space: &Space, failed: &watch::Sender<Option<Error>>) {
+    loop {
+        space.sample(Instant::now(), store.disk_bytes(), store.room_bytes());
+        if let Err(error) = store.maintain() {
+            failed.send_replace(Some(error));
+            return;
         }
-        Some(Ok(bytes)) if u32::from_be_bytes(bytes) == FORMAT => Ok(false),
-        Some(other) => {
-            let version = other.map_or("unknown".into(), |bytes| u32::from_be_bytes(bytes).to_string());
-            Err(Error::new(format!(
-                "the staging folder {} has format {version}, and this ebb knows format {FORMAT}",
-                folder.display()
-            ))
-            .hint("start the version of ebb that wrote it, or choose another --staging-dir"))
+        if let Err(RecvTimeoutError::Disconnected) = woken.recv_timeout(KEEP_INTERVAL) {
+            return;
         }
     }
 }
 
-fn note(notes: &Keyspace, name: &str) -> Result<Option<Timestamp>> {
-    let bytes = notes.get(name).map_err(unreadable)?;
-    Ok(bytes.and_then(|bytes| timestamp_of(&bytes)))
+const DAMAGED_HINT: &str = "the disk or its file system has altered data: move the staging folder aside, to a sound disk, and \
+                            start again with the same command: the changefeed is then created anew at the target's progress";
+
+fn damaged(file: &str, how: &str) -> Error {
+    Error::new(format!("the file {file} of the staging folder is damaged: {how}; nothing of it was applied"))
+        .hint(DAMAGED_HINT)
 }
 
-fn unusable(folder: &Path, why: &str) -> Error {
-    Error::new(format!("the staging folder {} cannot be used: {why}", folder.display()))
-        .hint("choose a folder on a local disk that this user may write, with --staging-dir or EBB_STAGING_DIR")
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn unreadable(error: fjall::Error) -> Error {
-    Error::new(format!("the staging folder cannot be read or written: {error}"))
-        .hint("see that its disk is sound and has space; then start again: nothing acknowledged was lost")
+fn unreadable(error: &io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::InvalidData => DAMAGED_HINT,
+        _ => "see that its disk is sound and has space; then start again: nothing acknowledged was lost",
+    };
+    Error::new(format!("the staging folder cannot be read or written: {error}")).hint(hint)
 }

@@ -11,8 +11,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use ebb_sdk::Timestamp;
-use fjall::{UserKey, UserValue};
 use ring::digest::{SHA256, digest};
 
 use crate::error::{Error, Result};
@@ -26,6 +26,8 @@ pub enum Change<'a> {
     Delete(Option<&'a str>),
 }
 
+/// Bytes of a timestamp at the start of a key.
+pub(super) const TIMESTAMP_BYTES: usize = 12;
 /// Longest key text that stands in a record's key as it is.
 const KEY_BYTES_MAX: usize = 1024;
 const KEY_TEXT_AT: usize = 17;
@@ -89,7 +91,9 @@ impl RowBatch {
     /// The rows as they would be read back.
     #[cfg(test)]
     pub(crate) fn entries(&self) -> Vec<Result<Entry>> {
-        self.records().map(|(key, value)| Entry::decode(key.into(), value.into())).collect()
+        self.records()
+            .map(|(key, value)| Entry::decode(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)))
+            .collect()
     }
 
     /// Keys and values in the order pushed.
@@ -104,8 +108,8 @@ impl RowBatch {
 pub struct Entry {
     pub timestamp: Timestamp,
     pub table: u32,
-    key: UserKey,
-    value: UserValue,
+    key: Bytes,
+    value: Bytes,
     /// Where the key text stands: in the value when it is hashed, else in the key.
     hashed_text: Option<Range<usize>>,
 }
@@ -115,29 +119,21 @@ impl Entry {
     ///
     /// # Errors
     /// Names the record when a bit of it has changed since it was written.
-    pub(super) fn decode(key: UserKey, value: UserValue) -> Result<Self> {
+    pub(super) fn decode(key: Bytes, value: Bytes) -> Result<Self> {
         Self::parse(key, value).ok_or_else(|| {
-            Error::new("a staged row is damaged: its checksum does not fit; it was not applied").hint(
-                "the disk or its file system has altered data; move the staging folder to a sound disk, remove \
-                 its content, and start again: the changefeed is then created anew at the target's progress",
-            )
+            Error::new("a staged row is damaged: its checksum does not fit; it was not applied")
+                .hint(super::DAMAGED_HINT)
         })
     }
 
-    fn parse(key: UserKey, value: UserValue) -> Option<Self> {
+    fn parse(key: Bytes, value: Bytes) -> Option<Self> {
         let stored = u32::from_be_bytes(value.get(..4)?.try_into().ok()?);
         if stored != checksum(&key, value.get(4..)?) {
             return None;
         }
         let timestamp = timestamp_of(&key)?;
-        let table = u32::from_be_bytes(key.get(12..16)?.try_into().ok()?);
-        let hashed_text = match key.get(16)? {
-            0 => None,
-            _ => {
-                let length = u32::from_be_bytes(value.get(5..9)?.try_into().ok()?);
-                Some(9..9 + length as usize)
-            }
-        };
+        let table = table_of(&key);
+        let hashed_text = hashed_text(&key, &value)?;
         let entry = Self { timestamp, table, key, value, hashed_text };
         std::str::from_utf8(entry.key_bytes()).ok()?;
         std::str::from_utf8(entry.json_bytes()).ok()?;
@@ -174,6 +170,31 @@ impl Entry {
         let start = self.hashed_text.as_ref().map_or(5, |range| range.end);
         self.value.get(start..).unwrap_or_default()
     }
+}
+
+/// Where the text of a hashed key stands in the value; the inner `None` for a key that is not hashed.
+fn hashed_text(key: &[u8], value: &[u8]) -> Option<Option<Range<usize>>> {
+    match key.get(16)? {
+        0 => Some(None),
+        _ => {
+            let length = u32::from_be_bytes(value.get(5..9)?.try_into().ok()?);
+            Some(Some(9..9 + length as usize))
+        }
+    }
+}
+
+/// The text of the primary key of a record.
+pub(super) fn key_text<'a>(key: &'a [u8], value: &'a [u8]) -> Option<&'a str> {
+    let text = match hashed_text(key, value)? {
+        None => key.get(KEY_TEXT_AT..)?,
+        Some(range) => value.get(range)?,
+    };
+    std::str::from_utf8(text).ok()
+}
+
+/// The number of the table of a record.
+pub(super) fn table_of(key: &[u8]) -> u32 {
+    key.get(TIMESTAMP_BYTES..16).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 /// The start of every key of a timestamp and table.
@@ -219,7 +240,7 @@ mod tests {
     }
 
     fn read(record: &(Vec<u8>, Vec<u8>)) -> Result<Entry> {
-        Entry::decode(record.0.as_slice().into(), record.1.as_slice().into())
+        Entry::decode(Bytes::copy_from_slice(&record.0), Bytes::copy_from_slice(&record.1))
     }
 
     #[test]

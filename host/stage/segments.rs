@@ -1,173 +1,222 @@
-//! Staged rows on disk: a few keyspaces of the store, filled one after the other and dropped whole, so that releasing
-//! applied rows costs no write per row.
+//! What staging consists of: segments, each in one of three forms, and the file that lists them.
 //!
-//! Owns: which segment takes rows, which may go, and reading all of them as one in commit order.
-//! Does not own: durability (`writer`), the form of a record (`record`).
+//! ```text
+//! NNNNNNNNNN.log   rows as they came; they stand in memory too
+//! NNNNNNNNNN.run   the same rows, sorted
+//! NNNNNNNNNN.seen  fingerprints of rows that are applied
+//! state            JSON: which segment stands in which form; and its CRC-32. What it does not list does not count
+//! ```
+//!
+//! Owns: the list, and replacing it in one step. Does not own: when a segment changes its form (`keep`).
 
-use std::ops::Range;
-use std::sync::{Arc, RwLock};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 
 use ebb_sdk::Timestamp;
-use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, UserKey, UserValue};
+use serde::{Deserialize, Serialize};
 
-use super::record::{Entry, scan_key, timestamp_of};
-use super::unreadable;
-use crate::error::Result;
+use super::disk::Disk;
+use super::memtable::{Memtable, Span};
+use crate::error::{Error, Result};
 
-/// A segment takes no more rows once it holds so many bytes.
-const SEGMENT_BYTES_MAX: u64 = 64 << 20;
-/// Bytes of one segment that are kept in memory before they are sorted to disk.
-const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
-const PREFIX: &str = "rows-";
+/// The version of the folder's format; a newer one is refused.
+const FORMAT: u32 = 2;
+const STATE: &str = "state";
+/// Added to the name of a file that is about to take another's place.
+const NEW: &str = ".new";
 
-/// Every segment, oldest first; the last one takes new rows.
-pub(super) struct Segments {
-    database: Database,
-    list: RwLock<Arc<Vec<Segment>>>,
+/// Some staged rows.
+#[derive(Clone)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    pub(super) content: Content,
+    /// Of a segment in a file; that of one in memory still grows.
+    pub(super) listed: Listed,
 }
 
 #[derive(Clone)]
-struct Segment {
-    number: u64,
-    rows: Keyspace,
-    newest: Timestamp,
-    bytes: u64,
+pub(super) enum Content {
+    /// In a log too.
+    Memory {
+        rows: Arc<Memtable>,
+    },
+    Run,
+    Seen,
 }
 
-impl Segments {
-    pub(super) fn open(database: &Database) -> Result<Self> {
-        let names = database.list_keyspace_names();
-        let numbers = names.iter().filter_map(|name| name.strip_prefix(PREFIX)?.parse().ok());
-        let mut numbers: Vec<u64> = numbers.collect();
-        numbers.sort_unstable();
-        let list: Result<Vec<_>> = numbers.into_iter().map(|number| open_segment(database, number)).collect();
-        Ok(Self { database: database.clone(), list: RwLock::new(Arc::new(list?)) })
+impl Segment {
+    pub(super) fn file(&self) -> String {
+        file_name(self.number, self.listed.form)
     }
 
-    /// The keyspace that takes `bytes` of rows up to `newest`; a new segment when the last one is full.
-    pub(super) fn active(&self, bytes: u64, newest: Timestamp) -> Result<Keyspace> {
-        let mut list = self.snapshot().as_ref().clone();
-        if list.last().is_none_or(|segment| segment.bytes > SEGMENT_BYTES_MAX) {
-            let number = list.last().map_or(1, |segment| segment.number + 1);
-            list.push(open_segment(&self.database, number)?);
+    /// `None` for one without rows.
+    pub(super) fn span(&self) -> Option<Span> {
+        match &self.content {
+            Content::Memory { rows } => rows.span(),
+            Content::Run | Content::Seen => Some(Span { oldest: self.listed.oldest, newest: self.listed.newest }),
         }
-        let segment = list.last_mut().expect("one was added when there was none");
-        segment.bytes += bytes;
-        segment.newest = segment.newest.max(newest);
-        let rows = segment.rows.clone();
-        self.replace(list);
-        Ok(rows)
     }
+}
 
-    /// The newest timestamp of the full segments that hold nothing above `applied`, if there are any.
-    pub(super) fn releasable(&self, applied: Timestamp) -> Option<Timestamp> {
-        let list = self.snapshot();
-        let (_, full) = list.split_last()?;
-        full.iter().map(|segment| segment.newest).filter(|&newest| newest <= applied).max()
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Form {
+    Log,
+    Run,
+    Seen,
+}
+
+/// What the state file says of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Listed {
+    pub(super) form: Form,
+    pub(super) oldest: Timestamp,
+    pub(super) newest: Timestamp,
+    pub(super) bytes: u64,
+    /// Of a log that takes no more rows: how many frames it must have.
+    pub(super) frames: Option<u64>,
+}
+
+impl Listed {
+    pub(super) fn new_log() -> Self {
+        Self { form: Form::Log, oldest: Timestamp::ZERO, newest: Timestamp::ZERO, bytes: 0, frames: None }
     }
+}
 
-    /// Drops the full segments that hold nothing above `applied`.
-    pub(super) fn release(&self, applied: Timestamp) -> Result<()> {
-        let list = self.snapshot();
-        let Some((active, full)) = list.split_last() else { return Ok(()) };
-        let (gone, mut kept): (Vec<_>, Vec<_>) = full.iter().cloned().partition(|segment| segment.newest <= applied);
-        kept.push(active.clone());
-        self.replace(kept);
-        for segment in gone {
-            self.database.delete_keyspace(segment.rows).map_err(unreadable)?;
+/// Everything that must outlive the process beside the rows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    format: u32,
+    /// As it stood when the last log was begun; the log may know a later one.
+    pub(super) resolved: Timestamp,
+    /// The newest timestamp of which rows have been dropped.
+    pub(super) released: Timestamp,
+    /// The newest timestamp of which not even fingerprints are kept.
+    pub(super) forgotten: Timestamp,
+    /// Numbers of the tables, by name.
+    pub(super) tables: BTreeMap<String, u32>,
+    pub(super) segments: BTreeMap<u64, Listed>,
+}
+
+/// The one number that a file of any version has.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            format: FORMAT,
+            resolved: Timestamp::ZERO,
+            released: Timestamp::ZERO,
+            forgotten: Timestamp::ZERO,
+            tables: BTreeMap::new(),
+            segments: BTreeMap::new(),
         }
-        Ok(())
     }
 
-    /// Rows above `after` up to `to`, in commit order.
-    pub(super) fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
-        self.merge(scan_key(next(after), 0)..scan_key(next(to), 0))
-    }
-
-    /// Rows of one timestamp and table.
-    pub(super) fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
-        // Table numbers start at 1 and are given one by one, so the next one never overflows.
-        self.merge(scan_key(at, table)..scan_key(at, table + 1))
-    }
-
-    fn merge(&self, range: Range<[u8; 16]>) -> Scan {
-        let records = |segment: &Segment| Cursor { records: segment.rows.range(range.clone()), head: None };
-        Scan { cursors: self.snapshot().iter().map(records).collect(), started: false }
-    }
-
-    fn snapshot(&self) -> Arc<Vec<Segment>> {
-        Arc::clone(&self.list.read().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    fn replace(&self, list: Vec<Segment>) {
-        *self.list.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(list);
-    }
-}
-
-fn open_segment(database: &Database, number: u64) -> Result<Segment> {
-    let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
-    let rows = database.keyspace(&format!("{PREFIX}{number:010}"), options).map_err(unreadable)?;
-    let newest = match rows.last_key_value() {
-        Some(last) => timestamp_of(&last.key().map_err(unreadable)?).unwrap_or(Timestamp::ZERO),
-        None => Timestamp::ZERO,
-    };
-    let bytes = rows.disk_space();
-    Ok(Segment { number, rows, newest, bytes })
-}
-
-/// The next timestamp; no commit lies between.
-fn next(timestamp: Timestamp) -> Timestamp {
-    match timestamp.logical.checked_add(1) {
-        Some(logical) => Timestamp { logical, ..timestamp },
-        None => Timestamp { wall: timestamp.wall + 1, logical: 0 },
-    }
-}
-
-/// Entries of all segments in key order. There are few segments, so the smallest is found by looking at each.
-/// After an error it ends.
-pub struct Scan {
-    cursors: Vec<Cursor>,
-    started: bool,
-}
-
-struct Cursor {
-    records: fjall::Iter,
-    head: Option<(UserKey, UserValue)>,
-}
-
-impl Cursor {
-    fn advance(&mut self) -> Result<()> {
-        self.head = self.records.next().map(Guard::into_inner).transpose().map_err(unreadable)?;
-        Ok(())
-    }
-}
-
-impl Scan {
-    fn step(&mut self) -> Result<Option<Entry>> {
-        if !self.started {
-            self.started = true;
-            self.cursors.iter_mut().try_for_each(Cursor::advance)?;
+    /// What was saved last; `None` in a new folder.
+    pub(super) fn load(disk: &dyn Disk) -> Result<Option<Self>> {
+        let names = disk.names().map_err(|error| super::unreadable(&error))?;
+        if !names.iter().any(|name| name == STATE) {
+            // A first start that was cut off leaves a log without rows and a state that was not renamed.
+            let first_log = file_name(1, Form::Log);
+            return match names.iter().find(|name| !name.ends_with(NEW) && **name != first_log) {
+                None => Ok(None),
+                Some(other) => Err(Error::new(format!("the staging folder holds {other}, and no file \"{STATE}\""))
+                    .hint("it is not a staging folder of this ebb: choose another --stagingSchema or --staging-dir")),
+            };
         }
-        let heads = self.cursors.iter().filter_map(|cursor| cursor.head.as_ref());
-        let Some((key, value)) = heads.min_by(|(a, _), (b, _)| a.cmp(b)).cloned() else { return Ok(None) };
-        // A row may have been staged again after its segment was full: one of the two is enough.
-        for cursor in &mut self.cursors {
-            if cursor.head.as_ref().is_some_and(|(head, _)| *head == key) {
-                cursor.advance()?;
+        let text = read(disk, STATE).map_err(|error| super::unreadable(&error))?;
+        parse(&text).map(Some)
+    }
+
+    /// Replaces the file in one step.
+    pub(super) fn save(&self, disk: &dyn Disk) -> Result<(), NotSaved> {
+        let json = serde_json::to_string(self).map_err(|error| NotSaved::Before(io::Error::other(error)))?;
+        let text = format!("{json}\n{:08x}\n", crc32fast::hash(json.as_bytes()));
+        replace(disk, STATE, text.as_bytes())
+    }
+
+    /// Removes files that are not listed: what a crash left of a step that was not completed.
+    pub(super) fn remove_leftovers(&self, disk: &dyn Disk) -> io::Result<()> {
+        for name in disk.names()? {
+            let is_listed = self.segments.iter().any(|(&number, listed)| file_name(number, listed.form) == name);
+            let is_other =
+                name == STATE || !(name.ends_with(".log") || name.ends_with(".run") || name.ends_with(".seen"));
+            if !is_listed && !is_other {
+                disk.remove(&name)?;
             }
         }
-        Entry::decode(key, value).map(Some)
+        Ok(())
+    }
+
+    pub(super) fn table_name(&self, number: u32) -> &str {
+        self.tables.iter().find(|(_, known)| **known == number).map_or("an unknown table", |(name, _)| name)
     }
 }
 
-impl Iterator for Scan {
-    type Item = Result<Entry>;
+/// Replaces a file in one step.
+pub(super) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), NotSaved> {
+    let new = format!("{name}{NEW}");
+    let write = || {
+        let mut file = disk.create(&new)?;
+        file.append(bytes)?;
+        file.sync()
+    };
+    write().map_err(NotSaved::Before)?;
+    disk.rename(&new, name).map_err(NotSaved::Perhaps)?;
+    disk.sync_names().map_err(NotSaved::Perhaps)
+}
 
-    fn next(&mut self) -> Option<Result<Entry>> {
-        let step = self.step();
-        if step.is_err() {
-            self.cursors.clear();
+/// Why a file was not replaced, and whether the old one certainly still counts.
+#[derive(Debug)]
+pub(super) enum NotSaved {
+    Before(io::Error),
+    Perhaps(io::Error),
+}
+
+impl From<NotSaved> for io::Error {
+    fn from(error: NotSaved) -> Self {
+        match error {
+            NotSaved::Before(error) | NotSaved::Perhaps(error) => error,
         }
-        step.transpose()
     }
+}
+
+pub(super) fn file_name(number: u64, form: Form) -> String {
+    let extension = match form {
+        Form::Log => "log",
+        Form::Run => "run",
+        Form::Seen => "seen",
+    };
+    format!("{number:010}.{extension}")
+}
+
+pub(super) fn read(disk: &dyn Disk, name: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(disk.len(name)?).map_err(io::Error::other)?];
+    disk.read_at(name, 0, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn parse(text: &[u8]) -> Result<State> {
+    let damaged = || {
+        Error::new(format!("the file \"{STATE}\" of the staging folder is damaged: its checksum does not fit"))
+            .hint(super::DAMAGED_HINT)
+    };
+    let text = std::str::from_utf8(text).map_err(|_| damaged())?;
+    let mut lines = text.lines();
+    let json = lines.next().ok_or_else(damaged)?;
+    if lines.next() != Some(&format!("{:08x}", crc32fast::hash(json.as_bytes()))) {
+        return Err(damaged());
+    }
+    let versioned: Versioned = serde_json::from_str(json).map_err(|_| damaged())?;
+    if versioned.format != FORMAT {
+        let message = format!("the staging folder has format {}, and this ebb knows format {FORMAT}", versioned.format);
+        return Err(Error::new(message)
+            .hint("start the version of ebb that wrote it, or choose another --stagingSchema or --staging-dir"));
+    }
+    serde_json::from_str(json).map_err(|_| damaged())
 }

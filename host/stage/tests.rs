@@ -16,88 +16,268 @@ fn rows(walls: impl IntoIterator<Item = i64>, table: u32) -> RowBatch {
     batch
 }
 
-fn scanned(stage: &Stage, after: i64, to: i64) -> Vec<i64> {
-    stage.scan(at(after), at(to)).map(|entry| entry.unwrap().timestamp.wall).collect()
+/// Small segments, so that few rows go through every form.
+fn small() -> Limits {
+    Limits { segment_bytes_max: 4 << 10, ..Limits::default() }
+}
+
+fn open(dir: &TempDir) -> Store {
+    Store::open(Arc::new(disk::Folder::open(dir.path()).unwrap()), small()).unwrap()
+}
+
+fn refused(dir: &TempDir) -> String {
+    let opened = disk::Folder::open(dir.path()).and_then(|folder| Store::open(Arc::new(folder), small()));
+    opened.err().expect("it must be refused").message
+}
+
+/// Writes each row in a group of its own, as a quiet feed would.
+fn write_each(store: &Store, walls: impl IntoIterator<Item = i64>) {
+    for wall in walls {
+        loop {
+            match store.write(&[&rows([wall], 1)], None) {
+                Ok(()) => break,
+                Err(NotWritten::Behind) => store.maintain().unwrap(),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn scanned(store: &Store, after: i64, to: i64) -> Vec<i64> {
+    store.scan(at(after), at(to)).map(|entry| entry.unwrap().timestamp.wall).collect()
+}
+
+fn files(dir: &TempDir, extension: &str) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = all.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    found.sort();
+    found
 }
 
 #[tokio::test]
 async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
     let dir = TempDir::new().unwrap();
-    let stage = Stage::open(dir.path()).unwrap();
+    let stage = Stage::open(dir.path(), small()).unwrap();
     assert!(stage.is_fresh());
-    let (first, second, resolved) =
-        tokio::join!(stage.append(rows([5, 3, 9], 1)), stage.append(rows([4], 2)), stage.resolve(at(7)));
+    let (first, second, resolved) = tokio::join!(
+        stage.append(rows([5, 3, 9], 1), Box::new(())),
+        stage.append(rows([4], 2), Box::new(())),
+        stage.resolve(at(2))
+    );
     let _: (Staged, Staged, Staged) = (first.unwrap(), second.unwrap(), resolved.unwrap());
-    drop(stage);
-    let stage = reopened(dir.path()).await;
-    assert!(!stage.is_fresh());
-    assert_eq!(*stage.resolved().borrow(), at(7));
-    assert_eq!(scanned(&stage, 0, 100), [3, 4, 5, 9]);
-    assert_eq!(scanned(&stage, 3, 5), [4, 5]);
     assert_eq!(stage.scan_table(at(4), 2).count(), 1);
-    assert_eq!(stage.scan_table(at(4), 1).count(), 0);
-}
-
-#[tokio::test]
-async fn resolved_never_goes_back_and_repeats_count_once() {
-    let dir = TempDir::new().unwrap();
-    let stage = Stage::open(dir.path()).unwrap();
-    for wall in [7, 3, 7] {
-        let _: Staged = stage.resolve(at(wall)).await.unwrap();
-        let _: Staged = stage.append(rows([8], 1)).await.unwrap();
-    }
-    assert_eq!(*stage.resolved().borrow(), at(7));
-    stage.release(at(8));
-    let _: Staged = stage.append(rows([8, 9], 1)).await.unwrap();
-    assert_eq!(scanned(&stage, 0, 100), [8, 9]);
-}
-
-#[tokio::test]
-async fn full_segments_are_dropped_once_applied() {
-    let dir = TempDir::new().unwrap();
-    let stage = Stage::open(dir.path()).unwrap();
-    let large = format!("{{\"text\": \"{}\"}}", "x".repeat(1 << 20));
-    for wall in 1..=150 {
-        let mut batch = RowBatch::default();
-        batch.push(at(wall), 1, "[1]", Change::Upsert(&large));
-        let _: Staged = stage.append(batch).await.unwrap();
-    }
-    assert_eq!(scanned(&stage, 0, 200).len(), 150);
-    stage.release(at(100));
-    while stage.released().unwrap() == Timestamp::ZERO {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    let (released, left) = (stage.released().unwrap().wall, scanned(&stage, 0, 200));
-    assert!(released <= 100 && left[0] == released + 1, "released {released}, first left {}", left[0]);
-    assert_eq!(scanned(&stage, 100, 200), (101..=150).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn one_folder_serves_one_process_and_one_format() {
-    let dir = TempDir::new().unwrap();
-    let stage = Stage::open(dir.path()).unwrap();
-    let numbers = stage.register_tables(&["a".into(), "b".into()]).unwrap();
-    assert_eq!(stage.register_tables(&["b".into(), "c".into()]).unwrap(), [numbers[1], numbers[1] + 1]);
-    let error = Stage::open(dir.path()).err().unwrap();
-    assert!(error.message.ends_with("is in use by another ebb"), "{error}");
-    stage.store.notes.insert(FORMAT_KEY, 2_u32.to_be_bytes()).unwrap();
     drop(stage);
-    let error = loop {
-        let error = Stage::open(dir.path()).err().unwrap();
-        if !error.message.contains("in use") {
-            break error;
-        }
+    let store = reopened(&dir).await;
+    assert!(!store.is_fresh());
+    assert_eq!(store.resolved(), at(2));
+    assert_eq!(scanned(&store, 0, 100), [3, 4, 5, 9]);
+    assert_eq!(scanned(&store, 3, 5), [4, 5]);
+    assert_eq!(store.scan_table(at(4), 2).count(), 1);
+    assert_eq!(store.scan_table(at(4), 1).count(), 0);
+}
+
+#[tokio::test]
+async fn a_lease_is_given_back_once_the_rows_are_durable() {
+    let dir = TempDir::new().unwrap();
+    let stage = Stage::open(dir.path(), small()).unwrap();
+    let lease = Arc::new(());
+    let _: Staged = stage.append(rows([1], 1), Box::new(Arc::clone(&lease))).await.unwrap();
+    while Arc::strong_count(&lease) > 1 {
         tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn resolved_never_goes_back_and_repeats_count_once() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    for (wall, resolved) in [(8, 7), (8, 3), (9, 7)] {
+        store.write(&[&rows([wall], 1)], Some(at(resolved))).unwrap();
+    }
+    assert_eq!(store.resolved(), at(7));
+    assert_eq!(scanned(&store, 0, 100), [8, 9]);
+}
+
+#[test]
+fn segments_are_sorted_reduced_and_forgotten() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    write_each(&store, (1..=200).rev());
+    assert_eq!(scanned(&store, 0, 1000), (1..=200).collect::<Vec<_>>());
+    assert!(files(&dir, "run").len() > 5, "{:?}", files(&dir, "run"));
+    write_each(&store, 201..=260);
+    store.release(at(200));
+    store.maintain().unwrap();
+    assert_eq!(store.released(), at(200));
+    assert_eq!(scanned(&store, 200, 1000), (201..=260).collect::<Vec<_>>());
+    assert!(files(&dir, "seen").len() > 5);
+    // A repeat is known in every form that its row may have; a row that never came is not.
+    store.write(&[&rows((1..=260).step_by(7), 1)], Some(at(250))).unwrap();
+    for wall in [7, 190, 240] {
+        let NotWritten::Late(late) = store.write(&[&rows([wall], 2)], None).unwrap_err() else { panic!("{wall}") };
+        assert_eq!((late.at, late.key.as_str(), late.floor), (at(wall), format!("[{wall}]").as_str(), at(250)));
+    }
+    let day = 24 * 3600 * 1_000_000_000;
+    store.release(at(day + 150));
+    store.maintain().unwrap();
+    drop(store);
+    let store = open(&dir);
+    store.release(at(day + 150));
+    store.write(&[&rows([180], 1)], None).unwrap();
+    let NotWritten::Late(late) = store.write(&[&rows([90], 1)], None).unwrap_err() else { panic!() };
+    assert!(late.to_string().contains("not remembered any more"), "{late}");
+}
+
+#[test]
+fn a_second_open_finds_every_form() {
+    let dir = TempDir::new().unwrap();
+    for round in 0..4 {
+        let store = open(&dir);
+        assert_eq!(scanned(&store, round * 25, 1000), (round * 25 + 1..=round * 50).collect::<Vec<_>>());
+        write_each(&store, round * 50 + 1..=(round + 1) * 50);
+        store.release(at((round + 1) * 25));
+        store.maintain().unwrap();
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_found_and_nothing_is_applied_from_its_file() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    write_each(&store, 1..=80);
+    drop(store);
+    for extension in ["log", "run", "state"] {
+        let path = if extension == "state" { dir.path().join("state") } else { files(&dir, extension)[0].clone() };
+        let sound = std::fs::read(&path).unwrap();
+        // The last log of all is empty after a clean start; the first one here is not the last.
+        for byte in (0..sound.len()).step_by(61) {
+            let mut flipped = sound.clone();
+            flipped[byte] ^= 1 << (byte % 8);
+            std::fs::write(&path, &flipped).unwrap();
+            let found = disk::Folder::open(dir.path())
+                .and_then(|folder| Store::open(Arc::new(folder), small()))
+                .and_then(|store| store.scan(at(0), at(1000)).collect::<Result<Vec<_>>>());
+            match found {
+                Err(error) => assert!(error.message.contains("damaged"), "{error}"),
+                Ok(_) => panic!("a flipped bit in byte {byte} of {} was not found", path.display()),
+            }
+        }
+        std::fs::write(&path, &sound).unwrap();
+        assert_eq!(scanned(&open(&dir), 0, 1000), (1..=80).collect::<Vec<_>>(), "{extension}");
+    }
+}
+
+/// A log of three frames, the last of them over several sectors, as the process left it.
+fn three_frames(dir: &TempDir) -> (PathBuf, Vec<u8>, usize) {
+    let store = open(dir);
+    write_each(&store, [1, 2]);
+    let log = files(dir, "log").pop().unwrap();
+    let acknowledged = std::fs::read(&log).unwrap().len();
+    store.write(&[&rows(3..=50, 1)], None).unwrap();
+    drop(store);
+    let bytes = std::fs::read(&log).unwrap();
+    assert!(bytes.len() > acknowledged + 1024);
+    (log, bytes, acknowledged)
+}
+
+#[test]
+fn a_write_that_was_cut_off_is_left_out_whole() {
+    for kept in [0, 1, 511, 512, 700, 1024, 1500] {
+        // A disk writes whole sectors; those that never came read as zeros where the file had grown already.
+        for zeros in if kept % 512 == 0 { [0, 512, 5120] } else { [0; 3] } {
+            let dir = TempDir::new().unwrap();
+            let (log, mut bytes, acknowledged) = three_frames(&dir);
+            bytes.truncate(acknowledged + kept);
+            bytes.resize(bytes.len() + zeros, 0);
+            std::fs::write(&log, &bytes).unwrap();
+            assert_eq!(scanned(&open(&dir), 0, 100), [1, 2], "kept {kept}, zeros {zeros}");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_last_log_is_no_cut_off_write() {
+    let dir = TempDir::new().unwrap();
+    let (log, sound, _) = three_frames(&dir);
+    for byte in (0..sound.len()).step_by(13) {
+        let mut flipped = sound.clone();
+        flipped[byte] ^= 1;
+        std::fs::write(&log, &flipped).unwrap();
+        assert!(refused(&dir).contains("is damaged: its checksum does not fit at byte"), "byte {byte}");
+    }
+    // A whole sector of an earlier frame that reads as zeros was acknowledged too.
+    let mut lost = sound.clone();
+    lost[..512].fill(0);
+    std::fs::write(&log, &lost).unwrap();
+    assert!(refused(&dir).contains("is damaged"));
+    std::fs::write(&log, &sound).unwrap();
+    assert_eq!(scanned(&open(&dir), 0, 100).len(), 50);
+}
+
+#[test]
+fn a_lost_file_and_a_shortened_one_are_found() {
+    let dir = TempDir::new().unwrap();
+    write_each(&open(&dir), 1..=80);
+    drop(open(&dir));
+    let run = files(&dir, "run")[1].clone();
+    let sound = std::fs::read(&run).unwrap();
+    std::fs::remove_file(&run).unwrap();
+    assert!(refused(&dir).contains("is damaged"), "{}", refused(&dir));
+    std::fs::write(&run, &sound[..sound.len() - 1]).unwrap();
+    assert!(refused(&dir).contains("it is not as long as it was"));
+    std::fs::write(&run, &sound).unwrap();
+    assert_eq!(scanned(&open(&dir), 0, 1000).len(), 80);
+}
+
+#[test]
+fn one_folder_serves_one_process_and_one_format() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let numbers = store.register_tables(&["a".into(), "b".into()]).unwrap();
+    assert_eq!(store.register_tables(&["b".into(), "c".into()]).unwrap(), [numbers[1], numbers[1] + 1]);
+    assert!(refused(&dir).ends_with("is in use by another ebb"));
+    drop(store);
+    let state = std::fs::read_to_string(dir.path().join("state")).unwrap();
+    let newer = state.lines().next().unwrap().replace("\"format\":2", "\"format\":3,\"more\":[]");
+    let newer = format!("{newer}\n{:08x}\n", crc32fast::hash(newer.as_bytes()));
+    std::fs::write(dir.path().join("state"), newer).unwrap();
+    assert!(refused(&dir).ends_with("has format 3, and this ebb knows format 2"));
+    let other = TempDir::new().unwrap();
+    std::fs::write(other.path().join("photos.tar"), "x").unwrap();
+    assert!(refused(&other).contains("holds photos.tar"));
+}
+
+#[test]
+fn a_full_store_takes_nothing_until_there_is_room() {
+    let dir = TempDir::new().unwrap();
+    let limits = Limits { disk_bytes_max: 40 << 10, ..small() };
+    let store = Store::open(Arc::new(disk::Folder::open(dir.path()).unwrap()), limits).unwrap();
+    let mut wall = 0;
+    let full = loop {
+        wall += 1;
+        match store.write(&[&rows([wall], 1)], Some(at(wall - 1))) {
+            Ok(()) => {}
+            Err(NotWritten::Behind) => {
+                store.maintain().unwrap();
+                wall -= 1;
+            }
+            Err(other) => break other,
+        }
     };
-    assert!(error.message.ends_with("has format 2, and this ebb knows format 1"), "{error}");
+    assert!(matches!(full, NotWritten::Full(_)), "{full:?}");
+    assert!(store.disk_bytes() <= 40 << 10);
+    assert_eq!(scanned(&store, 0, 1000), (1..wall).collect::<Vec<_>>());
+    store.release(at(wall - 1));
+    store.maintain().unwrap();
+    store.write(&[&rows([wall], 1)], None).unwrap();
 }
 
 /// The threads of a dropped stage let go of the folder a moment later.
-async fn reopened(folder: &Path) -> Stage {
+async fn reopened(dir: &TempDir) -> Store {
     loop {
-        match Stage::open(folder) {
+        match disk::Folder::open(dir.path()) {
             Err(error) if error.message.contains("in use") => tokio::task::yield_now().await,
-            opened => return opened.unwrap(),
+            opened => return Store::open(Arc::new(opened.unwrap()), small()).unwrap(),
         }
     }
 }

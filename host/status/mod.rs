@@ -14,6 +14,8 @@ use ebb_sdk::Timestamp;
 
 pub use pages::Pages;
 
+use crate::stage::Forecast;
+
 /// The same refusal is logged once in so much time: a changefeed repeats itself for ever.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Different refusals remembered at once.
@@ -63,7 +65,7 @@ impl Status {
     }
 
     /// Prometheus text for `/_/varz`.
-    pub fn metrics(&self, resolved: Timestamp, staged_bytes: u64) -> String {
+    pub fn metrics(&self, resolved: Timestamp, staging: Forecast) -> String {
         let applied = *lock(&self.applied);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
         let rows = [
@@ -78,20 +80,33 @@ impl Status {
             ("ebb_apply_retries_total", "counter", "Attempts that had to be repeated.", count(&self.retries)),
             ("ebb_requests_refused_total", "counter", "Requests not answered with 200.", count(&self.requests_refused)),
             ("ebb_handshakes_failed_total", "counter", "TLS handshakes that failed.", count(&self.handshakes_failed)),
-            ("ebb_staging_disk_bytes", "gauge", "Bytes of the staging folder.", staged_bytes as f64),
+            ("ebb_staging_disk_bytes", "gauge", "Bytes of the staging folder.", staging.disk_bytes as f64),
+            ("ebb_staging_room_bytes", "gauge", "Bytes that staging may still take.", staging.room_bytes as f64),
+            (
+                "ebb_staging_hours_left",
+                "gauge",
+                "Hours until staging is full at the growth of the last minute; +Inf while it does not grow.",
+                staging.hours_left.unwrap_or(f64::INFINITY),
+            ),
+            (
+                "ebb_staging_full",
+                "gauge",
+                "1 while requests are held for want of room.",
+                f64::from(u8::from(staging.is_full)),
+            ),
             ("ebb_resolved_timestamp_seconds", "gauge", "Latest resolved timestamp received.", seconds(resolved)),
             ("ebb_applied_timestamp_seconds", "gauge", "The target equals the source at this time.", seconds(applied)),
             ("ebb_apply_lag_seconds", "gauge", "Age of the applied timestamp.", lag(applied)),
         ];
         let mut text = String::new();
         for (name, kind, help, value) in rows {
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {}", Prometheus(value));
         }
         text
     }
 
     /// JSON for `/_/status`.
-    pub fn json(&self, feed: &str, resolved: Timestamp, staged_bytes: u64) -> String {
+    pub fn json(&self, feed: &str, resolved: Timestamp, staging: Forecast) -> String {
         let applied = *lock(&self.applied);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         serde_json::json!({
@@ -104,7 +119,10 @@ impl Status {
             "transactions_applied": count(&self.transactions_applied),
             "apply_retries": count(&self.retries),
             "requests_refused": count(&self.requests_refused),
-            "staging_disk_bytes": staged_bytes,
+            "staging_disk_bytes": staging.disk_bytes,
+            "staging_room_bytes": staging.room_bytes,
+            "staging_hours_left": staging.hours_left,
+            "staging_full": staging.is_full,
         })
         .to_string()
     }
@@ -118,6 +136,15 @@ impl Status {
         }
         refusals.insert(what.to_owned(), now);
         true
+    }
+}
+
+/// A number as Prometheus spells it.
+struct Prometheus(f64);
+
+impl std::fmt::Display for Prometheus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_infinite() { f.write_str("+Inf") } else { self.0.fmt(f) }
     }
 }
 

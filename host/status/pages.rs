@@ -78,9 +78,9 @@ async fn answer(request: Request<Incoming>, content: &Content) -> Result<Respons
     let (kind, text) = match request.uri().path() {
         "/_/healthz" | "/_/readyz" => ("text/plain", "OK\n".to_owned()),
         "/_/varz" | "/metrics" => {
-            ("text/plain; version=0.0.4", content.status.metrics(resolved, content.stage.disk_bytes()))
+            ("text/plain; version=0.0.4", content.status.metrics(resolved, content.stage.forecast()))
         }
-        "/_/status" => ("application/json", content.status.json(&content.feed, resolved, content.stage.disk_bytes())),
+        "/_/status" => ("application/json", content.status.json(&content.feed, resolved, content.stage.forecast())),
         _ => {
             let mut missing = Response::new(Full::from("pages: /_/healthz /_/readyz /_/varz /_/status\n"));
             *missing.status_mut() = StatusCode::NOT_FOUND;

@@ -1,0 +1,131 @@
+//! The few things that staging asks of a disk, and the folder that answers them.
+//!
+//! Owns: files by name, and which of its calls make something durable. Does not own: what the files hold. The trait is
+//! there so that a test can take the place of the disk and lose, tear or refuse whatever a real one may.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// A flat set of files. A name is lasting only after `sync_names`, what a file holds only after its own `sync`.
+pub trait Disk: Send + Sync {
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// An empty file, in place of any of that name.
+    fn create(&self, name: &str) -> io::Result<Box<dyn Append>>;
+
+    fn len(&self, name: &str) -> io::Result<u64>;
+
+    /// Fills the whole buffer, or fails.
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Takes the place of a file that is there, in one step.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes creations, renamings and removals lasting.
+    fn sync_names(&self) -> io::Result<()>;
+
+    /// Bytes that may still be written.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// A file that grows.
+pub trait Append: Send {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Forgets what was appended behind `len` bytes.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A folder of the file system, locked for this process.
+pub struct Folder {
+    path: PathBuf,
+    /// Held as long as this lives; the system lets go of it when the process ends, however it does.
+    _lock: File,
+}
+
+const LOCK: &str = "lock";
+
+impl Folder {
+    /// Opens or creates a folder.
+    ///
+    /// # Errors
+    /// When it cannot be written, or another process has it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let unusable = |error: io::Error| {
+            Error::new(format!("the staging folder {} cannot be used: {error}", path.display()))
+                .hint("choose a folder on a local disk that this user may write, with --staging-dir or EBB_STAGING_DIR")
+        };
+        fs::create_dir_all(path).map_err(unusable)?;
+        let options = OpenOptions::new().create(true).truncate(false).write(true).to_owned();
+        let lock = options.open(path.join(LOCK)).map_err(unusable)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Error::new(format!("{} is in use by another ebb", path.display()))
+                .hint("end the other process, or choose another --stagingSchema or --staging-dir"),
+            TryLockError::Error(error) => unusable(error),
+        })?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Disk for Folder {
+    fn names(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.filter(|name| name.as_ref().map_or(true, |name| name != LOCK)).collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn Append>> {
+        Ok(Box::new(File::create(self.at(name))?))
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.at(name))?.len())
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        File::open(self.at(name))?.read_exact_at(buffer, offset)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.at(from), self.at(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.at(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(&self.path)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+impl Append for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)?;
+        io::Seek::seek(self, io::SeekFrom::Start(len)).map(drop)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}

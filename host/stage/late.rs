@@ -1,0 +1,97 @@
+//! Rows at or below a timestamp that was resolved or applied: a repeat is skipped, any other row is a broken promise.
+//!
+//! Owns: telling the two apart, and the words for the second. Does not own: how long rows are remembered (`keep`).
+
+use std::fmt;
+use std::io;
+
+use ebb_sdk::Timestamp;
+
+use super::record::{key_text, table_of, timestamp_of};
+use super::run::RunCursor;
+use super::seen;
+use super::segments::{Content, Segment};
+use super::store::{Store, lock};
+use crate::error::Error;
+
+/// A row that came after its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    pub table: String,
+    /// The JSON text of the primary key.
+    pub key: String,
+    pub at: Timestamp,
+    /// What had been promised to be complete.
+    pub floor: Timestamp,
+    /// Fingerprints of rows up to here are not kept any more.
+    pub forgotten: Timestamp,
+}
+
+impl Store {
+    /// Whether a row of this record key came before. Rows of the newest segments are looked for first.
+    pub(super) fn has_seen(&self, key: &[u8]) -> io::Result<bool> {
+        let timestamp = timestamp_of(key).unwrap_or(Timestamp::ZERO);
+        let segments = self.segments();
+        let mut around =
+            segments.iter().rev().filter(|segment| segment.span().is_some_and(|span| span.contains(timestamp)));
+        around.try_fold(false, |found, segment| Ok(found || self.holds(segment, key)?))
+    }
+
+    pub(super) fn late(&self, key: &[u8], value: &[u8], floor: Timestamp) -> Late {
+        let state = lock(&self.state);
+        Late {
+            table: state.table_name(table_of(key)).to_owned(),
+            key: key_text(key, value).unwrap_or_default().to_owned(),
+            at: timestamp_of(key).unwrap_or(Timestamp::ZERO),
+            floor,
+            forgotten: state.forgotten,
+        }
+    }
+
+    fn holds(&self, segment: &Segment, key: &[u8]) -> io::Result<bool> {
+        let disk = self.disk.as_ref();
+        match &segment.content {
+            Content::Memory { rows } => Ok(rows.contains(key)),
+            Content::Seen => seen::contains(disk, &segment.file(), key),
+            Content::Run => {
+                let found = RunCursor::seek(disk, &segment.file(), key)?.next(disk)?;
+                Ok(found.is_some_and(|(found, _)| *found == *key))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, key, at, floor, forgotten } = self;
+        match at <= forgotten {
+            true => write!(
+                f,
+                "a row of {table} with key {key} came with timestamp {at}, which is so old that it cannot be told whether \
+                 it was applied: rows up to {forgotten} are not remembered any more"
+            ),
+            false => write!(
+                f,
+                "a row of {table} with key {key} and timestamp {at} came for the first time after the changefeed had \
+                 promised that every row up to {floor} had come"
+            ),
+        }
+    }
+}
+
+impl From<Late> for Error {
+    fn from(late: Late) -> Self {
+        let hint = match late.at <= late.forgotten {
+            true => {
+                "raise --retireOffset above the age of the changefeed's checkpoint, and start with a new --stagingSchema"
+            }
+            false => {
+                "see whether two changefeeds send to this receiver (SHOW CHANGEFEED JOBS): give each its own; if there is \
+                 one only, it is CockroachDB advisory A-104309: upgrade, compare this row on both sides, and start with a \
+                 new --stagingSchema"
+            }
+        };
+        let error = Self::new(format!("{late}; it was neither acknowledged nor applied")).hint(hint);
+        error.field("table", late.table).field("key", late.key).field("timestamp", late.at.to_string())
+    }
+}

@@ -1,0 +1,185 @@
+//! A segment's rows on the disk, sorted: what is read while a backlog is applied.
+//!
+//! ```text
+//! block    payload bytes (u32) | CRC-32 of payload | payload: records as in a frame of the log, sorted by key
+//! index    for each block: key bytes (u16) | first key | offset (u64)
+//! trailer  index offset (u64) | CRC-32 of index | magic "ebbR"
+//! ```
+//!
+//! Owns: writing and reading runs. Does not own: which runs there are (`segments`).
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::disk::{Append, Disk};
+
+/// Payload bytes after which a block is closed. A row is never split.
+const BLOCK_BYTES: usize = 32 << 10;
+const MAGIC: &[u8; 4] = b"ebbR";
+const BLOCK_HEADER_BYTES: usize = 8;
+const TRAILER_BYTES: usize = 16;
+
+/// Writes rows that come in order.
+pub(super) struct RunWriter {
+    file: Box<dyn Append>,
+    offset: u64,
+    block: Vec<u8>,
+    index: Vec<u8>,
+}
+
+impl RunWriter {
+    pub(super) fn create(disk: &dyn Disk, name: &str) -> io::Result<Self> {
+        Ok(Self { file: disk.create(name)?, offset: 0, block: vec![0; BLOCK_HEADER_BYTES], index: Vec::new() })
+    }
+
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        let key_len = u16::try_from(key.len()).map_err(io::Error::other)?.to_be_bytes();
+        if self.block.len() == BLOCK_HEADER_BYTES {
+            self.index.extend(key_len);
+            self.index.extend(key);
+            self.index.extend(self.offset.to_be_bytes());
+        }
+        self.block.extend(key_len);
+        self.block.extend(u32::try_from(value.len()).map_err(io::Error::other)?.to_be_bytes());
+        self.block.extend(key);
+        self.block.extend(value);
+        if self.block.len() >= BLOCK_BYTES { self.close_block() } else { Ok(()) }
+    }
+
+    /// Makes the file durable; its name is not yet. Returns its length.
+    pub(super) fn finish(mut self) -> io::Result<u64> {
+        if self.block.len() > BLOCK_HEADER_BYTES {
+            self.close_block()?;
+        }
+        let mut end = self.index;
+        let crc = crc32fast::hash(&end);
+        end.extend(self.offset.to_be_bytes());
+        end.extend(crc.to_be_bytes());
+        end.extend(MAGIC);
+        self.file.append(&end)?;
+        self.file.sync()?;
+        Ok(self.offset + end.len() as u64)
+    }
+
+    fn close_block(&mut self) -> io::Result<()> {
+        let payload = &self.block[BLOCK_HEADER_BYTES..];
+        let payload_bytes = u32::try_from(payload.len()).map_err(io::Error::other)?;
+        let crc = crc32fast::hash(payload);
+        self.block[..4].copy_from_slice(&payload_bytes.to_be_bytes());
+        self.block[4..BLOCK_HEADER_BYTES].copy_from_slice(&crc.to_be_bytes());
+        self.file.append(&self.block)?;
+        self.offset += self.block.len() as u64;
+        self.block.truncate(BLOCK_HEADER_BYTES);
+        Ok(())
+    }
+}
+
+/// Reads a run from a key on, block by block. No file is held open in between: a large backlog has many runs.
+pub(super) struct RunCursor {
+    name: String,
+    offset: u64,
+    /// Where the blocks end.
+    end: u64,
+    block: Bytes,
+}
+
+impl RunCursor {
+    /// Stands before the first row whose key is at least `from`.
+    pub(super) fn seek(disk: &dyn Disk, name: &str, from: &[u8]) -> io::Result<Self> {
+        let len = disk.len(name)?;
+        let trailer_at = len.checked_sub(TRAILER_BYTES as u64).ok_or_else(|| damaged(name, len))?;
+        let mut trailer = [0; TRAILER_BYTES];
+        disk.read_at(name, trailer_at, &mut trailer)?;
+        let end = u64::from_be_bytes(trailer[..8].try_into().expect("eight bytes"));
+        let crc = u32::from_be_bytes(trailer[8..12].try_into().expect("four bytes"));
+        if trailer[12..] != *MAGIC || end > trailer_at {
+            return Err(damaged(name, trailer_at));
+        }
+        let mut index = vec![0; usize::try_from(trailer_at - end).map_err(io::Error::other)?];
+        disk.read_at(name, end, &mut index)?;
+        if crc32fast::hash(&index) != crc {
+            return Err(damaged(name, end));
+        }
+        let offset = block_of(&index, from).ok_or_else(|| damaged(name, end))?;
+        let mut cursor = Self { name: name.to_owned(), offset, end, block: Bytes::new() };
+        cursor.skip_to(disk, from)?;
+        Ok(cursor)
+    }
+
+    /// The next row.
+    pub(super) fn next(&mut self, disk: &dyn Disk) -> io::Result<Option<(Bytes, Bytes)>> {
+        if self.block.is_empty() && !self.read_block(disk)? {
+            return Ok(None);
+        }
+        let (key, value) = record(&self.block).ok_or_else(|| damaged(&self.name, self.offset))?;
+        let _ = self.block.split_to(RECORD_HEADER_BYTES + key.len() + value.len());
+        Ok(Some((key, value)))
+    }
+
+    fn skip_to(&mut self, disk: &dyn Disk, from: &[u8]) -> io::Result<()> {
+        while !self.block.is_empty() || self.read_block(disk)? {
+            let (key, value) = record(&self.block).ok_or_else(|| damaged(&self.name, self.offset))?;
+            if *key >= *from {
+                break;
+            }
+            let _ = self.block.split_to(RECORD_HEADER_BYTES + key.len() + value.len());
+        }
+        Ok(())
+    }
+
+    fn read_block(&mut self, disk: &dyn Disk) -> io::Result<bool> {
+        if self.offset >= self.end {
+            return Ok(false);
+        }
+        let damaged = || damaged(&self.name, self.offset);
+        let mut header = [0; BLOCK_HEADER_BYTES];
+        disk.read_at(&self.name, self.offset, &mut header)?;
+        let payload_bytes = u32::from_be_bytes(header[..4].try_into().expect("four bytes")) as usize;
+        let crc = u32::from_be_bytes(header[4..].try_into().expect("four bytes"));
+        let payload_at = self.offset + BLOCK_HEADER_BYTES as u64;
+        if payload_bytes == 0 || payload_at + payload_bytes as u64 > self.end {
+            return Err(damaged());
+        }
+        let mut payload = vec![0; payload_bytes];
+        disk.read_at(&self.name, payload_at, &mut payload)?;
+        if crc32fast::hash(&payload) != crc {
+            return Err(damaged());
+        }
+        self.offset = payload_at + payload_bytes as u64;
+        self.block = Bytes::from(payload);
+        Ok(true)
+    }
+}
+
+const RECORD_HEADER_BYTES: usize = 6;
+
+/// The first record of a block.
+fn record(block: &Bytes) -> Option<(Bytes, Bytes)> {
+    let key_len = usize::from(u16::from_be_bytes(block.get(..2)?.try_into().ok()?));
+    let value_len = u32::from_be_bytes(block.get(2..6)?.try_into().ok()?) as usize;
+    let value_at = RECORD_HEADER_BYTES + key_len;
+    let is_inside = value_at + value_len <= block.len();
+    is_inside.then(|| (block.slice(RECORD_HEADER_BYTES..value_at), block.slice(value_at..value_at + value_len)))
+}
+
+/// The offset of the last block that begins at or below the key; of the first one when all begin above it.
+fn block_of(index: &[u8], key: &[u8]) -> Option<u64> {
+    let mut found = 0;
+    let mut rest = index;
+    while !rest.is_empty() {
+        let key_len = usize::from(u16::from_be_bytes(rest.get(..2)?.try_into().ok()?));
+        let first = rest.get(2..2 + key_len)?;
+        let offset = u64::from_be_bytes(rest.get(2 + key_len..10 + key_len)?.try_into().ok()?);
+        if first > key {
+            break;
+        }
+        found = offset;
+        rest = &rest[10 + key_len..];
+    }
+    Some(found)
+}
+
+fn damaged(name: &str, offset: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{name} is damaged at byte {offset}: its checksum does not fit"))
+}

@@ -1,0 +1,117 @@
+//! How full the disk is, how fast that grows, and how long it will last.
+//!
+//! Owns: the forecast and its log lines. Does not own: holding requests while there is no room (`writer`).
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The growth is measured over so long.
+const MEASURED: Duration = Duration::from_secs(60);
+/// Warnings come no more often.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+/// With less left there is a warning.
+const WARN_HOURS: f64 = 4.0;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Space {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    samples: VecDeque<(Instant, u64)>,
+    forecast: Forecast,
+    warned: Option<Instant>,
+}
+
+/// What is staged, and what that means.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Forecast {
+    pub disk_bytes: u64,
+    /// Bytes that may still come.
+    pub room_bytes: u64,
+    /// `None` while staging does not grow.
+    pub hours_left: Option<f64>,
+    /// Requests are held, since there is no room for them.
+    pub is_full: bool,
+}
+
+impl Space {
+    pub(super) fn forecast(&self) -> Forecast {
+        self.lock().forecast
+    }
+
+    /// Takes a measurement; some seconds apart.
+    pub(super) fn sample(&self, now: Instant, disk_bytes: u64, room_bytes: u64) {
+        let mut inner = self.lock();
+        while inner.samples.front().is_some_and(|&(at, _)| now.duration_since(at) > MEASURED) {
+            inner.samples.pop_front();
+        }
+        inner.samples.push_back((now, disk_bytes));
+        let first = inner.samples.front().copied().unwrap_or((now, disk_bytes));
+        let hours = now.duration_since(first.0).as_secs_f64() / 3600.0;
+        let grown = disk_bytes.saturating_sub(first.1);
+        let hours_left = (grown > 0 && hours > 0.0).then(|| room_bytes as f64 / (grown as f64 / hours));
+        let is_full = inner.forecast.is_full;
+        inner.forecast = Forecast { disk_bytes, room_bytes, hours_left, is_full };
+        if let Some(hours) = hours_left.filter(|&hours| hours < WARN_HOURS && !is_full) {
+            inner.warn(now, &format!("staging grows: at this rate it is full in {hours:.1} hours"));
+        }
+    }
+
+    pub(super) fn has_room(&self) {
+        let mut inner = self.lock();
+        if std::mem::take(&mut inner.forecast.is_full) {
+            inner.warned = None;
+            tracing::info!("staging has room again: requests are answered");
+        }
+    }
+
+    pub(super) fn is_full(&self, why: &str) {
+        let mut inner = self.lock();
+        inner.forecast.is_full = true;
+        inner.forecast.hours_left = Some(0.0);
+        inner.warn(
+            Instant::now(),
+            &format!(
+                "staging is full ({why}): requests are held, and refused after --httpResponseTimeout; nothing is lost. \
+                 Make room on its disk, raise --staging-max-bytes, or see why the target does not take rows"
+            ),
+        );
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn warn(&mut self, now: Instant, what: &str) {
+        if self.warned.is_none_or(|warned| now.duration_since(warned) > WARN_INTERVAL) {
+            self.warned = Some(now);
+            tracing::warn!(disk_bytes = self.forecast.disk_bytes, room_bytes = self.forecast.room_bytes, "{what}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_left_follow_from_the_growth() {
+        let (space, start) = (Space::default(), Instant::now());
+        space.sample(start, 1000, 7200);
+        assert_eq!(space.forecast().hours_left, None);
+        space.sample(start + Duration::from_secs(10), 1010, 7200);
+        assert_eq!(space.forecast().hours_left, Some(2.0));
+        space.sample(start + Duration::from_secs(20), 900, 7200);
+        assert_eq!(space.forecast().hours_left, None);
+        space.is_full("no room");
+        assert!(space.forecast().is_full && space.forecast().hours_left == Some(0.0));
+        space.has_room();
+        assert!(!space.forecast().is_full);
+    }
+}

@@ -1,0 +1,389 @@
+//! The staging store: rows go in durably and come out in commit order. Plain calls that block; no threads of its own.
+//!
+//! Owns: what is true after each call, and after a crash in the middle of it. Does not own: who calls (`writer`), turning
+//! segments into other forms (`keep`).
+//!
+//! Invariants: a row is answered for only after its frame is synced; rows at or below `resolved` do not change any more,
+//! so that a reader may go on while rows are written.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ebb_sdk::Timestamp;
+
+use super::disk::{Append, Disk};
+use super::late::Late;
+use super::log::{self, FrameBuilder, Tail, Unreadable};
+use super::memtable::Memtable;
+use super::record::{RowBatch, scan_key, timestamp_of};
+use super::run::RunWriter;
+use super::scan::Scan;
+use super::segments::{Content, Form, Listed, NotSaved, Segment, State, file_name};
+use super::{damaged, unreadable};
+use crate::error::{Error, Result};
+
+/// How much a store may hold, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `--staging-max-bytes`: at this size it takes no more rows.
+    pub disk_bytes_max: u64,
+    /// `--retireOffset`: how long applied rows are remembered, by the source's clock.
+    pub remember: Duration,
+    /// A log that has grown to so many bytes is followed by another.
+    pub segment_bytes_max: u64,
+}
+
+impl Limits {
+    pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        Self { disk_bytes_max: u64::MAX, remember: day, segment_bytes_max: Self::SEGMENT_BYTES_MAX }
+    }
+}
+
+/// Segments that are full and still in memory; at this number the writer waits.
+pub(super) const FULL_SEGMENTS_MAX: usize = 3;
+/// The disk counts as full when less is free: sorting and remembering need some room of their own.
+const FREE_BYTES_MIN: u64 = 64 << 20;
+/// Memory for a row beside its bytes.
+const ROW_OVERHEAD_BYTES: u64 = 200;
+
+/// Why rows were not written.
+#[derive(Debug)]
+pub enum NotWritten {
+    /// There is no room now.
+    Full(String),
+    /// Full segments wait to be sorted to disk: call `maintain`.
+    Behind,
+    /// A row came that the changefeed had promised would not come.
+    Late(Box<Late>),
+    /// The disk has failed. Nothing may be acknowledged any more.
+    Failed(Error),
+}
+
+/// See the module.
+pub struct Store {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) limits: Limits,
+    log: Mutex<Log>,
+    /// Changed by one at a time, and only together with the file.
+    pub(super) state: Mutex<State>,
+    segments: Mutex<Arc<Vec<Segment>>>,
+    watermarks: Mutex<Watermarks>,
+    log_bytes: AtomicU64,
+    is_fresh: bool,
+}
+
+/// The segment that takes rows.
+struct Log {
+    number: u64,
+    file: Box<dyn Append>,
+    rows: Arc<Memtable>,
+    frames: u64,
+    bytes: u64,
+    memory_bytes: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Watermarks {
+    resolved: Timestamp,
+    applied: Timestamp,
+}
+
+impl Store {
+    /// Opens a folder, or makes a new one of an empty folder.
+    ///
+    /// # Errors
+    /// When what was acknowledged is not there or damaged.
+    pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Self> {
+        let loaded = State::load(disk.as_ref())?;
+        let is_fresh = loaded.is_none();
+        let mut state = loaded.unwrap_or_else(State::new);
+        let last = state.segments.keys().next_back().copied().unwrap_or(0);
+        for (&number, listed) in state.segments.clone().iter().filter(|(_, listed)| listed.form == Form::Log) {
+            let tail = if number == last { Tail::MayBeTorn } else { Tail::IsWhole };
+            recover(disk.as_ref(), &mut state, number, *listed, tail)?;
+        }
+        for (&number, listed) in &state.segments {
+            let name = file_name(number, listed.form);
+            match disk.len(&name) {
+                Ok(len) if len == listed.bytes => {}
+                Ok(_) => return Err(damaged(&name, "it is not as long as it was")),
+                Err(error) => return Err(damaged(&name, &error.to_string())),
+            }
+        }
+        let next = last + 1;
+        let file = new_log(disk.as_ref(), next).map_err(|error| unreadable(&error))?;
+        state.segments.insert(next, Listed::new_log());
+        state.save(disk.as_ref()).map_err(|error| unreadable(&error.into()))?;
+        state.remove_leftovers(disk.as_ref()).map_err(|error| unreadable(&error))?;
+        let log = Log { number: next, file, rows: Arc::default(), frames: 0, bytes: 0, memory_bytes: 0 };
+        let segments = state.segments.iter().map(|(&number, &listed)| Segment {
+            number,
+            content: match listed.form {
+                Form::Log => Content::Memory { rows: Arc::clone(&log.rows) },
+                Form::Run => Content::Run,
+                Form::Seen => Content::Seen,
+            },
+            listed,
+        });
+        let segments = Mutex::new(Arc::new(segments.collect()));
+        let watermarks = Mutex::new(Watermarks { resolved: state.resolved, applied: Timestamp::ZERO });
+        Ok(Self {
+            disk,
+            limits,
+            log: Mutex::new(log),
+            state: Mutex::new(state),
+            segments,
+            watermarks,
+            log_bytes: AtomicU64::new(0),
+            is_fresh,
+        })
+    }
+
+    /// Whether the folder was empty when it was opened.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Makes rows and a resolved timestamp durable, all of them or none. Repeats are left out; a resolved timestamp does
+    /// not go back.
+    pub fn write(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
+        let mut log = lock(&self.log);
+        if log.memory_bytes >= self.limits.segment_bytes_max {
+            self.begin_log(&mut log)?;
+        }
+        let floor = self.floor();
+        let mut frame = FrameBuilder::new(batches.iter().map(|rows| FrameBuilder::bytes_of(rows)).sum());
+        for (key, value) in batches.iter().flat_map(|rows| rows.records()) {
+            let is_late = timestamp_of(key).is_none_or(|timestamp| timestamp <= floor);
+            if !is_late {
+                frame.push(key, value);
+            } else if !self.has_seen(key).map_err(|error| NotWritten::Failed(unreadable(&error)))? {
+                return Err(NotWritten::Late(Box::new(self.late(key, value, floor))));
+            }
+        }
+        let known = lock(&self.watermarks).resolved;
+        let resolved = resolved.filter(|&resolved| resolved > known);
+        if frame.is_empty() && resolved.is_none() {
+            return Ok(());
+        }
+        self.append(&mut log, frame, resolved.unwrap_or(Timestamp::ZERO))?;
+        if let Some(resolved) = resolved {
+            lock(&self.watermarks).resolved = resolved;
+        }
+        Ok(())
+    }
+
+    /// Everything up to `applied` is in the target.
+    pub fn release(&self, applied: Timestamp) {
+        let mut watermarks = lock(&self.watermarks);
+        watermarks.applied = watermarks.applied.max(applied);
+    }
+
+    /// Rows above `after` up to `to`, in commit order.
+    pub fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
+        self.range(&scan_key(next(after), 0), &scan_key(next(to), 0))
+    }
+
+    /// Rows of one source transaction in one table.
+    pub fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
+        // Table numbers start at 1 and are given one by one, so the next one never overflows.
+        self.range(&scan_key(at, table), &scan_key(at, table + 1))
+    }
+
+    pub fn resolved(&self) -> Timestamp {
+        lock(&self.watermarks).resolved
+    }
+
+    pub fn applied(&self) -> Timestamp {
+        lock(&self.watermarks).applied
+    }
+
+    /// The newest timestamp of which rows have been dropped. Below it the folder is incomplete.
+    pub fn released(&self) -> Timestamp {
+        lock(&self.state).released
+    }
+
+    /// Bytes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        let sealed: u64 = self.segments().iter().map(|segment| segment.listed.bytes).sum();
+        sealed + self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it may still grow by.
+    pub fn room_bytes(&self) -> u64 {
+        let free = self.disk.free_bytes().unwrap_or(u64::MAX).saturating_sub(FREE_BYTES_MIN);
+        free.min(self.limits.disk_bytes_max.saturating_sub(self.disk_bytes()))
+    }
+
+    /// Numbers for the names of tables, the same at every start. They begin at 1.
+    pub fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
+        let mut state = lock(&self.state);
+        let mut changed = state.clone();
+        for name in names {
+            let next = changed.tables.values().max().map_or(1, |last| last + 1);
+            changed.tables.entry(name.clone()).or_insert(next);
+        }
+        if changed.tables != state.tables {
+            let failed = |error: NotSaved| unreadable(&error.into());
+            changed.save(self.disk.as_ref()).map_err(failed)?;
+            *state = changed;
+        }
+        Ok(names.iter().map(|name| state.tables[name]).collect())
+    }
+
+    pub(super) fn segments(&self) -> Arc<Vec<Segment>> {
+        Arc::clone(&lock(&self.segments))
+    }
+
+    /// Makes the list of a saved state the one that counts.
+    pub(super) fn publish(&self, change: impl FnOnce(&mut Vec<Segment>)) {
+        let mut segments = lock(&self.segments);
+        let mut list = segments.as_ref().clone();
+        change(&mut list);
+        *segments = Arc::new(list);
+    }
+
+    /// No row at or below this timestamp may come any more that has not come before.
+    fn floor(&self) -> Timestamp {
+        let watermarks = *lock(&self.watermarks);
+        watermarks.resolved.max(watermarks.applied)
+    }
+
+    fn range(&self, from: &[u8], below: &[u8]) -> Scan {
+        Scan::new(Arc::clone(&self.disk), &self.segments(), from, below)
+    }
+
+    fn append(&self, log: &mut Log, frame: FrameBuilder, resolved: Timestamp) -> Result<(), NotWritten> {
+        let frame = frame.finish(log.number, log.frames, resolved);
+        let bytes = frame.bytes.len() as u64;
+        let room = self.room_bytes();
+        if bytes > room {
+            return Err(NotWritten::Full(format!("{bytes} bytes are to be staged, and there is room for {room}")));
+        }
+        if let Err(error) = log.file.append(&frame.bytes) {
+            // What was written of it must not stand before the next frame.
+            let undone = log.file.truncate(log.bytes);
+            return match (is_full(&error), undone) {
+                (true, Ok(())) => Err(NotWritten::Full(error.to_string())),
+                _ => Err(NotWritten::Failed(unreadable(&error))),
+            };
+        }
+        // Whether anything is on the disk after a failed sync cannot be found out: there is no second try.
+        log.file.sync().map_err(|error| NotWritten::Failed(unreadable(&error)))?;
+        log.frames += 1;
+        log.bytes += bytes;
+        let mut rows = 0;
+        log.rows.insert(frame.records().inspect(|_| rows += 1));
+        log.memory_bytes += bytes + rows * ROW_OVERHEAD_BYTES;
+        self.log_bytes.store(log.bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn begin_log(&self, log: &mut Log) -> Result<(), NotWritten> {
+        let full = |segment: &&Segment| matches!(segment.content, Content::Memory { .. });
+        if self.segments().iter().filter(full).count() > FULL_SEGMENTS_MAX {
+            return Err(NotWritten::Behind);
+        }
+        let number = log.number + 1;
+        let file = new_log(self.disk.as_ref(), number).map_err(not_begun)?;
+        let listed = Listed { bytes: log.bytes, frames: Some(log.frames), ..Listed::new_log() };
+        let mut state = lock(&self.state);
+        let mut changed = state.clone();
+        changed.resolved = lock(&self.watermarks).resolved;
+        changed.segments.insert(log.number, listed);
+        changed.segments.insert(number, Listed::new_log());
+        changed.save(self.disk.as_ref()).map_err(|error| match error {
+            NotSaved::Before(error) => not_begun(error),
+            NotSaved::Perhaps(error) => NotWritten::Failed(unreadable(&error)),
+        })?;
+        *state = changed;
+        let rows: Arc<Memtable> = Arc::default();
+        self.log_bytes.store(0, Ordering::Relaxed);
+        self.publish(|list| {
+            if let Some(full) = list.last_mut() {
+                full.listed = listed;
+            }
+            let content = Content::Memory { rows: Arc::clone(&rows) };
+            list.push(Segment { number, content, listed: Listed::new_log() });
+        });
+        *log = Log { number, file, rows, frames: 0, bytes: 0, memory_bytes: 0 };
+        Ok(())
+    }
+}
+
+fn not_begun(error: io::Error) -> NotWritten {
+    match is_full(&error) {
+        true => NotWritten::Full(error.to_string()),
+        false => NotWritten::Failed(unreadable(&error)),
+    }
+}
+
+/// Whether an error of the disk may pass by itself.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn new_log(disk: &dyn Disk, number: u64) -> io::Result<Box<dyn Append>> {
+    let file = disk.create(&file_name(number, Form::Log))?;
+    disk.sync_names()?;
+    Ok(file)
+}
+
+/// Sorts the log of an earlier process into a run, so that no log is ever written to again.
+fn recover(disk: &dyn Disk, state: &mut State, number: u64, listed: Listed, tail: Tail) -> Result<()> {
+    let name = file_name(number, Form::Log);
+    let replayed = log::replay(disk, &name, number, tail).map_err(|error| match error {
+        Unreadable::Io(error) => damaged(&name, &error.to_string()),
+        Unreadable::Damaged { offset } => damaged(&name, &format!("its checksum does not fit at byte {offset}")),
+    })?;
+    if listed.frames.is_some_and(|frames| frames != replayed.frames) {
+        return Err(damaged(&name, "frames at its end are missing"));
+    }
+    if replayed.torn_bytes > 0 {
+        tracing::info!(
+            file = name,
+            bytes = replayed.torn_bytes,
+            "a write that was cut off was left out; it was not acknowledged"
+        );
+    }
+    state.resolved = state.resolved.max(replayed.resolved);
+    let rows = Memtable::default();
+    rows.insert(replayed.records.into_iter());
+    match rows.span() {
+        None => state.segments.remove(&number),
+        Some(span) => {
+            let bytes = write_run(disk, number, &rows).map_err(|error| unreadable(&error))?;
+            let listed = Listed { form: Form::Run, oldest: span.oldest, newest: span.newest, bytes, frames: None };
+            state.segments.insert(number, listed)
+        }
+    };
+    Ok(())
+}
+
+/// Returns the bytes of the file.
+pub(super) fn write_run(disk: &dyn Disk, number: u64, rows: &Memtable) -> io::Result<u64> {
+    let mut run = RunWriter::create(disk, &file_name(number, Form::Run))?;
+    rows.for_each(|key, value| run.push(key, value))?;
+    let bytes = run.finish()?;
+    disk.sync_names()?;
+    Ok(bytes)
+}
+
+/// The next timestamp; no commit lies between.
+fn next(timestamp: Timestamp) -> Timestamp {
+    match timestamp.logical.checked_add(1) {
+        Some(logical) => Timestamp { logical, ..timestamp },
+        None => Timestamp { wall: timestamp.wall.saturating_add(1), logical: 0 },
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
