@@ -7,13 +7,13 @@
 
 use ebb_sdk::{Advance, Catalog, Progress, Timestamp};
 
-use crate::config::{Changefeed, InitialScan, OnExit};
+use crate::apply::Taken;
+use crate::config::{Changefeed, Config, InitialScan, OnExit};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
-use crate::plugin::Session;
 use crate::source::{self, Job, JobState, Source, Statement};
 use crate::stage::Stage;
-use crate::tables::Watched;
+use crate::tables::{self, Watched};
 
 /// The changefeed of a run.
 pub struct Feed {
@@ -27,41 +27,44 @@ pub struct Plan<'a> {
     pub watched: &'a [Watched],
     pub catalog: &'a Catalog,
     pub stage: &'a Stage,
-    pub progress: Progress,
 }
 
-/// Finds or creates the changefeed. The progress may have moved to the place where a new feed begins.
+/// Finds or creates the changefeed. The progress may move to the place where a new feed begins. A target that is down
+/// (`None`) is admitted only where `is_there` has said so.
 pub async fn settle(
     source: Source,
     plan: &Plan<'_>,
-    session: &mut Session,
+    taken: Option<&mut Taken>,
     feed: &str,
     consent: Consent,
-) -> Result<(Feed, Progress)> {
-    refuse_restored_target(plan.stage, plan.progress)?;
-    let mut statement = Statement {
-        settings: plan.settings,
-        tables: plan.watched.iter().filter_map(|watched| watched.source.clone()).collect(),
-        path: &plan.catalog.namespace,
-        cursor: plan.progress.applied,
-        initial_scan: None,
+) -> Result<Feed> {
+    let applied = taken.as_ref().map_or(Timestamp::ZERO, |taken| taken.progress.applied);
+    let mut statement = plan.statement(applied);
+    let found = source.find_changefeed(&statement).await?;
+    let Some(taken) = taken else {
+        let job = found.ok_or_else(|| {
+            Error::new("the changefeed has vanished while ebb started, and the target is down")
+                .hint("start ebb again once the target is there: the changefeed is then created anew")
+        })?;
+        reuse(&source, &job).await?;
+        return Ok(Feed { source, job: job.id });
     };
-    if let Some(job) = source.find_changefeed(&statement).await? {
+    refuse_restored_target(plan.stage, taken.progress)?;
+    if let Some(job) = found {
         if !plan.stage.is_fresh() {
             reuse(&source, &job).await?;
-            return Ok((Feed { source, job: job.id }, plan.progress));
+            return Ok(Feed { source, job: job.id });
         }
-        replace(&source, &job, plan.progress, feed, consent).await?;
+        replace(&source, &job, taken.progress, feed, consent).await?;
     }
-    let mut progress = plan.progress;
-    if progress.applied == Timestamp::ZERO {
+    if applied == Timestamp::ZERO {
         statement.cursor = source.now().await?;
         if !consent.to_plan(&describe(plan, &statement)) {
             return Err(Error::new("the plan was not agreed to; nothing was changed"));
         }
         // With a scan the rows of before are still to come, so the progress stays where it is.
         if plan.settings.initial_scan == InitialScan::No {
-            begin_at(session, feed, &mut progress, statement.cursor)?;
+            begin_at(taken, feed, statement.cursor)?;
         }
     } else {
         statement.initial_scan = Some("no");
@@ -70,7 +73,31 @@ pub async fn settle(
     tracing::debug!(statement = statement.shown(), "changefeed");
     let job = source.create_changefeed(&statement).await?;
     tracing::info!(job, cursor = %statement.cursor, "changefeed created");
-    Ok((Feed { source, job }, progress))
+    Ok(Feed { source, job })
+}
+
+/// Whether receiving may begin before the target can be asked: the changefeed is there, and so is the folder that it
+/// delivered to.
+pub async fn is_there(config: &Config, source: Option<&Source>, catalog: &Catalog, stage: &Stage) -> Result<bool> {
+    if stage.is_fresh() {
+        return Ok(false);
+    }
+    let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
+    let watched = tables::watched(config, Some(source), catalog).await?;
+    let plan = Plan { settings, watched: &watched, catalog, stage };
+    Ok(source.find_changefeed(&plan.statement(Timestamp::ZERO)).await?.is_some())
+}
+
+impl<'a> Plan<'a> {
+    fn statement(&self, cursor: Timestamp) -> Statement<'a> {
+        Statement {
+            settings: self.settings,
+            tables: self.watched.iter().filter_map(|watched| watched.source.clone()).collect(),
+            path: &self.catalog.namespace,
+            cursor,
+            initial_scan: None,
+        }
+    }
 }
 
 impl Feed {
@@ -115,7 +142,7 @@ pub fn refuse_lost_staging(stage: &Stage, progress: Progress) -> Result<()> {
 }
 
 /// The folder has dropped rows that a target restored from a backup does not have any more.
-fn refuse_restored_target(stage: &Stage, progress: Progress) -> Result<()> {
+pub fn refuse_restored_target(stage: &Stage, progress: Progress) -> Result<()> {
     let released = stage.released();
     if released <= progress.applied {
         return Ok(());
@@ -175,7 +202,8 @@ async fn replace(source: &Source, job: &Job, progress: Progress, feed: &str, con
 }
 
 /// Commits the place where a new feed begins before the feed exists: a crash between the two finds it again.
-fn begin_at(session: &mut Session, feed: &str, progress: &mut Progress, at: Timestamp) -> Result<()> {
+fn begin_at(taken: &mut Taken, feed: &str, at: Timestamp) -> Result<()> {
+    let Taken { session, progress } = taken;
     let advance = Advance { feed: feed.to_owned(), epoch: progress.epoch, from: progress.applied, to: at };
     // The plugin's own runtime blocks this thread.
     tokio::task::block_in_place(|| {

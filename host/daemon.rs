@@ -7,23 +7,24 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use ebb_sdk::{Catalog, ConnectOptions, DatabaseUrl, Progress};
+use ebb_sdk::{Catalog, DatabaseUrl};
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::apply::Applier;
+use crate::apply::{Applier, Taken};
 use crate::changefeed::{self, Feed};
-use crate::config::{self, Config, Target};
+use crate::config::{self, Config};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
-use crate::plugin::{self, Plugin, Session};
+use crate::plugin;
 use crate::receive::Receiver;
 use crate::source::Source;
 use crate::stage::{self, Stage};
 use crate::status::{Pages, Status};
 use crate::tables;
+use crate::target::{self, Open, Target};
 
 /// How often the state of the changefeed's job is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -50,6 +51,40 @@ async fn start_and_run(config: Config) -> Result<()> {
     started.run(signals).await
 }
 
+/// What is known of the target before anything is received.
+struct Known {
+    catalog: Catalog,
+    /// `None` while the target is down.
+    taken: Option<Taken>,
+}
+
+impl Known {
+    /// A target that is down is no reason not to receive, when it was seen before and its changefeed is there.
+    async fn settle(
+        config: &Config,
+        target: &Target,
+        open: Option<Open>,
+        stage: &Stage,
+        source: Option<&Source>,
+    ) -> Result<Self> {
+        let open = match open {
+            Some(open) => open,
+            None => {
+                if let Some(catalog) = target::known_catalog(stage)?
+                    && changefeed::is_there(config, source, &catalog, stage).await?
+                {
+                    tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
+                    return Ok(Self { catalog, taken: None });
+                }
+                target.wait().await?
+            }
+        };
+        target::remember_catalog(stage, &open.catalog)?;
+        let (session, progress) = target::take_over(open.session, &config.staging.schema).await?;
+        Ok(Self { catalog: open.catalog, taken: Some(Taken { session, progress }) })
+    }
+}
+
 /// Everything that runs, ready to be supervised.
 struct Started {
     config: Config,
@@ -68,26 +103,24 @@ async fn start(config: Config) -> Result<Started> {
         Some(settings) => Some(Source::connect(settings).await?),
         None => None,
     };
-    let connect = connect_options(&config.target);
-    let (session, catalog) = open_target(&plugin, &connect).await?;
-    tracing::info!(
-        plugin = %plugin.path.display(),
-        source = source.as_ref().map(Source::version),
-        target = catalog.server_version,
-        "connected"
-    );
-    let watched = tables::watched(&config, source.as_ref(), &catalog).await?;
+    let target = Target::new(plugin, &config.target);
+    let open = target.open().await?;
     tracing::info!("starting replicator");
-
     let stage = open_stage(&config.staging).await?;
     tracing::info!("staging database name: {}", config.staging.schema);
-    let tables = tables::register(&stage, &catalog, &watched, &config)?;
-    let (mut session, progress) = take_over(session, &config.staging.schema).await?;
-    let consent = Consent::of(config.staging.non_interactive);
+    let known = Known::settle(&config, &target, open, &stage, source.as_ref()).await?;
+    tracing::info!(
+        plugin = %target.plugin.path.display(),
+        source = source.as_ref().map(Source::version),
+        target = known.catalog.server_version,
+        "connected"
+    );
+    let watched = tables::watched(&config, source.as_ref(), &known.catalog).await?;
+    let tables = Arc::new(tables::register(&stage, &known.catalog, &watched, &config)?);
 
     let status = Arc::new(Status::default());
     let pages = bind_pages(&config, &status, &stage).await?;
-    let receiver = Receiver::bind(&config.receiver, stage.clone(), tables.clone(), Arc::clone(&status)).await?;
+    let receiver = Receiver::bind(&config.receiver, stage.clone(), Arc::clone(&tables), Arc::clone(&status)).await?;
     tracing::info!(address = %receiver.addr()?, "receiver listening");
     if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
         tracing::info!(address = %addr, "pages listening");
@@ -96,36 +129,36 @@ async fn start(config: Config) -> Result<Started> {
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is settled: a changefeed that is being replaced must not deliver another resolved timestamp, and
     // without a finished handshake it cannot have sent one.
-    stage.release(progress.applied);
-    let (feed, progress) = match (source, &config.changefeed) {
+    let Known { catalog, mut taken } = known;
+    if let Some(taken) = &taken {
+        stage.release(taken.progress.applied);
+    }
+    let feed = match (source, &config.changefeed) {
         (Some(source), Some(settings)) => {
-            let plan = changefeed::Plan { settings, watched: &watched, catalog: &catalog, stage: &stage, progress };
-            let (feed, at) = changefeed::settle(source, &plan, &mut session, &config.staging.schema, consent).await?;
-            (Some(feed), at)
+            let plan = changefeed::Plan { settings, watched: &watched, catalog: &catalog, stage: &stage };
+            let consent = Consent::of(config.staging.non_interactive);
+            Some(changefeed::settle(source, &plan, taken.as_mut(), &config.staging.schema, consent).await?)
         }
         _ => {
-            changefeed::refuse_lost_staging(&stage, progress)?;
-            (None, progress)
+            taken.as_ref().map_or(Ok(()), |taken| changefeed::refuse_lost_staging(&stage, taken.progress))?;
+            None
         }
     };
     let (stop, stopped) = watch::channel(false);
     let applier = spawn_applier(
         Applier {
-            plugin,
-            connect,
+            target,
             settings: config.apply.clone(),
             case_sensitive: config.target.case_sensitive,
             feed: config.staging.schema.clone(),
-            epoch: progress.epoch,
-            applied: progress.applied,
-            catalog,
+            catalog: Arc::new(catalog),
             tables,
             stage: stage.clone(),
             status,
             stop: stopped,
             runtime: Handle::current(),
         },
-        session,
+        taken,
     );
     Ok(Started { config, receiver, pages, stage, feed, stop, applier })
 }
@@ -201,24 +234,6 @@ impl Signals {
     }
 }
 
-fn connect_options(target: &Target) -> ConnectOptions {
-    ConnectOptions {
-        url: target.url.reveal().to_owned(),
-        allow_insecure: target.allow_insecure,
-        apply_timeout_ms: u64::try_from(target.apply_timeout.as_millis()).unwrap_or(u64::MAX),
-    }
-}
-
-async fn open_target(plugin: &Arc<Plugin>, connect: &ConnectOptions) -> Result<(Session, Catalog)> {
-    let (plugin, connect) = (Arc::clone(plugin), connect.clone());
-    blocking(move || {
-        let mut session = plugin.connect(&connect)?;
-        let catalog = session.describe()?;
-        Ok((session, catalog))
-    })
-    .await
-}
-
 async fn open_stage(settings: &config::Staging) -> Result<Stage> {
     let folder: PathBuf = stage::folder(&settings.dir, &settings.schema);
     let limits = stage::Limits {
@@ -241,25 +256,16 @@ async fn bind_pages(config: &Config, status: &Arc<Status>, stage: &Stage) -> Res
     }
 }
 
-async fn take_over(mut session: Session, feed: &str) -> Result<(Session, Progress)> {
-    let feed = feed.to_owned();
-    blocking(move || {
-        let progress = session.take_over(&feed)?;
-        Ok((session, progress))
-    })
-    .await
-}
-
-/// Plugin calls and disk work block; they get a thread that may.
+/// Disk work blocks; it gets a thread that may.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     spawn_blocking(work).await.map_err(|error| Error::new(format!("a part of the start broke off: {error}")))?
 }
 
-fn spawn_applier(applier: Applier, session: Session) -> oneshot::Receiver<Result<()>> {
+fn spawn_applier(applier: Applier, taken: Option<Taken>) -> oneshot::Receiver<Result<()>> {
     let (done, ended) = oneshot::channel();
     thread::spawn(move || {
         // Nobody listens once the run has ended for another reason.
-        let _ = done.send(applier.run(session));
+        let _ = done.send(applier.run(taken));
     });
     ended
 }

@@ -12,6 +12,7 @@ pub mod consent;
 pub mod plugin;
 pub mod source;
 pub mod tables;
+pub mod target;
 
 pub mod apply;
 pub mod order;

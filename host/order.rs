@@ -41,34 +41,66 @@ pub enum Content {
     Streamed,
 }
 
-/// Cuts the first window from rows in commit order; all of them lie in `(from, resolved]`.
-pub fn cut(
-    rows: impl Iterator<Item = Result<Entry>>,
+/// Cuts windows from rows in commit order, one after the other.
+pub struct Cutter<I: Iterator<Item = Result<Entry>>> {
+    rows: I,
+    /// Rows that were read, and belong to no window yet: the start of one source transaction.
+    carried: Vec<Entry>,
     from: Timestamp,
     resolved: Timestamp,
-    limits: Limits,
-) -> Result<Window> {
-    let mut window = Building { rows: Vec::new(), bytes: 0, transactions: 0, complete: 0, to: from };
-    for row in rows {
-        let row = row?;
-        if window.rows.last().is_some_and(|last| last.timestamp != row.timestamp) {
-            window.complete_transaction();
-        }
-        let full = window.rows.len() >= limits.rows_max || window.bytes + row.bytes() > limits.bytes_max;
-        if full && window.complete > 0 {
-            window.rows.truncate(window.complete);
-            return Ok(window.finish(from, None));
-        }
-        if full && !window.rows.is_empty() {
-            return Ok(Window { from, to: row.timestamp, content: Content::Streamed, transactions: 1 });
-        }
-        window.bytes += row.bytes();
-        window.rows.push(row);
-    }
-    window.complete_transaction();
-    Ok(window.finish(from, Some(resolved)))
 }
 
+impl<I: Iterator<Item = Result<Entry>>> Cutter<I> {
+    /// All rows lie in `(from, resolved]`.
+    pub fn new(rows: I, from: Timestamp, resolved: Timestamp) -> Self {
+        Self { rows, carried: Vec::new(), from, resolved }
+    }
+
+    /// Where the next window begins.
+    pub fn from(&self) -> Timestamp {
+        self.from
+    }
+
+    /// The next window, up to the resolved timestamp when every row fits; `None` once that is reached. Behind a window
+    /// that is streamed the rows have to be read anew.
+    pub fn next(&mut self, limits: Limits) -> Result<Option<Window>> {
+        if self.from >= self.resolved {
+            return Ok(None);
+        }
+        let mut window = Building::default();
+        let carried = std::mem::take(&mut self.carried);
+        let mut rows = carried.into_iter().map(Ok).chain(&mut self.rows);
+        while let Some(row) = rows.next().transpose()? {
+            if window.rows.last().is_some_and(|last| last.timestamp != row.timestamp) {
+                window.complete_transaction();
+            }
+            let is_full = window.rows.len() >= limits.rows_max || window.bytes + row.bytes() > limits.bytes_max;
+            if is_full && window.complete > 0 {
+                let mut carried = window.rows.split_off(window.complete);
+                carried.push(row);
+                // What was carried into this window was read before this row, so none of it is left.
+                self.carried = carried;
+                return Ok(Some(self.finish(window.to, window.rows, window.transactions)));
+            }
+            if is_full && !window.rows.is_empty() {
+                let (from, to) = (std::mem::replace(&mut self.from, row.timestamp), row.timestamp);
+                return Ok(Some(Window { from, to, content: Content::Streamed, transactions: 1 }));
+            }
+            window.bytes += row.bytes();
+            window.rows.push(row);
+        }
+        window.complete_transaction();
+        // A window that took every row reaches up to the resolved timestamp.
+        Ok(Some(self.finish(self.resolved, window.rows, window.transactions)))
+    }
+
+    fn finish(&mut self, to: Timestamp, rows: Vec<Entry>, transactions: usize) -> Window {
+        let from = std::mem::replace(&mut self.from, to);
+        Window { from, to, content: Content::Whole(last_versions(rows)), transactions }
+    }
+}
+
+#[derive(Default)]
 struct Building {
     rows: Vec<Entry>,
     bytes: usize,
@@ -86,12 +118,6 @@ impl Building {
             self.complete = self.rows.len();
             self.transactions += 1;
         }
-    }
-
-    /// A window that took every row reaches up to the resolved timestamp.
-    fn finish(self, from: Timestamp, resolved: Option<Timestamp>) -> Window {
-        let content = Content::Whole(last_versions(self.rows));
-        Window { from, to: resolved.unwrap_or(self.to), content, transactions: self.transactions }
     }
 }
 
@@ -142,7 +168,7 @@ mod tests {
 
     fn check(rows: &[&str], limits: Limits, expected: &str) {
         let (from, resolved) = (Timestamp { wall: 1, logical: 0 }, Timestamp { wall: 99, logical: 0 });
-        let window = cut(staged(rows).into_iter(), from, resolved, limits).unwrap();
+        let window = Cutter::new(staged(rows).into_iter(), from, resolved).next(limits).unwrap().unwrap();
         assert_eq!(shown(&window).trim_end(), expected);
     }
 
@@ -164,6 +190,18 @@ mod tests {
         check(&rows, limits(1), "1-5 1 streamed");
         check(&rows[4..], limits(1), "1-99 1 1:c=1");
         check(&["5:1:a=1", "6:1:b=1"], limits(1), "1-5 1 1:a=1");
+    }
+
+    #[test]
+    fn windows_follow_each_other_without_a_gap() {
+        let rows = ["5:1:a=1", "5:1:b=1", "6:1:a=2", "6:1:b=2", "7:1:c=1", "8:1:d=1", "8:1:e=1", "8:1:f=1", "9:1:g=1"];
+        let (from, resolved) = (Timestamp { wall: 1, logical: 0 }, Timestamp { wall: 99, logical: 0 });
+        let limits = Limits { rows_max: 3, bytes_max: usize::MAX };
+        let mut cutter = Cutter::new(staged(&rows).into_iter(), from, resolved);
+        let windows: Vec<_> =
+            std::iter::from_fn(|| cutter.next(limits).unwrap()).map(|window| shown(&window)).collect();
+        let expected = ["1-5 1 1:a=1 1:b=1", "5-7 2 1:a=2 1:b=2 1:c=1", "7-8 1 1:d=1 1:e=1 1:f=1", "8-99 1 1:g=1"];
+        assert_eq!(windows, expected);
     }
 
     #[test]

@@ -72,6 +72,19 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Writes a window that was encoded ahead, upserts first.
+    pub(super) fn write_blocks(
+        &self,
+        session: &mut Session,
+        blocks: &mut [Block],
+        advance: &Advance,
+    ) -> Result<(), Failure> {
+        session.begin()?;
+        self.sort(blocks, Order::UpsertsFirst);
+        blocks.iter().try_for_each(|block| write_block(session, block))?;
+        Ok(session.commit(advance)?)
+    }
+
     /// Reads one large source transaction table by table and writes it in blocks, so that it is never held whole.
     fn stream(&self, session: &mut Session, window: &Window, operation: Operation) -> Result<(), Failure> {
         let mut encoder = self.encoder();

@@ -42,7 +42,7 @@ pub struct Receiver {
 /// What every request needs.
 struct Handler {
     stage: Stage,
-    tables: Tables,
+    tables: Arc<Tables>,
     budget: Budget,
     response_timeout: Duration,
     status: Arc<Status>,
@@ -50,7 +50,12 @@ struct Handler {
 
 impl Receiver {
     /// Binds the address and reads the certificates.
-    pub async fn bind(settings: &config::Receiver, stage: Stage, tables: Tables, status: Arc<Status>) -> Result<Self> {
+    pub async fn bind(
+        settings: &config::Receiver,
+        stage: Stage,
+        tables: Arc<Tables>,
+        status: Arc<Status>,
+    ) -> Result<Self> {
         let tls = tls::server_config(settings)?;
         let listener = TcpListener::bind(settings.bind_addr).await.map_err(|error| {
             Error::new(format!("cannot listen on {}: {error}", settings.bind_addr))

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use ebb_sdk::Timestamp;
 
+use super::recover::write_run;
 use super::run::RunCursor;
 use super::seen::SeenWriter;
 use super::segments::{Content, Form, Listed, NotSaved, Segment, file_name};
-use super::store::{Store, is_full, lock, write_run};
+use super::store::{Store, is_full, lock};
 use super::unreadable;
 use crate::error::Result;
 
@@ -20,6 +21,7 @@ use crate::error::Result;
 const IN_MEMORY_MAX: usize = 1;
 
 /// What a segment becomes.
+#[derive(Clone, Copy)]
 enum Step {
     Stay,
     Drop,

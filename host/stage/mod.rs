@@ -12,6 +12,7 @@ mod late;
 mod log;
 mod memtable;
 mod record;
+mod recover;
 mod run;
 mod scan;
 mod seen;
@@ -115,6 +116,15 @@ impl Stage {
     /// Numbers for the names of tables, the same at every start. They begin at 1.
     pub fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
         self.store.register_tables(names)
+    }
+
+    /// The text of the target's catalog that was saved last.
+    pub fn load_catalog(&self) -> Result<Option<String>> {
+        self.store.load_catalog()
+    }
+
+    pub fn save_catalog(&self, text: &str) -> Result<()> {
+        self.store.save_catalog(text)
     }
 
     /// Rows above `after` up to `to`, in commit order.

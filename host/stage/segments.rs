@@ -4,6 +4,7 @@
 //! NNNNNNNNNN.log   rows as they came; they stand in memory too
 //! NNNNNNNNNN.run   the same rows, sorted
 //! NNNNNNNNNN.seen  fingerprints of rows that are applied
+//! catalog          JSON: what the target looked like when it was seen last
 //! state            JSON: which segment stands in which form; and its CRC-32. What it does not list does not count
 //! ```
 //!

@@ -15,12 +15,12 @@ use ebb_sdk::Timestamp;
 
 use super::disk::{Append, Disk};
 use super::late::Late;
-use super::log::{self, FrameBuilder, Tail, Unreadable};
+use super::log::{FrameBuilder, Tail};
 use super::memtable::Memtable;
 use super::record::{RowBatch, scan_key, timestamp_of};
-use super::run::RunWriter;
+use super::recover::recover;
 use super::scan::Scan;
-use super::segments::{Content, Form, Listed, NotSaved, Segment, State, file_name};
+use super::segments::{Content, Form, Listed, NotSaved, Segment, State, file_name, read, replace};
 use super::{damaged, unreadable};
 use crate::error::{Error, Result};
 
@@ -50,6 +50,8 @@ impl Default for Limits {
 pub(super) const FULL_SEGMENTS_MAX: usize = 3;
 /// The disk counts as full when less is free: sorting and remembering need some room of their own.
 const FREE_BYTES_MIN: u64 = 64 << 20;
+/// The file of the target's catalog.
+const CATALOG: &str = "catalog";
 /// Memory for a row beside its bytes.
 const ROW_OVERHEAD_BYTES: u64 = 200;
 
@@ -238,6 +240,20 @@ impl Store {
         Ok(names.iter().map(|name| state.tables[name]).collect())
     }
 
+    /// The text of the target's catalog that was saved last.
+    pub fn load_catalog(&self) -> Result<Option<String>> {
+        let names = self.disk.names().map_err(|error| unreadable(&error))?;
+        if !names.iter().any(|name| name == CATALOG) {
+            return Ok(None);
+        }
+        let bytes = read(self.disk.as_ref(), CATALOG).map_err(|error| unreadable(&error))?;
+        String::from_utf8(bytes).map(Some).map_err(|_| damaged(CATALOG, "it is not text"))
+    }
+
+    pub fn save_catalog(&self, text: &str) -> Result<()> {
+        replace(self.disk.as_ref(), CATALOG, text.as_bytes()).map_err(|error| unreadable(&error.into()))
+    }
+
     pub(super) fn segments(&self) -> Arc<Vec<Segment>> {
         Arc::clone(&lock(&self.segments))
     }
@@ -318,6 +334,7 @@ impl Store {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn not_begun(error: io::Error) -> NotWritten {
     match is_full(&error) {
         true => NotWritten::Full(error.to_string()),
@@ -334,46 +351,6 @@ fn new_log(disk: &dyn Disk, number: u64) -> io::Result<Box<dyn Append>> {
     let file = disk.create(&file_name(number, Form::Log))?;
     disk.sync_names()?;
     Ok(file)
-}
-
-/// Sorts the log of an earlier process into a run, so that no log is ever written to again.
-fn recover(disk: &dyn Disk, state: &mut State, number: u64, listed: Listed, tail: Tail) -> Result<()> {
-    let name = file_name(number, Form::Log);
-    let replayed = log::replay(disk, &name, number, tail).map_err(|error| match error {
-        Unreadable::Io(error) => damaged(&name, &error.to_string()),
-        Unreadable::Damaged { offset } => damaged(&name, &format!("its checksum does not fit at byte {offset}")),
-    })?;
-    if listed.frames.is_some_and(|frames| frames != replayed.frames) {
-        return Err(damaged(&name, "frames at its end are missing"));
-    }
-    if replayed.torn_bytes > 0 {
-        tracing::info!(
-            file = name,
-            bytes = replayed.torn_bytes,
-            "a write that was cut off was left out; it was not acknowledged"
-        );
-    }
-    state.resolved = state.resolved.max(replayed.resolved);
-    let rows = Memtable::default();
-    rows.insert(replayed.records.into_iter());
-    match rows.span() {
-        None => state.segments.remove(&number),
-        Some(span) => {
-            let bytes = write_run(disk, number, &rows).map_err(|error| unreadable(&error))?;
-            let listed = Listed { form: Form::Run, oldest: span.oldest, newest: span.newest, bytes, frames: None };
-            state.segments.insert(number, listed)
-        }
-    };
-    Ok(())
-}
-
-/// Returns the bytes of the file.
-pub(super) fn write_run(disk: &dyn Disk, number: u64, rows: &Memtable) -> io::Result<u64> {
-    let mut run = RunWriter::create(disk, &file_name(number, Form::Run))?;
-    rows.for_each(|key, value| run.push(key, value))?;
-    let bytes = run.finish()?;
-    disk.sync_names()?;
-    Ok(bytes)
 }
 
 /// The next timestamp; no commit lies between.

@@ -122,7 +122,7 @@ fn a_client_without_a_certificate_changes_nothing() {
     let world = World::new("fail_client", TABLE);
     let ebb = world.fetch(&[]).ready();
     // The same path, a well-formed body, and no certificate.
-    let body = r#"{"payload":[{"after":{"id":9,"v":"x"},"key":[9],"topic":"t","updated":"1.0"}],"length":1}"#;
+    let body = r#"{"payload":[{"after":{"id":9,"v":"x"},"key":[9],"topic":"t","updated":"9000000000000000000.0"}],"length":1}"#;
     let url = format!("https://localhost:{}/{}/public", world.port(), world.database());
     let ca = world.certs().ca();
     let posted = std::process::Command::new("curl")

@@ -1,0 +1,126 @@
+//! Connecting to a target that was lost or was not there, and finding out what it holds.
+//!
+//! Owns: the meaning of an unknown outcome: the progress row tells. Does not own: what is tried again afterwards.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ebb_sdk::{ErrorKind, Progress};
+
+use super::retry::Backoff;
+use super::{Applier, Pause, Step, Taken};
+use crate::changefeed::refuse_restored_target;
+use crate::error::{Error, Result};
+use crate::plugin::Session;
+
+/// So many attempts in a row are logged, then one in a while: a target may be down for hours.
+const LOGGED_MAX: u32 = 5;
+const LOGGED_EVERY: u32 = 30;
+
+/// What became of a transaction whose connection was lost.
+pub(super) enum Outcome {
+    Committed,
+    NotCommitted,
+    /// A stop was asked for before it could be found out.
+    Stopped,
+}
+
+impl Applier {
+    /// Drops the session, waits, connects anew until it succeeds or a stop is asked for, and reads the progress row.
+    pub(super) fn reconnect(
+        &mut self,
+        session: &mut Session,
+        epoch: i64,
+        failure: &ebb_sdk::Error,
+        backoff: &mut Backoff,
+        step: Step,
+    ) -> Result<Outcome> {
+        session.close();
+        let opened = self.retried(failure.clone(), backoff, |applier| {
+            let mut session = applier.open()?;
+            let progress = session.progress(&applier.feed)?;
+            Ok((session, progress))
+        })?;
+        let Some((opened, progress)) = opened else { return Ok(Outcome::Stopped) };
+        *session = opened;
+        self.settled(progress, epoch, step)
+    }
+
+    /// Takes over a feed whose target was down at start. `None` when a stop is asked for meanwhile.
+    pub(super) fn take_over(&mut self) -> Result<Option<Taken>> {
+        let mut backoff = self.backoff();
+        let failure = ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start");
+        let taken = self.retried(failure, &mut backoff, |applier| {
+            let mut session = applier.open()?;
+            let progress = session.take_over(&applier.feed)?;
+            Ok(Taken { session, progress })
+        })?;
+        if let Some(taken) = &taken {
+            refuse_restored_target(&self.stage, taken.progress)?;
+            tracing::info!(applied = %taken.progress.applied, "the target is there; rows are applied from now on");
+        }
+        Ok(taken)
+    }
+
+    /// Tries until it succeeds, fails for good, or a stop is asked for (`None`).
+    fn retried<T>(
+        &mut self,
+        mut failure: ebb_sdk::Error,
+        backoff: &mut Backoff,
+        attempt: impl Fn(&Self) -> ebb_sdk::Result<T>,
+    ) -> Result<Option<T>> {
+        loop {
+            let delay = backoff.next(jitter());
+            self.status.retried();
+            let attempt_number = backoff.attempts();
+            if attempt_number <= LOGGED_MAX || attempt_number.is_multiple_of(LOGGED_EVERY) {
+                let delay_ms = delay.as_millis() as u64;
+                tracing::warn!(attempt = attempt_number, delay_ms, "trying again: {failure}");
+            }
+            if matches!(self.pause(delay), Pause::Stop) {
+                return Ok(None);
+            }
+            match attempt(self) {
+                Ok(value) => return Ok(Some(value)),
+                Err(error) if error.kind == ErrorKind::Retry => failure = error,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn open(&self) -> ebb_sdk::Result<Session> {
+        let mut session = self.target.plugin.connect(&self.target.connect)?;
+        let catalog = session.describe()?;
+        // Positions of tables and columns were settled at start; a target that has changed since needs a new start.
+        if catalog.tables != self.catalog.tables {
+            return Err(ebb_sdk::Error::new(ErrorKind::Config, "the tables of the target have changed while ebb ran")
+                .hint("start ebb again with the same command: it goes on where it stopped"));
+        }
+        Ok(session)
+    }
+
+    /// The progress row tells whether a commit of unknown outcome took place.
+    fn settled(&self, progress: Option<Progress>, epoch: i64, step: Step) -> Result<Outcome> {
+        let Some(progress) = progress else {
+            return Err(Error::new(format!("the progress row of {} has vanished from the target", self.feed))
+                .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));
+        };
+        if progress.epoch != epoch {
+            return Err(Error::new(format!("another ebb has taken over {}", self.feed))
+                .hint("one process applies a feed; end one of the two"));
+        }
+        match progress.applied {
+            applied if applied == step.to => Ok(Outcome::Committed),
+            applied if applied == step.from => Ok(Outcome::NotCommitted),
+            applied => Err(Error::new(format!(
+                "the target stands at {applied}, neither before ({}) nor behind ({}) the transaction in hand",
+                step.from, step.to
+            ))
+            .hint("the target was restored or changed by hand; start ebb again, which checks what is missing")),
+        }
+    }
+}
+
+/// Not for secrets: only to keep two writers out of step.
+fn jitter() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros())
+}

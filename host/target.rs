@@ -1,0 +1,112 @@
+//! The target at start: there, or down and known from an earlier run.
+//!
+//! Owns: telling the two apart, and waiting for a target that nothing is known of. Does not own: what happens when it is
+//! lost later (`apply`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress};
+use tokio::task::spawn_blocking;
+
+use crate::config;
+use crate::error::{Error, Result};
+use crate::plugin::{Plugin, Session};
+use crate::stage::Stage;
+
+/// Between two attempts to reach a target of which nothing is known yet.
+const WAIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Of those, one in so many is logged.
+const LOGGED_EVERY: u32 = 30;
+
+/// How to reach the target.
+#[derive(Clone)]
+pub struct Target {
+    pub plugin: Arc<Plugin>,
+    pub connect: ConnectOptions,
+}
+
+/// A session and what it found.
+pub struct Open {
+    pub session: Session,
+    pub catalog: Catalog,
+}
+
+impl Target {
+    pub fn new(plugin: Arc<Plugin>, settings: &config::Target) -> Self {
+        let connect = ConnectOptions {
+            url: settings.url.reveal().to_owned(),
+            allow_insecure: settings.allow_insecure,
+            apply_timeout_ms: u64::try_from(settings.apply_timeout.as_millis()).unwrap_or(u64::MAX),
+        };
+        Self { plugin, connect }
+    }
+
+    /// `None` when the target cannot be reached now; what it would take to reach it is logged.
+    ///
+    /// # Errors
+    /// When trying again would not help: a wrong password, a missing database.
+    pub async fn open(&self) -> Result<Option<Open>> {
+        let target = self.clone();
+        let opened = blocking(move || {
+            let mut session = target.plugin.connect(&target.connect)?;
+            let catalog = session.describe()?;
+            Ok(Open { session, catalog })
+        })
+        .await?;
+        match opened {
+            Ok(open) => Ok(Some(open)),
+            Err(error) if error.kind == ErrorKind::Retry => {
+                tracing::warn!(hint = error.hint, "the target is down: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the target is there, however long that takes.
+    pub async fn wait(&self) -> Result<Open> {
+        let mut attempts = 0_u32;
+        loop {
+            if attempts.is_multiple_of(LOGGED_EVERY) {
+                tracing::warn!("nothing can be received before the target has been seen once; waiting for it");
+            }
+            attempts += 1;
+            tokio::time::sleep(WAIT_INTERVAL).await;
+            if let Some(open) = self.open().await? {
+                return Ok(open);
+            }
+        }
+    }
+}
+
+/// Makes this process the only writer of the feed.
+pub async fn take_over(mut session: Session, feed: &str) -> Result<(Session, Progress)> {
+    let feed = feed.to_owned();
+    let taken = blocking(move || {
+        let progress = session.take_over(&feed)?;
+        Ok((session, progress))
+    });
+    Ok(taken.await??)
+}
+
+/// What the target looked like when it was seen last.
+pub fn known_catalog(stage: &Stage) -> Result<Option<Catalog>> {
+    let Some(text) = stage.load_catalog()? else { return Ok(None) };
+    let catalog = serde_json::from_str(&text);
+    catalog.map(Some).map_err(|error| Error::new(format!("the catalog in the staging folder cannot be read: {error}")))
+}
+
+/// Keeps what the target looks like, for a start while it is down.
+pub fn remember_catalog(stage: &Stage, catalog: &Catalog) -> Result<()> {
+    let text = serde_json::to_string(catalog)
+        .map_err(|error| Error::new(format!("the target's catalog cannot be written down: {error}")))?;
+    stage.save_catalog(&text)
+}
+
+/// Plugin calls block; they get a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> ebb_sdk::Result<T> + Send + 'static,
+) -> Result<ebb_sdk::Result<T>> {
+    spawn_blocking(work).await.map_err(|error| Error::new(format!("a part of the start broke off: {error}")))
+}
