@@ -49,7 +49,7 @@ pub async fn settle(
         reuse(&source, &job).await?;
         return Ok(Feed { source, job: job.id });
     };
-    refuse_restored_target(plan.stage, taken.progress)?;
+    refuse_restored_target(plan.stage.released(), taken.progress)?;
     if let Some(job) = found {
         if !plan.stage.is_fresh() {
             reuse(&source, &job).await?;
@@ -125,7 +125,7 @@ impl Feed {
 
 /// Without a changefeed of its own a run cannot have acknowledged rows sent again.
 pub fn refuse_lost_staging(stage: &Stage, progress: Progress) -> Result<()> {
-    refuse_restored_target(stage, progress)?;
+    refuse_restored_target(stage.released(), progress)?;
     if stage.is_fresh() && progress.applied > Timestamp::ZERO {
         return Err(Error::new(format!(
             "the staging folder is new, but the target has been written up to {}: rows that were acknowledged since may \
@@ -142,8 +142,7 @@ pub fn refuse_lost_staging(stage: &Stage, progress: Progress) -> Result<()> {
 }
 
 /// The folder has dropped rows that a target restored from a backup does not have any more.
-pub fn refuse_restored_target(stage: &Stage, progress: Progress) -> Result<()> {
-    let released = stage.released();
+pub fn refuse_restored_target(released: Timestamp, progress: Progress) -> Result<()> {
     if released <= progress.applied {
         return Ok(());
     }

@@ -84,7 +84,8 @@ extern "C" fn erased<D: Dialect>() -> RootModuleResult {
     __call_root_module_loader(root_module::<D>)
 }
 
-fn root_module<D: Dialect>() -> PluginRef {
+/// The module of a plugin that serves `D`, for a host that is linked with it. It is never freed.
+pub fn root_module<D: Dialect>() -> PluginRef {
     Plugin { info: info::<D>, open, connect: connect::<D> }.leak_into_prefix()
 }
 

@@ -13,7 +13,6 @@ mod retry;
 mod transaction;
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use ebb_sdk::{Advance, Catalog, ErrorKind, Progress, Timestamp};
@@ -26,22 +25,15 @@ use crate::error::{Error, Result};
 use crate::order::{Cutter, Limits, Window};
 use crate::plugin::Session;
 use crate::receive::Tables;
-use crate::stage::Stage;
+use crate::stage::Store;
 use crate::status::Status;
 use crate::target::Target;
+use encode::Block;
 use plan::Order;
 use reader::{Prepared, Reader};
 use reconnect::Outcome;
 use retry::Backoff;
 use transaction::{Failure, Writer};
-
-/// Proof that the target has committed everything up to a time, and how much that was.
-struct Applied {
-    to: Timestamp,
-    transactions: usize,
-    /// Not counted for a transaction that was streamed.
-    rows: usize,
-}
 
 /// Everything the thread works with.
 pub struct Applier {
@@ -51,14 +43,16 @@ pub struct Applier {
     pub feed: String,
     pub catalog: Arc<Catalog>,
     pub tables: Arc<Tables>,
-    pub stage: Stage,
+    pub store: Arc<Store>,
+    /// How far staging is complete.
+    pub resolved: watch::Receiver<Timestamp>,
     pub status: Arc<Status>,
     /// Turns true when the process is asked to end.
     pub stop: watch::Receiver<bool>,
     pub runtime: Handle,
 }
 
-/// What the target said when it was taken over.
+/// A target that was taken over, and where it stands: moved only once the target has confirmed it.
 pub struct Taken {
     pub session: Session,
     pub progress: Progress,
@@ -84,46 +78,53 @@ impl Applier {
     /// # Errors
     /// When the target refuses a row, another process has taken over, or a promise was broken. Retries do not end.
     pub fn run(mut self, taken: Option<Taken>) -> Result<()> {
-        let Some(Taken { mut session, progress }) = taken.map_or_else(|| self.take_over(), |taken| Ok(Some(taken)))?
-        else {
-            return Ok(());
-        };
+        let taken = taken.map_or_else(|| self.take_over(), |taken| Ok(Some(taken)))?;
+        let Some(mut taken) = taken else { return Ok(()) };
+        self.store.release(taken.progress.applied);
+        self.status.applied(taken.progress.applied, 0, 0);
+        let windows = self.reader(&taken).spawn(self.resolved.clone(), self.runtime.clone());
         // A catalog that has changed ends the run, so its plan holds for all of it.
         let ranks = plan::ranks(&self.catalog);
-        self.stage.release(progress.applied);
-        self.status.applied(progress.applied, 0, 0);
-        let windows = self.read_ahead(progress.applied);
         // The reader ends, and with it the channel, once a stop is asked for.
         while let Ok(prepared) = windows.recv() {
-            let mut prepared = prepared?;
-            if *self.stop.borrow() {
+            if *self.stop.borrow() || !self.apply(&mut taken, &ranks, prepared?)? {
                 break;
             }
-            match self.apply(&mut session, &ranks, progress.epoch, &mut prepared)? {
-                Some(applied) => self.advance(&applied),
-                None => break,
-            }
         }
-        session.close();
+        taken.session.close();
         Ok(())
     }
 
-    fn read_ahead(&self, applied: Timestamp) -> Receiver<Result<Prepared>> {
-        let reader = Reader {
+    /// Applies what is staged up to a time, in the caller's thread and without reading ahead: every step of it can be
+    /// repeated exactly.
+    pub fn apply_up_to(&mut self, taken: &mut Taken, to: Timestamp) -> Result<()> {
+        self.store.release(taken.progress.applied);
+        let ranks = plan::ranks(&self.catalog);
+        let mut outcome = Ok(true);
+        self.reader(taken).read(to, |prepared| {
+            outcome = self.apply(taken, &ranks, prepared);
+            matches!(outcome, Ok(true))
+        })?;
+        outcome.map(drop)
+    }
+
+    fn reader(&self, taken: &Taken) -> Reader {
+        Reader {
             catalog: Arc::clone(&self.catalog),
             tables: Arc::clone(&self.tables),
             case_sensitive: self.case_sensitive,
-            stage: self.stage.clone(),
+            store: Arc::clone(&self.store),
             limits: self.limits(),
-            applied,
+            position: taken.progress.applied,
             stop: self.stop.clone(),
-            runtime: self.runtime.clone(),
-        };
-        reader.spawn()
+        }
     }
 
     /// Sleeps, but not through a stop.
     fn pause(&mut self, delay: Duration) -> Pause {
+        if delay.is_zero() {
+            return if *self.stop.borrow() { Pause::Stop } else { Pause::Work };
+        }
         let stop = &mut self.stop;
         match self.runtime.block_on(async { timeout(delay, stop.wait_for(|&stop| stop)).await.is_ok() }) {
             true => Pause::Stop,
@@ -135,42 +136,43 @@ impl Applier {
         Limits { rows_max: self.settings.transaction_rows_max, bytes_max: self.settings.transaction_bytes_max }
     }
 
-    fn advance(&mut self, applied: &Applied) {
-        self.stage.release(applied.to);
-        self.status.applied(applied.to, applied.transactions as u64, applied.rows as u64);
-        tracing::debug!(to = %applied.to, transactions = applied.transactions, rows = applied.rows, "applied");
+    /// Applies one window, trying again as long as trying again can help. False when asked to stop meanwhile.
+    fn apply(&mut self, taken: &mut Taken, ranks: &[usize], prepared: Prepared) -> Result<bool> {
+        let Prepared { from, to, transactions, rows, blocks } = prepared;
+        let step = Step { from, to };
+        let is_applied = match blocks {
+            Some(blocks) => self.apply_blocks(taken, ranks, step, blocks)?,
+            None => self.apply_step(taken, ranks, step)?,
+        };
+        if is_applied {
+            taken.progress.applied = to;
+            self.store.release(to);
+            self.status.applied(to, transactions as u64, rows as u64);
+            tracing::debug!(%to, transactions, rows, "applied");
+        }
+        Ok(is_applied)
     }
 
-    /// Applies one window, trying again as long as trying again can help. `None` when asked to stop meanwhile.
-    fn apply(
-        &mut self,
-        session: &mut Session,
-        ranks: &[usize],
-        epoch: i64,
-        prepared: &mut Prepared,
-    ) -> Result<Option<Applied>> {
-        let applied = Applied { to: prepared.to, transactions: prepared.transactions, rows: prepared.rows };
-        let step = Step { from: prepared.from, to: prepared.to };
-        let Some(mut blocks) = prepared.blocks.take() else {
-            return Ok(self.apply_step(session, ranks, epoch, step)?.then_some(applied));
-        };
+    /// The common way: what was encoded ahead, parents first.
+    fn apply_blocks(&mut self, taken: &mut Taken, ranks: &[usize], step: Step, mut blocks: Vec<Block>) -> Result<bool> {
         let mut backoff = self.backoff();
+        let advance = self.advance(taken, step);
         loop {
-            let failure = match self.writer(ranks).write_blocks(session, &mut blocks, &self.to(epoch, step)) {
-                Ok(()) => return Ok(Some(applied)),
+            let failure = match self.writer(ranks).write_blocks(&mut taken.session, &mut blocks, &advance) {
+                Ok(()) => return Ok(true),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Target(failure)) => failure,
             };
             match failure.kind {
-                ErrorKind::Retry => match self.reconnect(session, epoch, &failure, &mut backoff, step)? {
-                    Outcome::Committed => return Ok(Some(applied)),
+                ErrorKind::Retry => match self.reconnect(taken, &failure, &mut backoff, step)? {
+                    Outcome::Committed => return Ok(true),
                     Outcome::NotCommitted => {}
-                    Outcome::Stopped => return Ok(None),
+                    Outcome::Stopped => return Ok(false),
                 },
                 ErrorKind::Refused if failure.constraint.is_some() => {
-                    session.rollback().map_err(Error::from)?;
+                    taken.session.rollback().map_err(Error::from)?;
                     drop(blocks);
-                    return Ok(self.apply_step(session, ranks, epoch, step)?.then_some(applied));
+                    return self.apply_step(taken, ranks, step);
                 }
                 _ => return Err(failure.into()),
             }
@@ -178,14 +180,14 @@ impl Applier {
     }
 
     /// Applies a span from staging, in whatever order and parts the target takes it. False when asked to stop meanwhile.
-    fn apply_step(&mut self, session: &mut Session, ranks: &[usize], epoch: i64, step: Step) -> Result<bool> {
+    fn apply_step(&mut self, taken: &mut Taken, ranks: &[usize], step: Step) -> Result<bool> {
         let mut backoff = self.backoff();
         let mut order = Order::UpsertsFirst;
         let mut window = self.window(step, self.limits())?;
         loop {
             let part = Step { from: window.from, to: window.to };
-            let advance = self.to(epoch, part);
-            let failure = match self.writer(ranks).write(session, &window, order, &advance) {
+            let advance = self.advance(taken, part);
+            let failure = match self.writer(ranks).write(&mut taken.session, &window, order, &advance) {
                 Ok(()) if window.to == step.to => return Ok(true),
                 Ok(()) => {
                     // The rest of the span goes one source transaction at a time too.
@@ -197,7 +199,7 @@ impl Applier {
                 Err(Failure::Target(failure)) => failure,
             };
             match (failure.kind, failure.constraint.is_some().then(|| order.other()).flatten()) {
-                (ErrorKind::Retry, _) => match self.reconnect(session, epoch, &failure, &mut backoff, part)? {
+                (ErrorKind::Retry, _) => match self.reconnect(taken, &failure, &mut backoff, part)? {
                     Outcome::Committed if window.to == step.to => return Ok(true),
                     Outcome::Committed => {
                         window = self.window(Step { from: window.to, to: step.to }, Limits::ONE_TRANSACTION)?;
@@ -206,12 +208,12 @@ impl Applier {
                     Outcome::Stopped => return Ok(false),
                 },
                 (ErrorKind::Refused, Some(other)) => {
-                    session.rollback().map_err(Error::from)?;
+                    taken.session.rollback().map_err(Error::from)?;
                     order = other;
                 }
                 // Source transactions merged into one window may meet a constraint that none of them meets by itself.
                 (ErrorKind::Refused, None) if failure.constraint.is_some() && window.transactions > 1 => {
-                    session.rollback().map_err(Error::from)?;
+                    taken.session.rollback().map_err(Error::from)?;
                     order = Order::UpsertsFirst;
                     window = self.window(part, Limits::ONE_TRANSACTION)?;
                 }
@@ -222,7 +224,7 @@ impl Applier {
 
     /// The first window of a span; the whole span when the limits are those that it was cut with.
     fn window(&self, step: Step, limits: Limits) -> Result<Window> {
-        let mut cutter = Cutter::new(self.stage.scan(step.from, step.to), step.from, step.to);
+        let mut cutter = Cutter::new(self.store.scan(step.from, step.to), step.from, step.to);
         let window = cutter.next(limits)?;
         window.ok_or_else(|| Error::new(format!("nothing lies between {} and {}", step.from, step.to)))
     }
@@ -232,14 +234,14 @@ impl Applier {
             catalog: &self.catalog,
             ranks,
             tables: &self.tables,
-            stage: &self.stage,
+            store: &self.store,
             limits: self.limits(),
             case_sensitive: self.case_sensitive,
         }
     }
 
-    fn to(&self, epoch: i64, step: Step) -> Advance {
-        Advance { feed: self.feed.clone(), epoch, from: step.from, to: step.to }
+    fn advance(&self, taken: &Taken, step: Step) -> Advance {
+        Advance { feed: self.feed.clone(), epoch: taken.progress.epoch, from: step.from, to: step.to }
     }
 
     fn backoff(&self) -> Backoff {

@@ -16,7 +16,7 @@ use super::encode::{Block, Encoder};
 use crate::error::Result;
 use crate::order::{Content, Cutter, Limits, Window};
 use crate::receive::Tables;
-use crate::stage::{Scan, Stage};
+use crate::stage::{Scan, Store};
 
 /// While nothing changes, the progress row moves no more often than this.
 const IDLE_ADVANCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,39 +32,53 @@ pub(super) struct Prepared {
     pub(super) blocks: Option<Vec<Block>>,
 }
 
-/// What the thread works with.
+/// What it reads from and where it stands.
 pub(super) struct Reader {
     pub(super) catalog: Arc<Catalog>,
     pub(super) tables: Arc<Tables>,
     pub(super) case_sensitive: bool,
-    pub(super) stage: Stage,
+    pub(super) store: Arc<Store>,
     pub(super) limits: Limits,
-    pub(super) applied: Timestamp,
+    pub(super) position: Timestamp,
     pub(super) stop: watch::Receiver<bool>,
-    pub(super) runtime: Handle,
 }
 
 impl Reader {
-    /// Windows from the applied timestamp on, each handed over when the one before has been taken. The sequence ends when
-    /// a stop is asked for, and after an error.
-    pub(super) fn spawn(self) -> Receiver<Result<Prepared>> {
+    /// Windows from the position on, each handed over when the one before has been taken. The sequence ends when a stop is
+    /// asked for, and after an error.
+    pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>, runtime: Handle) -> Receiver<Result<Prepared>> {
         // Without room between the two: one window is being written and one waits here.
         let (sender, windows) = sync_channel(0);
-        thread::spawn(move || self.run(&sender));
+        thread::spawn(move || self.run(resolved, &runtime, &sender));
         windows
     }
 
-    fn run(mut self, windows: &SyncSender<Result<Prepared>>) {
+    /// Reads every window up to `to`, until one is not wanted.
+    pub(super) fn read(mut self, to: Timestamp, mut take: impl FnMut(Prepared) -> bool) -> Result<()> {
         let (catalog, tables) = (Arc::clone(&self.catalog), Arc::clone(&self.tables));
         let mut encoder = Encoder::new(&catalog, &tables, self.case_sensitive);
-        let mut resolved = self.stage.resolved();
+        self.windows(to, Idle::IsDue, &mut encoder, &mut take).map(drop)
+    }
+
+    fn run(
+        mut self,
+        mut resolved: watch::Receiver<Timestamp>,
+        runtime: &Handle,
+        windows: &SyncSender<Result<Prepared>>,
+    ) {
+        let (catalog, tables) = (Arc::clone(&self.catalog), Arc::clone(&self.tables));
+        let mut encoder = Encoder::new(&catalog, &tables, self.case_sensitive);
         let mut last_sent = Instant::now();
-        while let Some(to) = self.wait(&mut resolved) {
-            let is_due = last_sent.elapsed() >= IDLE_ADVANCE_INTERVAL;
-            match self.read(to, is_due, &mut encoder, windows) {
-                Ok(Sent::Some) => last_sent = Instant::now(),
-                Ok(Sent::None) => self.pause(&mut resolved, IDLE_ADVANCE_INTERVAL.saturating_sub(last_sent.elapsed())),
-                Ok(Sent::Unwanted) => return,
+        while let Some(to) = self.wait(&mut resolved, runtime) {
+            let idle = if last_sent.elapsed() >= IDLE_ADVANCE_INTERVAL { Idle::IsDue } else { Idle::IsEarly };
+            let stop = self.stop.clone();
+            let mut send = |prepared| !*stop.borrow() && windows.send(Ok(prepared)).is_ok();
+            match self.windows(to, idle, &mut encoder, &mut send) {
+                Ok(Read::Some) => last_sent = Instant::now(),
+                Ok(Read::Nothing) => {
+                    self.pause(&mut resolved, runtime, IDLE_ADVANCE_INTERVAL.saturating_sub(last_sent.elapsed()));
+                }
+                Ok(Read::Unwanted) => return,
                 Err(error) => {
                     // Nobody takes it once the applier has ended for another reason.
                     let _ = windows.send(Err(error));
@@ -74,54 +88,53 @@ impl Reader {
         }
     }
 
-    /// Sends every window up to `to`. One without rows is sent only when it is due.
-    fn read(
+    /// Hands over every window up to `to`. One without rows alone only when it is due.
+    fn windows(
         &mut self,
         to: Timestamp,
-        is_due: bool,
+        idle: Idle,
         encoder: &mut Encoder<'_>,
-        windows: &SyncSender<Result<Prepared>>,
-    ) -> Result<Sent> {
-        let mut sent = Sent::None;
+        take: &mut dyn FnMut(Prepared) -> bool,
+    ) -> Result<Read> {
+        let mut read = Read::Nothing;
         let mut cutter = self.cutter(to);
         while let Some(window) = cutter.next(self.limits)? {
-            if window.transactions == 0 && !is_due && matches!(sent, Sent::None) {
+            if window.transactions == 0 && matches!((idle, &read), (Idle::IsEarly, Read::Nothing)) {
                 break;
             }
-            self.applied = window.to;
+            self.position = window.to;
             if matches!(window.content, Content::Streamed) {
                 cutter = self.cutter(to);
             }
-            let prepared = prepare(window, encoder)?;
-            if *self.stop.borrow() || windows.send(Ok(prepared)).is_err() {
-                return Ok(Sent::Unwanted);
+            if !take(prepare(window, encoder)?) {
+                return Ok(Read::Unwanted);
             }
-            sent = Sent::Some;
+            read = Read::Some;
         }
-        Ok(sent)
+        Ok(read)
     }
 
     fn cutter(&self, to: Timestamp) -> Cutter<Scan> {
-        Cutter::new(self.stage.scan(self.applied, to), self.applied, to)
+        Cutter::new(self.store.scan(self.position, to), self.position, to)
     }
 
     /// Waits until the resolved timestamp is ahead; `None` when a stop is asked for.
-    fn wait(&mut self, resolved: &mut watch::Receiver<Timestamp>) -> Option<Timestamp> {
-        let (applied, stop) = (self.applied, &mut self.stop);
-        self.runtime.block_on(async {
+    fn wait(&mut self, resolved: &mut watch::Receiver<Timestamp>, runtime: &Handle) -> Option<Timestamp> {
+        let (position, stop) = (self.position, &mut self.stop);
+        runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|&stop| stop) => None,
                 // The sender lives as long as the staging writer, whose end is reported by itself.
-                moved = resolved.wait_for(|&resolved| resolved > applied) => moved.ok().map(|moved| *moved),
+                moved = resolved.wait_for(|&resolved| resolved > position) => moved.ok().map(|moved| *moved),
             }
         })
     }
 
     /// Waits until the resolved timestamp moves again, but no longer than this.
-    fn pause(&mut self, resolved: &mut watch::Receiver<Timestamp>, longest: Duration) {
+    fn pause(&mut self, resolved: &mut watch::Receiver<Timestamp>, runtime: &Handle, longest: Duration) {
         let stop = &mut self.stop;
-        self.runtime.block_on(async {
+        runtime.block_on(async {
             tokio::select! {
                 _ = stop.wait_for(|&stop| stop) => {}
                 _ = resolved.changed() => {}
@@ -131,9 +144,16 @@ impl Reader {
     }
 }
 
-enum Sent {
+/// Whether the progress row may move although no row has changed.
+#[derive(Clone, Copy)]
+enum Idle {
+    IsDue,
+    IsEarly,
+}
+
+enum Read {
     Some,
-    None,
+    Nothing,
     /// Nobody takes windows any more.
     Unwanted,
 }

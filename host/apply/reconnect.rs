@@ -28,25 +28,24 @@ impl Applier {
     /// Drops the session, waits, connects anew until it succeeds or a stop is asked for, and reads the progress row.
     pub(super) fn reconnect(
         &mut self,
-        session: &mut Session,
-        epoch: i64,
+        taken: &mut Taken,
         failure: &ebb_sdk::Error,
         backoff: &mut Backoff,
         step: Step,
     ) -> Result<Outcome> {
-        session.close();
+        taken.session.close();
         let opened = self.retried(failure.clone(), backoff, |applier| {
             let mut session = applier.open()?;
             let progress = session.progress(&applier.feed)?;
             Ok((session, progress))
         })?;
         let Some((opened, progress)) = opened else { return Ok(Outcome::Stopped) };
-        *session = opened;
-        self.settled(progress, epoch, step)
+        taken.session = opened;
+        self.settled(progress, taken.progress.epoch, step)
     }
 
     /// Takes over a feed whose target was down at start. `None` when a stop is asked for meanwhile.
-    pub(super) fn take_over(&mut self) -> Result<Option<Taken>> {
+    pub fn take_over(&mut self) -> Result<Option<Taken>> {
         let mut backoff = self.backoff();
         let failure = ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start");
         let taken = self.retried(failure, &mut backoff, |applier| {
@@ -55,7 +54,7 @@ impl Applier {
             Ok(Taken { session, progress })
         })?;
         if let Some(taken) = &taken {
-            refuse_restored_target(&self.stage, taken.progress)?;
+            refuse_restored_target(self.store.released(), taken.progress)?;
             tracing::info!(applied = %taken.progress.applied, "the target is there; rows are applied from now on");
         }
         Ok(taken)

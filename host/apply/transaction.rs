@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::order::{Content, Limits, Window};
 use crate::plugin::Session;
 use crate::receive::Tables;
-use crate::stage::Stage;
+use crate::stage::Store;
 
 /// What a transaction is made from.
 pub(super) struct Writer<'a> {
@@ -18,7 +18,7 @@ pub(super) struct Writer<'a> {
     /// Of the catalog's tables, as `plan::ranks` gives them.
     pub(super) ranks: &'a [usize],
     pub(super) tables: &'a Tables,
-    pub(super) stage: &'a Stage,
+    pub(super) store: &'a Store,
     pub(super) limits: Limits,
     pub(super) case_sensitive: bool,
 }
@@ -90,7 +90,7 @@ impl Writer<'_> {
         let mut encoder = self.encoder();
         for number in self.numbers_in_order(operation) {
             let mut rows = 0;
-            for entry in self.stage.scan_table(window.to, number) {
+            for entry in self.store.scan_table(window.to, number) {
                 let entry = entry?;
                 let is_upsert = matches!(entry.change(), crate::stage::Change::Upsert(_));
                 if is_upsert != (operation == Operation::Upsert) {

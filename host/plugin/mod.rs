@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use abi_stable::std_types::RStr;
 use ebb_sdk::abi::PluginRef;
-use ebb_sdk::{ConnectOptions, DialectInfo};
+use ebb_sdk::export::root_module;
+use ebb_sdk::{ConnectOptions, Dialect, DialectInfo};
 
 pub use session::Session;
 
@@ -24,6 +25,11 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// A dialect that is part of this program.
+    pub fn linked<D: Dialect>() -> Self {
+        Self { info: D::info(), path: PathBuf::new(), module: root_module::<D>() }
+    }
+
     /// Opens a connection to a target.
     pub fn connect(&self, options: &ConnectOptions) -> ebb_sdk::Result<Session> {
         let options = session::encode(options)?;

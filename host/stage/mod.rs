@@ -88,6 +88,11 @@ impl Stage {
         Self { store, requests, resolved, failed, space }
     }
 
+    /// What the threads work on.
+    pub fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Whether the folder was empty when it was opened.
     pub fn is_fresh(&self) -> bool {
         self.store.is_fresh()
@@ -125,16 +130,6 @@ impl Stage {
 
     pub fn save_catalog(&self, text: &str) -> Result<()> {
         self.store.save_catalog(text)
-    }
-
-    /// Rows above `after` up to `to`, in commit order.
-    pub fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
-        self.store.scan(after, to)
-    }
-
-    /// Rows of one source transaction in one table.
-    pub fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
-        self.store.scan_table(at, table)
     }
 
     /// Everything up to `applied` is in the target: it need not be kept.

@@ -65,7 +65,7 @@ async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
         stage.resolve(at(2))
     );
     let _: (Staged, Staged, Staged) = (first.unwrap(), second.unwrap(), resolved.unwrap());
-    assert_eq!(stage.scan_table(at(4), 2).count(), 1);
+    assert_eq!(stage.store().scan_table(at(4), 2).count(), 1);
     drop(stage);
     let store = reopened(&dir).await;
     assert!(!store.is_fresh());

@@ -1,0 +1,65 @@
+//! What the source did: transactions at timestamps. The truth that everything else is measured by.
+
+use std::collections::BTreeMap;
+
+use ebb_sdk::Timestamp;
+use fastrand::Rng;
+
+pub const TABLES: u32 = 3;
+const KEYS: u32 = 8;
+
+/// The rows of all tables, by table and key.
+pub type Rows = BTreeMap<(u32, u32), u64>;
+
+/// One changed row; no value when it was deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub at: Timestamp,
+    pub table: u32,
+    pub key: u32,
+    pub value: Option<u64>,
+}
+
+#[derive(Default)]
+pub struct Source {
+    /// In commit order; rows of one timestamp are one transaction.
+    pub rows: Vec<Row>,
+    now: Timestamp,
+    values: u64,
+}
+
+impl Source {
+    /// One transaction of some rows, each key once, as CockroachDB sends it.
+    pub fn commit(&mut self, rng: &mut Rng) {
+        // Several transactions may share a nanosecond.
+        self.now = match rng.bool() {
+            true => Timestamp { wall: self.now.wall + rng.i64(1..5), logical: 0 },
+            false => Timestamp { wall: self.now.wall.max(1), logical: self.now.logical + 1 },
+        };
+        let count = if rng.u8(0..12) == 0 { rng.u32(10..24) } else { rng.u32(1..5) };
+        let mut changed = BTreeMap::new();
+        for _ in 0..count {
+            self.values += 1;
+            let value = (rng.u8(0..4) > 0).then_some(self.values);
+            changed.insert((rng.u32(0..TABLES), rng.u32(0..KEYS)), value);
+        }
+        let at = self.now;
+        self.rows.extend(changed.into_iter().map(|((table, key), value)| Row { at, table, key, value }));
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// What a reader of the source saw at a time.
+    pub fn state_at(&self, at: Timestamp) -> Rows {
+        let mut rows = Rows::new();
+        for row in self.rows.iter().take_while(|row| row.at <= at) {
+            match row.value {
+                Some(value) => drop(rows.insert((row.table, row.key), value)),
+                None => drop(rows.remove(&(row.table, row.key))),
+            }
+        }
+        rows
+    }
+}

@@ -1,0 +1,408 @@
+//! One run: a source, its feed, staging on a disk that fails, and an applier on a target that fails, each step chosen by the
+//! seed.
+//!
+//! Owns: what may happen and what must hold. The target compares itself with the source at each commit; at the end every
+//! row that was acknowledged must be there, although the feed never sends it again.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+
+use ebb::apply::{Applier, Taken};
+use ebb::config;
+use ebb::plugin::Plugin;
+use ebb::receive::{Table, Tables};
+use ebb::stage::{Limits, NotWritten, Store};
+use ebb::status::Status;
+use ebb::target::Target;
+use ebb_sdk::{ConnectOptions, Timestamp};
+use fastrand::Rng;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::disk::FakeDisk;
+use crate::feed::{Feed, encode};
+use crate::source::TABLES;
+use crate::target::{self, Database, Sim};
+
+static PLUGIN: LazyLock<Arc<Plugin>> = LazyLock::new(|| Arc::new(Plugin::linked::<Sim>()));
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime"));
+
+const STEPS: u32 = 120;
+
+/// What has happened, so that a run in which nothing did cannot pass.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    rows: u64,
+    transactions_committed: u64,
+    crashes: u64,
+    full: u64,
+    failed_syncs: u64,
+    deadlocks_and_lost_connections: u64,
+    unknown_outcomes: u64,
+    take_overs: u64,
+    late_rows: u64,
+    flipped_bits_found: u64,
+}
+
+pub struct World {
+    seed: u64,
+    rng: Rng,
+    disk: FakeDisk,
+    feed: Feed,
+    database: Arc<Mutex<Database>>,
+    process: Option<Process>,
+    limits: Limits,
+    settings: config::Apply,
+    pub counts: Counts,
+    /// Prints every step.
+    pub tell: bool,
+}
+
+/// What dies in a crash.
+struct Process {
+    store: Arc<Store>,
+    applier: Applier,
+    taken: Taken,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let limits = Limits {
+            segment_bytes_max: rng.choice([600, 2000, 8000]).expect("one of three"),
+            disk_bytes_max: u64::MAX,
+            remember: Duration::from_secs(3600),
+        };
+        let settings = config::Apply {
+            transaction_rows_max: rng.usize(1..12),
+            transaction_bytes_max: rng.choice([150, 1 << 20]).expect("one of two"),
+            retry_delay_min: Duration::ZERO,
+            retry_delay_max: Duration::ZERO,
+        };
+        Self {
+            seed,
+            disk: FakeDisk::new(seed),
+            feed: Feed::default(),
+            database: target::create(seed),
+            process: None,
+            limits,
+            settings,
+            counts: Counts::default(),
+            tell: false,
+            rng,
+        }
+    }
+
+    pub fn run(&mut self) {
+        self.database().faults = self.rng.choice([0, 3, 15]).expect("one of three");
+        self.start();
+        for _ in 0..STEPS {
+            self.step();
+        }
+        if self.seed.is_multiple_of(4) {
+            self.flip_a_bit();
+        } else {
+            self.settle();
+        }
+        let mut database = self.database();
+        let (commits, retried, unknown) = (database.commits, database.retried, database.unknown_outcomes);
+        let rows = std::mem::take(&mut database.source.rows).len() as u64;
+        drop(database);
+        self.counts.transactions_committed = commits;
+        self.counts.deadlocks_and_lost_connections = retried;
+        self.counts.unknown_outcomes = unknown;
+        self.counts.rows = rows;
+        target::forget(self.seed);
+    }
+
+    fn step(&mut self) {
+        match self.rng.u8(0..100) {
+            0..25 => {
+                let mut rng = self.rng.fork();
+                self.database().source.commit(&mut rng);
+            }
+            25..55 => self.deliver(),
+            55..68 => self.resolve(),
+            68..78 => self.maintain(),
+            78..88 => self.apply(),
+            88..91 => self.crash("the power goes"),
+            91..94 => {
+                // In the middle of whatever comes next.
+                let calls = self.rng.u64(1..30);
+                self.disk.cut_power_after(calls);
+            }
+            94..96 => self.disk.fill(self.rng.u32(1..4)),
+            96 => self.disk.fail_a_sync(),
+            97 => self.steal(),
+            _ => self.deliver_late(),
+        }
+    }
+
+    /// A process starts, as often as it takes: the power may go while it does.
+    fn start(&mut self) {
+        let store = loop {
+            match Store::open(Arc::new(self.disk.clone()), self.limits) {
+                Ok(store) => break store,
+                Err(error) => {
+                    assert!(
+                        !self.disk.has_power()
+                            || error.message.contains("has failed")
+                            || error.message.contains("no storage space"),
+                        "{error:?}"
+                    );
+                    self.disk.lose_power();
+                }
+            }
+        };
+        let names: Vec<_> = (0..TABLES).map(|number| format!("t{number}")).collect();
+        if store.register_tables(&names).is_err() {
+            self.disk.lose_power();
+            return self.start();
+        }
+        let mut tables = Tables::default();
+        for number in 0..TABLES {
+            let key_columns = Some(vec!["id".to_owned()]);
+            let table = Table { number: number + 1, position: number, key_columns, hidden_columns: Vec::new() };
+            tables.add(&["sim".into()], &[format!("t{number}")], true, table);
+        }
+        let store = Arc::new(store);
+        let connect =
+            ConnectOptions { url: format!("sim://{}", self.seed), allow_insecure: true, apply_timeout_ms: 1000 };
+        let mut applier = Applier {
+            target: Target { plugin: Arc::clone(&PLUGIN), connect },
+            settings: self.settings.clone(),
+            case_sensitive: true,
+            feed: "sim".into(),
+            catalog: Arc::new(target::catalog()),
+            tables: Arc::new(tables),
+            store: Arc::clone(&store),
+            resolved: watch::channel(Timestamp::ZERO).1,
+            status: Arc::new(Status::default()),
+            stop: watch::channel(false).1,
+            runtime: RUNTIME.handle().clone(),
+        };
+        let taken = applier.take_over().expect("it tries until it succeeds").expect("nobody asks it to stop");
+        store.release(taken.progress.applied);
+        self.process = Some(Process { store, applier, taken });
+    }
+
+    fn crash(&mut self, why: &str) {
+        self.say(why);
+        self.counts.crashes += 1;
+        self.process = None;
+        self.disk.lose_power();
+        self.start();
+    }
+
+    fn deliver(&mut self) {
+        let mut rng = self.rng.fork();
+        let database = Arc::clone(&self.database);
+        let batches: Vec<Vec<usize>> = {
+            let database = lock(&database);
+            (0..rng.usize(1..4)).map(|_| self.feed.batch(&database.source, &mut rng)).collect()
+        };
+        let encoded: Vec<_> = {
+            let source = &lock(&database).source;
+            batches.iter().map(|batch| encode(batch.iter().map(|&at| &source.rows[at]))).collect()
+        };
+        self.say(&format!("deliver {batches:?}"));
+        if self.write(&encoded.iter().collect::<Vec<_>>(), None) {
+            batches.iter().flatten().for_each(|&at| self.feed.acknowledged[at] = true);
+        }
+    }
+
+    fn resolve(&mut self) {
+        let mut rng = self.rng.fork();
+        let database = Arc::clone(&self.database);
+        let resolved = self.feed.resolved(&lock(&database).source, &mut rng);
+        self.say(&format!("resolve {resolved}"));
+        if self.write(&[], Some(resolved)) {
+            self.feed.resolved = self.feed.resolved.max(resolved);
+        }
+        assert!(self.store().resolved() >= self.feed.resolved, "a resolved timestamp that was acknowledged is lost");
+    }
+
+    /// Whether it was acknowledged.
+    fn write(&mut self, batches: &[&ebb::stage::RowBatch], resolved: Option<Timestamp>) -> bool {
+        loop {
+            match self.store().write(batches, resolved) {
+                Ok(()) => return true,
+                Err(NotWritten::Behind) => {
+                    self.maintain();
+                    // It may have been its end.
+                    if !self.disk.has_power() {
+                        return false;
+                    }
+                }
+                Err(NotWritten::Full(_)) => {
+                    self.counts.full += 1;
+                    return false;
+                }
+                Err(NotWritten::Late(late)) => panic!("a repeat is taken for a late row: {late}"),
+                Err(NotWritten::Failed(_)) => {
+                    self.counts.failed_syncs += u64::from(self.disk.has_power());
+                    self.crash("a write has failed");
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn maintain(&mut self) {
+        self.say("maintain");
+        if self.store().maintain().is_err() {
+            self.crash("maintaining has failed");
+        }
+    }
+
+    fn apply(&mut self) {
+        let process = self.process.as_mut().expect("a process runs");
+        let resolved = process.store.resolved();
+        let outcome = process.applier.apply_up_to(&mut process.taken, resolved);
+        self.say(&format!("apply up to {resolved}: {outcome:?}"));
+        match outcome {
+            Ok(()) => assert!(self.database().progress.applied >= resolved),
+            Err(error) => {
+                assert!(!self.disk.has_power(), "{error:?}");
+                self.crash("reading has failed");
+            }
+        }
+    }
+
+    /// Another process takes the feed over: this one must not write any more.
+    fn steal(&mut self) {
+        self.say("another process takes over");
+        self.database().progress.epoch += 1;
+        self.counts.take_overs += 1;
+        let before = self.database().rows.clone();
+        let process = self.process.as_mut().expect("a process runs");
+        let resolved = process.store.resolved();
+        let is_behind = process.taken.progress.applied < resolved;
+        let outcome = process.applier.apply_up_to(&mut process.taken, resolved);
+        assert_eq!(self.database().rows, before, "a process that was overtaken has written");
+        assert!(outcome.is_err() || !is_behind, "a process that was overtaken did not notice");
+        self.crash("it ends");
+    }
+
+    /// A row that was promised not to come any more must be refused, whatever has become of its neighbours.
+    fn deliver_late(&mut self) {
+        let resolved = self.store().resolved();
+        if resolved == Timestamp::ZERO || !self.disk.has_power() {
+            return;
+        }
+        let at = Timestamp { wall: self.rng.i64(1..=resolved.wall), logical: i32::MAX };
+        let at = if at <= resolved { at } else { Timestamp { wall: resolved.wall - 1, logical: i32::MAX } };
+        let row = crate::source::Row { at, table: 0, key: 999, value: Some(1) };
+        self.say(&format!("late row {row:?}"));
+        match self.store().write(&[&encode([row].iter())], None) {
+            Err(NotWritten::Late(late)) => {
+                assert_eq!((late.at, late.key.as_str()), (at, "[999]"));
+                self.counts.late_rows += 1;
+            }
+            // The power has gone in the middle, or there was no room to begin with.
+            Err(NotWritten::Failed(_)) => self.crash("a write has failed"),
+            Err(NotWritten::Full(_) | NotWritten::Behind) => {}
+            Ok(()) => panic!("a row that came too late was taken"),
+        }
+    }
+
+    /// Without faults everything must arrive.
+    fn settle(&mut self) {
+        self.say("settle");
+        self.database().faults = 0;
+        self.crash("a last start");
+        while self.feed.acknowledged.len() < self.database().source.rows.len()
+            || self.feed.acknowledged.contains(&false)
+        {
+            self.deliver();
+        }
+        let now = self.database().source.now();
+        assert!(self.write(&[], Some(now)));
+        self.apply();
+        let database = self.database();
+        assert_eq!(database.rows, database.source.state_at(now), "acknowledged rows are lost");
+        assert_eq!(database.progress.applied, now);
+    }
+
+    /// A bit flips while the power is off: it is found, and named, or it stands where nothing is read any more.
+    fn flip_a_bit(&mut self) {
+        self.process = None;
+        self.disk.lose_power();
+        let Some(flipped) = self.disk.flip_a_bit() else { return };
+        self.say(&flipped);
+        let store = match Store::open(Arc::new(self.disk.clone()), self.limits) {
+            Ok(store) => store,
+            Err(error) => {
+                assert!(error.message.contains("damaged"), "{flipped}: {error:?}");
+                self.counts.flipped_bits_found += 1;
+                return;
+            }
+        };
+        drop(store);
+        self.start();
+        let process = self.process.as_mut().expect("a process runs");
+        let resolved = process.store.resolved();
+        match process.applier.apply_up_to(&mut process.taken, resolved) {
+            Ok(()) => assert!(resolved >= self.feed.resolved, "{flipped}: a resolved timestamp is lost"),
+            Err(error) => {
+                assert!(error.message.contains("damaged"), "{flipped}: {error:?}");
+                self.counts.flipped_bits_found += 1;
+            }
+        }
+    }
+
+    fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.process.as_ref().expect("a process runs").store)
+    }
+
+    fn database(&self) -> MutexGuard<'_, Database> {
+        lock(&self.database)
+    }
+
+    fn say(&self, what: &str) {
+        if self.tell {
+            println!("{what}");
+        }
+    }
+}
+
+fn lock(database: &Mutex<Database>) -> MutexGuard<'_, Database> {
+    database.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Counts {
+    pub fn add(&mut self, other: &Self) {
+        let (mine, others) = (self.each(), other.clone().each().map(|count| *count));
+        mine.into_iter().zip(others).for_each(|(mine, other)| *mine += other);
+    }
+
+    /// Faults that never came prove nothing.
+    pub fn check_that_everything_happened(&mut self) {
+        let text = self.to_string();
+        assert!(self.each().into_iter().all(|count| *count > 0), "something never happened: {text}");
+    }
+
+    fn each(&mut self) -> [&mut u64; 10] {
+        [
+            &mut self.rows,
+            &mut self.transactions_committed,
+            &mut self.crashes,
+            &mut self.full,
+            &mut self.failed_syncs,
+            &mut self.deadlocks_and_lost_connections,
+            &mut self.unknown_outcomes,
+            &mut self.take_overs,
+            &mut self.late_rows,
+            &mut self.flipped_bits_found,
+        ]
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{self:?}");
+        f.write_str(text.trim_start_matches("Counts { ").trim_end_matches(" }"))
+    }
+}
