@@ -19,6 +19,7 @@ use crate::tables::{self, Watched};
 pub struct Feed {
     source: Source,
     job: i64,
+    settings: Changefeed,
 }
 
 /// What the decision rests on.
@@ -46,14 +47,12 @@ pub async fn settle(
             Error::new("the changefeed has vanished while ebb started, and the target is down")
                 .hint("start ebb again once the target is there: the changefeed is then created anew")
         })?;
-        reuse(&source, &job).await?;
-        return Ok(Feed { source, job: job.id });
+        return reuse(source, plan, &job).await;
     };
     refuse_restored_target(plan.stage.released(), taken.progress)?;
     if let Some(job) = found {
         if !plan.stage.is_fresh() {
-            reuse(&source, &job).await?;
-            return Ok(Feed { source, job: job.id });
+            return reuse(source, plan, &job).await;
         }
         replace(&source, &job, taken.progress, feed, consent).await?;
     }
@@ -69,11 +68,12 @@ pub async fn settle(
     } else {
         statement.initial_scan = Some("no");
     }
+    refuse_rival(&source, plan.settings, 0).await?;
     tracing::info!("creating changefeed on the source CRDB database");
     tracing::debug!(statement = statement.shown(), "changefeed");
     let job = source.create_changefeed(&statement).await?;
     tracing::info!(job, cursor = %statement.cursor, "changefeed created");
-    Ok(Feed { source, job })
+    Ok(Feed { source, job, settings: plan.settings.clone() })
 }
 
 /// Whether receiving may begin before the target can be asked: the changefeed is there, and so is the folder that it
@@ -101,13 +101,22 @@ impl<'a> Plan<'a> {
 }
 
 impl Feed {
-    /// An error once the changefeed has ended. A source that cannot be asked is not an error: what it sends counts.
+    /// An error once the changefeed has ended, or another one sends here too. A source that cannot be asked is not an error: what it sends counts.
     pub async fn look(&self) -> Result<()> {
+        let unseen = |error: Error| tracing::debug!("the changefeed cannot be looked at: {error}");
         match self.source.job(self.job).await {
-            Ok(Some(job)) if job.state != JobState::Ended => Ok(()),
-            Ok(job) => Err(source::ended(self.job, job.as_ref())),
+            Ok(Some(job)) if job.state != JobState::Ended => {}
+            Ok(job) => return Err(source::ended(self.job, job.as_ref())),
             Err(error) => {
-                tracing::debug!("the changefeed cannot be looked at: {error}");
+                unseen(error);
+                return Ok(());
+            }
+        }
+        match self.source.rival(&self.settings, self.job).await {
+            Ok(None) => Ok(()),
+            Ok(Some(rival)) => Err(rivalry(&self.settings, &rival)),
+            Err(error) => {
+                unseen(error);
                 Ok(())
             }
         }
@@ -153,7 +162,8 @@ pub fn refuse_restored_target(released: Timestamp, progress: Progress) -> Result
     .hint("remove the staging folder and start again: the changefeed is then created anew at the target's progress"))
 }
 
-async fn reuse(source: &Source, job: &Job) -> Result<()> {
+async fn reuse(source: Source, plan: &Plan<'_>, job: &Job) -> Result<Feed> {
+    refuse_rival(&source, plan.settings, job.id).await?;
     if job.state == JobState::Paused {
         source.resume(job.id).await?;
         tracing::info!(job = job.id, "resumed the paused changefeed");
@@ -167,7 +177,20 @@ async fn reuse(source: &Source, job: &Job) -> Result<()> {
     } else {
         tracing::info!(job = job.id, status = job.running_status, "using the running changefeed");
     }
-    Ok(())
+    Ok(Feed { source, job: job.id, settings: plan.settings.clone() })
+}
+
+/// Rows of a second changefeed would come after the first one's resolved timestamps have promised that none would.
+async fn refuse_rival(source: &Source, settings: &Changefeed, own: i64) -> Result<()> {
+    source.rival(settings, own).await?.map_or(Ok(()), |rival| Err(rivalry(settings, &rival)))
+}
+
+fn rivalry(settings: &Changefeed, rival: &Job) -> Error {
+    Error::new(format!(
+        "another changefeed (job {}) sends to this receiver, {}:{}: a receiver takes one",
+        rival.id, settings.host, settings.port
+    ))
+    .hint(format!("end it with CANCEL JOB {}, or give it an ebb of its own with another \"port\"", rival.id))
 }
 
 /// A changefeed that has delivered rows to a folder that is gone must not go on.

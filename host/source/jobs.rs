@@ -10,6 +10,7 @@ use regex::Regex;
 use tokio_postgres::SimpleQueryRow;
 
 use super::{Source, Statement};
+use crate::config::Changefeed;
 use crate::error::{Error, Result};
 
 /// Longest wait for a job to reach the state that was asked for.
@@ -93,6 +94,17 @@ impl Source {
             job.sink == address && normalized(listed(&job.tables)) == tables && job.state != JobState::Ended
         };
         Ok(self.rows("SHOW CHANGEFEED JOBS").await?.iter().filter_map(job).filter(is_it).collect())
+    }
+
+    /// Another changefeed that sends to the same receiver, whatever its path and tables: the resolved timestamps of two
+    /// say nothing about the rows of each other.
+    pub async fn rival(&self, settings: &Changefeed, own: i64) -> Result<Option<Job>> {
+        let receiver = super::sink_address(settings, &[]);
+        let is_rival = |job: &Job| {
+            let sends = matches!(job.state, JobState::Running | JobState::Changing);
+            job.id != own && sends && job.sink.starts_with(&receiver)
+        };
+        Ok(self.rows("SHOW CHANGEFEED JOBS").await?.iter().filter_map(job).find(is_rival))
     }
 
     /// Creates the changefeed and returns the id of its job.

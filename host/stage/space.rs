@@ -23,7 +23,10 @@ pub(super) struct Space {
 struct Inner {
     samples: VecDeque<(Instant, u64)>,
     forecast: Forecast,
-    warned: Option<Instant>,
+    warned_of_growth: Option<Instant>,
+    warned_of_fullness: Option<Instant>,
+    /// Whether the log has said that requests are held.
+    is_told: bool,
 }
 
 /// What is staged, and what that means.
@@ -53,18 +56,24 @@ impl Space {
         let first = inner.samples.front().copied().unwrap_or((now, disk_bytes));
         let hours = now.duration_since(first.0).as_secs_f64() / 3600.0;
         let grown = disk_bytes.saturating_sub(first.1);
-        let hours_left = (grown > 0 && hours > 0.0).then(|| room_bytes as f64 / (grown as f64 / hours));
         let is_full = inner.forecast.is_full;
+        let hours_left = match is_full {
+            true => Some(0.0),
+            false => (grown > 0 && hours > 0.0).then(|| room_bytes as f64 / (grown as f64 / hours)),
+        };
         inner.forecast = Forecast { disk_bytes, room_bytes, hours_left, is_full };
-        if let Some(hours) = hours_left.filter(|&hours| hours < WARN_HOURS && !is_full) {
-            inner.warn(now, &format!("staging grows: at this rate it is full in {hours:.1} hours"));
+        let soon = hours_left.filter(|&hours| hours < WARN_HOURS && !is_full);
+        if let Some(hours) = soon
+            && is_time(&mut inner.warned_of_growth, now)
+        {
+            tracing::warn!(disk_bytes, room_bytes, "staging grows: at this rate it is full in {hours:.1} hours");
         }
     }
 
     pub(super) fn has_room(&self) {
         let mut inner = self.lock();
-        if std::mem::take(&mut inner.forecast.is_full) {
-            inner.warned = None;
+        inner.forecast.is_full = false;
+        if std::mem::take(&mut inner.is_told) {
             tracing::info!("staging has room again: requests are answered");
         }
     }
@@ -73,13 +82,13 @@ impl Space {
         let mut inner = self.lock();
         inner.forecast.is_full = true;
         inner.forecast.hours_left = Some(0.0);
-        inner.warn(
-            Instant::now(),
-            &format!(
+        if is_time(&mut inner.warned_of_fullness, Instant::now()) {
+            inner.is_told = true;
+            tracing::warn!(
                 "staging is full ({why}): requests are held, and refused after --httpResponseTimeout; nothing is lost. \
                  Make room on its disk, raise --staging-max-bytes, or see why the target does not take rows"
-            ),
-        );
+            );
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -87,13 +96,13 @@ impl Space {
     }
 }
 
-impl Inner {
-    fn warn(&mut self, now: Instant, what: &str) {
-        if self.warned.is_none_or(|warned| now.duration_since(warned) > WARN_INTERVAL) {
-            self.warned = Some(now);
-            tracing::warn!(disk_bytes = self.forecast.disk_bytes, room_bytes = self.forecast.room_bytes, "{what}");
-        }
+/// Whether it is time for another warning; notes that it is given.
+fn is_time(warned: &mut Option<Instant>, now: Instant) -> bool {
+    let is_time = warned.is_none_or(|warned| now.duration_since(warned) > WARN_INTERVAL);
+    if is_time {
+        *warned = Some(now);
     }
+    is_time
 }
 
 #[cfg(test)]
@@ -110,6 +119,7 @@ mod tests {
         space.sample(start + Duration::from_secs(20), 900, 7200);
         assert_eq!(space.forecast().hours_left, None);
         space.is_full("no room");
+        space.sample(start + Duration::from_secs(30), 950, 0);
         assert!(space.forecast().is_full && space.forecast().hours_left == Some(0.0));
         space.has_room();
         assert!(!space.forecast().is_full);

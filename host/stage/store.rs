@@ -157,7 +157,7 @@ impl Store {
     /// not go back.
     pub fn write(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
         let mut log = lock(&self.log);
-        if log.memory_bytes >= self.limits.segment_bytes_max {
+        if log.memory_bytes >= self.segment_bytes_max() {
             self.begin_log(&mut log)?;
         }
         let floor = self.floor();
@@ -266,6 +266,11 @@ impl Store {
         *segments = Arc::new(list);
     }
 
+    /// A store of little room has small segments, since only whole ones give theirs back.
+    fn segment_bytes_max(&self) -> u64 {
+        self.limits.segment_bytes_max.min(self.limits.disk_bytes_max / 8)
+    }
+
     /// No row at or below this timestamp may come any more that has not come before.
     fn floor(&self) -> Timestamp {
         let watermarks = *lock(&self.watermarks);
@@ -281,6 +286,10 @@ impl Store {
         let bytes = frame.bytes.len() as u64;
         let room = self.room_bytes();
         if bytes > room {
+            // Where the log itself is what takes the room, and is applied, it need not be full to go.
+            if log.rows.span().is_some_and(|span| span.newest <= self.applied()) {
+                self.begin_log(log)?;
+            }
             return Err(NotWritten::Full(format!("{bytes} bytes are to be staged, and there is room for {room}")));
         }
         if let Err(error) = log.file.append(&frame.bytes) {

@@ -50,7 +50,7 @@ pub(super) struct Reports {
 /// Runs until every sender is gone, or the disk fails.
 pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports: &Reports) {
     while let Some(first) = requests.blocking_recv() {
-        let mut group = collect(first, &mut requests);
+        let mut group = collect(first, &mut requests, store.room_bytes());
         let outcome = write(store, &mut group, reports);
         match &outcome {
             Ok(()) => drop(
@@ -71,14 +71,16 @@ pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports:
     }
 }
 
-fn collect(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+/// Where room is short the group is small, so that what fits is not held up by what does not.
+fn collect(first: Request, requests: &mut mpsc::Receiver<Request>, room_bytes: u64) -> Vec<Request> {
     let size = |request: &Request| match &request.content {
         Content::Rows(rows) => rows.bytes(),
         Content::Resolved(_) => 0,
     };
     let mut bytes = size(&first);
     let mut group = vec![first];
-    while bytes < GROUP_BYTES_MAX {
+    let bytes_max = GROUP_BYTES_MAX.min(usize::try_from(room_bytes / 4).unwrap_or(usize::MAX));
+    while bytes < bytes_max {
         let Ok(request) = requests.try_recv() else { break };
         bytes += size(&request);
         group.push(request);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::world::{World, wait_for};
+use crate::world::{World, http_get, wait_for};
 
 const ACCOUNTS: &str = "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL);
     CREATE TABLE ledger (id int PRIMARY KEY, account int, amount int)";
@@ -219,13 +219,4 @@ fn start_applies_a_changefeed_that_somebody_else_made() {
         || world.source("SELECT running_status FROM [SHOW CHANGEFEED JOBS]").contains("404"),
     );
     ebb.stop();
-}
-
-fn http_get(addr: &str, path: &str) -> String {
-    use std::io::{Read, Write};
-    let mut socket = std::net::TcpStream::connect(addr).expect("the pages listen");
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("an answer");
-    answer
 }

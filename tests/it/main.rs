@@ -3,9 +3,11 @@
 
 mod failures;
 mod feed;
+mod held;
 mod lifecycle;
 mod names;
 mod plugins;
+mod promises;
 mod rows;
 mod tidy;
 mod world;

@@ -196,7 +196,9 @@ impl World {
             }
             assert!(
                 Instant::now() < deadline,
-                "the target never became equal\nsource {source:#?}\ntarget {target:#?}\n{}",
+                "the target never became equal\nsource {:.2000}\ntarget {:.2000}\n{}",
+                format!("{source:?}"),
+                format!("{target:?}"),
                 ebb.log()
             );
             std::thread::sleep(POLL);
@@ -242,6 +244,15 @@ pub fn plugin_path() -> PathBuf {
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
+}
+
+pub fn http_get(addr: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut socket = std::net::TcpStream::connect(addr).expect("the pages listen");
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("an answer");
+    answer
 }
 
 fn psql(url: &str, sql: &str) -> Result<String, String> {

@@ -1,0 +1,204 @@
+//! What must be loud: rows after their time, a second changefeed, damaged staging, a full disk, a target that is down.
+
+use crate::held::hold;
+use crate::world::{Ebb, World, free_port, http_get, wait_for};
+
+const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
+
+/// A body with one row of `t`, as the changefeed sends it.
+fn row(id: u32, updated: &str) -> String {
+    format!(
+        r#"{{"payload":[{{"after":{{"id":{id},"v":1}},"key":[{id}],"topic":"t","updated":"{updated}"}}],"length":1}}"#
+    )
+}
+
+/// Posts a body as the changefeed would, and returns the status code.
+fn post(world: &World, body: &str) -> String {
+    let client = world.certs().client("changefeed").expect("a certificate");
+    let url = format!("https://localhost:{}/{}/public", world.port(), world.database());
+    let posted = std::process::Command::new("curl")
+        .args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", "20", "--cacert"])
+        .arg(world.certs().ca())
+        .arg("--cert")
+        .arg(&client.cert)
+        .arg("--key")
+        .arg(&client.key)
+        .args(["--data-binary", body, &url])
+        .output()
+        .expect("curl is installed");
+    String::from_utf8_lossy(&posted.stdout).into_owned()
+}
+
+/// The progress row's timestamp, as CockroachDB writes it.
+fn applied(world: &World) -> String {
+    world.target("SELECT wall || '.' || lpad(logical::text, 10, '0') FROM ebb_progress")
+}
+
+fn staged_files(world: &World, extension: &str) -> Vec<std::path::PathBuf> {
+    let folder = world.dir().join("staging/_replicator_1");
+    let files = std::fs::read_dir(folder).expect("the staging folder").map(|entry| entry.expect("a file").path());
+    files.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+}
+
+/// A time a moment ahead of what the changefeed has sent, by the clock that it uses too.
+fn a_moment_from_now() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_nanos();
+    format!("{}.0000000000", now + 1_500_000_000)
+}
+
+#[test]
+fn a_row_after_its_time_stops_ebb_and_a_repeat_does_not() {
+    let world = World::new("promise_late", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    let time = a_moment_from_now();
+    assert_eq!(post(&world, &row(1, &time)), "200");
+    wait_for("the time to be applied", || ebb.log(), || applied(&world) > time);
+    // The same row again: it was applied, and is skipped.
+    assert_eq!(post(&world, &row(1, &time)), "200");
+    // Another row of that time never came.
+    assert_ne!(post(&world, &row(7, &time)), "200");
+    let line = ebb.failure();
+    for text in ["with key [7]", &time, "came for the first time", "SHOW CHANGEFEED JOBS", "A-104309"] {
+        assert!(line.contains(text), "{text:?} is not in {line}");
+    }
+    assert_eq!(world.target("SELECT count(*) FROM t"), "1");
+}
+
+#[test]
+fn a_repeat_is_known_after_a_new_start() {
+    let world = World::new("promise_repeat", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    let time = a_moment_from_now();
+    assert_eq!(post(&world, &row(1, &time)), "200");
+    wait_for("the time to be applied", || ebb.log(), || applied(&world) > time);
+    ebb.kill9();
+    let mut ebb = world.fetch(&[]);
+    ebb.wait_line("using the running changefeed");
+    assert_eq!(post(&world, &row(1, &time)), "200");
+    assert_ne!(post(&world, &row(50, &time)), "200");
+    assert!(ebb.failure().contains("with key [50]"));
+}
+
+#[test]
+fn two_changefeeds_into_one_receiver_are_refused() {
+    let world = World::new("promise_two", "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let query = world.certs().sink_query("changefeed").expect("a client certificate");
+    let create = || {
+        world.source(&format!(
+            "CREATE CHANGEFEED FOR TABLE u INTO 'webhook-https://localhost:{}/{}/public?{query}' \
+             WITH updated, resolved = '100ms', min_checkpoint_frequency = '100ms'",
+            world.port(),
+            world.database()
+        ))
+    };
+    // One that was there before.
+    let job = create();
+    let line = world.fetch(&["--table-filter", "^t$"]).failure();
+    assert!(line.contains(&format!("another changefeed (job {})", job.trim())), "{line}");
+    assert!(line.contains(&format!("CANCEL JOB {}", job.trim())), "{line}");
+    world.source(&format!("CANCEL JOB {}", job.trim()));
+    // And one that is made later.
+    let ebb = world.fetch(&["--table-filter", "^t$"]).ready();
+    let job = create();
+    let line = ebb.failure();
+    // Whichever is noticed first: the job, or what it sends.
+    assert!(line.contains(&format!("another changefeed (job {})", job.trim())), "{line}");
+}
+
+#[test]
+fn damaged_staging_is_named_and_not_applied() {
+    let world = World::new("promise_damage", TABLE);
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    world.source("INSERT INTO t SELECT i, 1 FROM generate_series(1, 500) AS i");
+    wait_for(
+        "rows to be received",
+        || ebb.log(),
+        || http_get(&pages, "/_/varz").contains("ebb_rows_received_total 500\n"),
+    );
+    ebb.kill9();
+    drop(gate);
+    let logs = staged_files(&world, "log");
+    let log = logs.iter().max_by_key(|path| std::fs::metadata(path).expect("a file").len()).expect("a log");
+    let mut bytes = std::fs::read(log).expect("the log");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(log, &bytes).expect("the damaged log");
+    let line = world.fetch(&[]).failure();
+    let name = log.file_name().expect("a name").to_string_lossy();
+    assert!(line.contains(&*name) && line.contains("is damaged: its checksum does not fit at byte"), "{line}");
+    assert_eq!(world.target("SELECT count(*) FROM t"), "0");
+    // The hint is the way out: without the folder the rows come again.
+    std::fs::remove_dir_all(world.dir().join("staging")).expect("the folder");
+    let mut ebb = world.fetch(&[]);
+    ebb.wait_line("the staging folder is gone; replacing the changefeed");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
+
+#[test]
+fn a_full_staging_holds_requests_and_loses_nothing() {
+    let world = World::new("promise_full", "CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let pages = format!("127.0.0.1:{}", free_port());
+    let flags = "--stagingSchema _replicator_1 --staging-max-bytes 4000000 --httpResponseTimeout 2s";
+    let mut ebb = world.fetch(&["--replicator-flags", flags, "--metrics-listen-addr", &pages]).ready();
+    let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    for round in 0..60 {
+        world.source(&format!(
+            "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series({}, {}) AS i",
+            round * 100,
+            round * 100 + 99
+        ));
+    }
+    ebb.wait_line("staging is full");
+    let varz = http_get(&pages, "/_/varz");
+    assert!(varz.contains("ebb_staging_full 1\n") && varz.contains("ebb_staging_hours_left 0\n"), "{varz}");
+    // Held first, then told to come again; never taken.
+    wait_for("a refusal", || ebb.log(), || ebb.log().contains("staging is behind"));
+    drop(gate);
+    ebb.wait_line("staging has room again");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
+
+#[test]
+fn receiving_goes_on_while_the_target_is_down_at_start() {
+    let world = World::new("promise_down", TABLE);
+    let user = "down_app";
+    world.target(&format!(
+        "CREATE ROLE {user} LOGIN PASSWORD 'x'; GRANT ALL ON SCHEMA public TO {user}; GRANT ALL ON t TO {user}"
+    ));
+    let target = world.target_url_as(user, "x");
+    let pages = format!("127.0.0.1:{}", free_port());
+    let start =
+        || -> Ebb { world.fetch(&["--target", &target, "--metrics-listen-addr", &pages, "--table-filter", "^t$"]) };
+    // Of a target that was never seen nothing is known: it is waited for.
+    world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT 0"));
+    let mut ebb = start();
+    ebb.wait_line("nothing can be received before the target has been seen once");
+    world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT -1"));
+    let ebb = ebb.ready();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+    // Later it is known, and rows are taken before it is there.
+    world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT 0"));
+    world.source("UPDATE t SET v = 2; INSERT INTO t SELECT i, 0 FROM generate_series(2, 300) AS i");
+    let mut ebb = start();
+    ebb.wait_line("receiving goes on while the target is down");
+    ebb.wait_line("using the running changefeed");
+    wait_for(
+        "rows to be received",
+        || ebb.log(),
+        || http_get(&pages, "/_/varz").contains("ebb_rows_received_total 300\n"),
+    );
+    assert_eq!(world.target("SELECT count(*) FROM t"), "1");
+    world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT -1"));
+    ebb.wait_line("the target is there");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
