@@ -4,11 +4,12 @@ CARGO ?= cargo
 # Debian packages that building and testing need.
 PACKAGES = gcc libc6-dev make curl postgresql postgresql-client ca-certificates
 
-.PHONY: help demo test build lint packages clean
+.PHONY: help demo test bench build lint packages clean
 
 help:
 	@echo "make demo   build, run the main job on real servers, show the result"
 	@echo "make test   format, lints and every test, on servers that the tests start and end"
+	@echo "make bench  rows a second through ebb beside a raw loop, as a ratio; BENCH=--help for more"
 	@echo "make build  the program and the plugins, optimised, in target/release"
 	@echo "make lint   format and lints only"
 
@@ -19,6 +20,10 @@ demo: packages
 test: packages lint
 	$(CARGO) build --workspace --bins --lib
 	$(CARGO) test --workspace
+
+bench: packages
+	$(CARGO) build --release --workspace --bins --lib
+	$(CARGO) bench --bench feed -- $(BENCH)
 
 build: packages
 	$(CARGO) build --release --workspace --bins --lib

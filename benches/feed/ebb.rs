@@ -1,0 +1,140 @@
+//! The real program as a child process, and what the kernel says of it.
+//!
+//! Owns: its flags, its end, its CPU and memory. Does not own: what it is sent.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use tokio_postgres::{Client, NoTls};
+
+use crate::Bench;
+
+pub struct Ebb {
+    child: Child,
+    client: Client,
+    pub port: u16,
+    pub database: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    pub cpu: Duration,
+    pub rss_bytes: u64,
+    pub rss_peak_bytes: u64,
+}
+
+impl Usage {
+    pub fn since(&self, before: &Self) -> Self {
+        Self { cpu: self.cpu - before.cpu, ..*self }
+    }
+}
+
+impl Ebb {
+    /// Starts it for a database whose name is also that of its staging.
+    pub fn start(bench: &Bench, database: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let server = bench.certs.server();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ebb"))
+            .args(["start", "--allow-tls-mode-disable", "--stagingSchema", database, "--bindAddr"])
+            .arg(format!("127.0.0.1:{port}"))
+            .arg("--targetConn")
+            .arg(format!("{}?sslmode=disable", bench.postgres.url(database).split('?').next().expect("a URL")))
+            .arg("--tlsCertificate")
+            .arg(server.cert)
+            .arg("--tlsPrivateKey")
+            .arg(server.key)
+            .arg("--tlsClientCA")
+            .arg(bench.certs.ca())
+            .arg("--staging-dir")
+            .arg(bench.dir.path().join("staging"))
+            .arg("--applyTimeout")
+            .arg("10m")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ebb starts");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let (ready, is_ready) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if line.contains("receiver listening") {
+                    let _ = ready.send(());
+                }
+                if !line.contains("\"level\":\"info\"") {
+                    println!("  {line}");
+                }
+            }
+        });
+        is_ready.recv_timeout(Duration::from_secs(30)).expect("ebb listens");
+        let conninfo = bench.postgres.socket_conninfo(database);
+        let client = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                let (client, connection) = tokio_postgres::connect(&conninfo, NoTls).await.expect("PostgreSQL answers");
+                tokio::spawn(connection);
+                client
+            })
+        });
+        Self { child, client, port, database: database.to_owned() }
+    }
+
+    /// Waits until the target stands at this time.
+    pub async fn wait_applied(&self, wall: i64) {
+        let statement = self.client.prepare("SELECT wall FROM ebb_progress").await.expect("the progress table");
+        loop {
+            let applied: i64 = self.client.query_one(&statement, &[]).await.expect("the progress row").get(0);
+            if applied >= wall {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub fn usage(&self) -> Usage {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let kib = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel says so");
+            line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number") << 10
+        };
+        Usage { cpu: cpu_of(&stat), rss_bytes: kib("VmRSS:"), rss_peak_bytes: kib("VmHWM:") }
+    }
+
+    /// Where its time went.
+    pub fn print_threads(&self) {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs").flatten();
+        for task in tasks {
+            let Ok(stat) = fs::read_to_string(task.path().join("stat")) else { continue };
+            let cpu = cpu_of(&stat);
+            if cpu > Duration::from_millis(20) {
+                let name = stat.split(['(', ')']).nth(1).unwrap_or_default();
+                println!("  thread {name}: {:.2} s", cpu.as_secs_f64());
+            }
+        }
+    }
+
+    /// SIGTERM, and its end.
+    pub fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().expect("kill is installed");
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Ebb {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// User and system time of a line of `/proc`; the kernel counts in hundredths of a second.
+fn cpu_of(stat: &str) -> Duration {
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}

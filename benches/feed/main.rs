@@ -1,0 +1,161 @@
+//! Measures ebb end to end: a generated changefeed over TLS, the real program, a real PostgreSQL that syncs to disk. Beside
+//! it, in the same minute, the same rows by a raw loop of the same statements; what counts is the ratio of the two.
+//!
+//! Owns: the modes and what is printed. Does not own: making rows (`generator`), sending them (`sender`), the process
+//! (`ebb`), the raw loop (`baseline`).
+
+mod backlog;
+mod baseline;
+mod ebb;
+mod generator;
+mod sender;
+mod transaction;
+
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use ebb_servers::{Certs, Postgres};
+use tempfile::TempDir;
+
+use ebb::Ebb;
+use generator::{History, TABLE};
+
+/// Each mode prints what it measured, and fails when a row is missing or altered.
+#[derive(Parser)]
+#[command(about = "Measures ebb end to end, on servers of its own")]
+struct Flags {
+    /// Rows that are changed in each round
+    #[arg(long, default_value_t = 300_000)]
+    rows: usize,
+    /// Rounds of baseline and ebb
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// TLS connections of the changefeed
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Instead: rows a second to send for 20 s, to see how long a change takes
+    #[arg(long, value_name = "ROWS_PER_SECOND")]
+    steady: Option<usize>,
+    /// Instead: rows to stage while the target is blocked, to see the memory
+    #[arg(long, value_name = "ROWS")]
+    backlog: Option<usize>,
+    /// Instead: rows of one source transaction, watched by a second connection
+    #[arg(long, value_name = "ROWS")]
+    transaction: Option<usize>,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The servers and certificates of a run.
+pub struct Bench {
+    pub postgres: Postgres,
+    pub certs: Certs,
+    pub dir: TempDir,
+    pub connections: usize,
+}
+
+fn main() {
+    let flags = Flags::parse();
+    let dir = TempDir::new().expect("a temporary folder");
+    let certs = Certs::create(&dir.path().join("certs")).expect("certificates");
+    let settings =
+        [("shared_buffers", "1GB"), ("max_wal_size", "8GB")].map(|(name, value)| (name.into(), value.into()));
+    let postgres =
+        Postgres::start(&ebb_servers::Options { fsync: true, settings: settings.into(), ..Default::default() })
+            .expect("PostgreSQL");
+    let bench = Bench { postgres, certs, dir, connections: flags.connections };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    match (flags.steady, flags.backlog, flags.transaction) {
+        (Some(rate), ..) => runtime.block_on(steady(&bench, rate)),
+        (_, Some(rows), _) => runtime.block_on(backlog::run(&bench, rows)),
+        (_, _, Some(rows)) => runtime.block_on(transaction::run(&bench, rows)),
+        _ => runtime.block_on(rates(&bench, flags.rows, flags.rounds)),
+    }
+}
+
+/// Rounds of both, one after the other, since the machine is not the same from minute to minute.
+async fn rates(bench: &Bench, rows: usize, rounds: usize) {
+    println!("{rows} rows of 300 bytes, transactions of 1 to 1,000 rows, {} connections", bench.connections);
+    println!(
+        "{:>6} {:>16} {:>12} {:>7} {:>18} {:>12}",
+        "round", "raw loop rows/s", "ebb rows/s", "ratio", "ebb CPU us/row", "ebb RSS MiB"
+    );
+    let mut ratios = Vec::new();
+    for round in 1..=rounds {
+        let history = History::generate(rows, round as u64);
+        let (raw, expected) = baseline::run(bench, &history, &format!("raw_{round}")).await;
+        let (rate, usage) = through_ebb(bench, &history, &format!("ebb_{round}"), &expected).await;
+        let cpu_us = usage.cpu.as_secs_f64() * 1e6 / rows as f64;
+        println!(
+            "{round:>6} {raw:>16.0} {rate:>12.0} {:>7.2} {cpu_us:>18.1} {:>12}",
+            rate / raw,
+            usage.rss_peak_bytes >> 20
+        );
+        ratios.push(rate / raw);
+    }
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ratios.len() / 2];
+    println!("ratio {median:.2} (median of {rounds})");
+    println!("{}", serde_json::json!({"rows": rows, "ratio_median": median, "ratios": ratios}));
+}
+
+/// Rows a second from the first byte sent until the target stands at the last resolved timestamp.
+async fn through_ebb(bench: &Bench, history: &History, database: &str, expected: &str) -> (f64, ebb::Usage) {
+    bench.create(database);
+    let ebb = Ebb::start(bench, database);
+    let bodies = history.bodies(bench, database);
+    let before = ebb.usage();
+    let start = Instant::now();
+    sender::send(bench, &ebb, bodies).await;
+    ebb.wait_applied(history.end()).await;
+    let elapsed = start.elapsed();
+    let usage = ebb.usage().since(&before);
+    if std::env::var_os("EBB_BENCH_THREADS").is_some() {
+        ebb.print_threads();
+    }
+    assert_eq!(bench.checksum(database), expected, "the target is not what the raw loop made");
+    ebb.stop();
+    (history.rows() as f64 / elapsed.as_secs_f64(), usage)
+}
+
+/// How long after its resolved timestamp a change is visible, at a rate far below the limit.
+async fn steady(bench: &Bench, rate: usize) {
+    const SECONDS: usize = 20;
+    bench.create("steady");
+    let ebb = Ebb::start(bench, "steady");
+    let before = ebb.usage();
+    let history = History::generate(rate * SECONDS, 1);
+    let mut delays = sender::send_steadily(bench, &ebb, &history, Duration::from_secs(SECONDS as u64)).await;
+    let usage = ebb.usage().since(&before);
+    delays.sort();
+    let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize].as_millis();
+    println!(
+        "{rate} rows/s for {SECONDS} s: visible {} ms (p50) and {} ms (p99) after the resolved timestamp was sent, {:.1} us of CPU per row",
+        at(0.5),
+        at(0.99),
+        usage.cpu.as_secs_f64() * 1e6 / history.rows() as f64
+    );
+    ebb.stop();
+}
+
+impl Bench {
+    pub fn create(&self, database: &str) {
+        self.sql("postgres", &format!("CREATE DATABASE {database}"));
+        self.sql(database, TABLE);
+        self.sql("postgres", "CHECKPOINT");
+    }
+
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        self.postgres.psql(database, sql).expect("the statement runs").trim().to_owned()
+    }
+
+    /// What the table holds, in one short text.
+    pub fn checksum(&self, database: &str) -> String {
+        self.sql(
+            database,
+            "SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(t::text), '' ORDER BY id)), '') FROM t",
+        )
+    }
+}
