@@ -96,7 +96,7 @@ async fn rates(bench: &Bench, rows: usize, rounds: usize) {
         ratios.push(rate / raw);
     }
     ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
+    let median = ratios[(ratios.len() - 1) / 2];
     println!("ratio {median:.2} (median of {rounds})");
     println!("{}", serde_json::json!({"rows": rows, "ratio_median": median, "ratios": ratios}));
 }

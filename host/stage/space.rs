@@ -62,7 +62,9 @@ impl Space {
             false => (grown > 0 && hours > 0.0).then(|| room_bytes as f64 / (grown as f64 / hours)),
         };
         inner.forecast = Forecast { disk_bytes, room_bytes, hours_left, is_full };
-        let soon = hours_left.filter(|&hours| hours < WARN_HOURS && !is_full);
+        // A burst of a few seconds says nothing about hours.
+        let is_steady = now.duration_since(first.0) >= MEASURED / 2;
+        let soon = hours_left.filter(|&hours| hours < WARN_HOURS && is_steady && !is_full);
         if let Some(hours) = soon
             && is_time(&mut inner.warned_of_growth, now)
         {

@@ -77,10 +77,12 @@ impl Dialect for Sim {
     }
 }
 
+type Changes = Vec<((u32, u32), Option<u64>)>;
+
 pub struct Connection {
     database: Arc<Mutex<Database>>,
     /// What the open transaction has changed; no value for a deleted row.
-    open: Option<Vec<((u32, u32), Option<u64>)>>,
+    open: Option<Changes>,
     is_lost: bool,
 }
 
