@@ -5,7 +5,7 @@
 //! Rows up to the target's progress are in the target. Rows behind it that CockroachDB was told it need not send again are
 //! in the staging folder, or nowhere: a changefeed may only go on where that folder is whole.
 
-use ebb_sdk::{Advance, Catalog, Progress, Timestamp};
+use ebb_sdk::{Advance, Catalog, Checks, Progress, Timestamp};
 
 use crate::apply::Taken;
 use crate::config::{Changefeed, Config, InitialScan, OnExit};
@@ -229,7 +229,7 @@ fn begin_at(taken: &mut Taken, feed: &str, at: Timestamp) -> Result<()> {
     let advance = Advance { feed: feed.to_owned(), epoch: progress.epoch, from: progress.applied, to: at };
     // The plugin's own runtime blocks this thread.
     tokio::task::block_in_place(|| {
-        session.begin()?;
+        session.begin(Checks::Immediate)?;
         session.commit(&advance)
     })?;
     progress.applied = at;

@@ -111,6 +111,15 @@ pub struct Apply {
     pub transaction_bytes_max: usize,
     pub retry_delay_min: Duration,
     pub retry_delay_max: Duration,
+    pub triggers: Triggers,
+}
+
+/// `--triggers`: whether triggers and cascades of the target act on what ebb writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Triggers {
+    /// Not where the session may suspend them: the source has sent what they would do.
+    Skip,
+    Fire,
 }
 
 /// CockroachDB.

@@ -234,7 +234,7 @@ mod tests {
                 target("public", "log", &["line"], &[]),
                 target("audit", "orders", &["id"], &[0]),
             ],
-            server_version: String::new(),
+            ..Catalog::default()
         }
     }
 

@@ -40,7 +40,7 @@ pub struct Cell {
 pub struct AbiBlock<'a> {
     /// Position in the catalog that the session described last.
     pub table: u32,
-    /// 0 upsert, 1 delete.
+    /// [`crate::Operation`] as a number.
     pub operation: u8,
     pub columns: RSlice<'a, u32>,
     pub cells: RSlice<'a, Cell>,
@@ -61,7 +61,8 @@ pub trait AbiSession: Send {
     fn take_over(&mut self, feed: RStr<'_>) -> Answer;
     /// JSON of an optional [`crate::Progress`].
     fn progress(&mut self, feed: RStr<'_>) -> Answer;
-    fn begin(&mut self) -> Done;
+    /// `checks` is the JSON of [`crate::Checks`].
+    fn begin(&mut self, checks: RStr<'_>) -> Done;
     fn write(&mut self, block: AbiBlock<'_>) -> Done;
     /// `advance` is the JSON of a [`crate::Advance`].
     fn commit(&mut self, advance: RStr<'_>) -> Done;

@@ -17,6 +17,10 @@ pub struct Catalog {
     pub tables: Vec<Table>,
     /// What the server calls itself, for the log: `PostgreSQL 15.18`.
     pub server_version: String,
+    /// This session may begin a transaction with [`Checks::Suspended`](crate::Checks::Suspended).
+    pub suspends_checks: bool,
+    /// Where it may not: the statement that gives it the right, for an administrator.
+    pub suspend_hint: Option<String>,
 }
 
 /// One table. Positions in `primary_key`, `unique_keys` and `foreign_keys` point into `columns`.
@@ -32,6 +36,8 @@ pub struct Table {
     /// Every unique key beside the primary key.
     pub unique_keys: Vec<Vec<u32>>,
     pub foreign_keys: Vec<ForeignKey>,
+    /// It has triggers of its users that would fire on what a session writes.
+    pub triggers: bool,
 }
 
 impl Table {
@@ -85,6 +91,31 @@ pub struct ForeignKey {
     pub columns: Vec<u32>,
     /// The position of the referenced table in [`Catalog::tables`].
     pub references: u32,
+    /// Columns of the referenced table, in the order of `columns`.
+    pub references_columns: Vec<u32>,
+    pub on_delete: Action,
+    pub on_update: Action,
     /// Checked at COMMIT rather than at each statement.
     pub deferred: bool,
+}
+
+/// What the target does to rows that refer to a row that is deleted, or whose referenced columns change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Refuses, at the end of the statement or later.
+    #[default]
+    NoAction,
+    /// Refuses at once, whatever the rest of the statement does.
+    Restrict,
+    Cascade,
+    SetNull,
+    SetDefault,
+}
+
+impl Action {
+    /// Whether it changes rows by itself.
+    pub fn acts(self) -> bool {
+        matches!(self, Self::Cascade | Self::SetNull | Self::SetDefault)
+    }
 }

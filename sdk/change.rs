@@ -72,12 +72,32 @@ impl FromStr for Timestamp {
 }
 
 /// What is to be done with the rows of a block.
+///
+/// The first two are all that most transactions need. The others serve where rows hand values of unique keys to each
+/// other, or refer to each other in a circle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum Operation {
     /// Insert the row, or give the row of the same primary key these values. No other row may change.
-    Upsert,
-    /// Delete the row of this primary key, if it is there.
-    Delete,
+    Upsert = 0,
+    /// Delete the row of this primary key, if it is there. The block has the columns of the key only.
+    Delete = 1,
+    /// Give the row of this primary key these values, if it is there.
+    Update = 2,
+    /// Delete the rows of these primary keys and insert the rows of the block, in one statement: foreign keys that are
+    /// checked at its end see the new rows, and a unique value may go from any row of the block to any other.
+    Replace = 3,
+    /// Write nothing. Every foreign key of the rows of these primary keys must hold, and nothing may refer to a row
+    /// that is not there. The block has the columns of the key only. It comes last in a transaction whose
+    /// [`Checks`](crate::Checks) are suspended.
+    Verify = 4,
+}
+
+impl Operation {
+    /// The operation of a number, as it crosses the ABI.
+    pub(crate) fn of(number: u8) -> Option<Self> {
+        [Self::Upsert, Self::Delete, Self::Update, Self::Replace, Self::Verify].get(usize::from(number)).copied()
+    }
 }
 
 /// The JSON type that a value had on the wire. The text of a number is never converted on the way.

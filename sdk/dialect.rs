@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(doc)]
+use crate::Operation;
 use crate::{Advance, Block, Catalog, Progress, Result};
 
 /// What a dialect is called and which URLs it answers to.
@@ -46,6 +48,20 @@ pub trait Dialect: Send + Sync + 'static {
     fn connect(options: &ConnectOptions) -> impl Future<Output = Result<Self::Session>> + Send;
 }
 
+/// Which checks of the target hold while a transaction is written. All of them hold at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checks {
+    /// As the database has it.
+    Immediate,
+    /// Those that can be deferred are checked at COMMIT.
+    Deferred,
+    /// No foreign key is enforced, none cascades, and no trigger of a user fires. The host asks for it only where
+    /// [`Catalog::suspends_checks`] is set, and lets the session verify foreign keys ([`Operation::Verify`]) before it
+    /// commits. Unique keys hold as ever.
+    Suspended,
+}
+
 /// One connection to a target. The host uses it from one thread, and every call waits for its end.
 ///
 /// The host calls `begin`, then `write` any number of times, then `commit` or `rollback`. After an error the only
@@ -62,7 +78,7 @@ pub trait Session: Send + 'static {
     fn progress(&mut self, feed: &str) -> impl Future<Output = Result<Option<Progress>>> + Send;
 
     /// Starts a transaction. It may wait until the first `write`.
-    fn begin(&mut self) -> impl Future<Output = Result<()>> + Send;
+    fn begin(&mut self, checks: Checks) -> impl Future<Output = Result<()>> + Send;
 
     /// Writes the rows of one block inside the transaction.
     ///

@@ -50,10 +50,13 @@ pub struct Error {
     /// The primary key of the row, `id=1, city=rome`.
     #[serde(default)]
     pub key: Option<String>,
-    /// The constraint that was violated. The host plans a [`ErrorKind::Refused`] transaction again when this is
-    /// set, since another order of the statements may satisfy it.
+    /// The constraint that was violated.
     #[serde(default)]
     pub constraint: Option<String>,
+    /// With [`ErrorKind::Refused`]: a unique key, a foreign key or the like was violated, which another order of the
+    /// statements may satisfy. The host then plans the transaction again.
+    #[serde(default)]
+    pub conflict: bool,
 }
 
 impl Error {
@@ -67,6 +70,7 @@ impl Error {
             column: None,
             key: None,
             constraint: None,
+            conflict: false,
         }
     }
 
@@ -103,6 +107,13 @@ impl Error {
     #[must_use]
     pub fn constraint(mut self, constraint: impl Into<String>) -> Self {
         self.constraint = Some(constraint.into());
+        self
+    }
+
+    /// See [`Error::conflict`].
+    #[must_use]
+    pub fn conflict(mut self) -> Self {
+        self.conflict = true;
         self
     }
 }

@@ -21,13 +21,13 @@ use crate::{Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, 
 /// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
 ///
 /// ```
-/// # use ebb_sdk::{Advance, Block, Catalog, ConnectOptions, Dialect, DialectInfo, Progress, Result, Session};
+/// # use ebb_sdk::{Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Progress, Result, Session};
 /// # struct Connection;
 /// # impl Session for Connection {
 /// #     async fn describe(&mut self) -> Result<Catalog> { Ok(Catalog::default()) }
 /// #     async fn take_over(&mut self, _: &str) -> Result<Progress> { unreachable!() }
 /// #     async fn progress(&mut self, _: &str) -> Result<Option<Progress>> { Ok(None) }
-/// #     async fn begin(&mut self) -> Result<()> { Ok(()) }
+/// #     async fn begin(&mut self, _: Checks) -> Result<()> { Ok(()) }
 /// #     async fn write(&mut self, _: Block<'_>) -> Result<()> { Ok(()) }
 /// #     async fn commit(&mut self, _: &Advance) -> Result<()> { Ok(()) }
 /// #     async fn rollback(&mut self) -> Result<()> { Ok(()) }
@@ -151,8 +151,8 @@ impl<S: Session> AbiSession for Exported<S> {
         answer(self.run(async |session| session.progress(feed.as_str()).await))
     }
 
-    fn begin(&mut self) -> Done {
-        done(self.run(async |session| session.begin().await))
+    fn begin(&mut self, checks: RStr<'_>) -> Done {
+        done(self.run(async |session| session.begin(decode(checks.as_str())?).await))
     }
 
     fn write(&mut self, block: AbiBlock<'_>) -> Done {
@@ -198,7 +198,10 @@ fn resolve<'a>(catalog: &'a Catalog, block: &AbiBlock<'a>) -> Result<Block<'a>> 
     let table = catalog.tables.get(block.table as usize).ok_or_else(|| {
         Error::new(ErrorKind::Broken, format!("the host names table {}, which was not described", block.table))
     })?;
-    let operation = if block.operation == 0 { Operation::Upsert } else { Operation::Delete };
+    let operation = Operation::of(block.operation).ok_or_else(|| {
+        Error::new(ErrorKind::Broken, format!("the host asks for operation {}, which is not known", block.operation))
+            .hint("the plugin was built with an older ebb-sdk than the host's")
+    })?;
     Ok(Block::new(table, operation, block.columns.as_slice(), block.cells.as_slice(), block.text.as_str()))
 }
 

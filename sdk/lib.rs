@@ -18,9 +18,9 @@ pub mod tls;
 pub mod abi;
 pub mod export;
 
-pub use catalog::{Catalog, Column, ForeignKey, Identity, Table};
+pub use catalog::{Action, Catalog, Column, ForeignKey, Identity, Table};
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
-pub use dialect::{ConnectOptions, Dialect, DialectInfo, Level, Session, log};
+pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
 pub use error::{Error, ErrorKind, Result, with_causes};
 pub use progress::{Advance, Progress};
 pub use url::{DatabaseUrl, Secret};

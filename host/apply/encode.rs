@@ -42,8 +42,19 @@ struct Shape {
     names: Vec<String>,
     /// `None` for a column that is not written.
     positions: Vec<Option<u32>>,
+    /// Every column is there that the target does not compute.
+    covers: bool,
     /// Where its rows are collected.
     block: Option<usize>,
+}
+
+/// What is to be made of a row. Between two tasks for one table the blocks are taken.
+#[derive(Clone, Copy, Debug)]
+pub enum Task<'t> {
+    /// `Upsert` or `Replace`; the blank columns are written as NULL.
+    Whole { operation: Operation, blank: &'t [u32] },
+    /// `Delete`, `Verify`, or `Update` of the blank columns to NULL.
+    Key { operation: Operation, blank: &'t [u32] },
 }
 
 impl<'a> Encoder<'a> {
@@ -58,8 +69,8 @@ impl<'a> Encoder<'a> {
     /// When the row has a column that the target lacks, or lacks a key column that the target has.
     pub fn push(&mut self, entry: &Entry) -> Result<()> {
         match entry.change() {
-            Change::Upsert(json) => self.upsert(entry, json),
-            Change::Delete(before) => self.delete(entry, before),
+            Change::Upsert(_) => self.push_as(entry, Task::Whole { operation: Operation::Upsert, blank: &[] }),
+            Change::Delete(_) => self.push_as(entry, Task::Key { operation: Operation::Delete, blank: &[] }),
         }
     }
 
@@ -74,27 +85,73 @@ impl<'a> Encoder<'a> {
         std::mem::take(&mut self.blocks)
     }
 
-    fn upsert(&mut self, entry: &Entry, json: &str) -> Result<()> {
+    /// Adds one row for a step of a plan. A task for whole rows passes deleted rows over.
+    pub fn push_as(&mut self, entry: &Entry, task: Task<'_>) -> Result<()> {
+        match (task, entry.change()) {
+            (Task::Whole { operation, blank }, Change::Upsert(json)) => self.whole(entry, json, operation, blank),
+            (Task::Whole { .. }, Change::Delete(_)) => Ok(()),
+            (Task::Key { operation, blank }, Change::Upsert(json)) => self.key_of_row(entry, json, operation, blank),
+            (Task::Key { operation, blank }, Change::Delete(before)) => {
+                self.key_of_deleted(entry, before, operation, blank)
+            }
+        }
+    }
+
+    /// Whether a row has a value for every column that the target does not compute: only then can it be deleted and
+    /// inserted again without loss.
+    pub fn covers(&mut self, entry: &Entry) -> Result<bool> {
+        let Change::Upsert(json) = entry.change() else { return Ok(true) };
+        let table = self.table(entry)?;
+        let Object(pairs) = serde_json::from_str(json).map_err(|error| damaged(entry, &error))?;
+        let at = self.shape(entry, table, &pairs)?;
+        Ok(self.shapes[&entry.table][at].covers)
+    }
+
+    fn whole(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<()> {
         let table = self.table(entry)?;
         let Object(pairs) = serde_json::from_str(json).map_err(|error| damaged(entry, &error))?;
         let at = self.shape(entry, table, &pairs)?;
         let shape = &mut self.shapes.get_mut(&entry.table).expect("the shape was just found")[at];
+        let operation = if shape.covers { operation } else { Operation::Upsert };
         let block = *shape.block.get_or_insert_with(|| {
             let columns: Vec<u32> = shape.positions.iter().flatten().copied().collect();
             let rows = RowBuffer::new(columns.len());
-            self.blocks.push(Block { table: table.position, operation: Operation::Upsert, columns, rows });
+            self.blocks.push(Block { table: table.position, operation, columns, rows });
             self.blocks.len() - 1
         });
         let rows = &mut self.blocks[block].rows;
         for ((_, raw), position) in pairs.iter().zip(&shape.positions) {
-            if position.is_some() {
-                push_value(rows, raw.get());
+            match position {
+                None => {}
+                Some(position) if blank.contains(position) => rows.push(Value::Null),
+                Some(_) => push_value(rows, raw.get()),
             }
         }
         Ok(())
     }
 
-    fn delete(&mut self, entry: &Entry, before: Option<&str>) -> Result<()> {
+    fn key_of_row(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<()> {
+        let table = self.table(entry)?;
+        let Object(pairs) = serde_json::from_str(json).map_err(|error| damaged(entry, &error))?;
+        let at = self.shape(entry, table, &pairs)?;
+        let block = self.key_block(table.position, operation, blank);
+        let shape = &self.shapes[&entry.table][at];
+        for key in &self.catalog.tables[table.position as usize].primary_key {
+            let place = shape.positions.iter().position(|position| position.as_ref() == Some(key));
+            let place = place.expect("a shape without a column of the key is refused when it is made");
+            push_value(&mut self.blocks[block].rows, pairs[place].1.get());
+        }
+        blank.iter().for_each(|_| self.blocks[block].rows.push(Value::Null));
+        Ok(())
+    }
+
+    fn key_of_deleted(
+        &mut self,
+        entry: &Entry,
+        before: Option<&str>,
+        operation: Operation,
+        blank: &[u32],
+    ) -> Result<()> {
         let table = self.table(entry)?;
         let target = &self.catalog.tables[table.position as usize];
         let before: Object<'_> = match before {
@@ -102,7 +159,7 @@ impl<'a> Encoder<'a> {
             None => Object(Vec::new()),
         };
         let key: Vec<&RawValue> = serde_json::from_str(entry.key()).map_err(|error| damaged(entry, &error))?;
-        let block = self.delete_block(table.position);
+        let block = self.key_block(table.position, operation, blank);
         for &position in &target.primary_key {
             let name = &target.columns[position as usize].name;
             let from_key = self.key_value(table, name, target.primary_key.len(), &key);
@@ -110,6 +167,7 @@ impl<'a> Encoder<'a> {
             let raw = from_key.or_else(from_before).ok_or_else(|| unknown_key(target, name))?;
             push_value(&mut self.blocks[block].rows, raw.get());
         }
+        blank.iter().for_each(|_| self.blocks[block].rows.push(Value::Null));
         Ok(())
     }
 
@@ -125,12 +183,14 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn delete_block(&mut self, table: u32) -> usize {
-        let is_it = |block: &Block| block.table == table && block.operation == Operation::Delete;
+    /// The block of keys, followed by columns that become NULL.
+    fn key_block(&mut self, table: u32, operation: Operation, blank: &[u32]) -> usize {
+        let is_it = |block: &Block| block.table == table && block.operation == operation;
         self.blocks.iter().position(is_it).unwrap_or_else(|| {
-            let columns = self.catalog.tables[table as usize].primary_key.clone();
+            let key = &self.catalog.tables[table as usize].primary_key;
+            let columns: Vec<u32> = key.iter().chain(blank).copied().collect();
             let rows = RowBuffer::new(columns.len());
-            self.blocks.push(Block { table, operation: Operation::Delete, columns, rows });
+            self.blocks.push(Block { table, operation, columns, rows });
             self.blocks.len() - 1
         })
     }
@@ -159,8 +219,10 @@ impl<'a> Encoder<'a> {
             .hint("source and target must have the same primary key"));
         }
         let names = pairs.iter().map(|(name, _)| name.to_string()).collect();
+        let mut columns = target.columns.iter().zip(0_u32..);
+        let covers = columns.all(|(column, at)| column.generated || positions.contains(&Some(at)));
         let known = self.shapes.entry(entry.table).or_default();
-        known.push(Shape { names, positions, block: None });
+        known.push(Shape { names, positions, covers, block: None });
         Ok(known.len() - 1)
     }
 

@@ -6,6 +6,7 @@
 //! Invariant: `applied` equals the progress row of the target, and moves only after the target has confirmed it.
 
 mod encode;
+mod ladder;
 mod plan;
 mod reader;
 mod reconnect;
@@ -22,14 +23,15 @@ use tokio::time::timeout;
 
 use crate::config;
 use crate::error::{Error, Result};
-use crate::order::{Cutter, Limits, Window};
+use crate::order::{Content, Cutter, Limits, Window};
 use crate::plugin::Session;
 use crate::receive::Tables;
-use crate::stage::Store;
+use crate::stage::{Change, Entry, Store};
 use crate::status::Status;
 use crate::target::Target;
 use encode::Block;
-use plan::Order;
+use ladder::{Ladder, Next, Touched};
+use plan::{Facts, Plan};
 use reader::{Prepared, Reader};
 use reconnect::Outcome;
 use retry::Backoff;
@@ -71,6 +73,23 @@ struct Step {
     to: Timestamp,
 }
 
+/// Source transactions that are written as one, and how.
+struct Part {
+    window: Window,
+    touched: Touched,
+    plan: Plan,
+    /// With which the first plan was refused.
+    first_refusal: Option<ebb_sdk::Error>,
+}
+
+/// After a failed write the session is good for another only when it could roll back.
+fn rolled_back(taken: &mut Taken, failure: ebb_sdk::Error) -> ebb_sdk::Error {
+    match failure.kind {
+        ErrorKind::Refused => taken.session.rollback().err().unwrap_or(failure),
+        _ => failure,
+    }
+}
+
 impl Applier {
     /// Applies windows until it is asked to stop; the transaction in hand is finished first. Without a session the target
     /// was down at start: it is tried until it is there.
@@ -82,12 +101,13 @@ impl Applier {
         let Some(mut taken) = taken else { return Ok(()) };
         self.store.release(taken.progress.applied);
         self.status.applied(taken.progress.applied, 0, 0);
+        self.warn_of_second_effects();
         let windows = self.reader(&taken).spawn(self.resolved.clone(), self.runtime.clone());
         // A catalog that has changed ends the run, so its plan holds for all of it.
-        let ranks = plan::ranks(&self.catalog);
+        let facts = plan::facts(&self.catalog);
         // The reader ends, and with it the channel, once a stop is asked for.
         while let Ok(prepared) = windows.recv() {
-            if *self.stop.borrow() || !self.apply(&mut taken, &ranks, prepared?)? {
+            if *self.stop.borrow() || !self.apply(&mut taken, &facts, prepared?)? {
                 break;
             }
         }
@@ -99,13 +119,26 @@ impl Applier {
     /// repeated exactly.
     pub fn apply_up_to(&mut self, taken: &mut Taken, to: Timestamp) -> Result<()> {
         self.store.release(taken.progress.applied);
-        let ranks = plan::ranks(&self.catalog);
+        let facts = plan::facts(&self.catalog);
         let mut outcome = Ok(true);
         self.reader(taken).read(to, |prepared| {
-            outcome = self.apply(taken, &ranks, prepared);
+            outcome = self.apply(taken, &facts, prepared);
             matches!(outcome, Ok(true))
         })?;
         outcome.map(drop)
+    }
+
+    fn warn_of_second_effects(&self) {
+        let facts = plan::facts(&self.catalog);
+        let acting = self.ladder(&facts).acting(self.tables.list().iter().map(|table| table.position));
+        if !acting.is_empty() {
+            tracing::warn!(
+                hint = self.catalog.suspend_hint,
+                "triggers or cascades of the target act on what the source sends by itself, on {}: this user may not \
+                 suspend them",
+                acting.join(", ")
+            );
+        }
     }
 
     fn reader(&self, taken: &Taken) -> Reader {
@@ -137,12 +170,12 @@ impl Applier {
     }
 
     /// Applies one window, trying again as long as trying again can help. False when asked to stop meanwhile.
-    fn apply(&mut self, taken: &mut Taken, ranks: &[usize], prepared: Prepared) -> Result<bool> {
+    fn apply(&mut self, taken: &mut Taken, facts: &[Facts], prepared: Prepared) -> Result<bool> {
         let Prepared { from, to, transactions, rows, blocks } = prepared;
         let step = Step { from, to };
         let is_applied = match blocks {
-            Some(blocks) => self.apply_blocks(taken, ranks, step, blocks)?,
-            None => self.apply_step(taken, ranks, step)?,
+            Some(blocks) => self.apply_blocks(taken, facts, step, blocks)?,
+            None => self.apply_step(taken, facts, step)?,
         };
         if is_applied {
             taken.progress.applied = to;
@@ -154,14 +187,18 @@ impl Applier {
     }
 
     /// The common way: what was encoded ahead, parents first.
-    fn apply_blocks(&mut self, taken: &mut Taken, ranks: &[usize], step: Step, mut blocks: Vec<Block>) -> Result<bool> {
+    fn apply_blocks(&mut self, taken: &mut Taken, facts: &[Facts], step: Step, mut blocks: Vec<Block>) -> Result<bool> {
+        if self.ladder(facts).first(&Touched::by(&blocks)) != Plan::UPSERTS_FIRST {
+            drop(blocks);
+            return self.apply_step(taken, facts, step);
+        }
         let mut backoff = self.backoff();
         let advance = self.advance(taken, step);
         loop {
-            let failure = match self.writer(ranks).write_blocks(&mut taken.session, &mut blocks, &advance) {
+            let failure = match self.writer(facts).write_blocks(&mut taken.session, &mut blocks, &advance) {
                 Ok(()) => return Ok(true),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Target(failure)) => failure,
+                Err(Failure::Target(failure)) => rolled_back(taken, failure),
             };
             match failure.kind {
                 ErrorKind::Retry => match self.reconnect(taken, &failure, &mut backoff, step)? {
@@ -169,10 +206,9 @@ impl Applier {
                     Outcome::NotCommitted => {}
                     Outcome::Stopped => return Ok(false),
                 },
-                ErrorKind::Refused if failure.constraint.is_some() => {
-                    taken.session.rollback().map_err(Error::from)?;
+                ErrorKind::Refused if failure.conflict => {
                     drop(blocks);
-                    return self.apply_step(taken, ranks, step);
+                    return self.apply_step(taken, facts, step);
                 }
                 _ => return Err(failure.into()),
             }
@@ -180,46 +216,87 @@ impl Applier {
     }
 
     /// Applies a span from staging, in whatever order and parts the target takes it. False when asked to stop meanwhile.
-    fn apply_step(&mut self, taken: &mut Taken, ranks: &[usize], step: Step) -> Result<bool> {
+    fn apply_step(&mut self, taken: &mut Taken, facts: &[Facts], step: Step) -> Result<bool> {
+        let mut part = self.part(facts, step, self.limits())?;
         let mut backoff = self.backoff();
-        let mut order = Order::UpsertsFirst;
-        let mut window = self.window(step, self.limits())?;
         loop {
-            let part = Step { from: window.from, to: window.to };
-            let advance = self.advance(taken, part);
-            let failure = match self.writer(ranks).write(&mut taken.session, &window, order, &advance) {
-                Ok(()) if window.to == step.to => return Ok(true),
-                Ok(()) => {
-                    // The rest of the span goes one source transaction at a time too.
-                    order = Order::UpsertsFirst;
-                    window = self.window(Step { from: window.to, to: step.to }, Limits::ONE_TRANSACTION)?;
-                    continue;
-                }
+            let bounds = Step { from: part.window.from, to: part.window.to };
+            let advance = self.advance(taken, bounds);
+            let outcome = self.writer(facts).write(&mut taken.session, &part.window, part.plan, &advance);
+            let is_committed = match outcome.map_err(|failure| failure.map(|failure| rolled_back(taken, failure))) {
+                Ok(()) => true,
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Target(failure)) => failure,
-            };
-            match (failure.kind, failure.constraint.is_some().then(|| order.other()).flatten()) {
-                (ErrorKind::Retry, _) => match self.reconnect(taken, &failure, &mut backoff, part)? {
-                    Outcome::Committed if window.to == step.to => return Ok(true),
-                    Outcome::Committed => {
-                        window = self.window(Step { from: window.to, to: step.to }, Limits::ONE_TRANSACTION)?;
+                Err(Failure::Target(failure)) if failure.kind == ErrorKind::Retry => {
+                    match self.reconnect(taken, &failure, &mut backoff, bounds)? {
+                        Outcome::Committed => true,
+                        Outcome::NotCommitted => false,
+                        Outcome::Stopped => return Ok(false),
                     }
-                    Outcome::NotCommitted => {}
-                    Outcome::Stopped => return Ok(false),
-                },
-                (ErrorKind::Refused, Some(other)) => {
-                    taken.session.rollback().map_err(Error::from)?;
-                    order = other;
                 }
-                // Source transactions merged into one window may meet a constraint that none of them meets by itself.
-                (ErrorKind::Refused, None) if failure.constraint.is_some() && window.transactions > 1 => {
-                    taken.session.rollback().map_err(Error::from)?;
-                    order = Order::UpsertsFirst;
-                    window = self.window(part, Limits::ONE_TRANSACTION)?;
+                Err(Failure::Target(failure)) => {
+                    match self.after_refusal(facts, &mut part, failure)? {
+                        Next::Try(plan) => part.plan = plan,
+                        Next::Split | Next::GiveUp => part = self.part(facts, bounds, Limits::ONE_TRANSACTION)?,
+                    }
+                    false
                 }
-                _ => return Err(failure.into()),
+            };
+            match is_committed {
+                true if part.window.to == step.to => return Ok(true),
+                // The rest of the span goes one source transaction at a time too.
+                true => {
+                    let rest = Step { from: part.window.to, to: step.to };
+                    part = self.part(facts, rest, Limits::ONE_TRANSACTION)?;
+                }
+                false => {}
             }
         }
+    }
+
+    /// What is tried next; an error when nothing is left. Of several refusals the first one tells most.
+    fn after_refusal(&self, facts: &[Facts], part: &mut Part, failure: ebb_sdk::Error) -> Result<Next> {
+        let is_planned_again = failure.kind == ErrorKind::Refused && (failure.conflict || part.first_refusal.is_some());
+        if !is_planned_again {
+            return Err(failure.into());
+        }
+        let ladder = self.ladder(facts);
+        tracing::debug!(plan = ?part.plan.phases, "planned again: {failure}");
+        let first = part.first_refusal.get_or_insert(failure);
+        match ladder.next(part.plan, &part.touched, part.window.transactions) {
+            Next::GiveUp => {
+                let way_out = ladder.way_out(first.constraint.as_deref());
+                let hint = first.hint.take().map_or(way_out.clone(), |hint| format!("{hint}; or {way_out}"));
+                Err(first.clone().hint(hint).into())
+            }
+            next => Ok(next),
+        }
+    }
+
+    fn part(&self, facts: &[Facts], step: Step, limits: Limits) -> Result<Part> {
+        let window = self.window(step, limits)?;
+        let touched = match &window.content {
+            Content::Streamed => Touched::all(self.tables.list().iter().map(|table| table.position)),
+            Content::Whole(rows) => self.touched(rows),
+        };
+        let plan = self.ladder(facts).first(&touched);
+        Ok(Part { window, touched, plan, first_refusal: None })
+    }
+
+    fn touched(&self, rows: &[Entry]) -> Touched {
+        let mut touched = Touched::default();
+        for row in rows {
+            let position =
+                self.tables.list().iter().find(|table| table.number == row.table).map(|table| table.position);
+            match row.change() {
+                Change::Upsert(_) => touched.written.extend(position),
+                Change::Delete(_) => touched.deleted.extend(position),
+            }
+        }
+        touched
+    }
+
+    fn ladder<'a>(&'a self, facts: &'a [Facts]) -> Ladder<'a> {
+        Ladder { catalog: &self.catalog, facts, triggers: self.settings.triggers }
     }
 
     /// The first window of a span; the whole span when the limits are those that it was cut with.
@@ -229,10 +306,10 @@ impl Applier {
         window.ok_or_else(|| Error::new(format!("nothing lies between {} and {}", step.from, step.to)))
     }
 
-    fn writer<'a>(&'a self, ranks: &'a [usize]) -> Writer<'a> {
+    fn writer<'a>(&'a self, facts: &'a [Facts]) -> Writer<'a> {
         Writer {
             catalog: &self.catalog,
-            ranks,
+            facts,
             tables: &self.tables,
             store: &self.store,
             limits: self.limits(),

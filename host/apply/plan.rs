@@ -1,39 +1,145 @@
-//! In which order the tables of one transaction are written, so that foreign keys hold at every statement.
+//! In which order the rows of one transaction are written, so that constraints hold at every statement.
 //!
-//! Owns: the order. Does not own: what happens when no order satisfies them; the transaction tries another and then
-//! stops. Pure.
+//! Owns: the plans, and what of a catalog they rest on. Does not own: which plan is tried when (`ladder`), carrying one out
+//! (`transaction`). Pure.
 
-use ebb_sdk::{Catalog, Operation};
+use ebb_sdk::{Action, Catalog, Checks, ForeignKey, Table};
 
-/// Which operations come first.
+/// One pass over the rows of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Phase {
+    /// Whole rows, parents first.
+    Upserts,
+    /// Children first.
+    Deletes,
+    /// NULL into columns of unique and foreign keys that can take it, in every row that is there already.
+    Release,
+    /// Whole rows of tables that refer to each other in a circle, with NULL where they do.
+    Loosened,
+    /// Whole rows; where a unique key cannot be released, all rows of a block in one statement.
+    Replaces,
+    /// Every row that will be written again is deleted first.
+    Clears,
+    /// Foreign keys of every row, after they were not enforced.
+    Verifies,
+}
+
+/// In which order a transaction is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub checks: Checks,
+    pub phases: &'static [Phase],
+}
+
+impl Plan {
     /// Rows appear before others refer to them, and vanish after nothing refers to them any more.
-    UpsertsFirst,
+    pub const UPSERTS_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Upserts, Phase::Deletes] };
     /// A unique value that a deleted row held is free for another row.
-    DeletesFirst,
+    pub const DELETES_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Deletes, Phase::Upserts] };
+    /// Unique values are given up before they are taken, and circles are closed last.
+    pub const RELEASED: Self =
+        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Loosened, Phase::Replaces, Phase::Deletes] };
+    pub const RELEASED_DELETES_FIRST: Self =
+        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Deletes, Phase::Loosened, Phase::Replaces] };
+    /// As the first, where triggers or cascades of the target would act on what the source has sent already.
+    pub const SKIPPING: Self =
+        Self { checks: Checks::Suspended, phases: &[Phase::Upserts, Phase::Deletes, Phase::Verifies] };
+    /// Any order of rows works when all of them go first; their foreign keys are verified afterwards.
+    pub const SUSPENDED: Self = Self {
+        checks: Checks::Suspended,
+        phases: &[Phase::Release, Phase::Clears, Phase::Upserts, Phase::Deletes, Phase::Verifies],
+    };
 }
 
-impl Order {
-    /// The order to try after this one has met a constraint.
-    pub fn other(self) -> Option<Self> {
-        match self {
-            Self::UpsertsFirst => Some(Self::DeletesFirst),
-            Self::DeletesFirst => None,
-        }
-    }
-
-    pub fn operations(self) -> [Operation; 2] {
-        match self {
-            Self::UpsertsFirst => [Operation::Upsert, Operation::Delete],
-            Self::DeletesFirst => [Operation::Delete, Operation::Upsert],
-        }
-    }
+/// What planning must know of a table beside its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Its place among upserts: behind all tables that it refers to.
+    pub rank: usize,
+    /// Columns that `Release` sets to NULL.
+    pub release: Vec<u32>,
+    /// It refers to itself, perhaps by way of others.
+    pub is_in_cycle: bool,
+    /// Columns that `Loosened` writes as NULL.
+    pub loosen: Vec<u32>,
+    /// It has a unique key that cannot be released, and deleting a row does nothing but delete it.
+    pub replaces: bool,
+    /// Rows of other tables are changed or deleted when one of its rows is deleted.
+    pub acts_on_delete: bool,
+    /// Something beside the row may change when one of its rows is written.
+    pub acts_on_write: bool,
 }
 
-/// For every table of the catalog its place among upserts: a table stands behind all that it refers to. Tables of one
-/// cycle stand together, behind what the cycle refers to, in catalog order among themselves.
-pub fn ranks(catalog: &Catalog) -> Vec<usize> {
+/// The facts of every table of the catalog.
+pub fn facts(catalog: &Catalog) -> Vec<Facts> {
+    let cycles = cycles(catalog);
+    let mut facts = vec![Facts::default(); catalog.tables.len()];
+    let order = cycles.iter().flat_map(|cycle| in_cycle(catalog, cycle));
+    for (rank, table) in order.enumerate() {
+        facts[table].rank = rank;
+    }
+    for cycle in &cycles {
+        for &at in cycle {
+            let table = &catalog.tables[at];
+            let refers = || table.foreign_keys.iter().filter(|key| cycle.contains(&(key.references as usize)));
+            facts[at].is_in_cycle = refers().next().is_some();
+            facts[at].loosen = distinct(refers().flat_map(|key| free(table, &key.columns)));
+        }
+    }
+    for (at, table) in catalog.tables.iter().enumerate() {
+        let referring = || {
+            let keys = catalog.tables.iter().flat_map(|other| &other.foreign_keys);
+            keys.filter(move |key| key.references as usize == at)
+        };
+        let is_referenced = |column: &u32| referring().any(|key| key.references_columns.contains(column));
+        let of_unique = table.unique_keys.iter().filter_map(|key| {
+            // NULL in one column is enough, since NULLs are distinct.
+            free(table, key).find(|column| !is_referenced(column))
+        });
+        let of_foreign = table.foreign_keys.iter().flat_map(|key| free(table, &key.columns));
+        let of_foreign = of_foreign.filter(|column| !is_referenced(column));
+        facts[at].release = distinct(of_unique.chain(of_foreign));
+        let is_rigid = |key: &Vec<u32>| !key.iter().any(|column| facts[at].release.contains(column));
+        let is_rigid = table.unique_keys.iter().any(is_rigid);
+        facts[at].replaces = is_rigid && referring().all(|key| key.on_delete == Action::NoAction);
+        facts[at].acts_on_delete = table.triggers || referring().any(|key| key.on_delete.acts());
+        let is_key = |key: &ForeignKey| key.references_columns.iter().all(|column| table.primary_key.contains(column));
+        facts[at].acts_on_write = table.triggers || referring().any(|key| key.on_update.acts() && !is_key(key));
+    }
+    facts
+}
+
+/// Columns that can be NULL for a while.
+fn free<'a>(table: &'a Table, columns: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+    columns.iter().copied().filter(|&at| {
+        let column = &table.columns[at as usize];
+        column.nullable && !column.generated && !table.primary_key.contains(&at)
+    })
+}
+
+fn distinct(columns: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut columns: Vec<u32> = columns.collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+/// The tables of a cycle, as if every reference that can be NULL for a while were.
+fn in_cycle(catalog: &Catalog, cycle: &[usize]) -> Vec<usize> {
+    if cycle.len() == 1 {
+        return cycle.to_vec();
+    }
+    let mut rigid = catalog.clone();
+    for (at, table) in rigid.tables.iter_mut().enumerate() {
+        let shape = &catalog.tables[at];
+        let is_member = cycle.contains(&at);
+        table.foreign_keys.retain(|key| is_member && free(shape, &key.columns).next().is_none());
+    }
+    cycles(&rigid).into_iter().flatten().filter(|table| cycle.contains(table)).collect()
+}
+
+/// Tables in groups: each group stands behind what it refers to. A group of several is a cycle, in catalog order.
+fn cycles(catalog: &Catalog) -> Vec<Vec<usize>> {
     let count = catalog.tables.len();
     let mut search = Search {
         catalog,
@@ -48,11 +154,7 @@ pub fn ranks(catalog: &Catalog) -> Vec<usize> {
             search.visit(table);
         }
     }
-    let mut ranks = vec![0; count];
-    for (rank, table) in search.cycles.into_iter().flatten().enumerate() {
-        ranks[table] = rank;
-    }
-    ranks
+    search.cycles
 }
 
 /// Tarjan's search for strongly connected components; it yields a component after all that it refers to, which is the
@@ -102,7 +204,7 @@ impl Search<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ebb_sdk::{ForeignKey, Table};
+    use ebb_sdk::Column;
 
     /// Tables are numbered in the order given; each lists the tables that it refers to.
     fn check(references: &[&[u32]], expected: &[usize]) {
@@ -114,7 +216,8 @@ mod tests {
             ..Table::default()
         };
         let catalog = Catalog { tables: references.iter().map(table).collect(), ..Catalog::default() };
-        assert_eq!(ranks(&catalog), expected, "{references:?}");
+        let ranks: Vec<_> = facts(&catalog).into_iter().map(|facts| facts.rank).collect();
+        assert_eq!(ranks, expected, "{references:?}");
     }
 
     #[test]
@@ -134,5 +237,71 @@ mod tests {
         check(&[&[1], &[2], &[1, 3], &[]], &[3, 1, 2, 0]);
         // The cycle of 0 and 1 refers to that of 2 and 3.
         check(&[&[1, 2], &[0], &[3], &[2]], &[2, 3, 0, 1]);
+    }
+
+    fn column(name: &str, nullable: bool) -> Column {
+        Column { name: name.into(), nullable, ..Column::default() }
+    }
+
+    fn refers(columns: &[u32], references: u32, on_delete: Action) -> ForeignKey {
+        let columns = columns.to_vec();
+        ForeignKey { columns, references, references_columns: vec![0], on_delete, ..ForeignKey::default() }
+    }
+
+    #[test]
+    fn what_can_be_null_is_released_and_what_refers_in_a_circle_is_loosened() {
+        let people = Table {
+            columns: vec![column("id", false), column("seat", true), column("mail", false), column("boss", true)],
+            primary_key: vec![0],
+            unique_keys: vec![vec![1]],
+            foreign_keys: vec![refers(&[3], 0, Action::NoAction)],
+            ..Table::default()
+        };
+        let rigid = Table { unique_keys: vec![vec![1], vec![2]], ..people.clone() };
+        let of = |table: &Table| facts(&Catalog { tables: vec![table.clone()], ..Catalog::default() }).remove(0);
+        let flexible = of(&people);
+        assert_eq!((flexible.release.as_slice(), flexible.loosen.as_slice()), ([1, 3].as_slice(), [3].as_slice()));
+        assert!(!flexible.replaces && of(&rigid).replaces);
+    }
+
+    #[test]
+    fn a_cycle_is_opened_where_it_can_be() {
+        let team = Table {
+            columns: vec![column("id", false), column("lead", true)],
+            foreign_keys: vec![refers(&[1], 0, Action::NoAction)],
+            ..Table::default()
+        };
+        let person = Table {
+            columns: vec![column("id", false), column("team", false)],
+            foreign_keys: vec![refers(&[1], 1, Action::NoAction)],
+            ..Table::default()
+        };
+        let facts = facts(&Catalog { tables: vec![person, team], ..Catalog::default() });
+        assert_eq!((facts[0].rank, facts[1].rank), (1, 0));
+        assert_eq!((facts[0].loosen.len(), facts[1].loosen.as_slice()), (0, [1].as_slice()));
+    }
+
+    #[test]
+    fn a_table_whose_deletions_act_is_not_replaced() {
+        let parent = Table {
+            columns: vec![column("id", false), column("name", false)],
+            primary_key: vec![0],
+            unique_keys: vec![vec![1]],
+            ..Table::default()
+        };
+        for (action, replaces, acts) in [
+            (Action::NoAction, true, false),
+            (Action::Restrict, false, false),
+            (Action::Cascade, false, true),
+            (Action::SetNull, false, true),
+        ] {
+            let child = Table {
+                columns: vec![column("id", false), column("parent", false)],
+                foreign_keys: vec![refers(&[1], 0, action)],
+                ..Table::default()
+            };
+            let facts = facts(&Catalog { tables: vec![parent.clone(), child], ..Catalog::default() });
+            assert_eq!((facts[0].replaces, facts[0].acts_on_delete), (replaces, acts), "{action:?}");
+        }
     }
 }

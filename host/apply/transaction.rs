@@ -1,22 +1,26 @@
 //! One window, one target transaction: every row of it and the progress row, or nothing.
 //!
-//! Owns: the sequence begin, blocks in planned order, commit. Does not own: retries (`mod`), the order (`plan`).
+//! Owns: carrying out a plan: begin, blocks in its order, commit. Does not own: retries (`mod`), choosing (`ladder`).
+//!
+//! A window that is too large for memory goes through the same phases, each of them a pass over staging, block by block.
+//! Only a rotation of unique values over several blocks is beyond `Replaces` then.
 
-use ebb_sdk::{Advance, Catalog, Operation};
+use std::collections::BTreeMap;
 
-use super::encode::{Block, Encoder};
-use super::plan::Order;
+use ebb_sdk::{Advance, Catalog, Checks, Operation};
+
+use super::encode::{Block, Encoder, Task};
+use super::plan::{Facts, Phase, Plan};
 use crate::error::Error;
 use crate::order::{Content, Limits, Window};
 use crate::plugin::Session;
 use crate::receive::Tables;
-use crate::stage::Store;
+use crate::stage::{Change, Entry, Store};
 
 /// What a transaction is made from.
 pub(super) struct Writer<'a> {
     pub(super) catalog: &'a Catalog,
-    /// Of the catalog's tables, as `plan::ranks` gives them.
-    pub(super) ranks: &'a [usize],
+    pub(super) facts: &'a [Facts],
     pub(super) tables: &'a Tables,
     pub(super) store: &'a Store,
     pub(super) limits: Limits,
@@ -27,6 +31,15 @@ pub(super) struct Writer<'a> {
 pub(super) enum Failure {
     Target(ebb_sdk::Error),
     Final(Error),
+}
+
+impl Failure {
+    pub(super) fn map(self, change: impl FnOnce(ebb_sdk::Error) -> ebb_sdk::Error) -> Self {
+        match self {
+            Self::Target(error) => Self::Target(change(error)),
+            other => other,
+        }
+    }
 }
 
 impl From<ebb_sdk::Error> for Failure {
@@ -42,93 +55,150 @@ impl From<Error> for Failure {
 }
 
 impl Writer<'_> {
-    /// Writes the window and moves the progress row with it. On a failure nothing of it is in the target, unless the
-    /// failure was the commit's.
-    pub(super) fn write(
-        &self,
-        session: &mut Session,
-        window: &Window,
-        order: Order,
-        advance: &Advance,
-    ) -> Result<(), Failure> {
-        session.begin()?;
-        match &window.content {
-            Content::Whole(rows) => {
-                let mut encoder = self.encoder();
-                for row in rows {
-                    encoder.push(row)?;
-                }
-                let mut blocks = encoder.take();
-                self.sort(&mut blocks, order);
-                blocks.iter().try_for_each(|block| write_block(session, block))?;
-            }
-            Content::Streamed => {
-                for operation in order.operations() {
-                    self.stream(session, window, operation)?;
-                }
-            }
-        }
-        session.commit(advance)?;
-        Ok(())
-    }
-
-    /// Writes a window that was encoded ahead, upserts first.
+    /// Writes a window that was encoded ahead, by [`Plan::UPSERTS_FIRST`].
     pub(super) fn write_blocks(
         &self,
         session: &mut Session,
         blocks: &mut [Block],
         advance: &Advance,
     ) -> Result<(), Failure> {
-        session.begin()?;
-        self.sort(blocks, Order::UpsertsFirst);
+        session.begin(Checks::Immediate)?;
+        blocks.sort_by_key(|block| {
+            let rank = self.facts[block.table as usize].rank;
+            let is_delete = block.operation == Operation::Delete;
+            (is_delete, if is_delete { self.facts.len() - rank } else { rank })
+        });
         blocks.iter().try_for_each(|block| write_block(session, block))?;
         Ok(session.commit(advance)?)
     }
 
-    /// Reads one large source transaction table by table and writes it in blocks, so that it is never held whole.
-    fn stream(&self, session: &mut Session, window: &Window, operation: Operation) -> Result<(), Failure> {
-        let mut encoder = self.encoder();
-        for number in self.numbers_in_order(operation) {
-            let mut rows = 0;
-            for entry in self.store.scan_table(window.to, number) {
-                let entry = entry?;
-                let is_upsert = matches!(entry.change(), crate::stage::Change::Upsert(_));
-                if is_upsert != (operation == Operation::Upsert) {
-                    continue;
-                }
-                encoder.push(&entry)?;
-                rows += 1;
-                if rows >= self.limits.rows_max || encoder.bytes() >= self.limits.bytes_max {
-                    encoder.take().iter().try_for_each(|block| write_block(session, block))?;
-                    rows = 0;
+    /// Writes the window and moves the progress row with it. On a failure nothing of it is in the target, unless the
+    /// failure was the commit's.
+    pub(super) fn write(
+        &self,
+        session: &mut Session,
+        window: &Window,
+        plan: Plan,
+        advance: &Advance,
+    ) -> Result<(), Failure> {
+        let rows = Rows::of(window);
+        let mut encoder = Encoder::new(self.catalog, self.tables, self.case_sensitive);
+        session.begin(plan.checks)?;
+        for &phase in plan.phases {
+            for (number, position) in self.in_order(phase) {
+                let facts = &self.facts[position as usize];
+                if let Some(task) = task(phase, facts) {
+                    self.pass(session, &mut encoder, rows.of_table(self.store, number), phase, task)?;
                 }
             }
-            encoder.take().iter().try_for_each(|block| write_block(session, block))?;
         }
-        Ok(())
+        Ok(session.commit(advance)?)
     }
 
-    fn encoder(&self) -> Encoder<'_> {
-        Encoder::new(self.catalog, self.tables, self.case_sensitive)
+    /// One phase of one table, in blocks, so that a large transaction is never held whole.
+    fn pass<E: std::borrow::Borrow<Entry>>(
+        &self,
+        session: &mut Session,
+        encoder: &mut Encoder<'_>,
+        rows: impl Iterator<Item = Result<E, Error>>,
+        phase: Phase,
+        task: Task<'_>,
+    ) -> Result<(), Failure> {
+        let mut count = 0;
+        for entry in rows {
+            let entry = entry?;
+            let entry = entry.borrow();
+            let is_deleted = matches!(entry.change(), Change::Delete(_));
+            let is_meant = match phase {
+                Phase::Deletes => is_deleted,
+                // A row that would lose the columns that only the target has stays where it is.
+                Phase::Clears => encoder.covers(entry)?,
+                _ => true,
+            };
+            if !is_meant {
+                continue;
+            }
+            encoder.push_as(entry, task)?;
+            count += 1;
+            if count >= self.limits.rows_max || encoder.bytes() >= self.limits.bytes_max {
+                encoder.take().iter().try_for_each(|block| write_block(session, block))?;
+                count = 0;
+            }
+        }
+        encoder.take().iter().try_for_each(|block| write_block(session, block))
     }
 
-    /// Table numbers of staging: parents first for upserts, children first for deletes.
-    fn numbers_in_order(&self, operation: Operation) -> Vec<u32> {
+    /// Numbers in staging and positions of the tables: parents first where rows appear, children first where they vanish.
+    fn in_order(&self, phase: Phase) -> Vec<(u32, u32)> {
         let mut tables: Vec<_> = self.tables.list().iter().collect();
-        tables.sort_by_key(|table| self.ranks[table.position as usize]);
-        if operation == Operation::Delete {
+        tables.sort_by_key(|table| self.facts[table.position as usize].rank);
+        if matches!(phase, Phase::Deletes | Phase::Clears) {
             tables.reverse();
         }
-        tables.into_iter().map(|table| table.number).collect()
+        tables.into_iter().map(|table| (table.number, table.position)).collect()
+    }
+}
+
+/// What a phase does to the rows of a table; `None` when it has nothing to do with it.
+fn task(phase: Phase, facts: &Facts) -> Option<Task<'_>> {
+    let whole = |operation, blank| Some(Task::Whole { operation, blank });
+    let key = |operation, blank| Some(Task::Key { operation, blank });
+    match phase {
+        Phase::Upserts => whole(Operation::Upsert, &[]),
+        Phase::Replaces if facts.replaces => whole(Operation::Replace, &[]),
+        Phase::Replaces => whole(Operation::Upsert, &[]),
+        Phase::Loosened if !facts.is_in_cycle => None,
+        Phase::Loosened => whole(Operation::Upsert, &facts.loosen),
+        Phase::Release if facts.release.is_empty() => None,
+        Phase::Release => key(Operation::Update, &facts.release),
+        Phase::Deletes | Phase::Clears => key(Operation::Delete, &[]),
+        Phase::Verifies => key(Operation::Verify, &[]),
+    }
+}
+
+/// The rows of a window by table: in memory, or where they stand in staging.
+enum Rows<'w> {
+    Here(BTreeMap<u32, Vec<&'w Entry>>),
+    Staged(&'w Window),
+}
+
+impl<'w> Rows<'w> {
+    fn of(window: &'w Window) -> Self {
+        match &window.content {
+            Content::Streamed => Self::Staged(window),
+            Content::Whole(rows) => {
+                let mut tables: BTreeMap<u32, Vec<&Entry>> = BTreeMap::new();
+                rows.iter().for_each(|row| tables.entry(row.table).or_default().push(row));
+                Self::Here(tables)
+            }
+        }
     }
 
-    fn sort(&self, blocks: &mut [Block], order: Order) {
-        let [first, _] = order.operations();
-        blocks.sort_by_key(|block| {
-            let rank = self.ranks[block.table as usize];
-            let rank = if block.operation == Operation::Delete { self.ranks.len() - rank } else { rank };
-            (block.operation != first, rank)
-        });
+    fn of_table<'a>(&'a self, store: &Store, number: u32) -> Box<dyn Iterator<Item = Result<Held<'a>, Error>> + 'a> {
+        match self {
+            Self::Here(tables) => {
+                let rows = tables.get(&number).map(Vec::as_slice).unwrap_or_default();
+                Box::new(rows.iter().map(|row| Ok(Held::Lent(row))))
+            }
+            Self::Staged(window) => {
+                Box::new(store.scan_table(window.to, number).map(|row| row.map(|row| Held::Read(Box::new(row)))))
+            }
+        }
+    }
+}
+
+/// A row of a window, or one that was read for the moment.
+enum Held<'a> {
+    Lent(&'a Entry),
+    Read(Box<Entry>),
+}
+
+impl std::borrow::Borrow<Entry> for Held<'_> {
+    fn borrow(&self) -> &Entry {
+        match self {
+            Self::Lent(entry) => entry,
+            Self::Read(entry) => entry,
+        }
     }
 }
 

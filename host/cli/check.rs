@@ -257,6 +257,10 @@ fn apply(replicator: &Replicator) -> Result<Apply> {
         transaction_bytes_max: at_least_one("--transaction-bytes-max", replicator.transaction_bytes_max)?,
         retry_delay_min: not_zero("--retryInitialBackoff", replicator.retry_initial_backoff)?,
         retry_delay_max: replicator.retry_max_backoff.max(replicator.retry_initial_backoff),
+        triggers: match replicator.triggers {
+            flags::Triggers::Skip => crate::config::Triggers::Skip,
+            flags::Triggers::Fire => crate::config::Triggers::Fire,
+        },
     })
 }
 

@@ -235,6 +235,9 @@ pub struct Replicator {
     /// Bytes of one target transaction, unless one source transaction has more
     #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
     pub transaction_bytes_max: usize,
+    /// Whether triggers and cascades of the target act on what is written; skip suspends them where this user may
+    #[arg(long, value_enum, default_value = "skip")]
+    pub triggers: Triggers,
     /// Largest request body in bytes, decompressed
     #[arg(long, default_value_t = 512 << 20, value_name = "BYTES")]
     pub body_bytes_max: usize,
@@ -282,6 +285,12 @@ impl PluginSearch {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum PluginsAction {
     List,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Triggers {
+    Skip,
+    Fire,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -4,7 +4,7 @@
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
 use ebb_sdk::abi::{AbiBlock, SessionBox};
-use ebb_sdk::{Advance, Catalog, Error, ErrorKind, Operation, Progress, Result, RowBuffer};
+use ebb_sdk::{Advance, Catalog, Checks, Error, ErrorKind, Operation, Progress, Result, RowBuffer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,18 +30,15 @@ impl Session {
         answer(self.inner.progress(RStr::from_str(feed)))
     }
 
-    pub fn begin(&mut self) -> Result<()> {
-        done(self.inner.begin())
+    pub fn begin(&mut self, checks: Checks) -> Result<()> {
+        done(self.inner.begin(RStr::from_str(&encode(&checks)?)))
     }
 
     /// `table` and `columns` are positions in the catalog that this session described last.
     pub fn write(&mut self, table: u32, operation: Operation, columns: &[u32], rows: &RowBuffer) -> Result<()> {
         done(self.inner.write(AbiBlock {
             table,
-            operation: match operation {
-                Operation::Upsert => 0,
-                Operation::Delete => 1,
-            },
+            operation: operation as u8,
             columns: RSlice::from_slice(columns),
             cells: RSlice::from_slice(rows.cells()),
             text: RStr::from_str(rows.text()),

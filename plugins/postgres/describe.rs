@@ -1,11 +1,11 @@
-//! Tables, columns and keys, from `pg_catalog` in four queries.
+//! Tables, columns and keys, from `pg_catalog` in five queries.
 //!
 //! Owns: what of PostgreSQL's catalog goes into the sdk's, and the types that writing needs.
 //! Does not own: how a value is written (`values`).
 
 use std::collections::HashMap;
 
-use ebb_sdk::{Catalog, Column, ForeignKey, Identity, Result, Table};
+use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::connect::Server;
@@ -77,8 +77,15 @@ const UNIQUE_KEYS: &str = "SELECT i.indrelid, i.indisprimary, \
 
 /// References to single partitions, which a partitioned table lists beside those to the whole, are left out.
 const FOREIGN_KEYS: &str = "SELECT k.conrelid, k.conname::text, k.conkey, k.confrelid, \
-         k.condeferrable AND k.condeferred FROM pg_catalog.pg_constraint k \
+         k.condeferrable AND k.condeferred, k.confkey, k.confdeltype::text, k.confupdtype::text FROM pg_catalog.pg_constraint k \
      WHERE k.contype = 'f' AND k.conrelid = ANY ($1) AND k.confrelid = ANY ($1) ORDER BY k.conrelid, k.conname";
+
+/// Tables with triggers of users that fire on what an ordinary session writes.
+const TRIGGERS: &str = "SELECT DISTINCT g.tgrelid FROM pg_catalog.pg_trigger g \
+     WHERE NOT g.tgisinternal AND g.tgenabled = 'O' AND g.tgrelid = ANY ($1)";
+
+/// Whether this is permitted is found by trying: who may do it differs between versions and hosters.
+const SUSPEND: &str = "SET LOCAL session_replication_role = replica";
 
 /// What writing wants of plans is poor for questions to the catalog.
 const PLANS: &str = "SET LOCAL enable_seqscan = on";
@@ -114,6 +121,13 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     for row in client.query(FOREIGN_KEYS, &[&oids]).await? {
         builder.foreign_key(&row)?;
     }
+    for row in client.query(TRIGGERS, &[&oids]).await? {
+        let at = builder.position(&row)?;
+        builder.tables[at].triggers = true;
+    }
+    client.batch_execute("SAVEPOINT ebb_try").await?;
+    let suspends_checks = client.batch_execute(SUSPEND).await.is_ok();
+    client.batch_execute("ROLLBACK TO SAVEPOINT ebb_try").await?;
     // Debian and others add their own words behind the number.
     let version: String = about.try_get(1)?;
     let number = version.split_whitespace().next().unwrap_or_default();
@@ -121,6 +135,8 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         namespace: vec![builder.database, server.schema.clone()],
         tables: builder.tables,
         server_version: format!("PostgreSQL {number}"),
+        suspends_checks,
+        suspend_hint: (!suspends_checks).then(|| suspend_hint(server)),
     };
     Ok(Described { catalog, types: builder.types })
 }
@@ -134,6 +150,23 @@ fn columns_query(version: u32) -> String {
         _ => ("''", "false"),
     };
     COLUMNS.replace("$generated", generated).replace("$loose", loose)
+}
+
+fn suspend_hint(server: &Server) -> String {
+    match server.version {
+        150_000.. => format!("GRANT SET ON PARAMETER session_replication_role TO {};", quoted(&server.user)),
+        _ => "connect as a superuser: before PostgreSQL 15 nobody else may set session_replication_role".into(),
+    }
+}
+
+fn action(letter: &str) -> Action {
+    match letter {
+        "r" => Action::Restrict,
+        "c" => Action::Cascade,
+        "n" => Action::SetNull,
+        "d" => Action::SetDefault,
+        _ => Action::NoAction,
+    }
 }
 
 #[derive(Default)]
@@ -192,8 +225,16 @@ impl Builder {
         let columns = self.columns(at, &row.try_get::<_, Vec<i16>>(2)?);
         let references = self.positions[&row.try_get::<_, u32>(3)?];
         let references = u32::try_from(references).expect("a database has fewer than 2^32 tables");
-        let (name, deferred) = (row.try_get(1)?, row.try_get(4)?);
-        self.tables[at].foreign_keys.push(ForeignKey { name, columns, references, deferred });
+        let references_columns = self.columns(references as usize, &row.try_get::<_, Vec<i16>>(5)?);
+        self.tables[at].foreign_keys.push(ForeignKey {
+            name: row.try_get(1)?,
+            columns,
+            references,
+            references_columns,
+            on_delete: action(row.try_get(6)?),
+            on_update: action(row.try_get(7)?),
+            deferred: row.try_get(4)?,
+        });
         Ok(())
     }
 

@@ -33,10 +33,11 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
     if let Some(column) = answer.column() {
         error = error.column(column);
     }
-    match answer.constraint() {
-        Some(constraint) => error.constraint(constraint),
-        None => error,
+    if let Some(constraint) = answer.constraint() {
+        error = error.constraint(constraint);
     }
+    // Foreign key, unique key, exclusion: they depend on other rows, so that the order of the statements matters.
+    if matches!(code, "23503" | "23001" | "23505" | "23P01") { error.conflict() } else { error }
 }
 
 /// What PostgreSQL would say, said before anything is sent.

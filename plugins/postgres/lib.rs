@@ -11,6 +11,7 @@ mod write;
 
 mod statement;
 mod values;
+mod verify;
 
 mod locate;
 
@@ -20,7 +21,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ebb_sdk::{Advance, Block, Catalog, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Progress, Result};
+use ebb_sdk::{
+    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Operation, Progress,
+    Result,
+};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Statement};
@@ -63,6 +67,7 @@ pub struct Session {
     answer_wait: Duration,
     /// As described last.
     types: TableTypes,
+    catalog: Catalog,
     statements: HashMap<StatementKey, Arc<Prepared>>,
     /// The statement that moves the progress row, once it has been used.
     advance: Option<Statement>,
@@ -73,6 +78,7 @@ impl ebb_sdk::Session for Session {
         let work = describe::describe(&self.client, &self.server);
         let described = self.answered("describe the target's tables", work).await?;
         self.types = described.types;
+        self.catalog = described.catalog.clone();
         self.statements.clear();
         Ok(described.catalog)
     }
@@ -86,12 +92,21 @@ impl ebb_sdk::Session for Session {
     }
 
     /// Waits for the answer, and sends no write along: behind a BEGIN that failed, it would commit by itself.
-    async fn begin(&mut self) -> Result<()> {
-        self.command("BEGIN", "begin a transaction").await
+    async fn begin(&mut self, checks: Checks) -> Result<()> {
+        let sql = match checks {
+            Checks::Immediate => "BEGIN",
+            Checks::Deferred => "BEGIN; SET CONSTRAINTS ALL DEFERRED",
+            // Foreign keys are enforced by triggers, which do not fire on a replica.
+            Checks::Suspended => "BEGIN; SET LOCAL session_replication_role = replica",
+        };
+        self.command(sql, "begin a transaction").await
     }
 
     async fn write(&mut self, block: Block<'_>) -> Result<()> {
-        write::write(self, &block).await
+        match block.operation() {
+            Operation::Verify => verify::verify(self, &block).await,
+            _ => write::write(self, &block).await,
+        }
     }
 
     async fn commit(&mut self, advance: &Advance) -> Result<()> {

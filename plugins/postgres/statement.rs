@@ -19,14 +19,18 @@ pub(crate) fn text(table: &Table, operation: Operation, targets: &[Target]) -> S
     match operation {
         Operation::Upsert => upsert(table, targets),
         Operation::Delete => delete(table, targets),
+        Operation::Update => update(table, targets),
+        Operation::Replace => replace(table, targets),
+        // One question per foreign key; see `verify`.
+        Operation::Verify => String::new(),
     }
 }
 
 /// The statement that converts and assigns values of one column and of no other, to see whether it takes them.
 pub(crate) fn trial(table: &Table, operation: Operation, target: &Target) -> String {
     match operation {
-        Operation::Upsert => insert(table, std::slice::from_ref(target)),
-        Operation::Delete => {
+        Operation::Upsert | Operation::Replace => insert(table, std::slice::from_ref(target)),
+        Operation::Delete | Operation::Update | Operation::Verify => {
             format!("SELECT {} FROM {}", values(std::slice::from_ref(target)), rows(1))
         }
     }
@@ -34,7 +38,11 @@ pub(crate) fn trial(table: &Table, operation: Operation, target: &Target) -> Str
 
 /// Whether each row of a block must be written for the statement to have done its work.
 pub(crate) fn writes_every_row(table: &Table, operation: Operation, targets: &[Target]) -> bool {
-    operation == Operation::Upsert && !assigned(table, targets).is_empty()
+    match operation {
+        Operation::Upsert => !assigned(table, targets).is_empty(),
+        Operation::Replace => true,
+        Operation::Delete | Operation::Update | Operation::Verify => false,
+    }
 }
 
 /// Columns that PostgreSQL numbers, and never lets an UPDATE change.
@@ -90,12 +98,43 @@ fn assigned(table: &Table, targets: &[Target]) -> Vec<String> {
 }
 
 fn delete(table: &Table, targets: &[Target]) -> String {
-    // The parameter is cast, not the column, so that the index of the key serves.
+    format!("DELETE FROM {} AS t USING {} WHERE {}", qualified(table), rows(targets.len()), same_key(table, targets))
+}
+
+fn update(table: &Table, targets: &[Target]) -> String {
+    let others = targets.iter().enumerate().filter(|(_, target)| !is_key(table, &target.column));
+    let assignment = |(at, target): (usize, &Target)| {
+        format!("{} = v.c{at}::{}", quoted(&target.column.name), target.column_type.cast)
+    };
+    format!(
+        "UPDATE {} AS t SET {} FROM {} WHERE {}",
+        qualified(table),
+        others.map(assignment).collect::<Vec<_>>().join(", "),
+        rows(targets.len()),
+        same_key(table, targets)
+    )
+}
+
+/// The count makes sure that every row is gone before the first one comes.
+fn replace(table: &Table, targets: &[Target]) -> String {
+    format!(
+        "WITH gone AS (DELETE FROM {} AS t USING {} WHERE {} RETURNING 1) \
+         {} WHERE (SELECT pg_catalog.count(*) FROM gone) >= 0",
+        qualified(table),
+        rows(targets.len()),
+        same_key(table, targets),
+        insert(table, targets)
+    )
+}
+
+/// Joins a row `t` with the parameters `v` by the primary key. The parameter is cast, not the column, so that the index of
+/// the key serves.
+pub(crate) fn same_key(table: &Table, targets: &[Target]) -> String {
+    let keys = targets.iter().enumerate().filter(|(_, target)| is_key(table, &target.column));
     let same = |(at, Target { column, column_type }): (usize, &Target)| {
         format!("t.{} {} v.c{at}::{}", quoted(&column.name), column_type.equals, column_type.cast)
     };
-    let conditions: Vec<_> = targets.iter().enumerate().map(same).collect();
-    format!("DELETE FROM {} AS t USING {} WHERE {}", qualified(table), rows(targets.len()), conditions.join(" AND "))
+    keys.map(same).collect::<Vec<_>>().join(" AND ")
 }
 
 fn values(targets: &[Target]) -> String {
@@ -104,7 +143,7 @@ fn values(targets: &[Target]) -> String {
 }
 
 /// The parameters as rows `v`, with columns `c0`, `c1` and so on.
-fn rows(columns: usize) -> String {
+pub(crate) fn rows(columns: usize) -> String {
     let arrays: Vec<_> = (1..=columns).map(|at| format!("pg_catalog.unnest(${at}::pg_catalog.text[])")).collect();
     let names: Vec<_> = (0..columns).map(|at| format!("c{at}")).collect();
     format!("ROWS FROM ({}) AS v ({})", arrays.join(", "), names.join(", "))
@@ -114,7 +153,7 @@ fn is_key(table: &Table, column: &Column) -> bool {
     table.primary_key.iter().any(|&at| table.columns[at as usize].name == column.name)
 }
 
-fn qualified(table: &Table) -> String {
+pub(crate) fn qualified(table: &Table) -> String {
     let schema = table.namespace.last().map(|schema| format!("{}.", quoted(schema))).unwrap_or_default();
     format!("{schema}{}", quoted(&table.name))
 }

@@ -57,10 +57,11 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
     }
 }
 
-fn doing(block: &Block<'_>) -> String {
+pub(crate) fn doing(block: &Block<'_>) -> String {
     match block.operation() {
-        Operation::Upsert => format!("write to {}", block.table()),
+        Operation::Upsert | Operation::Update | Operation::Replace => format!("write to {}", block.table()),
         Operation::Delete => format!("delete from {}", block.table()),
+        Operation::Verify => format!("verify the foreign keys of {}", block.table()),
     }
 }
 
@@ -75,7 +76,7 @@ async fn prepared(session: &mut Session, block: &Block<'_>, doing: &str) -> Resu
     let targets = targets(session, block)?;
     let sql = statement::text(table, block.operation(), &targets);
     let plan = match block.operation() {
-        Operation::Delete => Plan::Fresh(sql),
+        Operation::Delete | Operation::Update | Operation::Replace | Operation::Verify => Plan::Fresh(sql),
         Operation::Upsert => {
             let prepare = async { session.client.prepare(&sql).await.map_err(|failure| translate(&failure, doing)) };
             Plan::Kept(session.answered(doing, prepare).await?)
@@ -90,7 +91,7 @@ async fn prepared(session: &mut Session, block: &Block<'_>, doing: &str) -> Resu
     Ok(prepared)
 }
 
-fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<Target>> {
+pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<Target>> {
     let table = block.table();
     let schema = table.namespace.last().cloned().unwrap_or_default();
     let undescribed = || Error::new(ErrorKind::Broken, format!("the host writes to {table}, which was not described"));
@@ -165,6 +166,13 @@ pub(crate) struct TextArray<'a> {
     column: usize,
     form: &'a Form,
     rows: Range<usize>,
+}
+
+impl<'a> TextArray<'a> {
+    /// Every value of a column.
+    pub(crate) fn new(block: &'a Block<'a>, column: usize, target: &'a Target) -> Self {
+        Self { block, column, form: &target.column_type.form, rows: 0..block.rows() }
+    }
 }
 
 impl ToSql for TextArray<'_> {

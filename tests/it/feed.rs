@@ -10,7 +10,8 @@ const TARGET: &str = "
     CREATE TABLE writes (n bigserial PRIMARY KEY, id int, v int);
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
         $$BEGIN INSERT INTO writes (id, v) VALUES (NEW.id, NEW.v); RETURN NEW; END$$;
-    CREATE TRIGGER note AFTER INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note();";
+    CREATE TRIGGER note AFTER INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note();
+    ALTER TABLE t ENABLE ALWAYS TRIGGER note;";
 
 fn check(name: &str, settings: &str, faults: &[(Fault, u32, Option<u32>)]) {
     let world = World::with_schemas(name, "CREATE TABLE t (id int PRIMARY KEY, v int)", TARGET);

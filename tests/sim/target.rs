@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Column, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Operation, Progress,
-    Result, Session, Table, Timestamp, Value,
+    Advance, Block, Catalog, Checks, Column, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Operation,
+    Progress, Result, Session, Table, Timestamp, Value,
 };
 use fastrand::Rng;
 
@@ -129,7 +129,7 @@ impl Session for Connection {
         Ok(Some(self.database().progress))
     }
 
-    async fn begin(&mut self) -> Result<()> {
+    async fn begin(&mut self, _: Checks) -> Result<()> {
         self.may_fail("begin")?;
         assert!(self.open.is_none(), "the host begins a transaction inside another");
         self.open = Some(Vec::new());

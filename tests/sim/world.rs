@@ -80,6 +80,7 @@ impl World {
             transaction_bytes_max: rng.choice([150, 1 << 20]).expect("one of two"),
             retry_delay_min: Duration::ZERO,
             retry_delay_max: Duration::ZERO,
+            triggers: config::Triggers::Skip,
         };
         Self {
             seed,

@@ -1,8 +1,8 @@
 //! What the catalog says of tables of every kind.
 
-use ebb_sdk::{ForeignKey, Identity, Session as _};
+use ebb_sdk::{Action, ForeignKey, Identity, Session as _};
 
-use crate::world::{World, table_of};
+use crate::world::{World, connect, table_of};
 
 #[tokio::test]
 async fn columns_and_keys() {
@@ -58,7 +58,7 @@ async fn foreign_keys() {
         "CREATE SCHEMA s; CREATE TABLE s.parents (x int, y int, PRIMARY KEY (x, y));
          CREATE TABLE children (id int PRIMARY KEY, py int, px int, up int REFERENCES children,
              CONSTRAINT now FOREIGN KEY (px, py) REFERENCES s.parents (x, y),
-             CONSTRAINT later FOREIGN KEY (px, py) REFERENCES s.parents DEFERRABLE INITIALLY DEFERRED,
+             CONSTRAINT later FOREIGN KEY (px, py) REFERENCES s.parents ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
              CONSTRAINT perhaps FOREIGN KEY (px, py) REFERENCES s.parents DEFERRABLE INITIALLY IMMEDIATE);",
     );
     let catalog = world.session().await.describe().await.unwrap();
@@ -67,6 +67,9 @@ async fn foreign_keys() {
         name: name.into(),
         columns: columns.into(),
         references,
+        references_columns: (0..columns.len() as u32).collect(),
+        on_delete: if deferred { Action::Cascade } else { Action::NoAction },
+        on_update: Action::NoAction,
         deferred,
     };
     let expected = [
@@ -76,6 +79,33 @@ async fn foreign_keys() {
         key("perhaps", &[2, 1], at("parents"), false),
     ];
     assert_eq!(table_of(&catalog, "children").foreign_keys, expected);
+}
+
+#[tokio::test]
+async fn triggers_and_the_right_to_suspend_them() {
+    let world = World::new(
+        "describe_triggers",
+        "CREATE TABLE quiet (id int PRIMARY KEY); CREATE TABLE loud (id int PRIMARY KEY); CREATE TABLE silenced (id int PRIMARY KEY);
+         CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER f AFTER INSERT ON loud FOR EACH ROW EXECUTE FUNCTION f();
+         CREATE TRIGGER f AFTER INSERT ON silenced FOR EACH ROW EXECUTE FUNCTION f();
+         ALTER TABLE silenced DISABLE TRIGGER f;
+         CREATE ROLE plain_user LOGIN PASSWORD 'p'; GRANT ALL ON SCHEMA public TO plain_user;",
+    );
+    let catalog = world.session().await.describe().await.unwrap();
+    let loud: Vec<_> = catalog.tables.iter().filter(|table| table.triggers).map(|table| table.name.as_str()).collect();
+    assert_eq!(loud, ["loud"]);
+    assert!(catalog.suspends_checks && catalog.suspend_hint.is_none());
+    let mut plain = connect(&world.url_as("plain_user", "p")).await.unwrap();
+    let catalog = plain.describe().await.unwrap();
+    assert!(!catalog.suspends_checks);
+    let grant = catalog.suspend_hint.unwrap();
+    assert_eq!(grant, "GRANT SET ON PARAMETER session_replication_role TO \"plain_user\";");
+    // The statement is the one that mends it.
+    world.sql(&grant);
+    let catalog = connect(&world.url_as("plain_user", "p")).await.unwrap().describe().await.unwrap();
+    assert!(catalog.suspends_checks && catalog.suspend_hint.is_none());
+    world.sql("DROP OWNED BY plain_user; DROP ROLE plain_user");
 }
 
 #[tokio::test]

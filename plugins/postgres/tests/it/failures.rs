@@ -1,6 +1,6 @@
 //! What goes wrong while rows are written, and what the host is to make of it.
 
-use ebb_sdk::{Error, ErrorKind, Operation, Session as _};
+use ebb_sdk::{Checks, Error, ErrorKind, Operation, Session as _};
 
 use crate::world::{World, Writer, connect, connect_with};
 
@@ -16,8 +16,8 @@ fn check(error: &Error, kind: ErrorKind, code: &str) {
 async fn a_deadlock_is_tried_again() {
     let world = World::new("failures_deadlock", TABLE);
     let (mut a, mut b) = (world.writer().await, world.writer().await);
-    a.session.begin().await.unwrap();
-    b.session.begin().await.unwrap();
+    a.session.begin(Checks::Immediate).await.unwrap();
+    b.session.begin(Checks::Immediate).await.unwrap();
     let set = ["id", "v"];
     a.write("t", Operation::Upsert, &set, &[&["1", "\"x\""]]).await.unwrap();
     b.write("t", Operation::Upsert, &set, &[&["2", "\"y\""]]).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_deadlock_is_tried_again() {
 async fn locks_and_slow_statements_time_out() {
     let world = World::new("failures_timeout", TABLE);
     let mut holder = world.writer().await;
-    holder.session.begin().await.unwrap();
+    holder.session.begin(Checks::Immediate).await.unwrap();
     holder.write("t", Operation::Delete, &["id"], &[&["1"]]).await.unwrap();
     let session = connect_with(&world.url(), true, 300).await.unwrap();
     let mut writer = Writer::new(session).await;
@@ -65,7 +65,7 @@ async fn a_connection_that_ends_leaves_the_outcome_to_the_progress_row() {
     let end = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
                WHERE datname = current_database() AND application_name = 'ebb'";
     let mut writer = world.writer().await;
-    writer.session.begin().await.unwrap();
+    writer.session.begin(Checks::Immediate).await.unwrap();
     writer.write("t", Operation::Upsert, &["id", "v"], &[&["3", "\"c\""]]).await.unwrap();
     assert_eq!(world.sql(end), "1");
     assert_eq!(writer.commit().await.unwrap_err().kind, ErrorKind::Retry);
@@ -76,7 +76,7 @@ async fn a_connection_that_ends_leaves_the_outcome_to_the_progress_row() {
     assert_eq!(session.progress(crate::world::FEED).await.unwrap(), Some(before));
     assert_eq!(world.sql("SELECT count(*) FROM t"), "2");
     assert_eq!(world.sql(end), "1");
-    assert_eq!(session.begin().await.unwrap_err().kind, ErrorKind::Retry);
+    assert_eq!(session.begin(Checks::Immediate).await.unwrap_err().kind, ErrorKind::Retry);
 }
 
 #[tokio::test]

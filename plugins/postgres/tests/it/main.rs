@@ -2,6 +2,7 @@
 
 mod world;
 
+mod conflicts;
 mod connect;
 mod describe;
 mod failures;

@@ -1,6 +1,6 @@
 //! The progress row: who may move it, and that it moves with the data or not at all.
 
-use ebb_sdk::{ErrorKind, Operation, Session as _, Timestamp};
+use ebb_sdk::{Checks, ErrorKind, Operation, Session as _, Timestamp};
 
 use crate::world::{FEED, World, Writer, connect};
 
@@ -28,7 +28,7 @@ async fn it_begins_and_moves_with_the_data() {
 async fn a_rollback_leaves_nothing() {
     let world = World::new("progress_rollback", TABLE);
     let mut writer = world.writer().await;
-    writer.session.begin().await.unwrap();
+    writer.session.begin(Checks::Immediate).await.unwrap();
     writer.write("t", Operation::Upsert, &["id"], &[&["1"]]).await.unwrap();
     writer.session.rollback().await.unwrap();
     writer.upsert("t", &["id"], &[&["2"]]).await.unwrap();
@@ -50,7 +50,7 @@ async fn the_first_writer_is_fenced_off_by_the_second() {
     let world = World::new("progress_fence", TABLE);
     let mut first = world.writer().await;
     first.upsert("t", &["id"], &[&["1"]]).await.unwrap();
-    first.session.begin().await.unwrap();
+    first.session.begin(Checks::Immediate).await.unwrap();
     first.write("t", Operation::Upsert, &["id"], &[&["2"]]).await.unwrap();
     let mut second = world.writer().await;
     let error = first.commit().await.unwrap_err();
@@ -91,7 +91,7 @@ async fn a_constraint_that_fails_at_commit_applies_nothing() {
     assert!(error.message.contains("(up)=(5)"), "{error}");
     assert_eq!(world.sql("SELECT (SELECT count(*) FROM c), wall FROM ebb_progress"), "0|0");
     // Children first is fine, as long as the parents come before the end.
-    writer.session.begin().await.unwrap();
+    writer.session.begin(Checks::Immediate).await.unwrap();
     writer.write("c", Operation::Upsert, &["id", "up"], &[&["1", "5"]]).await.unwrap();
     writer.write("p", Operation::Upsert, &["id"], &[&["5"]]).await.unwrap();
     writer.commit().await.unwrap();

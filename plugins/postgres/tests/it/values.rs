@@ -1,6 +1,6 @@
 //! What each type of column holds after a JSON value has come: as value, as NULL, as primary key; and what is refused.
 
-use ebb_sdk::{ErrorKind, Operation, Session as _};
+use ebb_sdk::{Checks, ErrorKind, Operation, Session as _};
 
 use crate::world::World;
 
@@ -136,7 +136,7 @@ async fn every_type_holds_what_came() {
     });
     let world = World::new("values_held", &(TYPES.to_owned() + &tables.collect::<String>()));
     let mut writer = world.writer().await;
-    writer.session.begin().await.unwrap();
+    writer.session.begin(Checks::Immediate).await.unwrap();
     for (at, (type_name, _, json, _)) in HELD.iter().enumerate() {
         let rows: [&[&str]; 3] = [&["1", json], &["2", "null"], &["3", json]];
         let written = writer.write(&format!("v{at}"), Operation::Upsert, &["id", "v"], &rows).await;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use ebb_postgres::{Postgres, Session};
 use ebb_sdk::{
-    Advance, Block, Catalog, ConnectOptions, Dialect, Error, Operation, Progress, Result, RowBuffer, Session as _,
-    Table, Timestamp, Value,
+    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, Error, Operation, Progress, Result, RowBuffer,
+    Session as _, Table, Timestamp, Value,
 };
 use ebb_servers::Options;
 
@@ -115,7 +115,7 @@ impl Writer {
     }
 
     async fn apply(&mut self, table: &str, operation: Operation, columns: &[&str], rows: &[&[&str]]) -> Result<()> {
-        self.session.begin().await?;
+        self.session.begin(Checks::Immediate).await?;
         match self.write(table, operation, columns, rows).await {
             Ok(()) => self.commit().await,
             Err(error) => {

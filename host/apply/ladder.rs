@@ -1,0 +1,164 @@
+//! Which plan a transaction is written by: the quick one, and after each refusal the next.
+//!
+//! Owns: the order of the plans, and the way out that the last refusal names. Does not own: what a plan does (`plan`,
+//! `transaction`). Pure.
+
+use std::collections::BTreeSet;
+
+use ebb_sdk::{Catalog, Operation};
+
+use super::encode::Block;
+use super::plan::{Facts, Phase, Plan};
+use crate::config::Triggers;
+
+/// Tables, by position, that a transaction writes to and deletes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    pub written: BTreeSet<u32>,
+    pub deleted: BTreeSet<u32>,
+}
+
+impl Touched {
+    pub fn by(blocks: &[Block]) -> Self {
+        let tables = |operation| {
+            let of_it = blocks.iter().filter(move |block| block.operation == operation);
+            of_it.map(|block| block.table).collect()
+        };
+        Self { written: tables(Operation::Upsert), deleted: tables(Operation::Delete) }
+    }
+
+    /// What is not known in advance may touch everything.
+    pub fn all(tables: impl Iterator<Item = u32> + Clone) -> Self {
+        Self { written: tables.clone().collect(), deleted: tables.collect() }
+    }
+}
+
+/// What to do after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Try(Plan),
+    /// Source transactions merged into one may meet a constraint that none of them meets by itself: one at a time.
+    Split,
+    GiveUp,
+}
+
+/// What the choice rests on.
+pub struct Ladder<'a> {
+    pub catalog: &'a Catalog,
+    pub facts: &'a [Facts],
+    pub triggers: Triggers,
+}
+
+impl Ladder<'_> {
+    /// The plan to begin with.
+    pub fn first(&self, touched: &Touched) -> Plan {
+        let acts = || {
+            let written = touched.written.iter().any(|&table| self.facts[table as usize].acts_on_write);
+            written || self.deletes_act(touched)
+        };
+        let skips = self.triggers == Triggers::Skip && self.catalog.suspends_checks;
+        if skips && acts() { Plan::SKIPPING } else { Plan::UPSERTS_FIRST }
+    }
+
+    /// What follows a plan that was refused; `transactions` is how many source transactions it merges.
+    pub fn next(&self, refused: Plan, touched: &Touched, transactions: usize) -> Next {
+        let mut rungs = vec![];
+        match refused {
+            Plan::UPSERTS_FIRST => rungs.extend([Plan::DELETES_FIRST, Plan::RELEASED]),
+            Plan::DELETES_FIRST => rungs.push(Plan::RELEASED),
+            Plan::RELEASED => rungs.push(Plan::RELEASED_DELETES_FIRST),
+            _ => {}
+        }
+        if refused != Plan::SUSPENDED && self.catalog.suspends_checks {
+            rungs.push(Plan::SUSPENDED);
+        }
+        // Where a deletion acts on rows that refer to the deleted one, those must have moved away before it.
+        let is_safe = |plan: &Plan| {
+            let begins = plan.phases.iter().find(|phase| **phase != Phase::Release);
+            begins != Some(&Phase::Deletes) || !self.deletes_act(touched)
+        };
+        match rungs.into_iter().find(is_safe) {
+            Some(Plan::DELETES_FIRST) => Next::Try(Plan::DELETES_FIRST),
+            _ if transactions > 1 => Next::Split,
+            Some(plan) => Next::Try(plan),
+            None => Next::GiveUp,
+        }
+    }
+
+    /// The way out when no plan is left: the right to suspend checks, or a constraint that can wait for COMMIT.
+    pub fn way_out(&self, constraint: Option<&str>) -> String {
+        let constraint = constraint.unwrap_or("the constraint");
+        match self.catalog.suspend_hint.as_ref().filter(|_| !self.catalog.suspends_checks) {
+            Some(grant) => format!("make {constraint} DEFERRABLE, or, as an administrator of the target: {grant}"),
+            None => format!("make {constraint} DEFERRABLE, or see which rows of the target the source does not have"),
+        }
+    }
+
+    /// Tables, of those given, on which triggers or cascades act a second time because nothing suspends them.
+    pub fn acting(&self, tables: impl Iterator<Item = u32>) -> Vec<String> {
+        if self.catalog.suspends_checks || self.triggers == Triggers::Fire {
+            return Vec::new();
+        }
+        let acts = |&at: &u32| self.facts[at as usize].acts_on_write || self.facts[at as usize].acts_on_delete;
+        tables.filter(acts).map(|at| self.catalog.tables[at as usize].to_string()).collect()
+    }
+
+    fn deletes_act(&self, touched: &Touched) -> bool {
+        touched.deleted.iter().any(|&table| self.facts[table as usize].acts_on_delete)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(suspends_checks: bool, acts: bool, transactions: usize, expected: &[&str]) {
+        let catalog = Catalog { suspends_checks, ..Catalog::default() };
+        let facts = [Facts { acts_on_delete: acts, ..Facts::default() }];
+        let ladder = Ladder { catalog: &catalog, facts: &facts, triggers: Triggers::Skip };
+        let touched = Touched::all([0].into_iter());
+        let mut plan = ladder.first(&touched);
+        let mut rungs = vec![name(plan)];
+        loop {
+            match ladder.next(plan, &touched, transactions) {
+                Next::Try(next) => {
+                    rungs.push(name(next));
+                    plan = next;
+                }
+                Next::Split => {
+                    rungs.push("split");
+                    break;
+                }
+                Next::GiveUp => break,
+            }
+        }
+        assert_eq!(rungs, expected, "suspends {suspends_checks}, acts {acts}, {transactions} transactions");
+    }
+
+    fn name(plan: Plan) -> &'static str {
+        match plan {
+            Plan::UPSERTS_FIRST => "upserts first",
+            Plan::DELETES_FIRST => "deletes first",
+            Plan::RELEASED => "released",
+            Plan::RELEASED_DELETES_FIRST => "released, deletes first",
+            Plan::SKIPPING => "skipping",
+            Plan::SUSPENDED => "suspended",
+            _ => "another",
+        }
+    }
+
+    #[test]
+    fn each_refusal_leads_to_the_next_plan() {
+        let released = ["upserts first", "deletes first", "released", "released, deletes first"];
+        check(false, false, 1, &released);
+        check(true, false, 1, &[released.as_slice(), &["suspended"]].concat());
+        check(false, false, 2, &["upserts first", "deletes first", "split"]);
+    }
+
+    #[test]
+    fn where_deletions_act_they_come_last_or_not_at_all() {
+        check(false, true, 1, &["upserts first", "released"]);
+        check(true, true, 1, &["skipping", "suspended"]);
+        check(true, true, 3, &["skipping", "split"]);
+    }
+}
