@@ -1,14 +1,18 @@
 # The commands of this project. `make demo` and `make test` need only Rust and Debian's packages.
 
 CARGO ?= cargo
+# How long `make soak` goes on, and where its seeds begin.
+MINUTES ?= 60
+SEED ?= 1
 # Debian packages that building and testing need.
 PACKAGES = gcc libc6-dev make curl postgresql postgresql-client ca-certificates
 
-.PHONY: help demo test bench build lint packages clean
+.PHONY: help demo test soak bench build lint packages clean
 
 help:
 	@echo "make demo   build, run the main job on real servers, show the result"
 	@echo "make test   format, lints and every test, on servers that the tests start and end"
+	@echo "make soak   faults on real servers for MINUTES=60, and many seeds of the simulation"
 	@echo "make bench  rows a second through ebb beside a raw loop, as a ratio; BENCH=--help for more"
 	@echo "make build  the program and the plugins, optimised, in target/release"
 	@echo "make lint   format and lints only"
@@ -20,6 +24,11 @@ demo: packages
 test: packages lint
 	$(CARGO) build --workspace --bins --lib
 	$(CARGO) test --workspace
+
+soak: packages
+	$(CARGO) build --release --workspace --bins --lib
+	EBB_SIM_SEEDS=$$(( $(MINUTES) * 3000 )) EBB_SIM_FIRST=$(SEED) $(CARGO) test --release --test sim -- --nocapture
+	MINUTES=$(MINUTES) SEED=$(SEED) $(CARGO) test --release --test soak
 
 bench: packages
 	$(CARGO) build --release --workspace --bins --lib

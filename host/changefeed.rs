@@ -51,7 +51,7 @@ pub async fn settle(
     };
     refuse_restored_target(plan.stage.released(), taken.progress)?;
     if let Some(job) = found {
-        if !plan.stage.is_fresh() {
+        if delivers_here(&job, plan.stage) {
             return reuse(source, plan, &job).await;
         }
         replace(&source, &job, taken.progress, feed, consent).await?;
@@ -85,7 +85,8 @@ pub async fn is_there(config: &Config, source: Option<&Source>, catalog: &Catalo
     let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
     let watched = tables::watched(config, Some(source), catalog).await?;
     let plan = Plan { settings, watched: &watched, catalog, stage };
-    Ok(source.find_changefeed(&plan.statement(Timestamp::ZERO)).await?.is_some())
+    let found = source.find_changefeed(&plan.statement(Timestamp::ZERO)).await?;
+    Ok(found.is_some_and(|job| delivers_here(&job, stage)))
 }
 
 impl<'a> Plan<'a> {
@@ -94,6 +95,7 @@ impl<'a> Plan<'a> {
             settings: self.settings,
             tables: self.watched.iter().filter_map(|watched| watched.source.clone()).collect(),
             path: &self.catalog.namespace,
+            staging: self.stage.id(),
             cursor,
             initial_scan: None,
         }
@@ -162,6 +164,11 @@ pub fn refuse_restored_target(released: Timestamp, progress: Progress) -> Result
     .hint("remove the staging folder and start again: the changefeed is then created anew at the target's progress"))
 }
 
+/// What a changefeed has delivered to another folder is not in this one, though both have the same name.
+fn delivers_here(job: &Job, stage: &Stage) -> bool {
+    !stage.is_fresh() && job.staging.as_ref().is_none_or(|staging| staging == stage.id())
+}
+
 async fn reuse(source: Source, plan: &Plan<'_>, job: &Job) -> Result<Feed> {
     refuse_rival(&source, plan.settings, job.id).await?;
     if job.state == JobState::Paused {
@@ -208,13 +215,13 @@ async fn replace(source: &Source, job: &Job, progress: Progress, feed: &str, con
         )));
     }
     let what = format!(
-        "The staging folder of {feed} is gone. The changefeed (job {}) must be replaced by a new one from {} on, the \
+        "The staging folder of {feed} is gone, or not the one given. The changefeed (job {}) must be replaced by a new one from {} on, the \
          target's progress. Do it?",
         job.id, progress.applied
     );
     if !consent.to_grave(&what) {
         return Err(Error::new(format!(
-            "the staging folder of {feed} is gone, and changefeed {} has delivered rows to it",
+            "the staging folder of {feed} is gone, or another was given: changefeed {} has delivered rows to it",
             job.id
         ))
         .hint("give --staging-dir the folder of the earlier run, or --non-interactive to replace the changefeed"));

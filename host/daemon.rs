@@ -81,6 +81,7 @@ impl Known {
         };
         target::remember_catalog(stage, &open.catalog)?;
         let (session, progress) = target::take_over(open.session, &config.staging.schema).await?;
+        stage.save_epoch(progress.epoch)?;
         Ok(Self { catalog: open.catalog, taken: Some(Taken { session, progress }) })
     }
 }
@@ -144,6 +145,8 @@ async fn start(config: Config) -> Result<Started> {
             None
         }
     };
+    // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
+    stage.settle()?;
     let (stop, stopped) = watch::channel(false);
     let applier = spawn_applier(
         Applier {

@@ -44,16 +44,22 @@ impl Applier {
         self.settled(progress, taken.progress.epoch, step)
     }
 
-    /// Takes over a feed whose target was down at start. `None` when a stop is asked for meanwhile.
+    /// Takes over a feed whose target was down at start, unless another process has since. `None` when a stop is asked for
+    /// meanwhile.
     pub fn take_over(&mut self) -> Result<Option<Taken>> {
         let mut backoff = self.backoff();
         let failure = ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start");
         let taken = self.retried(failure, &mut backoff, |applier| {
             let mut session = applier.open()?;
+            let epoch = session.progress(&applier.feed)?.map_or(0, |progress| progress.epoch);
+            if epoch != applier.store.epoch() {
+                return Err(overtaken(&applier.feed));
+            }
             let progress = session.take_over(&applier.feed)?;
             Ok(Taken { session, progress })
         })?;
         if let Some(taken) = &taken {
+            self.store.save_epoch(taken.progress.epoch)?;
             refuse_restored_target(self.store.released(), taken.progress)?;
             tracing::info!(applied = %taken.progress.applied, "the target is there; rows are applied from now on");
         }
@@ -104,8 +110,7 @@ impl Applier {
                 .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));
         };
         if progress.epoch != epoch {
-            return Err(Error::new(format!("another ebb has taken over {}", self.feed))
-                .hint("one process applies a feed; end one of the two"));
+            return Err(overtaken(&self.feed).into());
         }
         match progress.applied {
             applied if applied == step.to => Ok(Outcome::Committed),
@@ -117,6 +122,11 @@ impl Applier {
             .hint("the target was restored or changed by hand; start ebb again, which checks what is missing")),
         }
     }
+}
+
+fn overtaken(feed: &str) -> ebb_sdk::Error {
+    ebb_sdk::Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {feed}"))
+        .hint("one process applies a feed; end one of the two")
 }
 
 /// Not for secrets: only to keep two writers out of step.

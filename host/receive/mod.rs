@@ -26,6 +26,7 @@ pub use tables::{Table, Tables};
 
 use crate::config;
 use crate::error::{Error, Result};
+use crate::source::STAGING;
 use crate::stage::{Change, RowBatch, Stage, Staged};
 use crate::status::Status;
 use body::Budget;
@@ -111,6 +112,12 @@ impl Handler {
         if !self.tables.has_path(&segments) {
             return Err(Refusal::new(StatusCode::NOT_FOUND, self.expected_path()));
         }
+        if !self.is_for_this_folder(request.uri().query().unwrap_or_default()) {
+            return Err(Refusal::new(
+                StatusCode::CONFLICT,
+                "this changefeed delivers to the staging folder of another ebb, which has taken its place",
+            ));
+        }
         let body = self.budget.read(request).await?;
         let content = tokio::task::block_in_place(|| self.rows_of(&segments, &body.bytes))?;
         // The rows are as large as the body was, and may outlive this request in the queue: the budget goes with them.
@@ -125,6 +132,13 @@ impl Handler {
             Content::Resolved(timestamp) => self.durable(self.stage.resolve(timestamp)).await?,
         };
         Ok(Some(staged))
+    }
+
+    /// A process that was overtaken may still have the address that its successor's changefeed sends to: what it answered
+    /// for would be missing there. A changefeed that somebody else has made says nothing.
+    fn is_for_this_folder(&self, query: &str) -> bool {
+        let mut named = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| *name == STAGING);
+        named.all(|(_, folder)| folder == self.stage.id())
     }
 
     async fn durable(&self, append: impl Future<Output = Result<Staged>>) -> Result<Staged, Refusal> {

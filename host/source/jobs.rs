@@ -29,6 +29,8 @@ pub struct Job {
     pub high_water: Option<Timestamp>,
     /// The sink's URL without its query, which may hold secrets.
     sink: String,
+    /// The staging folder that it delivers to, where its URL says so.
+    pub staging: Option<String>,
     tables: String,
 }
 
@@ -170,8 +172,17 @@ fn job(row: &SimpleQueryRow) -> Option<Job> {
         error: without_queries(&text("error")),
         high_water: text("high_water_timestamp").parse().ok(),
         sink: without_queries(&text("sink_uri")),
+        staging: staging_of(&text("sink_uri")),
         tables: text("full_table_names"),
     })
+}
+
+fn staging_of(url: &str) -> Option<String> {
+    let (_, query) = url.split_once('?')?;
+    let value = |pair: &str| {
+        pair.split_once('=').filter(|(name, _)| *name == super::STAGING).map(|(_, value)| value.to_owned())
+    };
+    query.split('&').find_map(value)
 }
 
 /// URLs of sinks, which CockroachDB's errors repeat, may hold a token in their query.
@@ -289,6 +300,7 @@ mod tests {
             error: error.into(),
             high_water: None,
             sink: String::new(),
+            staging: None,
             tables: String::new(),
         }
     }

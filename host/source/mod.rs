@@ -11,4 +11,4 @@ pub use catalog::SourceTable;
 pub use connect::{Source, check_url};
 pub(crate) use jobs::ended;
 pub use jobs::{Job, JobState};
-pub use statement::{Statement, sink_address};
+pub use statement::{STAGING, Statement, sink_address};

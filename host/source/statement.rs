@@ -11,6 +11,10 @@ use crate::config::Changefeed;
 /// Characters of a path segment that stand as they are.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
+/// The parameter of the sink's URL that names the staging folder. CockroachDB passes on what it does not know, so every
+/// request says for which folder its rows are meant: a receiver with another folder must not answer for them.
+pub const STAGING: &str = "ebb_staging";
+
 /// What a changefeed is to be.
 pub struct Statement<'a> {
     pub settings: &'a Changefeed,
@@ -18,6 +22,8 @@ pub struct Statement<'a> {
     pub tables: Vec<(String, String)>,
     /// The segments of the sink's path.
     pub path: &'a [String],
+    /// Which staging folder it delivers to; see [`STAGING`].
+    pub staging: &'a str,
     pub cursor: Timestamp,
     /// `None` leaves the option of the settings; a changefeed that goes on never scans again.
     pub initial_scan: Option<&'static str>,
@@ -53,9 +59,8 @@ impl Statement<'_> {
     fn text(&self, reveal: impl Fn(&Secret) -> String) -> String {
         let mut url = sink_address(self.settings, self.path);
         let query = &self.settings.sink_query_parameters;
-        if !query.reveal().is_empty() {
-            url.push_str(&format!("?{}", reveal(query)));
-        }
+        let given = if query.reveal().is_empty() { String::new() } else { format!("{}&", reveal(query)) };
+        url.push_str(&format!("?{given}{STAGING}={}", self.staging));
         let mut options = vec!["updated".to_owned()];
         for (name, value) in &self.settings.options {
             let scan = self.initial_scan.filter(|_| name == "initial_scan").map(str::to_owned);
@@ -153,7 +158,8 @@ mod tests {
 
     fn statement<'a>(settings: &'a Changefeed, path: &'a [String], tables: &[(&str, &str)]) -> Statement<'a> {
         let tables = tables.iter().map(|(schema, name)| ((*schema).to_owned(), (*name).to_owned())).collect();
-        Statement { settings, tables, path, cursor: Timestamp { wall: 17, logical: 2 }, initial_scan: None }
+        let cursor = Timestamp { wall: 17, logical: 2 };
+        Statement { settings, tables, path, staging: "7a", cursor, initial_scan: None }
     }
 
     #[test]
@@ -163,8 +169,8 @@ mod tests {
         assert_eq!(
             statement.sql().reveal(),
             "CREATE CHANGEFEED FOR TABLE employees, payments INTO \
-             'webhook-https://localhost:30004/molt/public?client_cert=geheim&ca_cert=y' WITH updated, resolved = '1s', \
-             min_checkpoint_frequency = '1s', initial_scan = 'no', cursor = '17.0000000002', \
+             'webhook-https://localhost:30004/molt/public?client_cert=geheim&ca_cert=y&ebb_staging=7a' WITH updated, \
+             resolved = '1s', min_checkpoint_frequency = '1s', initial_scan = 'no', cursor = '17.0000000002', \
              webhook_client_timeout = '10s', webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}'"
         );
         assert!(!statement.shown().contains("geheim"), "{}", statement.shown());

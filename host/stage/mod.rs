@@ -93,7 +93,22 @@ impl Stage {
         Arc::clone(&self.store)
     }
 
-    /// Whether the folder was empty when it was opened.
+    /// See [`Store::id`].
+    pub fn id(&self) -> &str {
+        self.store.id()
+    }
+
+    /// See [`Store::settle`].
+    pub fn settle(&self) -> Result<()> {
+        self.store.settle()
+    }
+
+    /// See [`Store::epoch`].
+    pub fn save_epoch(&self, epoch: i64) -> Result<()> {
+        self.store.save_epoch(epoch)
+    }
+
+    /// Whether no changefeed has ever been settled on this folder.
     pub fn is_fresh(&self) -> bool {
         self.store.is_fresh()
     }

@@ -86,9 +86,15 @@ impl Listed {
 }
 
 /// Everything that must outlive the process beside the rows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     format: u32,
+    /// Which folder this is, among all of the same name.
+    pub(super) id: String,
+    /// Whether a changefeed was settled that delivers here. Before, the folder holds nothing that it must hold.
+    pub(super) is_settled: bool,
+    /// The writer's epoch when the target was taken over last.
+    pub(super) epoch: i64,
     /// As it stood when the last log was begun; the log may know a later one.
     pub(super) resolved: Timestamp,
     /// The newest timestamp of which rows have been dropped.
@@ -98,6 +104,12 @@ pub(super) struct State {
     /// Numbers of the tables, by name.
     pub(super) tables: BTreeMap<String, u32>,
     pub(super) segments: BTreeMap<u64, Listed>,
+}
+
+fn new_id() -> String {
+    let bytes = ring::rand::generate::<[u8; 8]>(&ring::rand::SystemRandom::new()).map(ring::rand::Random::expose);
+    // Without random numbers there would be no TLS either.
+    u64::from_be_bytes(bytes.expect("the system has random numbers")).to_string()
 }
 
 /// The one number that a file of any version has.
@@ -110,6 +122,9 @@ impl State {
     pub(super) fn new() -> Self {
         Self {
             format: FORMAT,
+            id: new_id(),
+            is_settled: false,
+            epoch: 0,
             resolved: Timestamp::ZERO,
             released: Timestamp::ZERO,
             forgotten: Timestamp::ZERO,

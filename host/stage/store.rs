@@ -78,7 +78,7 @@ pub struct Store {
     segments: Mutex<Arc<Vec<Segment>>>,
     watermarks: Mutex<Watermarks>,
     log_bytes: AtomicU64,
-    is_fresh: bool,
+    id: String,
 }
 
 /// The segment that takes rows.
@@ -103,9 +103,7 @@ impl Store {
     /// # Errors
     /// When what was acknowledged is not there or damaged.
     pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Self> {
-        let loaded = State::load(disk.as_ref())?;
-        let is_fresh = loaded.is_none();
-        let mut state = loaded.unwrap_or_else(State::new);
+        let mut state = State::load(disk.as_ref())?.unwrap_or_else(State::new);
         let last = state.segments.keys().next_back().copied().unwrap_or(0);
         for (&number, listed) in state.segments.clone().iter().filter(|(_, listed)| listed.form == Form::Log) {
             let tail = if number == last { Tail::MayBeTorn } else { Tail::IsWhole };
@@ -140,17 +138,36 @@ impl Store {
             disk,
             limits,
             log: Mutex::new(log),
+            id: state.id.clone(),
             state: Mutex::new(state),
             segments,
             watermarks,
             log_bytes: AtomicU64::new(0),
-            is_fresh,
         })
     }
 
-    /// Whether the folder was empty when it was opened.
+    /// Whether no changefeed has ever been settled on this folder: an empty one, or one whose first start was cut off.
     pub fn is_fresh(&self) -> bool {
-        self.is_fresh
+        !lock(&self.state).is_settled
+    }
+
+    /// Which folder this is: no other has the same, whatever its name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// From now on a changefeed may count on what was acknowledged to be here.
+    pub fn settle(&self) -> Result<()> {
+        self.change(|state| state.is_settled = true)
+    }
+
+    /// The writer's epoch when the target was taken over last.
+    pub fn epoch(&self) -> i64 {
+        lock(&self.state).epoch
+    }
+
+    pub fn save_epoch(&self, epoch: i64) -> Result<()> {
+        self.change(|state| state.epoch = epoch)
     }
 
     /// Makes rows and a resolved timestamp durable, all of them or none. Repeats are left out; a resolved timestamp does
@@ -160,18 +177,20 @@ impl Store {
         if log.memory_bytes >= self.segment_bytes_max() {
             self.begin_log(&mut log)?;
         }
-        let floor = self.floor();
+        let Watermarks { resolved: floor, applied } = *lock(&self.watermarks);
         let mut frame = FrameBuilder::new(batches.iter().map(|rows| FrameBuilder::bytes_of(rows)).sum());
         for (key, value) in batches.iter().flat_map(|rows| rows.records()) {
-            let is_late = timestamp_of(key).is_none_or(|timestamp| timestamp <= floor);
-            if !is_late {
-                frame.push(key, value);
+            let timestamp = timestamp_of(key).unwrap_or(Timestamp::ZERO);
+            if timestamp > floor {
+                // The target may have been brought further by another folder, whose place this one has taken.
+                if timestamp > applied {
+                    frame.push(key, value);
+                }
             } else if !self.has_seen(key).map_err(|error| NotWritten::Failed(unreadable(&error)))? {
                 return Err(NotWritten::Late(Box::new(self.late(key, value, floor))));
             }
         }
-        let known = lock(&self.watermarks).resolved;
-        let resolved = resolved.filter(|&resolved| resolved > known);
+        let resolved = resolved.filter(|&resolved| resolved > floor);
         if frame.is_empty() && resolved.is_none() {
             return Ok(());
         }
@@ -226,18 +245,26 @@ impl Store {
 
     /// Numbers for the names of tables, the same at every start. They begin at 1.
     pub fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
+        self.change(|state| {
+            for name in names {
+                let next = state.tables.values().max().map_or(1, |last| last + 1);
+                state.tables.entry(name.clone()).or_insert(next);
+            }
+        })?;
+        let state = lock(&self.state);
+        Ok(names.iter().map(|name| state.tables[name]).collect())
+    }
+
+    /// Changes the state and saves it, if it is another then.
+    fn change(&self, change: impl FnOnce(&mut State)) -> Result<()> {
         let mut state = lock(&self.state);
         let mut changed = state.clone();
-        for name in names {
-            let next = changed.tables.values().max().map_or(1, |last| last + 1);
-            changed.tables.entry(name.clone()).or_insert(next);
-        }
-        if changed.tables != state.tables {
-            let failed = |error: NotSaved| unreadable(&error.into());
-            changed.save(self.disk.as_ref()).map_err(failed)?;
+        change(&mut changed);
+        if changed != *state {
+            changed.save(self.disk.as_ref()).map_err(|error| unreadable(&error.into()))?;
             *state = changed;
         }
-        Ok(names.iter().map(|name| state.tables[name]).collect())
+        Ok(())
     }
 
     /// The text of the target's catalog that was saved last.
@@ -269,12 +296,6 @@ impl Store {
     /// A store of little room has small segments, since only whole ones give theirs back.
     fn segment_bytes_max(&self) -> u64 {
         self.limits.segment_bytes_max.min(self.limits.disk_bytes_max / 8)
-    }
-
-    /// No row at or below this timestamp may come any more that has not come before.
-    fn floor(&self) -> Timestamp {
-        let watermarks = *lock(&self.watermarks);
-        watermarks.resolved.max(watermarks.applied)
     }
 
     fn range(&self, from: &[u8], below: &[u8]) -> Scan {

@@ -66,6 +66,7 @@ async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
     );
     let _: (Staged, Staged, Staged) = (first.unwrap(), second.unwrap(), resolved.unwrap());
     assert_eq!(stage.store().scan_table(at(4), 2).count(), 1);
+    stage.settle().unwrap();
     drop(stage);
     let store = reopened(&dir).await;
     assert!(!store.is_fresh());
@@ -85,6 +86,17 @@ async fn a_lease_is_given_back_once_the_rows_are_durable() {
     while Arc::strong_count(&lease) > 1 {
         tokio::task::yield_now().await;
     }
+}
+
+#[test]
+fn a_start_that_was_cut_off_leaves_the_folder_fresh() {
+    let dir = TempDir::new().unwrap();
+    assert!(open(&dir).is_fresh());
+    let store = open(&dir);
+    assert!(store.is_fresh(), "nothing was settled");
+    store.settle().unwrap();
+    drop(store);
+    assert!(!open(&dir).is_fresh());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What must be loud: rows after their time, a second changefeed, damaged staging, a full disk, a target that is down.
 
-use crate::held::hold;
+use crate::psql::hold;
 use crate::world::{Ebb, World, free_port, http_get, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";

@@ -1,23 +1,23 @@
-//! What a test stands on: two databases, certificates, the stand-in, and `ebb` as a child process whose log lines can be
-//! awaited.
+//! What a test stands on: two databases, certificates, the stand-in, and the flags with which `ebb` is started on them.
 //!
 //! Owns: starting and ending them, and comparing both sides. Does not own: what a test does.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ebb_crdb::{Crdb, Fault, Options, Tls};
-use ebb_servers::{Authentication, Certs, Postgres};
+use ebb_servers::{Authentication, Certs, Postgres, Proxy};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+pub use crate::ebb::Ebb;
+
 /// Longest wait for anything; reached only when something is broken.
-const WAIT_MAX: Duration = Duration::from_secs(40);
-const POLL: Duration = Duration::from_millis(30);
+pub const WAIT_MAX: Duration = Duration::from_secs(40);
+pub const POLL: Duration = Duration::from_millis(30);
 
 /// Shared by all tests of the process.
 struct Servers {
@@ -39,10 +39,19 @@ static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
 pub struct World {
     name: String,
     crdb: Option<Crdb>,
+    target: Target,
     /// The PostgreSQL behind the stand-in; each has its own, since a stand-in looks after every job that it finds.
     _backend: Postgres,
     dir: TempDir,
     port: u16,
+}
+
+/// The server that the target database is on.
+enum Target {
+    /// That of all tests.
+    Shared,
+    /// One that can be killed, behind a proxy that can cut its connections.
+    Own { server: Mutex<Postgres>, proxy: Proxy },
 }
 
 impl World {
@@ -53,16 +62,38 @@ impl World {
 
     /// The same with a schema of its own for either side.
     pub fn with_schemas(name: &str, source_schema: &str, target_schema: &str) -> Self {
+        Self::on(Target::Shared, name, source_schema, target_schema)
+    }
+
+    /// The same with a target server that is this world's alone, behind a proxy.
+    pub fn with_own_target(name: &str, source_schema: &str, target_schema: &str) -> Self {
+        let server = Postgres::start(&ebb_servers::Options { fsync: true, ..ebb_servers::Options::default() });
+        let server = server.expect("the target PostgreSQL");
+        let proxy = Proxy::start(server.port()).expect("a proxy");
+        Self::on(Target::Own { server: Mutex::new(server), proxy }, name, source_schema, target_schema)
+    }
+
+    fn on(target: Target, name: &str, source_schema: &str, target_schema: &str) -> Self {
         let servers = &*SERVERS;
         let trusting =
             ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
         let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
-        for server in [&backend, &servers.target] {
-            server.psql("postgres", &format!("CREATE DATABASE \"{name}\"")).expect("a database");
+        let create = format!("CREATE DATABASE \"{name}\"");
+        backend.psql("postgres", &create).expect("a database");
+        match &target {
+            Target::Shared => servers.target.psql("postgres", &create),
+            Target::Own { server, .. } => lock(server).psql("postgres", &create),
         }
+        .expect("a database");
         let dir = TempDir::new().expect("a temporary folder");
-        let world =
-            Self { name: name.to_owned(), crdb: Some(start_crdb(&backend)), _backend: backend, dir, port: free_port() };
+        let world = Self {
+            name: name.to_owned(),
+            crdb: Some(start_crdb(&backend)),
+            target,
+            _backend: backend,
+            dir,
+            port: free_port(),
+        };
         world.write_changefeed_settings("{}");
         world.source("SET CLUSTER SETTING kv.rangefeed.enabled = true");
         world.source(source_schema);
@@ -81,8 +112,26 @@ impl World {
 
     /// Runs SQL on the target.
     pub fn target(&self, sql: &str) -> String {
-        let answer = SERVERS.target.psql(&self.name, sql);
+        let answer = match &self.target {
+            Target::Shared => SERVERS.target.psql(&self.name, sql),
+            Target::Own { server, .. } => lock(server).psql(&self.name, sql),
+        };
         answer.unwrap_or_else(|error| panic!("the target refuses: {error}\n{sql}")).trim_end().to_owned()
+    }
+
+    /// The target's own server.
+    pub fn server(&self) -> std::sync::MutexGuard<'_, Postgres> {
+        match &self.target {
+            Target::Own { server, .. } => lock(server),
+            Target::Shared => panic!("this world shares its target"),
+        }
+    }
+
+    pub fn proxy(&self) -> &Proxy {
+        match &self.target {
+            Target::Own { proxy, .. } => proxy,
+            Target::Shared => panic!("this world shares its target"),
+        }
     }
 
     pub fn source_url(&self) -> String {
@@ -97,7 +146,12 @@ impl World {
     }
 
     pub fn target_url(&self) -> String {
-        SERVERS.target.url(&self.name)
+        match &self.target {
+            Target::Shared => SERVERS.target.url(&self.name),
+            Target::Own { proxy, .. } => {
+                format!("postgres://postgres:postgres@127.0.0.1:{}/{}?sslmode=disable", proxy.port(), self.name)
+            }
+        }
     }
 
     pub fn target_url_as(&self, user: &str, password: &str) -> String {
@@ -163,6 +217,9 @@ impl World {
         if !given("--replicator-flags") {
             args.extend(["--replicator-flags", replicator]);
         }
+        if matches!(self.target, Target::Own { .. }) {
+            args.push("--allow-tls-mode-disable");
+        }
         args.extend(more);
         self.ebb(&args)
     }
@@ -199,13 +256,11 @@ impl World {
             if source == target {
                 return;
             }
-            assert!(
-                Instant::now() < deadline,
-                "the target never became equal\nsource {:.2000}\ntarget {:.2000}\n{}",
-                format!("{source:?}"),
-                format!("{target:?}"),
-                ebb.log()
-            );
+            if Instant::now() > deadline {
+                let differences: Vec<_> =
+                    source.iter().zip(&target).map(|(source, target)| difference(source, target)).collect();
+                panic!("the target never became equal: {}\n{}", differences.join("; "), ebb.log());
+            }
             std::thread::sleep(POLL);
         }
     }
@@ -222,6 +277,21 @@ impl Drop for World {
             SERVERS.runtime.block_on(crdb.stop());
         }
     }
+}
+
+/// The rows that only one side has, a few of them.
+fn difference(source: &str, target: &str) -> String {
+    let rows = |side: &str| side.lines().map(String::from).collect::<std::collections::BTreeSet<_>>();
+    let (source, target) = (rows(source), rows(target));
+    let only = |one: &std::collections::BTreeSet<String>, other: &std::collections::BTreeSet<String>| {
+        let rows: Vec<_> = one.difference(other).cloned().collect();
+        format!("{} {:?}", rows.len(), &rows[..rows.len().min(10)])
+    };
+    format!("only at the source {}, only on the target {}", only(&source, &target), only(&target, &source))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn start_crdb(backend: &Postgres) -> Crdb {
@@ -268,116 +338,5 @@ fn psql(url: &str, sql: &str) -> Result<String, String> {
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
-}
-
-/// A running `ebb`. Its output is collected line by line.
-pub struct Ebb {
-    child: Child,
-    lines: Arc<Lines>,
-}
-
-#[derive(Default)]
-struct Lines {
-    text: Mutex<Vec<String>>,
-    arrived: Condvar,
-}
-
-impl Ebb {
-    fn spawn(mut command: Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ebb starts");
-        let lines = Arc::new(Lines::default());
-        let out: Box<dyn std::io::Read + Send> = Box::new(child.stdout.take().expect("piped"));
-        let err: Box<dyn std::io::Read + Send> = Box::new(child.stderr.take().expect("piped"));
-        for stream in [out, err] {
-            let lines = Arc::clone(&lines);
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    lines.text.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-                    lines.arrived.notify_all();
-                }
-            });
-        }
-        Self { child, lines }
-    }
-
-    pub fn log(&self) -> String {
-        self.lines.text.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
-    }
-
-    /// Waits for a line that holds this text, and returns it.
-    pub fn wait_line(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + WAIT_MAX;
-        loop {
-            let lines = self.lines.text.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
-                return line.clone();
-            }
-            drop(self.lines.arrived.wait_timeout(lines, POLL).unwrap_or_else(PoisonError::into_inner));
-            let ended = self.child.try_wait().expect("the child can be asked");
-            assert!(ended.is_none() || self.log().contains(text), "ended ({ended:?}) without {text:?}\n{}", self.log());
-            assert!(Instant::now() < deadline, "waited in vain for {text:?}\n{}", self.log());
-        }
-    }
-
-    /// Waits until the changefeed runs and requests are taken.
-    pub fn ready(mut self) -> Self {
-        self.wait_line("\"message\":\"changefeed created\"");
-        self
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
-        assert!(status.expect("kill is installed").success(), "SIG{name} could not be sent");
-    }
-
-    /// `kill -9`.
-    pub fn kill9(mut self) {
-        self.child.kill().expect("the child can be killed");
-        self.child.wait().expect("the child can be waited for");
-    }
-
-    /// SIGTERM; the exit code must be 0.
-    pub fn stop(mut self) -> String {
-        self.signal("TERM");
-        let status = self.wait();
-        assert_eq!(status.code(), Some(0), "{}", self.log());
-        self.log()
-    }
-
-    /// Waits for the end.
-    pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + WAIT_MAX;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("the child can be asked") {
-                // The readers see the end of the streams a moment later.
-                std::thread::sleep(POLL);
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it never ended\n{}", self.log());
-            std::thread::sleep(POLL);
-        }
-    }
-
-    /// Waits for a failure and returns its one error line.
-    pub fn failure(mut self) -> String {
-        let status = self.wait();
-        assert_eq!(status.code(), Some(1), "{}", self.log());
-        let log = self.log();
-        let errors: Vec<_> = log.lines().filter(|line| line.starts_with("{\"level\":\"error\"")).collect();
-        assert_eq!(errors.len(), 1, "one error line is wanted\n{log}");
-        errors[0].to_owned()
-    }
-}
-
-impl Drop for Ebb {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -8,7 +8,9 @@ mod certs;
 mod error;
 mod postgres;
 mod process;
+mod proxy;
 
 pub use certs::{Certs, KeyPair};
 pub use error::{Error, Result};
 pub use postgres::{Authentication, Options, Postgres};
+pub use proxy::{Cut, Proxy};

@@ -3,6 +3,7 @@
 //! Owns: which seeds are run, and saying which one failed. Does not own: a run (`world`). `cargo test --test sim` runs some
 //! thousand seeds; `EBB_SIM_SEED=7` replays one, and `EBB_SIM_SEEDS=100000` runs as many.
 
+mod counts;
 mod disk;
 mod feed;
 mod source;
@@ -12,7 +13,8 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use world::{Counts, World};
+use counts::Counts;
+use world::World;
 
 const SEEDS: u64 = 3000;
 

@@ -4,7 +4,6 @@
 //! Owns: what may happen and what must hold. The target compares itself with the source at each commit; at the end every
 //! row that was acknowledged must be there, although the feed never sends it again.
 
-use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use fastrand::Rng;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::counts::Counts;
 use crate::disk::FakeDisk;
 use crate::feed::{Feed, encode};
 use crate::source::TABLES;
@@ -30,21 +30,6 @@ static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime"));
 
 const STEPS: u32 = 120;
-
-/// What has happened, so that a run in which nothing did cannot pass.
-#[derive(Clone, Debug, Default)]
-pub struct Counts {
-    rows: u64,
-    transactions_committed: u64,
-    crashes: u64,
-    full: u64,
-    failed_syncs: u64,
-    deadlocks_and_lost_connections: u64,
-    unknown_outcomes: u64,
-    take_overs: u64,
-    late_rows: u64,
-    flipped_bits_found: u64,
-}
 
 pub struct World {
     seed: u64,
@@ -171,7 +156,7 @@ impl World {
         let store = Arc::new(store);
         let connect =
             ConnectOptions { url: format!("sim://{}", self.seed), allow_insecure: true, apply_timeout_ms: 1000 };
-        let mut applier = Applier {
+        let applier = Applier {
             target: Target { plugin: Arc::clone(&PLUGIN), connect },
             settings: self.settings.clone(),
             case_sensitive: true,
@@ -184,7 +169,16 @@ impl World {
             stop: watch::channel(false).1,
             runtime: RUNTIME.handle().clone(),
         };
-        let taken = applier.take_over().expect("it tries until it succeeds").expect("nobody asks it to stop");
+        let taken = loop {
+            let taken = applier.target.plugin.connect(&applier.target.connect).and_then(|mut session| {
+                session.describe()?;
+                let progress = session.take_over("sim")?;
+                Ok(Taken { session, progress })
+            });
+            if let Ok(taken) = taken {
+                break taken;
+            }
+        };
         store.release(taken.progress.applied);
         self.process = Some(Process { store, applier, taken });
     }
@@ -371,39 +365,4 @@ impl World {
 
 fn lock(database: &Mutex<Database>) -> MutexGuard<'_, Database> {
     database.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-impl Counts {
-    pub fn add(&mut self, other: &Self) {
-        let (mine, others) = (self.each(), other.clone().each().map(|count| *count));
-        mine.into_iter().zip(others).for_each(|(mine, other)| *mine += other);
-    }
-
-    /// Faults that never came prove nothing.
-    pub fn check_that_everything_happened(&mut self) {
-        let text = self.to_string();
-        assert!(self.each().into_iter().all(|count| *count > 0), "something never happened: {text}");
-    }
-
-    fn each(&mut self) -> [&mut u64; 10] {
-        [
-            &mut self.rows,
-            &mut self.transactions_committed,
-            &mut self.crashes,
-            &mut self.full,
-            &mut self.failed_syncs,
-            &mut self.deadlocks_and_lost_connections,
-            &mut self.unknown_outcomes,
-            &mut self.take_overs,
-            &mut self.late_rows,
-            &mut self.flipped_bits_found,
-        ]
-    }
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{self:?}");
-        f.write_str(text.trim_start_matches("Counts { ").trim_end_matches(" }"))
-    }
 }

@@ -1,0 +1,121 @@
+//! `ebb` as a child process, whose log lines can be awaited.
+//!
+//! Owns: its start, its end, and what it has said. Does not own: its arguments (`world`).
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::world::{POLL, WAIT_MAX};
+
+/// A running `ebb`. Its output is collected line by line.
+pub struct Ebb {
+    child: Child,
+    lines: Arc<Lines>,
+}
+
+#[derive(Default)]
+struct Lines {
+    text: Mutex<Vec<String>>,
+    arrived: Condvar,
+}
+
+impl Ebb {
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ebb starts");
+        let lines = Arc::new(Lines::default());
+        let out: Box<dyn std::io::Read + Send> = Box::new(child.stdout.take().expect("piped"));
+        let err: Box<dyn std::io::Read + Send> = Box::new(child.stderr.take().expect("piped"));
+        for stream in [out, err] {
+            let lines = Arc::clone(&lines);
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    lines.text.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    lines.arrived.notify_all();
+                }
+            });
+        }
+        Self { child, lines }
+    }
+
+    pub fn log(&self) -> String {
+        self.lines.text.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Waits for a line that holds this text, and returns it.
+    pub fn wait_line(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            let lines = self.lines.text.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            drop(self.lines.arrived.wait_timeout(lines, POLL).unwrap_or_else(PoisonError::into_inner));
+            let ended = self.child.try_wait().expect("the child can be asked");
+            assert!(ended.is_none() || self.log().contains(text), "ended ({ended:?}) without {text:?}\n{}", self.log());
+            assert!(Instant::now() < deadline, "waited in vain for {text:?}\n{}", self.log());
+        }
+    }
+
+    /// Waits until the changefeed runs and requests are taken.
+    pub fn ready(mut self) -> Self {
+        self.wait_line("\"message\":\"changefeed created\"");
+        self
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(status.expect("kill is installed").success(), "SIG{name} could not be sent");
+    }
+
+    /// `kill -9`.
+    pub fn kill9(mut self) {
+        self.child.kill().expect("the child can be killed");
+        self.child.wait().expect("the child can be waited for");
+    }
+
+    /// SIGTERM; the exit code must be 0.
+    pub fn stop(mut self) -> String {
+        self.signal("TERM");
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+        self.log()
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+                // The readers see the end of the streams a moment later.
+                std::thread::sleep(POLL);
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it never ended\n{}", self.log());
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits for a failure and returns its one error line.
+    pub fn failure(mut self) -> String {
+        let status = self.wait();
+        assert_eq!(status.code(), Some(1), "{}", self.log());
+        let log = self.log();
+        let errors: Vec<_> = log.lines().filter(|line| line.starts_with("{\"level\":\"error\"")).collect();
+        assert_eq!(errors.len(), 1, "one error line is wanted\n{log}");
+        errors[0].to_owned()
+    }
+}
+
+impl Drop for Ebb {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

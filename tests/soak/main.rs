@@ -1,0 +1,49 @@
+//! Hours of faults on real servers: all workloads in turn, each on servers of its own, until the time is over. The first
+//! thing that is wrong ends it, with the seed, what was done, and what ebb has said.
+//!
+//! Owns: how long, and the summary. `make soak`; MINUTES and SEED choose.
+
+#[path = "../it/chaos.rs"]
+mod chaos;
+#[path = "../it/ebb.rs"]
+mod ebb;
+#[path = "../it/psql.rs"]
+mod psql;
+#[path = "../it/workloads.rs"]
+mod workloads;
+#[path = "../it/world.rs"]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use chaos::{Chaos, Report};
+use workloads::{BANK, FAMILY, SEATS};
+
+/// Rounds in one world, before another begins with empty tables.
+const ROUNDS: u32 = 60;
+
+fn main() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    };
+    let duration = Duration::from_secs(number("MINUTES", 60) * 60);
+    let mut seed = number("SEED", 1);
+    let start = Instant::now();
+    let mut total = Report::default();
+    for workload in [&BANK, &FAMILY, &SEATS].into_iter().cycle() {
+        if start.elapsed() >= duration {
+            break;
+        }
+        let mut chaos = Chaos::start(&format!("soak_{}_{seed}", workload.name), workload, seed);
+        let mut rounds = 0;
+        while rounds < ROUNDS && start.elapsed() < duration {
+            chaos.round();
+            rounds += 1;
+        }
+        let report = chaos.finish();
+        println!("{:>5} s {:<7} seed {seed}: {report}", start.elapsed().as_secs(), workload.name);
+        total.add(&report);
+        seed += 1;
+    }
+    println!("{} minutes: {total}; lost 0, twice 0, torn 0", start.elapsed().as_secs() / 60);
+}
