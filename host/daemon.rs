@@ -67,22 +67,26 @@ impl Known {
         stage: &Stage,
         source: Option<&Source>,
     ) -> Result<Self> {
-        let open = match open {
-            Some(open) => open,
-            None => {
-                if let Some(catalog) = target::known_catalog(stage)?
-                    && changefeed::is_there(config, source, &catalog, stage).await?
-                {
-                    tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
-                    return Ok(Self { catalog, taken: None });
+        let mut open = open;
+        loop {
+            let found = match open.take() {
+                Some(open) => open,
+                None => {
+                    if let Some(catalog) = target::known_catalog(stage)?
+                        && changefeed::is_there(config, source, &catalog, stage).await?
+                    {
+                        tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
+                        return Ok(Self { catalog, taken: None });
+                    }
+                    target.wait().await?
                 }
-                target.wait().await?
+            };
+            target::remember_catalog(stage, &found.catalog)?;
+            if let Some((session, progress)) = target::take_over(found.session, &config.staging.schema).await? {
+                stage.save_epoch(progress.epoch)?;
+                return Ok(Self { catalog: found.catalog, taken: Some(Taken { session, progress }) });
             }
-        };
-        target::remember_catalog(stage, &open.catalog)?;
-        let (session, progress) = target::take_over(open.session, &config.staging.schema).await?;
-        stage.save_epoch(progress.epoch)?;
-        Ok(Self { catalog: open.catalog, taken: Some(Taken { session, progress }) })
+        }
     }
 }
 

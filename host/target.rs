@@ -54,14 +54,7 @@ impl Target {
             Ok(Open { session, catalog })
         })
         .await?;
-        match opened {
-            Ok(open) => Ok(Some(open)),
-            Err(error) if error.kind == ErrorKind::Retry => {
-                tracing::warn!(hint = error.hint, "the target is down: {error}");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+        present(opened)
     }
 
     /// Waits until the target is there, however long that takes.
@@ -80,14 +73,26 @@ impl Target {
     }
 }
 
-/// Makes this process the only writer of the feed.
-pub async fn take_over(mut session: Session, feed: &str) -> Result<(Session, Progress)> {
+/// Makes this process the only writer of the feed. `None` when the target has gone away meanwhile.
+pub async fn take_over(mut session: Session, feed: &str) -> Result<Option<(Session, Progress)>> {
     let feed = feed.to_owned();
     let taken = blocking(move || {
         let progress = session.take_over(&feed)?;
         Ok((session, progress))
     });
-    Ok(taken.await??)
+    present(taken.await?)
+}
+
+/// What there is of a target that may be down.
+fn present<T>(answer: ebb_sdk::Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind == ErrorKind::Retry => {
+            tracing::warn!(hint = error.hint, "the target is down: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What the target looked like when it was seen last.

@@ -187,7 +187,8 @@ fn ok(_staged: Staged) -> Response<Full<bytes::Bytes>> {
 
 fn unknown_table(message: &Message<'_>) -> Refusal {
     let cause = format!(
-        "table {} is not one that ebb applies: it is missing on the target, or was added to the changefeed later",
+        "table {} is not one that ebb applies: it is missing on the target, was added to the changefeed later, or is a \
+         column family (create the changefeed without split_column_families)",
         message.topic
     );
     Refusal::new(StatusCode::BAD_REQUEST, cause)

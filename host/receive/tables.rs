@@ -69,7 +69,8 @@ impl Tables {
         let parts = identifiers(topic);
         // A bare name since 25.4 may itself hold dots and quotes, so the topic as it stands comes first.
         let spellings = [Some(topic.to_owned()), parts.as_ref().map(|parts| parts.join("."))];
-        let last = parts.as_ref().and_then(|parts| parts.last().cloned());
+        // `db.schema.table`. Two parts are a table and a column family, whose rows are not whole: they are not taken.
+        let last = parts.as_ref().filter(|parts| parts.len() == 3).and_then(|parts| parts.last().cloned());
         spellings.into_iter().chain([last]).flatten().find_map(|name| topics.find(&name)).map(|at| &self.list[at])
     }
 }
@@ -149,6 +150,8 @@ mod tests {
         check("\"odd\"\"name\"", Some(2));
         check("a.b", Some(3));
         check("Orders", None);
+        check("customers.orders", None);
+        check("defaultdb.public.customers.orders", None);
         check("customers", None);
         check("\"orders", None);
         assert!(tables.find(&["molt".to_owned()], "orders").is_none());

@@ -284,6 +284,72 @@ fn a_full_store_takes_nothing_until_there_is_room() {
     store.write(&[&rows([wall], 1)], None).unwrap();
 }
 
+/// A folder whose disk takes what is written and then cannot sync it.
+struct Failing(disk::Folder);
+
+impl disk::Disk for Failing {
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.0.names()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn disk::Append>> {
+        let file = self.0.create(name)?;
+        if name.ends_with(".log") { Ok(Box::new(Unsyncable(file))) } else { Ok(file) }
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        self.0.len(name)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(name, offset, buffer)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.0.sync_names()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.0.free_bytes()
+    }
+}
+
+struct Unsyncable(Box<dyn disk::Append>);
+
+impl disk::Append for Unsyncable {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.append(bytes)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.truncate(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Err(io::Error::other("input/output error"))
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_once_a_sync_has_failed() {
+    let dir = TempDir::new().unwrap();
+    let disk = Failing(disk::Folder::open(dir.path()).unwrap());
+    let stage = Stage::start(Store::open(Arc::new(disk), small()).unwrap());
+    let error = stage.append(rows([1], 1), Box::new(())).await.unwrap_err();
+    assert!(error.message.contains("input/output error"), "{error}");
+    assert!(stage.append(rows([2], 1), Box::new(())).await.is_err());
+    let mut failed = stage.failed();
+    assert!(failed.wait_for(Option::is_some).await.unwrap().is_some());
+}
+
 /// The threads of a dropped stage let go of the folder a moment later.
 async fn reopened(dir: &TempDir) -> Store {
     loop {

@@ -83,6 +83,106 @@ fn a_repeat_is_known_after_a_new_start() {
 }
 
 #[test]
+fn a_delete_of_a_row_that_never_was_changes_nothing() {
+    let world = World::new("promise_phantom", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    let time = a_moment_from_now();
+    let phantom = format!(r#"{{"payload":[{{"after":null,"key":[77],"topic":"t","updated":"{time}"}}],"length":1}}"#);
+    assert_eq!(post(&world, &phantom), "200");
+    wait_for("the time to be applied", || ebb.log(), || applied(&world) > time);
+    assert_eq!(world.target("SELECT id FROM t"), "1");
+    ebb.stop();
+}
+
+#[test]
+fn a_table_that_is_not_applied_is_refused_and_not_lost() {
+    let world = World::new("promise_later", TABLE);
+    let mut ebb = world.fetch(&[]).ready();
+    let body = |topic: &str| row(1, "9000000000000000000.0").replace("\"t\"", &format!("\"{topic}\""));
+    for topic in ["added_later", "t.family", "defaultdb.public.t.family"] {
+        assert_eq!(post(&world, &body(topic)), "400", "{topic}");
+        ebb.wait_line(&format!("table {topic} is not one that ebb applies"));
+    }
+    assert_eq!(post(&world, &body("defaultdb.public.t")), "200");
+    ebb.stop();
+}
+
+#[test]
+fn a_body_that_was_cut_off_is_never_acknowledged() {
+    let world = World::new("promise_cut", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    let whole = row(5, "9000000000000000000.0");
+    for end in [0, 1, whole.len() / 2, whole.len() - 1] {
+        assert_eq!(post(&world, &whole[..end]), "400", "{end}");
+    }
+    assert_eq!(post(&world, &whole), "200");
+    ebb.stop();
+}
+
+/// A large source transaction, under the eyes of a session that looks all the time.
+#[test]
+fn a_transaction_of_20000_rows_is_seen_whole_or_not_at_all() {
+    let world = World::new("promise_whole", TABLE);
+    let ebb = world.fetch(&["--replicator-flags", "--stagingSchema _replicator_1 --transaction-rows-max 1000"]).ready();
+    let mut observer = crate::psql::Psql::connect(&world.target_url());
+    world.source("INSERT INTO t SELECT i, 1 FROM generate_series(1, 20000) AS i");
+    let (mut looks, mut found) = (0, String::from("0"));
+    while found != "20000" {
+        found = observer.ask("SELECT count(*) FROM t").expect("the target answers");
+        assert!(found == "0" || found == "20000", "{found} rows are visible\n{}", ebb.log());
+        looks += 1;
+    }
+    assert!(looks > 3, "it was too quick to be seen");
+    ebb.stop();
+}
+
+/// What passes by itself is tried again, and the transaction that is tried again is the same.
+#[test]
+fn deadlocks_and_timeouts_are_tried_again_whole() {
+    let world = World::with_schemas(
+        "promise_retry",
+        "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY)",
+        "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY);
+         CREATE SEQUENCE attempts;
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$DECLARE codes text[] := '{40P01,55P03,40001,57014}';
+             BEGIN IF nextval('attempts') <= 4 THEN
+                 RAISE EXCEPTION 'not now' USING ERRCODE = codes[currval('attempts')];
+             END IF; RETURN NULL; END$$;
+         CREATE TRIGGER fail AFTER INSERT ON u FOR EACH STATEMENT EXECUTE FUNCTION fail();
+         ALTER TABLE u ENABLE ALWAYS TRIGGER fail;",
+    );
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    world.source("BEGIN; INSERT INTO t SELECT i, i FROM generate_series(1, 50) AS i; INSERT INTO u VALUES (1); COMMIT");
+    world.wait_equal(&ebb, &["t", "u"]);
+    assert_eq!(world.target("SELECT last_value FROM attempts"), "5");
+    assert!(http_get(&pages, "/_/varz").contains("ebb_apply_retries_total 4\n"));
+    ebb.stop();
+}
+
+#[test]
+fn a_target_that_becomes_read_only_is_waited_for() {
+    let world = World::new("promise_readonly", TABLE);
+    let mut ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    let database = world.database();
+    world.target(&format!(
+        "ALTER DATABASE {database} SET default_transaction_read_only = on;
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ebb' AND datname = '{database}'"
+    ));
+    world.source("INSERT INTO t VALUES (2, 2)");
+    ebb.wait_line("read-only transaction");
+    world.target(&format!(
+        "SET default_transaction_read_only = off; ALTER DATABASE {database} RESET default_transaction_read_only"
+    ));
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
+
+#[test]
 fn two_changefeeds_into_one_receiver_are_refused() {
     let world = World::new("promise_two", "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
     let query = world.certs().sink_query("changefeed").expect("a client certificate");
