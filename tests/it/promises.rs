@@ -175,9 +175,9 @@ fn a_target_that_becomes_read_only_is_waited_for() {
     ));
     world.source("INSERT INTO t VALUES (2, 2)");
     ebb.wait_line("read-only transaction");
-    world.target(&format!(
-        "SET default_transaction_read_only = off; ALTER DATABASE {database} RESET default_transaction_read_only"
-    ));
+    let mut administrator = crate::psql::Psql::connect(&world.target_url());
+    administrator.ask("SET default_transaction_read_only = off").expect("a setting");
+    administrator.ask(&format!("ALTER DATABASE {database} RESET default_transaction_read_only")).expect("a setting");
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();
 }
