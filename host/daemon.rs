@@ -56,6 +56,8 @@ struct Known {
     catalog: Catalog,
     /// `None` while the target is down.
     taken: Option<Taken>,
+    /// How often it was tried to take it over.
+    tried: i64,
 }
 
 impl Known {
@@ -68,6 +70,7 @@ impl Known {
         source: Option<&Source>,
     ) -> Result<Self> {
         let mut open = open;
+        let mut tried = 0;
         loop {
             let found = match open.take() {
                 Some(open) => open,
@@ -76,15 +79,15 @@ impl Known {
                         && changefeed::is_there(config, source, &catalog, stage).await?
                     {
                         tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
-                        return Ok(Self { catalog, taken: None });
+                        return Ok(Self { catalog, taken: None, tried });
                     }
                     target.wait().await?
                 }
             };
             target::remember_catalog(stage, &found.catalog)?;
-            if let Some((session, progress)) = target::take_over(found.session, &config.staging.schema).await? {
-                stage.save_epoch(progress.epoch)?;
-                return Ok(Self { catalog: found.catalog, taken: Some(Taken { session, progress }) });
+            tried += 1;
+            if let Some((session, progress)) = target::take_over(found.session, stage, &config.staging.schema).await? {
+                return Ok(Self { catalog: found.catalog, taken: Some(Taken { session, progress }), tried });
             }
         }
     }
@@ -134,7 +137,7 @@ async fn start(config: Config) -> Result<Started> {
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is settled: a changefeed that is being replaced must not deliver another resolved timestamp, and
     // without a finished handshake it cannot have sent one.
-    let Known { catalog, mut taken } = known;
+    let Known { catalog, mut taken, tried } = known;
     if let Some(taken) = &taken {
         stage.release(taken.progress.applied);
     }
@@ -162,6 +165,7 @@ async fn start(config: Config) -> Result<Started> {
             tables,
             store: stage.store(),
             resolved: stage.resolved(),
+            tried,
             status,
             stop: stopped,
             runtime: Handle::current(),

@@ -73,14 +73,26 @@ impl Target {
     }
 }
 
-/// Makes this process the only writer of the feed. `None` when the target has gone away meanwhile.
-pub async fn take_over(mut session: Session, feed: &str) -> Result<Option<(Session, Progress)>> {
-    let feed = feed.to_owned();
+/// Makes this process the only writer of the feed. `None` when the target has gone away meanwhile: whether it was taken
+/// over is not known then. The folder knows the epoch of before, and, once it is certain, that of after.
+pub async fn take_over(mut session: Session, stage: &Stage, feed: &str) -> Result<Option<(Session, Progress)>> {
+    let owned = feed.to_owned();
+    let before = blocking(move || {
+        let epoch = session.progress(&owned)?.map_or(0, |progress| progress.epoch);
+        Ok((session, epoch))
+    });
+    let Some((mut session, epoch)) = present(before.await?)? else { return Ok(None) };
+    stage.save_epoch(epoch)?;
+    let owned = feed.to_owned();
     let taken = blocking(move || {
-        let progress = session.take_over(&feed)?;
+        let progress = session.take_over(&owned)?;
         Ok((session, progress))
     });
-    present(taken.await?)
+    let taken = present(taken.await?)?;
+    if let Some((_, progress)) = &taken {
+        stage.save_epoch(progress.epoch)?;
+    }
+    Ok(taken)
 }
 
 /// What there is of a target that may be down.

@@ -48,6 +48,8 @@ pub struct Applier {
     pub store: Arc<Store>,
     /// How far staging is complete.
     pub resolved: watch::Receiver<Timestamp>,
+    /// How often it was tried to take the target over: each may have succeeded without an answer.
+    pub tried: i64,
     pub status: Arc<Status>,
     /// Turns true when the process is asked to end.
     pub stop: watch::Receiver<bool>,
@@ -80,14 +82,6 @@ struct Part {
     plan: Plan,
     /// With which the first plan was refused.
     first_refusal: Option<ebb_sdk::Error>,
-}
-
-/// After a failed write the session is good for another only when it could roll back.
-fn rolled_back(taken: &mut Taken, failure: ebb_sdk::Error) -> ebb_sdk::Error {
-    match failure.kind {
-        ErrorKind::Refused => taken.session.rollback().err().unwrap_or(failure),
-        _ => failure,
-    }
 }
 
 impl Applier {
@@ -323,5 +317,13 @@ impl Applier {
 
     fn backoff(&self) -> Backoff {
         Backoff::new(self.settings.retry_delay_min, self.settings.retry_delay_max)
+    }
+}
+
+/// After a failed write the session is good for another only when it could roll back.
+fn rolled_back(taken: &mut Taken, failure: ebb_sdk::Error) -> ebb_sdk::Error {
+    match failure.kind {
+        ErrorKind::Refused => taken.session.rollback().err().unwrap_or(failure),
+        _ => failure,
     }
 }

@@ -52,9 +52,11 @@ impl Applier {
         let taken = self.retried(failure, &mut backoff, |applier| {
             let mut session = applier.open()?;
             let epoch = session.progress(&applier.feed)?.map_or(0, |progress| progress.epoch);
-            if epoch != applier.store.epoch() {
+            let known = applier.store.epoch();
+            if !(known..=known + applier.tried).contains(&epoch) {
                 return Err(overtaken(&applier.feed));
             }
+            applier.tried += 1;
             let progress = session.take_over(&applier.feed)?;
             Ok(Taken { session, progress })
         })?;
@@ -71,7 +73,7 @@ impl Applier {
         &mut self,
         mut failure: ebb_sdk::Error,
         backoff: &mut Backoff,
-        attempt: impl Fn(&Self) -> ebb_sdk::Result<T>,
+        mut attempt: impl FnMut(&mut Self) -> ebb_sdk::Result<T>,
     ) -> Result<Option<T>> {
         loop {
             let delay = backoff.next(jitter());

@@ -14,6 +14,9 @@ use super::segments::{Content, Segment};
 use super::store::{Store, lock};
 use crate::error::Error;
 
+/// A segment changes its form twice in its life, and is forgotten once.
+const LOOKS_MAX: u32 = 10;
+
 /// A row that came after its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Late {
@@ -30,6 +33,17 @@ pub struct Late {
 impl Store {
     /// Whether a row of this record key came before. Rows of the newest segments are looked for first.
     pub(super) fn has_seen(&self, key: &[u8]) -> io::Result<bool> {
+        let mut attempts = 0;
+        loop {
+            match self.look_up(key) {
+                // A segment took another form between the look at the list and the look into its file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < LOOKS_MAX => attempts += 1,
+                found => return found,
+            }
+        }
+    }
+
+    fn look_up(&self, key: &[u8]) -> io::Result<bool> {
         let timestamp = timestamp_of(key).unwrap_or(Timestamp::ZERO);
         let segments = self.segments();
         let mut around =
@@ -40,7 +54,7 @@ impl Store {
     pub(super) fn late(&self, key: &[u8], value: &[u8], floor: Timestamp) -> Late {
         let state = lock(&self.state);
         Late {
-            table: state.table_name(table_of(key)).to_owned(),
+            table: readable(state.table_name(table_of(key))),
             key: key_text(key, value).unwrap_or_default().to_owned(),
             at: timestamp_of(key).unwrap_or(Timestamp::ZERO),
             floor,
@@ -59,6 +73,15 @@ impl Store {
             }
         }
     }
+}
+
+/// Tables are registered as JSON of their namespace and name.
+fn readable(registered: &str) -> String {
+    let parsed = serde_json::from_str::<(Vec<String>, String)>(registered);
+    parsed.map_or(registered.to_owned(), |(namespace, name)| match namespace.last() {
+        Some(schema) => format!("{schema}.{name}"),
+        None => name,
+    })
 }
 
 impl fmt::Display for Late {

@@ -103,7 +103,7 @@ fn a_start_that_was_cut_off_leaves_the_folder_fresh() {
 fn resolved_never_goes_back_and_repeats_count_once() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
-    for (wall, resolved) in [(8, 7), (8, 3), (9, 7)] {
+    for (wall, resolved) in [(8, 7), (8, 7), (9, 3)] {
         store.write(&[&rows([wall], 1)], Some(at(resolved))).unwrap();
     }
     assert_eq!(store.resolved(), at(7));

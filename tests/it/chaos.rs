@@ -111,6 +111,7 @@ impl Chaos {
         let kind =
             if (self.report.rounds as usize) < KINDS.len() { KINDS[at] } else { self.rng.choice(KINDS).expect("one") };
         thread::sleep(Duration::from_millis(self.rng.u64(20..150)));
+        self.ebb.as_mut().expect("it runs").must_run();
         self.fault(kind);
         self.report.rounds += 1;
         *self.report.faults.entry(kind).or_default() += 1;
@@ -123,7 +124,8 @@ impl Chaos {
     /// Waits until everything has arrived, and compares both sides row by row.
     pub fn compare(&mut self) {
         self.application.pause();
-        let ebb = self.ebb.as_ref().expect("it runs");
+        let ebb = self.ebb.as_mut().expect("it runs");
+        ebb.must_run();
         self.world.wait_equal(ebb, self.workload.tables);
         self.report.comparisons += 1;
         self.application.go_on();

@@ -144,6 +144,22 @@ fn unique_values_that_are_checked_at_commit_rotate() {
     check_seats("con_seats_late", "NOT NULL UNIQUE DEFERRABLE");
 }
 
+/// Rows that others hang on cannot be replaced; a key that waits for COMMIT needs neither that nor a right.
+#[test]
+fn a_deferrable_key_rotates_among_rows_that_others_hang_on() {
+    let source = "CREATE TABLE guests (id int PRIMARY KEY, seat int UNIQUE DEFERRABLE INITIALLY DEFERRED);
+        CREATE TABLE bags (id int PRIMARY KEY, guest int REFERENCES guests)";
+    let target = "CREATE TABLE guests (id int PRIMARY KEY, seat int NOT NULL UNIQUE DEFERRABLE);
+        CREATE TABLE bags (id int PRIMARY KEY, guest int REFERENCES guests ON DELETE CASCADE)";
+    let world = World::with_schemas("con_deferrable", source, target);
+    let ebb = start(&world, User::Plain);
+    world.source("INSERT INTO guests VALUES (1, 1), (2, 2); INSERT INTO bags VALUES (1, 1)");
+    world.wait_equal(&ebb, &["guests", "bags"]);
+    world.source("UPDATE guests SET seat = 3 - seat");
+    world.wait_equal(&ebb, &["guests", "bags"]);
+    ebb.stop();
+}
+
 /// A plain user, a rigid key, and a reference that makes deleting unsafe: there is no safe way, and the error says so.
 #[test]
 fn without_a_safe_way_the_error_names_constraint_and_grant() {
@@ -202,6 +218,9 @@ fn cascades_and_triggers_of_the_target_do_not_act_a_second_time() {
     world.wait_equal(&ebb, &tables);
     // b moves in the same transaction that deletes its parent.
     world.source("BEGIN; UPDATE b SET a = 2 WHERE id = 1; DELETE FROM a WHERE id = 1; COMMIT");
+    world.wait_equal(&ebb, &tables);
+    // The trigger would count this one, and the source does not.
+    world.source("INSERT INTO b VALUES (5, 2)");
     world.wait_equal(&ebb, &tables);
     ebb.stop();
     // Where the rights are missing ebb says what will happen; with --triggers fire it is what was asked for.

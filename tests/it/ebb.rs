@@ -65,6 +65,12 @@ impl Ebb {
         self
     }
 
+    /// Panics when it has ended by itself.
+    pub fn must_run(&mut self) {
+        let ended = self.child.try_wait().expect("the child can be asked");
+        assert!(ended.is_none(), "it has ended by itself: {ended:?}\n{}", self.log());
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

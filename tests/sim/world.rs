@@ -165,6 +165,7 @@ impl World {
             tables: Arc::new(tables),
             store: Arc::clone(&store),
             resolved: watch::channel(Timestamp::ZERO).1,
+            tried: 0,
             status: Arc::new(Status::default()),
             stop: watch::channel(false).1,
             runtime: RUNTIME.handle().clone(),
