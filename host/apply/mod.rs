@@ -195,7 +195,7 @@ impl Applier {
                 Err(Failure::Target(failure)) => rolled_back(taken, failure),
             };
             match failure.kind {
-                ErrorKind::Retry => match self.reconnect(taken, &failure, &mut backoff, step)? {
+                _ if backoff.may_help(failure.kind) => match self.reconnect(taken, &failure, &mut backoff, step)? {
                     Outcome::Committed => return Ok(true),
                     Outcome::NotCommitted => {}
                     Outcome::Stopped => return Ok(false),
@@ -220,7 +220,7 @@ impl Applier {
             let is_committed = match outcome.map_err(|failure| failure.map(|failure| rolled_back(taken, failure))) {
                 Ok(()) => true,
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Target(failure)) if failure.kind == ErrorKind::Retry => {
+                Err(Failure::Target(failure)) if backoff.may_help(failure.kind) => {
                     match self.reconnect(taken, &failure, &mut backoff, bounds)? {
                         Outcome::Committed => true,
                         Outcome::NotCommitted => false,

@@ -4,17 +4,31 @@
 
 use std::time::Duration;
 
+use ebb_sdk::ErrorKind;
+
 /// Doubles from the least to the longest delay; a little jitter keeps several writers from meeting again and again.
 #[derive(Debug)]
 pub struct Backoff {
     delay_min: Duration,
     delay_max: Duration,
     attempts: u32,
+    /// A target that said, after a lost connection, that its progress has moved.
+    was_doubted: bool,
 }
 
 impl Backoff {
     pub fn new(delay_min: Duration, delay_max: Duration) -> Self {
-        Self { delay_min, delay_max, attempts: 0 }
+        Self { delay_min, delay_max, attempts: 0, was_doubted: false }
+    }
+
+    /// Whether connecting anew may help. A commit that has outlived its connection moves the progress row while the
+    /// transaction is already being repeated, which then looks like another writer: the row is read once more.
+    pub fn may_help(&mut self, kind: ErrorKind) -> bool {
+        match kind {
+            ErrorKind::Retry => true,
+            ErrorKind::Broken => self.attempts > 0 && !std::mem::replace(&mut self.was_doubted, true),
+            ErrorKind::Refused | ErrorKind::Config => false,
+        }
     }
 
     /// How often it has been asked for a delay.
@@ -34,6 +48,15 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broken_promise_is_doubted_once_and_only_after_a_lost_connection() {
+        let mut backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
+        assert!(!backoff.may_help(ErrorKind::Broken) && backoff.may_help(ErrorKind::Retry));
+        backoff.next(0);
+        assert!(backoff.may_help(ErrorKind::Broken) && !backoff.may_help(ErrorKind::Broken));
+        assert!(!backoff.may_help(ErrorKind::Refused) && backoff.may_help(ErrorKind::Retry));
+    }
 
     #[test]
     fn delays_double_up_to_the_longest() {

@@ -183,6 +183,29 @@ fn a_target_that_becomes_read_only_is_waited_for() {
     ebb.stop();
 }
 
+/// The server commits long after the connection was cut, while ebb has begun to repeat the transaction.
+#[test]
+fn a_commit_that_outlives_its_connection_counts_once() {
+    let world = World::with_own_target("promise_outlives", TABLE, TABLE);
+    let mut ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    world.target(
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(0.7); RETURN NULL; END$$;
+         CREATE CONSTRAINT TRIGGER linger AFTER UPDATE ON ebb_progress DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION linger()",
+    );
+    for round in 2..5 {
+        world.proxy().cut_next(ebb_servers::Cut::AfterCommit);
+        world.source(&format!("INSERT INTO t VALUES ({round}, {round})"));
+        wait_for("a COMMIT to be cut", || ebb.log(), || !world.proxy().is_waiting());
+        world.wait_equal(&ebb, &["t"]);
+        ebb.must_run();
+    }
+    world.target("DROP TRIGGER linger ON ebb_progress");
+    ebb.stop();
+}
+
 #[test]
 fn two_changefeeds_into_one_receiver_are_refused() {
     let world = World::new("promise_two", "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
