@@ -17,7 +17,17 @@ fn post(world: &World, body: &str) -> String {
     let client = world.certs().client("changefeed").expect("a certificate");
     let url = format!("https://localhost:{}/{}/public", world.port(), world.database());
     let posted = std::process::Command::new("curl")
-        .args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", "20", "--cacert"])
+        .args([
+            "--silent",
+            "--show-error",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+            "--max-time",
+            "20",
+            "--cacert",
+        ])
         .arg(world.certs().ca())
         .arg("--cert")
         .arg(&client.cert)
@@ -26,6 +36,8 @@ fn post(world: &World, body: &str) -> String {
         .args(["--data-binary", body, &url])
         .output()
         .expect("curl is installed");
+    // Shown only when the test fails: why there was no answer.
+    print!("{}", String::from_utf8_lossy(&posted.stderr));
     String::from_utf8_lossy(&posted.stdout).into_owned()
 }
 
