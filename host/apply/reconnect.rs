@@ -115,7 +115,10 @@ impl Applier {
             return Err(overtaken(&self.feed).into());
         }
         match progress.applied {
-            applied if applied == step.to => Ok(Outcome::Committed),
+            applied if applied == step.to => {
+                tracing::info!(to = %applied, "the transaction whose answer was lost had been committed");
+                Ok(Outcome::Committed)
+            }
             applied if applied == step.from => Ok(Outcome::NotCommitted),
             applied => Err(Error::new(format!(
                 "the target stands at {applied}, neither before ({}) nor behind ({}) the transaction in hand",

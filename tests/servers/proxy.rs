@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// What happens to the connection that sends the next COMMIT.
+/// What happens to the connection that sends the next COMMIT of a transaction that may have written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Cut {
@@ -100,13 +100,19 @@ fn forward(mut client: &TcpStream, mut server: &TcpStream, shared: &Shared) -> i
     let mut startup = length.to_vec();
     read_rest(client, u32::from_be_bytes(length), &mut startup)?;
     server.write_all(&startup)?;
+    let mut writes = false;
     loop {
         let mut header = [0; 5];
         client.read_exact(&mut header)?;
         let mut message = header.to_vec();
         read_rest(client, u32::from_be_bytes([header[1], header[2], header[3], header[4]]), &mut message)?;
-        let is_commit = header[0] == b'Q' && message[5..].starts_with(b"COMMIT");
-        let cut = if is_commit { shared.cut.swap(Cut::None as u8, Ordering::SeqCst) } else { 0 };
+        let query = if header[0] == b'Q' { &message[5..] } else { &[] };
+        if query.starts_with(b"BEGIN") {
+            // Where nothing was written nothing can be in doubt.
+            writes = !query.windows(9).any(|part| part == b"READ ONLY");
+        }
+        let cut =
+            if writes && query.starts_with(b"COMMIT") { shared.cut.swap(Cut::None as u8, Ordering::SeqCst) } else { 0 };
         if cut == Cut::BeforeCommit as u8 {
             client.shutdown(Shutdown::Both)?;
             return server.shutdown(Shutdown::Both);
