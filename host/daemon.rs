@@ -56,8 +56,6 @@ struct Known {
     catalog: Catalog,
     /// `None` while the target is down.
     taken: Option<Taken>,
-    /// How often it was tried to take it over.
-    tried: i64,
 }
 
 impl Known {
@@ -70,7 +68,6 @@ impl Known {
         source: Option<&Source>,
     ) -> Result<Self> {
         let mut open = open;
-        let mut tried = 0;
         loop {
             let found = match open.take() {
                 Some(open) => open,
@@ -79,15 +76,14 @@ impl Known {
                         && changefeed::is_there(config, source, &catalog, stage).await?
                     {
                         tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
-                        return Ok(Self { catalog, taken: None, tried });
+                        return Ok(Self { catalog, taken: None });
                     }
                     target.wait().await?
                 }
             };
             target::remember_catalog(stage, &found.catalog)?;
-            tried += 1;
             if let Some((session, progress)) = target::take_over(found.session, stage, &config.staging.schema).await? {
-                return Ok(Self { catalog: found.catalog, taken: Some(Taken { session, progress }), tried });
+                return Ok(Self { catalog: found.catalog, taken: Some(Taken { session, progress }) });
             }
         }
     }
@@ -137,7 +133,7 @@ async fn start(config: Config) -> Result<Started> {
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is settled: a changefeed that is being replaced must not deliver another resolved timestamp, and
     // without a finished handshake it cannot have sent one.
-    let Known { catalog, mut taken, tried } = known;
+    let Known { catalog, mut taken } = known;
     if let Some(taken) = &taken {
         stage.release(taken.progress.applied);
     }
@@ -165,7 +161,6 @@ async fn start(config: Config) -> Result<Started> {
             tables,
             store: stage.store(),
             resolved: stage.resolved(),
-            tried,
             status,
             stop: stopped,
             runtime: Handle::current(),

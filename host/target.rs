@@ -74,25 +74,14 @@ impl Target {
 }
 
 /// Makes this process the only writer of the feed. `None` when the target has gone away meanwhile: whether it was taken
-/// over is not known then. The folder knows the epoch of before, and, once it is certain, that of after.
+/// over is not known then, but the progress row will tell.
 pub async fn take_over(mut session: Session, stage: &Stage, feed: &str) -> Result<Option<(Session, Progress)>> {
-    let owned = feed.to_owned();
-    let before = blocking(move || {
-        let epoch = session.progress(&owned)?.map_or(0, |progress| progress.epoch);
-        Ok((session, epoch))
-    });
-    let Some((mut session, epoch)) = present(before.await?)? else { return Ok(None) };
-    stage.save_epoch(epoch)?;
-    let owned = feed.to_owned();
+    let (feed, writer) = (feed.to_owned(), stage.writer());
     let taken = blocking(move || {
-        let progress = session.take_over(&owned)?;
+        let progress = session.take_over(&feed, writer)?;
         Ok((session, progress))
     });
-    let taken = present(taken.await?)?;
-    if let Some((_, progress)) = &taken {
-        stage.save_epoch(progress.epoch)?;
-    }
-    Ok(taken)
+    present(taken.await?)
 }
 
 /// What there is of a target that may be down.

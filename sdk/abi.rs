@@ -58,7 +58,7 @@ pub trait AbiSession: Send {
     /// JSON of a [`crate::Catalog`].
     fn describe(&mut self) -> Answer;
     /// JSON of a [`crate::Progress`].
-    fn take_over(&mut self, feed: RStr<'_>) -> Answer;
+    fn take_over(&mut self, feed: RStr<'_>, writer: i64) -> Answer;
     /// JSON of an optional [`crate::Progress`].
     fn progress(&mut self, feed: RStr<'_>) -> Answer;
     /// `checks` is the JSON of [`crate::Checks`].

@@ -71,8 +71,8 @@ pub trait Session: Send + 'static {
     fn describe(&mut self) -> impl Future<Output = Result<Catalog>> + Send;
 
     /// Makes the caller the only writer of `feed`: creates the progress table and row when missing, raises the
-    /// epoch, commits, and returns the row.
-    fn take_over(&mut self, feed: &str) -> impl Future<Output = Result<Progress>> + Send;
+    /// epoch, notes the writer's number, commits, and returns the row.
+    fn take_over(&mut self, feed: &str, writer: i64) -> impl Future<Output = Result<Progress>> + Send;
 
     /// The progress row of `feed`, or `None` when there is none. Changes nothing in the database.
     fn progress(&mut self, feed: &str) -> impl Future<Output = Result<Option<Progress>>> + Send;

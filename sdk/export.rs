@@ -25,7 +25,7 @@ use crate::{Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, 
 /// # struct Connection;
 /// # impl Session for Connection {
 /// #     async fn describe(&mut self) -> Result<Catalog> { Ok(Catalog::default()) }
-/// #     async fn take_over(&mut self, _: &str) -> Result<Progress> { unreachable!() }
+/// #     async fn take_over(&mut self, _: &str, _: i64) -> Result<Progress> { unreachable!() }
 /// #     async fn progress(&mut self, _: &str) -> Result<Option<Progress>> { Ok(None) }
 /// #     async fn begin(&mut self, _: Checks) -> Result<()> { Ok(()) }
 /// #     async fn write(&mut self, _: Block<'_>) -> Result<()> { Ok(()) }
@@ -143,8 +143,8 @@ impl<S: Session> AbiSession for Exported<S> {
         answer(described)
     }
 
-    fn take_over(&mut self, feed: RStr<'_>) -> Answer {
-        answer(self.run(async |session| session.take_over(feed.as_str()).await))
+    fn take_over(&mut self, feed: RStr<'_>, writer: i64) -> Answer {
+        answer(self.run(async |session| session.take_over(feed.as_str(), writer).await))
     }
 
     fn progress(&mut self, feed: RStr<'_>) -> Answer {

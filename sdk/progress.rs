@@ -14,6 +14,8 @@ pub struct Progress {
     pub applied: Timestamp,
     /// Raised by every writer that takes over.
     pub epoch: i64,
+    /// The writer that took over last, by the number that it gave.
+    pub writer: i64,
 }
 
 /// One step of the progress row, to be committed together with the rows that it stands for.

@@ -48,8 +48,6 @@ pub struct Applier {
     pub store: Arc<Store>,
     /// How far staging is complete.
     pub resolved: watch::Receiver<Timestamp>,
-    /// How often it was tried to take the target over: each may have succeeded without an answer.
-    pub tried: i64,
     pub status: Arc<Status>,
     /// Turns true when the process is asked to end.
     pub stop: watch::Receiver<bool>,

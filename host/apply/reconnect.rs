@@ -51,17 +51,15 @@ impl Applier {
         let failure = ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start");
         let taken = self.retried(failure, &mut backoff, |applier| {
             let mut session = applier.open()?;
-            let epoch = session.progress(&applier.feed)?.map_or(0, |progress| progress.epoch);
-            let known = applier.store.epoch();
-            if !(known..=known + applier.tried).contains(&epoch) {
+            // Whoever has taken over since did so because this process was of no use.
+            let last = session.progress(&applier.feed)?.map_or(0, |progress| progress.writer);
+            if last != applier.store.writer() {
                 return Err(overtaken(&applier.feed));
             }
-            applier.tried += 1;
-            let progress = session.take_over(&applier.feed)?;
+            let progress = session.take_over(&applier.feed, last)?;
             Ok(Taken { session, progress })
         })?;
         if let Some(taken) = &taken {
-            self.store.save_epoch(taken.progress.epoch)?;
             refuse_restored_target(self.store.released(), taken.progress)?;
             tracing::info!(applied = %taken.progress.applied, "the target is there; rows are applied from now on");
         }

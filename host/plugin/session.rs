@@ -22,8 +22,8 @@ impl Session {
         answer(self.inner.describe())
     }
 
-    pub fn take_over(&mut self, feed: &str) -> Result<Progress> {
-        answer(self.inner.take_over(RStr::from_str(feed)))
+    pub fn take_over(&mut self, feed: &str, writer: i64) -> Result<Progress> {
+        answer(self.inner.take_over(RStr::from_str(feed), writer))
     }
 
     pub fn progress(&mut self, feed: &str) -> Result<Option<Progress>> {

@@ -103,9 +103,9 @@ impl Stage {
         self.store.settle()
     }
 
-    /// See [`Store::epoch`].
-    pub fn save_epoch(&self, epoch: i64) -> Result<()> {
-        self.store.save_epoch(epoch)
+    /// See [`Store::writer`].
+    pub fn writer(&self) -> i64 {
+        self.store.writer()
     }
 
     /// Whether no changefeed has ever been settled on this folder.

@@ -89,12 +89,10 @@ impl Listed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     format: u32,
-    /// Which folder this is, among all of the same name.
-    pub(super) id: String,
+    /// Which folder this is, among all of the same name: a random number.
+    pub(super) id: i64,
     /// Whether a changefeed was settled that delivers here. Before, the folder holds nothing that it must hold.
     pub(super) is_settled: bool,
-    /// The writer's epoch when the target was taken over last.
-    pub(super) epoch: i64,
     /// As it stood when the last log was begun; the log may know a later one.
     pub(super) resolved: Timestamp,
     /// The newest timestamp of which rows have been dropped.
@@ -106,10 +104,10 @@ pub(super) struct State {
     pub(super) segments: BTreeMap<u64, Listed>,
 }
 
-fn new_id() -> String {
+fn new_id() -> i64 {
     let bytes = ring::rand::generate::<[u8; 8]>(&ring::rand::SystemRandom::new()).map(ring::rand::Random::expose);
     // Without random numbers there would be no TLS either.
-    u64::from_be_bytes(bytes.expect("the system has random numbers")).to_string()
+    i64::from_be_bytes(bytes.expect("the system has random numbers")) & i64::MAX
 }
 
 /// The one number that a file of any version has.
@@ -124,7 +122,6 @@ impl State {
             format: FORMAT,
             id: new_id(),
             is_settled: false,
-            epoch: 0,
             resolved: Timestamp::ZERO,
             released: Timestamp::ZERO,
             forgotten: Timestamp::ZERO,

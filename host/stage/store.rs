@@ -79,6 +79,7 @@ pub struct Store {
     watermarks: Mutex<Watermarks>,
     log_bytes: AtomicU64,
     id: String,
+    writer: i64,
 }
 
 /// The segment that takes rows.
@@ -138,7 +139,8 @@ impl Store {
             disk,
             limits,
             log: Mutex::new(log),
-            id: state.id.clone(),
+            writer: state.id,
+            id: state.id.to_string(),
             state: Mutex::new(state),
             segments,
             watermarks,
@@ -156,18 +158,14 @@ impl Store {
         &self.id
     }
 
+    /// The same as a number: by it the target knows who writes.
+    pub fn writer(&self) -> i64 {
+        self.writer
+    }
+
     /// From now on a changefeed may count on what was acknowledged to be here.
     pub fn settle(&self) -> Result<()> {
         self.change(|state| state.is_settled = true)
-    }
-
-    /// The writer's epoch when the target was taken over last.
-    pub fn epoch(&self) -> i64 {
-        lock(&self.state).epoch
-    }
-
-    pub fn save_epoch(&self, epoch: i64) -> Result<()> {
-        self.change(|state| state.epoch = epoch)
     }
 
     /// Makes rows and a resolved timestamp durable, all of them or none. Repeats are left out; a resolved timestamp does

@@ -83,8 +83,8 @@ impl ebb_sdk::Session for Session {
         Ok(described.catalog)
     }
 
-    async fn take_over(&mut self, feed: &str) -> Result<Progress> {
-        self.answered("take over the feed", progress::take_over(self, feed)).await
+    async fn take_over(&mut self, feed: &str, writer: i64) -> Result<Progress> {
+        self.answered("take over the feed", progress::take_over(self, feed, writer)).await
     }
 
     async fn progress(&mut self, feed: &str) -> Result<Option<Progress>> {

@@ -16,15 +16,15 @@ const DIVISION_BY_ZERO: &str = "22012";
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// Raises the epoch of a feed, or begins it. Two at once are safe: one row, one statement.
-pub(crate) async fn take_over(session: &Session, feed: &str) -> Result<Progress> {
+pub(crate) async fn take_over(session: &Session, feed: &str, writer: i64) -> Result<Progress> {
     create_if_missing(session).await?;
     let table = qualified(session);
     let sql = format!(
-        "INSERT INTO {table} (feed, wall, logical, epoch) VALUES ($1, 0, 0, 1) \
-         ON CONFLICT (feed) DO UPDATE SET epoch = {TABLE}.epoch + 1, updated_at = pg_catalog.now() \
-         RETURNING wall, logical, epoch"
+        "INSERT INTO {table} (feed, wall, logical, epoch, writer) VALUES ($1, 0, 0, 1, $2) \
+         ON CONFLICT (feed) DO UPDATE SET epoch = {TABLE}.epoch + 1, writer = $2, updated_at = pg_catalog.now() \
+         RETURNING wall, logical, epoch, writer"
     );
-    let row = session.client.query_one(&sql, &[&feed]).await;
+    let row = session.client.query_one(&sql, &[&feed, &writer]).await;
     progress(&row.map_err(|failure| refused(session, &failure, &format!("write the progress row of {feed}")))?)
 }
 
@@ -33,7 +33,7 @@ pub(crate) async fn read(session: &Session, feed: &str) -> Result<Option<Progres
     if !exists(session).await? {
         return Ok(None);
     }
-    let sql = format!("SELECT wall, logical, epoch FROM {} WHERE feed = $1", qualified(session));
+    let sql = format!("SELECT wall, logical, epoch, writer FROM {} WHERE feed = $1", qualified(session));
     let row = session.client.query_opt(&sql, &[&feed]).await;
     let row = row.map_err(|failure| refused(session, &failure, &format!("read the progress row of {feed}")))?;
     row.as_ref().map(progress).transpose()
@@ -97,7 +97,7 @@ async fn create_if_missing(session: &Session) -> Result<()> {
 fn create(session: &Session) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (feed text PRIMARY KEY, wall bigint NOT NULL, logical integer NOT NULL, \
-         epoch bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())",
+         epoch bigint NOT NULL, writer bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())",
         qualified(session)
     )
 }
@@ -135,7 +135,7 @@ fn is(failure: &tokio_postgres::Error, code: &str) -> bool {
 fn progress(row: &Row) -> Result<Progress> {
     let read = || -> Result<Progress, tokio_postgres::Error> {
         let applied = Timestamp { wall: row.try_get(0)?, logical: row.try_get(1)? };
-        Ok(Progress { applied, epoch: row.try_get(2)? })
+        Ok(Progress { applied, epoch: row.try_get(2)?, writer: row.try_get(3)? })
     };
     read().map_err(|failure| {
         Error::new(ErrorKind::Config, format!("cannot read the progress row: {failure}"))

@@ -31,7 +31,7 @@ pub struct Database {
 pub fn create(seed: u64) -> Arc<Mutex<Database>> {
     let database = Arc::new(Mutex::new(Database {
         rows: Rows::new(),
-        progress: Progress { applied: Timestamp::ZERO, epoch: 0 },
+        progress: Progress { applied: Timestamp::ZERO, epoch: 0, writer: 0 },
         source: Source::default(),
         faults: 0,
         commits: 0,
@@ -118,9 +118,10 @@ impl Session for Connection {
         Ok(catalog())
     }
 
-    async fn take_over(&mut self, _: &str) -> Result<Progress> {
+    async fn take_over(&mut self, _: &str, writer: i64) -> Result<Progress> {
         let mut database = self.database();
         database.progress.epoch += 1;
+        database.progress.writer = writer;
         Ok(database.progress)
     }
 
@@ -159,7 +160,7 @@ impl Session for Connection {
         self.may_fail("commit")?;
         let changes = self.open.take().expect("the host begins before it commits");
         let mut database = self.database();
-        if database.progress != (Progress { applied: advance.from, epoch: advance.epoch }) {
+        if (database.progress.applied, database.progress.epoch) != (advance.from, advance.epoch) {
             return Err(Error::new(ErrorKind::Broken, "another ebb has taken over"));
         }
         for (row, value) in changes {

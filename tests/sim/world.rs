@@ -165,7 +165,6 @@ impl World {
             tables: Arc::new(tables),
             store: Arc::clone(&store),
             resolved: watch::channel(Timestamp::ZERO).1,
-            tried: 0,
             status: Arc::new(Status::default()),
             stop: watch::channel(false).1,
             runtime: RUNTIME.handle().clone(),
@@ -173,7 +172,7 @@ impl World {
         let taken = loop {
             let taken = applier.target.plugin.connect(&applier.target.connect).and_then(|mut session| {
                 session.describe()?;
-                let progress = session.take_over("sim")?;
+                let progress = session.take_over("sim", store.writer())?;
                 Ok(Taken { session, progress })
             });
             if let Ok(taken) = taken {

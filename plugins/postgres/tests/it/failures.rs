@@ -85,7 +85,7 @@ async fn a_read_only_target_is_tried_again() {
     world.writer().await;
     world.sql("ALTER DATABASE failures_read_only SET default_transaction_read_only = on");
     let mut session = world.session().await;
-    let error = session.take_over(crate::world::FEED).await.unwrap_err();
+    let error = session.take_over(crate::world::FEED, 1).await.unwrap_err();
     check(&error, ErrorKind::Retry, "25006");
     assert!(error.hint.unwrap().contains("standby"));
 }

@@ -39,7 +39,7 @@ async fn a_rollback_leaves_nothing() {
 async fn two_at_once_get_different_epochs() {
     let world = World::new("progress_race", TABLE);
     let (mut a, mut b, mut c) = tokio::join!(world.session(), world.session(), world.session());
-    let (a, b, c) = tokio::join!(a.take_over(FEED), b.take_over(FEED), c.take_over(FEED));
+    let (a, b, c) = tokio::join!(a.take_over(FEED, 1), b.take_over(FEED, 1), c.take_over(FEED, 1));
     let mut epochs = [a.unwrap().epoch, b.unwrap().epoch, c.unwrap().epoch];
     epochs.sort_unstable();
     assert_eq!(epochs, [1, 2, 3]);
@@ -106,7 +106,7 @@ async fn a_missing_right_is_mended_with_the_words_given() {
          GRANT SELECT, INSERT, UPDATE, DELETE ON t TO \"Small\";",
     );
     let mut session = connect(&world.url_as("Small", "pw")).await.unwrap();
-    let error = session.take_over(FEED).await.unwrap_err();
+    let error = session.take_over(FEED, 1).await.unwrap_err();
     assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::Config, Some("42501")), "{error}");
     let hint = error.hint.unwrap();
     let statements = hint.strip_prefix("as an administrator of the target: ").unwrap();

@@ -90,7 +90,7 @@ pub struct Writer {
 
 impl Writer {
     pub async fn new(mut session: Session) -> Writer {
-        let progress = session.take_over(FEED).await.expect("the feed");
+        let progress = session.take_over(FEED, 1).await.expect("the feed");
         let catalog = session.describe().await.expect("a catalog");
         Writer { session, catalog, progress }
     }
