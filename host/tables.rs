@@ -103,7 +103,12 @@ impl Names<'_> {
 
     /// Every table of the target that has a primary key, each under its own namespace.
     fn every(&self, known: &[SourceTable]) -> Vec<Watched> {
-        let tables = self.catalog.tables.iter().zip(0_u32..).filter(|(table, _)| !table.primary_key.is_empty());
+        let tables = self
+            .catalog
+            .tables
+            .iter()
+            .zip(0_u32..)
+            .filter(|(table, _)| !table.primary_key.is_empty() && table.unfit.is_none());
         let describe = |(table, position): (&ebb_sdk::Table, u32)| {
             let mut same = known.iter().filter(|source| self.same(&source.name, &table.name));
             let in_schema = known
@@ -130,6 +135,15 @@ impl Names<'_> {
             return Err(Error::new(format!("the source's table {shown} has no primary key"))
                 .hint(format!("ALTER TABLE {shown} ALTER PRIMARY KEY USING COLUMNS (…), {leave_out}")));
         }
+        let is_key = |(column, _): &&(String, String)| table.key_columns.contains(column);
+        if let Some((column, type_name)) = table.folded_columns.iter().find(is_key) {
+            // A changefeed may then spell one key in two ways, and a delete may not find its row.
+            return Err(Error::new(format!(
+                "the primary key of the source's table {shown} has a column {column} of type {type_name}, whose equal values may \
+                 differ"
+            ))
+            .hint(format!("ALTER TABLE {shown} ALTER COLUMN {column} TYPE STRING, {leave_out}")));
+        }
         let position = self.position(table).ok_or_else(|| {
             Error::new(format!("the source's table {shown} is missing on the target"))
                 .hint(format!("create it in {} on the target, {leave_out}", self.catalog.namespace.join(".")))
@@ -138,6 +152,10 @@ impl Names<'_> {
         if target.primary_key.is_empty() {
             return Err(Error::new(format!("the target's table {target} has no primary key"))
                 .hint(format!("ALTER TABLE {target} ADD PRIMARY KEY (…), {leave_out}")));
+        }
+        if let Some(unfit) = &target.unfit {
+            return Err(Error::new(format!("cannot write to the target's table {target}: {}", unfit.why))
+                .hint(format!("{} {leave_out}", unfit.hint)));
         }
         let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at as usize].name).collect();
         let is_same = target_key.len() == visible_key.len()
@@ -200,7 +218,7 @@ fn join(names: &[&String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ebb_sdk::Column;
+    use ebb_sdk::{Column, Unfit};
 
     fn target(schema: &str, name: &str, columns: &[&str], key: &[u32]) -> ebb_sdk::Table {
         let column = |name: &&str| Column { name: (*name).to_owned(), ..Column::default() };
@@ -223,16 +241,19 @@ mod tests {
             columns: owned(columns),
             hidden_columns,
             key_columns: owned(key),
+            folded_columns: Vec::new(),
         }
     }
 
     fn catalog() -> Catalog {
+        let unfit = Unfit { why: "for a reason".into(), hint: "mend it,".into() };
         Catalog {
             namespace: vec!["molt".into(), "public".into()],
             tables: vec![
                 target("public", "Orders", &["id", "city", "total"], &[1, 0]),
                 target("public", "log", &["line"], &[]),
                 target("audit", "orders", &["id"], &[0]),
+                ebb_sdk::Table { unfit: Some(unfit), ..target("public", "odd", &["id"], &[0]) },
             ],
             ..Catalog::default()
         }
@@ -272,6 +293,10 @@ mod tests {
             &[source("public", "orders", &["id", "city"], &["id"])],
             Err("(id) at the source, (city, id) on the target"),
         );
+        check(&[source("public", "odd", &["id"], &["id"])], Err("table public.odd: for a reason"));
+        let folded_columns = vec![("id".to_owned(), "STRING COLLATE en".to_owned())];
+        let folded = SourceTable { folded_columns, ..source("public", "orders", &["id", "city"], &["id", "city"]) };
+        check(&[folded], Err("a column id of type STRING COLLATE en"));
         let wide = source("public", "orders", &["id", "city", "extra", "more"], &["id", "city"]);
         check(std::slice::from_ref(&wide), Err("lacks columns of the source: extra, more"));
         check(&[wide, source("public", "gone", &["id"], &["id"])], Err("2 tables cannot be applied"));

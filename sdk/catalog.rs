@@ -38,6 +38,8 @@ pub struct Table {
     pub foreign_keys: Vec<ForeignKey>,
     /// It has triggers of its users that would fire on what a session writes.
     pub triggers: bool,
+    /// Why the plugin cannot write to it, and what mends that. ebb refuses such a table where the source has it.
+    pub unfit: Option<Unfit>,
 }
 
 impl Table {
@@ -56,6 +58,16 @@ impl fmt::Display for Table {
             None => f.write_str(&self.name),
         }
     }
+}
+
+/// Why a table cannot be written to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unfit {
+    /// Completes "cannot write to orders: ".
+    pub why: String,
+    /// The statement or setting that mends it.
+    pub hint: String,
 }
 
 /// One column.

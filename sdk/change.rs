@@ -87,9 +87,9 @@ pub enum Operation {
     /// Delete the rows of these primary keys and insert the rows of the block, in one statement: foreign keys that are
     /// checked at its end see the new rows, and a unique value may go from any row of the block to any other.
     Replace = 3,
-    /// Write nothing. Every foreign key of the rows of these primary keys must hold, and nothing may refer to a row
-    /// that is not there. The block has the columns of the key only. It comes last in a transaction whose
-    /// [`Checks`](crate::Checks) are suspended.
+    /// Write nothing. Every constraint that [`Checks::Suspended`](crate::Checks::Suspended) does not enforce must hold for
+    /// the rows of these primary keys, and nothing may refer to one of them that is not there. The block has the columns
+    /// of the key only. It comes last in a transaction.
     Verify = 4,
 }
 

@@ -57,8 +57,8 @@ pub enum Checks {
     /// Those that can be deferred are checked at COMMIT.
     Deferred,
     /// No foreign key is enforced, none cascades, and no trigger of a user fires. The host asks for it only where
-    /// [`Catalog::suspends_checks`] is set, and lets the session verify foreign keys ([`Operation::Verify`]) before it
-    /// commits. Unique keys hold as ever.
+    /// [`Catalog::suspends_checks`] is set, and before it commits it lets the session verify every row
+    /// ([`Operation::Verify`]): foreign keys, and whatever else the database does not enforce meanwhile.
     Suspended,
 }
 

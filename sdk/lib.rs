@@ -18,7 +18,7 @@ pub mod tls;
 pub mod abi;
 pub mod export;
 
-pub use catalog::{Action, Catalog, Column, ForeignKey, Identity, Table};
+pub use catalog::{Action, Catalog, Column, ForeignKey, Identity, Table, Unfit};
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
 pub use error::{Error, ErrorKind, Result, with_causes};

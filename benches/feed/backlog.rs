@@ -1,17 +1,14 @@
-//! Memory under a backlog: the target is blocked while rows are staged, then takes them all.
+//! Memory under a backlog: the target is blocked while rows are staged and resolved, then takes them all.
 //!
 //! Owns: this one measurement.
 
 use std::time::{Duration, Instant};
 
-use fastrand::Rng;
-
 use crate::Bench;
 use crate::ebb::Ebb;
-use crate::generator::{Change, body, resolved, values};
-use crate::sender::Client;
+use crate::generator::{BATCH_ROWS, Batches};
+use crate::sender;
 
-const BATCH_ROWS: usize = 1_000;
 /// Batches between two resolved timestamps.
 const RESOLVED_BATCHES: usize = 50;
 
@@ -23,61 +20,46 @@ pub async fn run(bench: &Bench, rows: usize) {
         tokio_postgres::connect(&conninfo, tokio_postgres::NoTls).await.expect("PostgreSQL answers");
     tokio::spawn(connection);
     gate.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await.expect("a lock");
-    let batches = rows.div_ceil(BATCH_ROWS);
+    let batches = Batches { count: rows.div_ceil(BATCH_ROWS) };
+    let epochs = batches.count.div_ceil(RESOLVED_BATCHES);
+    let connections = bench.connections;
+    let feed = |number: usize| {
+        (0..epochs).map(move |epoch| {
+            let range = epoch * RESOLVED_BATCHES..batches.count.min((epoch + 1) * RESOLVED_BATCHES);
+            range.skip(number).step_by(connections).map(|batch| batches.body(batch)).collect::<Vec<_>>()
+        })
+    };
+    let last_of = |epoch: usize| batches.count.min((epoch + 1) * RESOLVED_BATCHES) - 1;
+    let resolved = (0..epochs).map(|epoch| batches.resolved(last_of(epoch))).collect();
     let start = Instant::now();
-    let mut tasks = Vec::new();
-    for number in 0..bench.connections {
-        let mut client = Client::connect(bench, ebb.port, "/backlog/public").await;
-        let connections = bench.connections;
-        tasks.push(tokio::spawn(async move {
-            let mut rng = Rng::with_seed(number as u64);
-            for batch in (number..batches).step_by(connections) {
-                client.post(rows_of(batch, &mut rng)).await;
-            }
-        }));
-    }
-    let mut most = 0;
-    while !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        most = ebb.usage().rss_bytes.max(most);
-    }
-    let staged = start.elapsed();
+    let sent = sender::send(bench, &ebb, (0..connections).map(feed).collect(), resolved);
+    let (staged, most) = most_memory(&ebb, sent).await;
+    let rate = |elapsed: Duration| (batches.count * BATCH_ROWS) as f64 / elapsed.as_secs_f64();
     println!(
-        "{rows} rows staged in {:.0} s ({:.0} rows/s): at most {} MiB resident",
+        "{rows} changes staged in {:.0} s ({:.0} rows/s): at most {most} MiB resident",
         staged.as_secs_f64(),
-        rows as f64 / staged.as_secs_f64(),
-        most >> 20
+        rate(staged)
     );
-    let mut client = Client::connect(bench, ebb.port, "/backlog/public").await;
-    for batch in (0..batches).step_by(RESOLVED_BATCHES).chain([batches - 1]) {
-        client.post(resolved(wall_of(batch))).await;
-    }
     gate.batch_execute("ROLLBACK").await.expect("the lock is given back");
-    let start = Instant::now();
-    let (mut most, last) = (0, wall_of(batches - 1));
-    while tokio::time::timeout(Duration::from_millis(200), ebb.wait_applied(last)).await.is_err() {
-        most = ebb.usage().rss_bytes.max(most);
-    }
-    let elapsed = start.elapsed();
+    let (applied, most) = most_memory(&ebb, ebb.wait_applied(batches.wall(batches.count - 1))).await;
     println!(
-        "applied in {:.0} s ({:.0} rows/s): at most {} MiB resident, {} MiB at the end",
-        elapsed.as_secs_f64(),
-        rows as f64 / elapsed.as_secs_f64(),
-        most >> 20,
-        ebb.usage().rss_bytes >> 20
+        "applied in {:.0} s ({:.0} rows/s): at most {most} MiB resident, {} MiB at the end; {:.1} us of CPU per change",
+        applied.as_secs_f64(),
+        rate(applied),
+        ebb.usage().rss_bytes >> 20,
+        ebb.usage().cpu.as_secs_f64() * 1e6 / (batches.count * BATCH_ROWS) as f64
     );
-    assert_eq!(bench.sql("backlog", "SELECT count(*) FROM t"), (batches * BATCH_ROWS).to_string(), "rows are missing");
+    println!("altogether {:.0} s", start.elapsed().as_secs_f64());
+    batches.compare(bench, "backlog");
     ebb.stop();
 }
 
-/// Every batch is a source transaction of its own.
-fn wall_of(batch: usize) -> i64 {
-    1_700_000_000_000_000_000 + batch as i64 * 1_000_000
-}
-
-fn rows_of(batch: usize, rng: &mut Rng) -> Vec<u8> {
-    let first = (batch * BATCH_ROWS) as u64;
-    let changes: Vec<_> =
-        (first..first + BATCH_ROWS as u64).map(|id| Change { id, values: Some(values(id, rng)) }).collect();
-    body(&changes.iter().map(|change| (wall_of(batch), change)).collect::<Vec<_>>())
+/// How long the work takes, and the most memory in MiB that ebb has meanwhile.
+async fn most_memory(ebb: &Ebb, work: impl Future<Output = ()>) -> (Duration, u64) {
+    let (start, mut most) = (Instant::now(), 0);
+    tokio::pin!(work);
+    while tokio::time::timeout(Duration::from_millis(200), &mut work).await.is_err() {
+        most = ebb.usage().rss_bytes.max(most);
+    }
+    (start.elapsed(), most.max(ebb.usage().rss_bytes) >> 20)
 }

@@ -1,11 +1,12 @@
-//! The raw loop: the statements that ebb's plugin uses, prepared, over one connection, with parameters made beforehand.
+//! The raw loop: the statements that ebb's plugin uses, prepared where it prepares them, over one TCP connection with the same
+//! settings, with parameters made beforehand.
 //!
 //! Owns: the best that one connection can do with the same rows, windows and durability.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{NoTls, Statement};
 
 use crate::Bench;
@@ -26,11 +27,11 @@ pub async fn run(bench: &Bench, history: &History, database: &str) -> (f64, Stri
     bench.create(database);
     bench.sql(database, "CREATE TABLE progress (wall bigint NOT NULL); INSERT INTO progress VALUES (0)");
     let windows = windows(history);
-    let conninfo = bench.postgres.socket_conninfo(database);
-    let (client, connection) = tokio_postgres::connect(&conninfo, NoTls).await.expect("PostgreSQL answers");
+    let (client, connection) = tokio_postgres::connect(&bench.url(database), NoTls).await.expect("PostgreSQL answers");
     tokio::spawn(connection);
+    client.batch_execute("SET jit = off; SET enable_seqscan = off; SET TimeZone = 'UTC'").await.expect("settings");
     let prepare = async |sql: String| -> Statement { client.prepare(&sql).await.expect("the statement is sound") };
-    let (upsert, delete) = (prepare(upsert_sql()).await, prepare(delete_sql()).await);
+    let upsert = prepare(upsert_sql()).await;
     let progress = prepare("UPDATE progress SET wall = $1".into()).await;
     let start = Instant::now();
     for window in &windows {
@@ -40,7 +41,7 @@ pub async fn run(bench: &Bench, history: &History, database: &str) -> (f64, Stri
             client.execute(&upsert, &parameters).await.expect("rows are written");
         }
         if !window.deletes.is_empty() {
-            client.execute(&delete, &[&window.deletes]).await.expect("rows are deleted");
+            client.execute_typed(DELETE, &[(&window.deletes, Type::TEXT_ARRAY)]).await.expect("rows are deleted");
         }
         client.execute(&progress, &[&window.wall]).await.expect("progress");
         client.batch_execute("COMMIT").await.expect("a commit");
@@ -96,6 +97,5 @@ fn upsert_sql() -> String {
     )
 }
 
-fn delete_sql() -> String {
-    "DELETE FROM t USING unnest($1::text[]) AS v (c0) WHERE t.id = v.c0::int8".into()
-}
+/// Planned each time, as the plugin has it: a plan from the time when the table was small reads the whole of a large one.
+const DELETE: &str = "DELETE FROM t USING unnest($1::text[]) AS v (c0) WHERE t.id = v.c0::int8";

@@ -25,7 +25,7 @@ pub const COLUMNS: [(&str, &str); 9] = [
 /// Rows between two resolved timestamps.
 const RESOLVED_ROWS: usize = 5_000;
 const BATCH_ROWS_MAX: usize = 1_000;
-const WALL: i64 = 1_700_000_000_000_000_000;
+pub const WALL: i64 = 1_700_000_000_000_000_000;
 
 /// One changed row: its values as texts, nothing when it was deleted.
 pub struct Change {
@@ -146,6 +146,71 @@ pub fn body(messages: &[Message<'_>]) -> Vec<u8> {
     let _ = write!(text, "],\"length\":{}}}", messages.len());
     text.into_bytes()
 }
+
+pub const BATCH_ROWS: usize = 1_000;
+
+/// Source transactions of [`BATCH_ROWS`] rows each, which can be made one by one and again: of each ten the last two delete
+/// and change the rows of two before them.
+#[derive(Clone, Copy)]
+pub struct Batches {
+    pub count: usize,
+}
+
+impl Batches {
+    pub fn wall(self, batch: usize) -> i64 {
+        WALL + batch as i64 * 1_000_000
+    }
+
+    pub fn resolved(self, batch: usize) -> String {
+        resolved(self.wall(batch))
+    }
+
+    pub fn body(self, batch: usize) -> Vec<u8> {
+        let rows = self.changes(batch);
+        body(&rows.iter().map(|change| (self.wall(batch), change)).collect::<Vec<_>>())
+    }
+
+    fn changes(self, batch: usize) -> Vec<Change> {
+        let (of, is_deleted) = match batch % 10 {
+            8 => (batch - 5, true),
+            9 => (batch - 5, false),
+            _ => (batch, false),
+        };
+        let mut rng = Rng::with_seed(batch as u64);
+        let ids = (of * BATCH_ROWS) as u64..((of + 1) * BATCH_ROWS) as u64;
+        ids.map(|id| Change { id, values: (!is_deleted).then(|| values(id, &mut rng)) }).collect()
+    }
+
+    /// The batch whose changes to the rows of this one are the last; `None` when it has no rows of its own.
+    fn last_of(self, batch: usize) -> Option<usize> {
+        match batch % 10 {
+            8 | 9 => None,
+            3 | 4 if batch + 5 < self.count => Some(batch + 5),
+            _ => Some(batch),
+        }
+    }
+
+    /// Every row that must be there is, and every hundredth batch is compared value by value.
+    pub fn compare(self, bench: &Bench, database: &str) {
+        let is_there = |batch: &usize| self.last_of(*batch).is_some_and(|last| last % 10 != 8);
+        let count = (0..self.count).filter(is_there).count() * BATCH_ROWS;
+        assert_eq!(bench.sql(database, "SELECT count(*) FROM t"), count.to_string(), "rows are missing");
+        let every = (self.count / 100).max(1) | 1;
+        for batch in (0..self.count).step_by(every) {
+            let Some(last) = self.last_of(batch) else { continue };
+            let expected: Vec<String> =
+                self.changes(last).into_iter().filter_map(|change| Some(change.values?.join("|"))).collect();
+            let range = format!("{} AND {}", batch * BATCH_ROWS, (batch + 1) * BATCH_ROWS - 1);
+            let found = bench.sql(database, &format!("SELECT {SHOWN} FROM t WHERE id BETWEEN {range} ORDER BY id"));
+            assert!(found.lines().eq(expected.iter().map(String::as_str)), "batch {batch} is not what was sent");
+        }
+    }
+}
+
+/// The columns as [`values`] writes them.
+const SHOWN: &str = "concat_ws('|', id, customer, city, status, amount, quantity, note, \
+     to_char(created AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
+     to_char(updated AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))";
 
 /// About 300 bytes of JSON.
 pub fn values(id: u64, rng: &mut Rng) -> [String; 9] {

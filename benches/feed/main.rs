@@ -108,7 +108,8 @@ async fn through_ebb(bench: &Bench, history: &History, database: &str, expected:
     let bodies = history.bodies(bench, database);
     let before = ebb.usage();
     let start = Instant::now();
-    sender::send(bench, &ebb, bodies).await;
+    let feeds = bodies.connections.into_iter().map(Vec::into_iter).collect();
+    sender::send(bench, &ebb, feeds, bodies.resolved).await;
     ebb.wait_applied(history.end()).await;
     let elapsed = start.elapsed();
     let usage = ebb.usage().since(&before);
@@ -120,23 +121,27 @@ async fn through_ebb(bench: &Bench, history: &History, database: &str, expected:
     (history.rows() as f64 / elapsed.as_secs_f64(), usage)
 }
 
-/// How long after its resolved timestamp a change is visible, at a rate far below the limit.
+/// How long a change takes at a rate far below the limit, whether or not those before it have arrived.
 async fn steady(bench: &Bench, rate: usize) {
     const SECONDS: usize = 20;
+    let history = History::generate(rate * SECONDS, 1);
+    let (_, expected) = baseline::run(bench, &history, "raw").await;
     bench.create("steady");
     let ebb = Ebb::start(bench, "steady");
     let before = ebb.usage();
-    let history = History::generate(rate * SECONDS, 1);
-    let mut delays = sender::send_steadily(bench, &ebb, &history, Duration::from_secs(SECONDS as u64)).await;
+    let delays = sender::send_steadily(bench, &ebb, &history, Duration::from_secs(SECONDS as u64)).await;
     let usage = ebb.usage().since(&before);
-    delays.sort();
-    let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize].as_millis();
-    println!(
-        "{rate} rows/s for {SECONDS} s: visible {} ms (p50) and {} ms (p99) after the resolved timestamp was sent, {:.1} us of CPU per row",
-        at(0.5),
-        at(0.99),
-        usage.cpu.as_secs_f64() * 1e6 / history.rows() as f64
-    );
+    println!("{rate} rows/s for {SECONDS} s, {} resolved timestamps", delays.len());
+    for (name, delay) in
+        [("its rows were due", sender::Delay::since_due as fn(&_) -> _), ("it was sent", sender::Delay::since_sent)]
+    {
+        let mut delays: Vec<_> = delays.iter().map(delay).collect();
+        delays.sort();
+        let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize].as_millis();
+        println!("visible after {name}: {} ms (p50), {} ms (p99), {} ms (most)", at(0.5), at(0.99), at(1.0));
+    }
+    println!("{:.1} us of CPU per row", usage.cpu.as_secs_f64() * 1e6 / history.rows() as f64);
+    assert_eq!(bench.checksum("steady"), expected, "the target is not what the raw loop made");
     ebb.stop();
 }
 
@@ -145,6 +150,11 @@ impl Bench {
         self.sql("postgres", &format!("CREATE DATABASE {database}"));
         self.sql(database, TABLE);
         self.sql("postgres", "CHECKPOINT");
+    }
+
+    /// TCP without TLS, for ebb and the raw loop alike.
+    pub fn url(&self, database: &str) -> String {
+        format!("{}?sslmode=disable", self.postgres.url(database).split('?').next().expect("a URL"))
     }
 
     pub fn sql(&self, database: &str, sql: &str) -> String {

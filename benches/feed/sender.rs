@@ -4,7 +4,6 @@
 //! Owns: the HTTPS client. Does not own: what is sent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,12 +14,12 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
 use crate::Bench;
 use crate::ebb::Ebb;
-use crate::generator::{Bodies, History};
+use crate::generator::History;
 
 /// One connection to the receiver.
 pub struct Client {
@@ -68,15 +67,19 @@ impl Client {
     }
 }
 
-/// Sends everything, each connection as fast as it is answered.
-pub async fn send(bench: &Bench, ebb: &Ebb, bodies: Bodies) {
+/// Sends everything, each connection as fast as it is answered. A feed is what one connection sends between each two
+/// resolved timestamps.
+pub async fn send<I>(bench: &Bench, ebb: &Ebb, feeds: Vec<I>, resolved: Vec<String>)
+where
+    I: Iterator<Item = Vec<Vec<u8>>> + Send + 'static,
+{
     let (done, progress) = mpsc::channel(1024);
-    let count = bodies.connections.len();
-    for (number, epochs) in bodies.connections.into_iter().enumerate() {
-        let mut client = Client::connect(bench, ebb.port, &bodies.path).await;
+    let (path, count) = (path(ebb), feeds.len());
+    for (number, feed) in feeds.into_iter().enumerate() {
+        let mut client = Client::connect(bench, ebb.port, &path).await;
         let done = done.clone();
         tokio::spawn(async move {
-            for (epoch, batches) in epochs.into_iter().enumerate() {
+            for (epoch, batches) in feed.enumerate() {
                 for body in batches {
                     client.post(body).await;
                 }
@@ -85,8 +88,31 @@ pub async fn send(bench: &Bench, ebb: &Ebb, bodies: Bodies) {
         });
     }
     drop(done);
-    let client = Client::connect(bench, ebb.port, &bodies.path).await;
-    resolve(client, progress, count, bodies.resolved).await;
+    let client = Client::connect(bench, ebb.port, &path).await;
+    resolve(client, progress, count, resolved).await;
+}
+
+/// The same without resolved timestamps.
+pub async fn send_rows<I>(bench: &Bench, ebb: &Ebb, feeds: Vec<I>)
+where
+    I: Iterator<Item = Vec<Vec<u8>>> + Send + 'static,
+{
+    let mut tasks = Vec::new();
+    for feed in feeds {
+        let mut client = Client::connect(bench, ebb.port, &path(ebb)).await;
+        tasks.push(tokio::spawn(async move {
+            for body in feed.flatten() {
+                client.post(body).await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("every body is taken");
+    }
+}
+
+fn path(ebb: &Ebb) -> String {
+    format!("/{}/public", ebb.database)
 }
 
 async fn resolve(
@@ -109,40 +135,69 @@ async fn resolve(
     assert_eq!(next, resolved.len(), "a connection broke off");
 }
 
-/// Sends at an even rate; returns how long each resolved timestamp took to become visible.
-pub async fn send_steadily(bench: &Bench, ebb: &Ebb, history: &History, duration: Duration) -> Vec<Duration> {
+/// When the rows below a resolved timestamp were due, when it was sent, and when it was visible on the target.
+pub struct Delay {
+    wall: i64,
+    due: Instant,
+    sent: Instant,
+    visible: Instant,
+}
+
+impl Delay {
+    pub fn since_due(&self) -> Duration {
+        self.visible - self.due
+    }
+
+    pub fn since_sent(&self) -> Duration {
+        self.visible - self.sent
+    }
+}
+
+/// Sends at an even rate, and lets nothing wait for the target.
+pub async fn send_steadily(bench: &Bench, ebb: &Ebb, history: &History, duration: Duration) -> Vec<Delay> {
     let bodies = history.bodies(bench, &ebb.database);
-    let epochs = bodies.resolved.len();
-    let (start, released) = watch::channel(0_usize);
-    let sent = Arc::new(AtomicUsize::new(0));
+    let period = duration / u32::try_from(bodies.resolved.len()).expect("few");
+    let begin = tokio::time::Instant::now() + Duration::from_millis(500);
+    let due = move |epoch: usize| begin + period * u32::try_from(epoch).expect("few");
+    let (done, mut progress) = mpsc::unbounded_channel();
+    let connections = bodies.connections.len();
     for epochs in bodies.connections {
         let mut client = Client::connect(bench, ebb.port, &bodies.path).await;
-        let (mut released, sent) = (released.clone(), Arc::clone(&sent));
+        let done = done.clone();
         tokio::spawn(async move {
             for (epoch, batches) in epochs.into_iter().enumerate() {
-                released.wait_for(|&number| number > epoch).await.expect("the clock lives");
+                tokio::time::sleep_until(due(epoch)).await;
                 for body in batches {
                     client.post(body).await;
                 }
-                sent.fetch_add(1, Ordering::SeqCst);
+                done.send(epoch).expect("the resolved connection lives");
             }
         });
     }
     let mut client = Client::connect(bench, ebb.port, &bodies.path).await;
-    let connections = bench.connections;
-    let mut ticks = tokio::time::interval(duration / u32::try_from(epochs).expect("few"));
-    let mut delays = Vec::new();
-    for (epoch, resolved) in bodies.resolved.into_iter().enumerate() {
-        ticks.tick().await;
-        start.send_replace(epoch + 1);
-        while sent.load(Ordering::SeqCst) < (epoch + 1) * connections {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+    let (sent, awaited) = mpsc::unbounded_channel();
+    let resolve = async move {
+        let mut finished = vec![0; bodies.resolved.len()];
+        for (epoch, resolved) in bodies.resolved.into_iter().enumerate() {
+            while finished[epoch] < connections {
+                finished[progress.recv().await.expect("the connections live")] += 1;
+            }
+            let wall = resolved.split(['"', '.']).find_map(|part| part.parse().ok()).expect("a timestamp");
+            let now = Instant::now();
+            let _ = sent.send(Delay { wall, due: due(epoch).into_std(), sent: now, visible: now });
+            client.post(resolved).await;
         }
-        let wall = resolved.split(['"', '.']).find_map(|part| part.parse().ok()).expect("a timestamp");
-        let at = Instant::now();
-        client.post(resolved).await;
-        ebb.wait_applied(wall).await;
-        delays.push(at.elapsed());
+    };
+    tokio::join!(resolve, watch(ebb, awaited)).1
+}
+
+/// Notes when each resolved timestamp becomes visible.
+async fn watch(ebb: &Ebb, mut awaited: mpsc::UnboundedReceiver<Delay>) -> Vec<Delay> {
+    let mut delays = Vec::new();
+    while let Some(mut delay) = awaited.recv().await {
+        ebb.wait_applied(delay.wall).await;
+        delay.visible = Instant::now();
+        delays.push(delay);
     }
     delays
 }

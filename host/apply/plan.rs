@@ -20,7 +20,7 @@ pub enum Phase {
     Replaces,
     /// Every row that will be written again is deleted first.
     Clears,
-    /// Foreign keys of every row, after they were not enforced.
+    /// The constraints of every row, after they were not enforced.
     Verifies,
 }
 
@@ -44,7 +44,7 @@ impl Plan {
     /// As the first, where triggers or cascades of the target would act on what the source has sent already.
     pub const SKIPPING: Self =
         Self { checks: Checks::Suspended, phases: &[Phase::Upserts, Phase::Deletes, Phase::Verifies] };
-    /// Any order of rows works when all of them go first; their foreign keys are verified afterwards.
+    /// Any order of rows works when all of them go first; their constraints are verified afterwards.
     pub const SUSPENDED: Self = Self {
         checks: Checks::Suspended,
         phases: &[Phase::Release, Phase::Clears, Phase::Upserts, Phase::Deletes, Phase::Verifies],

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 const SHOWN_MAX: usize = 10;
 
 /// A table of the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceTable {
     pub schema: String,
     pub name: String,
@@ -26,6 +26,8 @@ pub struct SourceTable {
     pub hidden_columns: Vec<String>,
     /// In the order of a message's `key`. Empty, or hidden columns only, when the table has no key of its own.
     pub key_columns: Vec<String>,
+    /// Columns whose type takes differing values for equal, with that type.
+    pub folded_columns: Vec<(String, String)>,
 }
 
 /// Every column of the view is asked for, since `is_hidden` is CockroachDB's own.
@@ -50,7 +52,7 @@ const VIRTUAL_COLUMNS: &str = "SELECT n.nspname AS table_schema, t.relname AS ta
 impl SourceTable {
     fn new(schema: &str, name: &str) -> Self {
         let (schema, name) = (schema.to_owned(), name.to_owned());
-        Self { schema, name, columns: Vec::new(), hidden_columns: Vec::new(), key_columns: Vec::new() }
+        Self { schema, name, ..Self::default() }
     }
 }
 
@@ -67,6 +69,10 @@ impl Source {
             let table = tables.entry(place.clone()).or_insert_with(|| SourceTable::new(&place.0, &place.1));
             if name(&row, "is_hidden") == "YES" {
                 table.hidden_columns.push(column.clone());
+            }
+            let type_name = name(&row, "crdb_sql_type");
+            if type_name.eq_ignore_ascii_case("citext") || type_name.contains(" COLLATE ") {
+                table.folded_columns.push((column.clone(), type_name));
             }
             if !virtual_columns.contains(&(place, column.clone())) {
                 table.columns.push(column);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use ebb_sdk::tls::{SslMode, TlsSettings};
-use ebb_sdk::{Catalog, ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result};
+use ebb_sdk::{ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -70,7 +70,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         server,
         answer_wait: Duration::from_millis(apply_timeout_ms) + ANSWER_GRACE,
         types: HashMap::new(),
-        catalog: Catalog::default(),
+        questions: HashMap::new(),
         statements: HashMap::new(),
         advance: None,
     };

@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 
-use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table};
+use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Unfit};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::connect::Server;
 use crate::error::translate;
 use crate::progress::TABLE;
 use crate::quoted;
+use crate::statement::qualified;
 use crate::values::Form;
 
 /// How a column's values are written.
@@ -26,11 +27,14 @@ pub(crate) struct ColumnType {
     pub(crate) form: Form,
 }
 
-/// Whether two values that are equal may still differ in what they show, as 1.0 and 1.00 do.
+/// How the type's `=` compares to the source's, which decides what is one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Equality {
     Same,
-    Loose,
+    /// Equal at the source too, and yet the values may look different, as 1.0 and 1.00 do.
+    Number,
+    /// Values that differ at the source may be equal here, as `Ada` and `ADA` are.
+    Folded,
 }
 
 /// Types of the columns by schema and table.
@@ -67,22 +71,62 @@ const COLUMNS: &str = "WITH RECURSIVE chain (declared, type, modifier) AS (\
      LEFT JOIN pg_catalog.pg_type r ON r.typarray = t.oid LEFT JOIN base e ON e.declared = r.oid \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND c.oid = ANY ($1) ORDER BY c.oid, a.attnum";
 
-/// One row per unique key that holds for all rows and on columns only.
-const UNIQUE_KEYS: &str = "SELECT i.indrelid, i.indisprimary, \
-         (SELECT pg_catalog.array_agg(k.attnum ORDER BY k.at) \
-          FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, at) WHERE k.at <= i.indnkeyatts) \
-     FROM pg_catalog.pg_index i \
-     WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indrelid = ANY ($1) \
-     ORDER BY i.indexrelid";
+/// The tables of the parameter and their partitions, each with the table that it is a part of.
+const PARTS: &str = "WITH RECURSIVE parts (root, oid) AS (\
+         SELECT oid, oid FROM pg_catalog.unnest($1::oid[]) AS roots (oid) \
+         UNION ALL SELECT parts.root, i.inhrelid FROM parts JOIN pg_catalog.pg_inherits i ON i.inhparent = parts.oid \
+         JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition)";
 
-/// References to single partitions, which a partitioned table lists beside those to the whole, are left out.
-const FOREIGN_KEYS: &str = "SELECT k.conrelid, k.conname::text, k.conkey, k.confrelid, \
-         k.condeferrable AND k.condeferred, k.confkey, k.confdeltype::text, k.confupdtype::text FROM pg_catalog.pg_constraint k \
-     WHERE k.contype = 'f' AND k.conrelid = ANY ($1) AND k.confrelid = ANY ($1) ORDER BY k.conrelid, k.conname";
+/// Whether the foreign key `k` is enforced on writes to the table `$side`: version 18 knows some that never are, and its
+/// triggers may be disabled on either side.
+pub(crate) const ENFORCED: &str = "(coalesce((pg_catalog.to_jsonb(k) ->> 'conenforced')::bool, true) \
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g \
+         WHERE g.tgconstraint = k.oid AND g.tgrelid = $side AND g.tgenabled IN ('D', 'R')))";
 
-/// Tables with triggers of users that fire on what an ordinary session writes.
-const TRIGGERS: &str = "SELECT DISTINCT g.tgrelid FROM pg_catalog.pg_trigger g \
-     WHERE NOT g.tgisinternal AND g.tgenabled = 'O' AND g.tgrelid = ANY ($1)";
+/// One row per unique key that holds for all rows, or all of a partition, and on columns only; also a primary key that is
+/// DEFERRABLE, which no upsert can rest on.
+fn unique_keys_query() -> String {
+    format!(
+        "{PARTS} SELECT parts.root, i.indisprimary, {columns}, CASE WHEN NOT i.indimmediate THEN x.relname::text END \
+         FROM parts JOIN pg_catalog.pg_index i ON i.indrelid = parts.oid JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid \
+         WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT x.relispartition \
+         AND (parts.oid = parts.root OR NOT i.indisprimary) ORDER BY i.indexrelid",
+        columns = names("i.indrelid", "(i.indkey::int2[])[0:i.indnkeyatts - 1]")
+    )
+}
+
+/// Foreign keys of and to single partitions count as those of the whole; the copies that partitions have of keys of the
+/// whole are left out.
+fn foreign_keys_query() -> String {
+    format!(
+        "{PARTS} SELECT c.root, k.conname::text, {columns}, p.root, k.condeferrable AND k.condeferred, {referenced}, \
+             k.confdeltype::text, k.confupdtype::text \
+         FROM pg_catalog.pg_constraint k JOIN parts c ON c.oid = k.conrelid JOIN parts p ON p.oid = k.confrelid \
+         WHERE k.contype = 'f' AND k.conparentid = 0 AND ({looks_up} OR {looks_down}) ORDER BY 1, 2",
+        columns = names("k.conrelid", "k.conkey"),
+        referenced = names("k.confrelid", "k.confkey"),
+        looks_up = ENFORCED.replace("$side", "k.conrelid"),
+        looks_down = ENFORCED.replace("$side", "k.confrelid"),
+    )
+}
+
+/// Tables with triggers of users that fire on rows that an ordinary session writes, on the whole or a partition. The bits
+/// are those of INSERT, DELETE and UPDATE.
+fn triggers_query() -> String {
+    format!(
+        "{PARTS} SELECT DISTINCT parts.root FROM parts JOIN pg_catalog.pg_trigger g ON g.tgrelid = parts.oid \
+         WHERE NOT g.tgisinternal AND g.tgenabled = 'O' AND g.tgtype & 28 <> 0"
+    )
+}
+
+/// Names of columns, in the order of an array of their numbers.
+pub(crate) fn names(relation: &str, numbers: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.array_agg(a.attname::text ORDER BY x.at) \
+          FROM pg_catalog.unnest({numbers}) WITH ORDINALITY AS x (number, at) \
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = {relation} AND a.attnum = x.number)"
+    )
+}
 
 /// Whether this is permitted is found by trying: who may do it differs between versions and hosters.
 const SUSPEND: &str = "SET LOCAL session_replication_role = replica";
@@ -90,8 +134,8 @@ const SUSPEND: &str = "SET LOCAL session_replication_role = replica";
 /// What writing wants of plans is poor for questions to the catalog.
 const PLANS: &str = "SET LOCAL enable_seqscan = on";
 
-/// Types whose equal values may look different.
-const LOOSE_TYPES: [&str; 6] = ["bpchar", "citext", "float4", "float8", "interval", "numeric"];
+const NUMBERS: [&str; 3] = ["float4", "float8", "numeric"];
+const FOLDED_TYPES: [&str; 2] = ["citext", "interval"];
 
 /// Describes every table of the database, as it is at one moment.
 pub(crate) async fn describe(client: &Client, server: &Server) -> Result<Described> {
@@ -115,13 +159,13 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     for row in client.query(&columns_query(server.version), &[&oids]).await? {
         builder.column(&row)?;
     }
-    for row in client.query(UNIQUE_KEYS, &[&oids]).await? {
+    for row in client.query(&unique_keys_query(), &[&oids]).await? {
         builder.unique_key(&row)?;
     }
-    for row in client.query(FOREIGN_KEYS, &[&oids]).await? {
+    for row in client.query(&foreign_keys_query(), &[&oids]).await? {
         builder.foreign_key(&row)?;
     }
-    for row in client.query(TRIGGERS, &[&oids]).await? {
+    for row in client.query(&triggers_query(), &[&oids]).await? {
         let at = builder.position(&row)?;
         builder.tables[at].triggers = true;
     }
@@ -175,8 +219,6 @@ struct Builder {
     /// Position in `tables` by PostgreSQL's number of the table.
     positions: HashMap<u32, usize>,
     tables: Vec<Table>,
-    /// PostgreSQL's numbers of each table's columns; dropped columns leave gaps in them.
-    numbers: Vec<Vec<i16>>,
     types: TableTypes,
 }
 
@@ -186,14 +228,12 @@ impl Builder {
         self.positions.insert(oid, self.tables.len());
         self.types.insert((schema.clone(), name.clone()), Vec::new());
         self.tables.push(Table { namespace: vec![self.database.clone(), schema], name, ..Table::default() });
-        self.numbers.push(Vec::new());
         Ok(oid)
     }
 
     fn column(&mut self, row: &Row) -> Result<(), Error> {
         let at = self.position(row)?;
         let table = &mut self.tables[at];
-        self.numbers[at].push(row.try_get(1)?);
         table.columns.push(Column {
             name: row.try_get(2)?,
             type_name: row.try_get(3)?,
@@ -212,20 +252,25 @@ impl Builder {
 
     fn unique_key(&mut self, row: &Row) -> Result<(), Error> {
         let at = self.position(row)?;
-        let columns = self.columns(at, &row.try_get::<_, Vec<i16>>(2)?);
-        match row.try_get(1)? {
-            true => self.tables[at].primary_key = columns,
-            false => self.tables[at].unique_keys.push(columns),
+        let columns = self.columns(at, &row.try_get::<_, Vec<String>>(2)?);
+        let (is_primary, deferrable): (bool, Option<String>) = (row.try_get(1)?, row.try_get(3)?);
+        let table = &mut self.tables[at];
+        match is_primary {
+            true => {
+                table.unfit = deferrable.map(|name| deferrable_key(table, &name, &columns));
+                table.primary_key = columns;
+            }
+            false => table.unique_keys.push(columns),
         }
         Ok(())
     }
 
     fn foreign_key(&mut self, row: &Row) -> Result<(), Error> {
         let at = self.position(row)?;
-        let columns = self.columns(at, &row.try_get::<_, Vec<i16>>(2)?);
+        let columns = self.columns(at, &row.try_get::<_, Vec<String>>(2)?);
         let references = self.positions[&row.try_get::<_, u32>(3)?];
         let references = u32::try_from(references).expect("a database has fewer than 2^32 tables");
-        let references_columns = self.columns(references as usize, &row.try_get::<_, Vec<i16>>(5)?);
+        let references_columns = self.columns(references as usize, &row.try_get::<_, Vec<String>>(5)?);
         self.tables[at].foreign_keys.push(ForeignKey {
             name: row.try_get(1)?,
             columns,
@@ -243,9 +288,17 @@ impl Builder {
         Ok(self.positions[&row.try_get::<_, u32>(0)?])
     }
 
-    fn columns(&self, table: usize, numbers: &[i16]) -> Vec<u32> {
-        let position = |number: &i16| self.numbers[table].iter().position(|known| known == number);
-        numbers.iter().filter_map(position).filter_map(|at| u32::try_from(at).ok()).collect()
+    fn columns(&self, table: usize, names: &[String]) -> Vec<u32> {
+        names.iter().filter_map(|name| self.tables[table].column(name)).collect()
+    }
+}
+
+fn deferrable_key(table: &Table, name: &str, columns: &[u32]) -> Unfit {
+    let columns: Vec<_> = columns.iter().map(|&at| quoted(&table.columns[at as usize].name)).collect();
+    let (table, name, columns) = (qualified(table), quoted(name), columns.join(", "));
+    Unfit {
+        why: "its primary key is DEFERRABLE, and no upsert can rest on such a key".into(),
+        hint: format!("ALTER TABLE {table} DROP CONSTRAINT {name}, ADD PRIMARY KEY ({columns});"),
     }
 }
 
@@ -253,13 +306,17 @@ fn column_type(row: &Row) -> Result<ColumnType, Error> {
     let (schema, name): (String, String) = (row.try_get(7)?, row.try_get(8)?);
     let (modifier, element): (i32, Option<String>) = (row.try_get(9)?, row.try_get(10)?);
     let operators: Option<String> = row.try_get(12)?;
-    let is_loose = row.try_get(11)? || LOOSE_TYPES.contains(&name.as_str());
+    let equality = match name.as_str() {
+        number if NUMBERS.contains(&number) => Equality::Number,
+        folded if FOLDED_TYPES.contains(&folded) || row.try_get(11)? => Equality::Folded,
+        _ => Equality::Same,
+    };
     // A cast to bit would pad or cut to one bit; from varbit the column itself checks the length.
     let cast = if name == "bit" { "varbit" } else { &name };
     Ok(ColumnType {
         cast: format!("{}.{}", quoted(&schema), quoted(cast)),
         equals: format!("OPERATOR({}.=)", quoted(operators.as_deref().unwrap_or("pg_catalog"))),
-        equality: if is_loose { Equality::Loose } else { Equality::Same },
+        equality,
         form: Form::of(&name, element.as_deref(), modifier),
     })
 }

@@ -37,7 +37,7 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
         error = error.constraint(constraint);
     }
     // Foreign key, unique key, exclusion: they depend on other rows, so that the order of the statements matters.
-    if matches!(code, "23503" | "23001" | "23505" | "23P01") { error.conflict() } else { error }
+    if matches!(code, "23503" | "23001" | "23505" | "23P01" | "21000") { error.conflict() } else { error }
 }
 
 /// What PostgreSQL would say, said before anything is sent.
@@ -86,7 +86,8 @@ fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
 fn kind(code: &str) -> ErrorKind {
     match code {
         // Deferred constraints are in class 23, and data that a cast does not take is in class 42 as well.
-        "42804" | "42846" => ErrorKind::Refused,
+        // Two rows of one statement that are one row to it are data as well.
+        "42804" | "42846" | "21000" => ErrorKind::Refused,
         // Lock not available, object in use, read-only (a standby that may be promoted), ended while in a transaction.
         "55P03" | "55006" | "25006" | "25P03" | "25P04" | "72000" | "XX000" => ErrorKind::Retry,
         // The database was dropped; a pooler forgot or mixed up prepared statements.
@@ -123,6 +124,10 @@ fn hint(code: &str) -> Option<&'static str> {
         "23505" | "23503" | "23P01" => {
             "see the row and the constraint named; the target may hold rows that the source does not"
         }
+        "21000" => {
+            "the source has two rows whose keys are one key to the target: give the key column there a type or collation that \
+             tells them apart, such as text COLLATE \"C\""
+        }
         "23502" | "23514" => "correct the row at the source, or the constraint on the target",
         "22001" | "22003" => "widen the column on the target, or correct the row at the source",
         "25006" => "the target is read-only: it is a standby, or default_transaction_read_only is on",
@@ -144,7 +149,7 @@ mod tests {
     fn kinds_by_code() {
         for (codes, expected) in [
             ("40001 40P01 55P03 57014 57P01 57P02 57P03 08006 53300 53100 25006 25P03 XX000", ErrorKind::Retry),
-            ("22001 22003 22P02 23502 23505 23503 23514 42804 54000 P0001", ErrorKind::Refused),
+            ("21000 22001 22003 22P02 23502 23505 23503 23514 42804 54000 P0001", ErrorKind::Refused),
             ("28P01 28000 3D000 42501 42P01 42P10 55000", ErrorKind::Config),
             ("25P02 42601 XX001", ErrorKind::Broken),
         ] {

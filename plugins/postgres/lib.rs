@@ -11,6 +11,8 @@ mod write;
 
 mod statement;
 mod values;
+
+mod constraints;
 mod verify;
 
 mod locate;
@@ -29,6 +31,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Statement};
 
+use constraints::{Name, Question};
 use describe::TableTypes;
 use error::translate;
 use write::{Prepared, StatementKey};
@@ -67,7 +70,8 @@ pub struct Session {
     answer_wait: Duration,
     /// As described last.
     types: TableTypes,
-    catalog: Catalog,
+    /// What is to be verified of a table where checks were suspended.
+    questions: HashMap<Name, Arc<[Question]>>,
     statements: HashMap<StatementKey, Arc<Prepared>>,
     /// The statement that moves the progress row, once it has been used.
     advance: Option<Statement>,
@@ -78,7 +82,7 @@ impl ebb_sdk::Session for Session {
         let work = describe::describe(&self.client, &self.server);
         let described = self.answered("describe the target's tables", work).await?;
         self.types = described.types;
-        self.catalog = described.catalog.clone();
+        self.questions.clear();
         self.statements.clear();
         Ok(described.catalog)
     }
@@ -96,7 +100,7 @@ impl ebb_sdk::Session for Session {
         let sql = match checks {
             Checks::Immediate => "BEGIN",
             Checks::Deferred => "BEGIN; SET CONSTRAINTS ALL DEFERRED",
-            // Foreign keys are enforced by triggers, which do not fire on a replica.
+            // Foreign keys and DEFERRABLE keys are enforced by triggers, which do not fire on a replica.
             Checks::Suspended => "BEGIN; SET LOCAL session_replication_role = replica",
         };
         self.command(sql, "begin a transaction").await

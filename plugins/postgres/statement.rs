@@ -21,7 +21,7 @@ pub(crate) fn text(table: &Table, operation: Operation, targets: &[Target]) -> S
         Operation::Delete => delete(table, targets),
         Operation::Update => update(table, targets),
         Operation::Replace => replace(table, targets),
-        // One question per foreign key; see `verify`.
+        // One question per constraint; see `verify`.
         Operation::Verify => String::new(),
     }
 }
@@ -55,10 +55,13 @@ pub(crate) fn fixed<'a>(table: &'a Table, targets: &'a [Target]) -> impl Iterato
 fn upsert(table: &Table, targets: &[Target]) -> String {
     let key: Vec<_> = table.primary_key.iter().map(|&at| quoted(&table.columns[at as usize].name)).collect();
     let assigned: Vec<_> = assigned(table, targets).iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
-    let unchanged: Vec<_> = fixed(table, targets)
-        .map(quoted)
-        .map(|name| format!("t.{name} OPERATOR(pg_catalog.=) EXCLUDED.{name}"))
-        .collect();
+    let unchanged =
+        fixed(table, targets).map(quoted).map(|name| format!("t.{name} OPERATOR(pg_catalog.=) EXCLUDED.{name}"));
+    let is_exact = folded(table, targets).map(|target| {
+        let name = quoted(&target.column.name);
+        exactly(&format!("t.{name}"), &format!("EXCLUDED.{name}"))
+    });
+    let unchanged: Vec<_> = unchanged.chain(is_exact).collect();
     let action = match (assigned.as_slice(), unchanged.as_slice()) {
         ([], _) => "NOTHING".into(),
         (_, []) => format!("UPDATE SET {}", assigned.join(", ")),
@@ -80,25 +83,37 @@ fn insert(table: &Table, targets: &[Target]) -> String {
     )
 }
 
+/// Columns of the key whose values may be another row's and yet equal.
+pub(crate) fn folded<'a>(table: &'a Table, targets: &'a [Target]) -> impl Iterator<Item = &'a Target> {
+    targets.iter().filter(|target| is_key(table, &target.column) && target.column_type.equality == Equality::Folded)
+}
+
+/// Whether two values are written with the same letters.
+fn exactly(a: &str, b: &str) -> String {
+    let text = "::pg_catalog.text COLLATE \"C\"";
+    format!("{a}{text} OPERATOR(pg_catalog.=) {b}{text}")
+}
+
 /// What an existing row of the same key gets. A key column is assigned only where equal values may look different, since
 /// that takes a stronger lock on the row, or where an UPDATE is wanted and there is nothing else to assign.
 fn assigned(table: &Table, targets: &[Target]) -> Vec<String> {
     let is_key = |target: &&Target| is_key(table, &target.column);
     let changes = |target: &&Target| match is_key(target) {
-        true => target.column_type.equality == Equality::Loose,
+        true => target.column_type.equality == Equality::Number,
         false => target.column.identity != Identity::Always,
     };
     let names = |chosen: &dyn Fn(&&Target) -> bool| -> Vec<String> {
         targets.iter().filter(|target| chosen(target)).map(|target| quoted(&target.column.name)).collect()
     };
+    let is_conditional = fixed(table, targets).next().is_some() || folded(table, targets).next().is_some();
     match names(&changes) {
-        none if none.is_empty() && fixed(table, targets).next().is_some() => names(&is_key),
+        none if none.is_empty() && is_conditional => names(&is_key),
         some => some,
     }
 }
 
 fn delete(table: &Table, targets: &[Target]) -> String {
-    format!("DELETE FROM {} AS t USING {} WHERE {}", qualified(table), rows(targets.len()), same_key(table, targets))
+    format!("DELETE FROM {} AS t USING {} WHERE {}", qualified(table), rows(targets.len()), same_row(table, targets))
 }
 
 fn update(table: &Table, targets: &[Target]) -> String {
@@ -111,7 +126,7 @@ fn update(table: &Table, targets: &[Target]) -> String {
         qualified(table),
         others.map(assignment).collect::<Vec<_>>().join(", "),
         rows(targets.len()),
-        same_key(table, targets)
+        same_row(table, targets)
     )
 }
 
@@ -122,19 +137,33 @@ fn replace(table: &Table, targets: &[Target]) -> String {
          {} WHERE (SELECT pg_catalog.count(*) FROM gone) >= 0",
         qualified(table),
         rows(targets.len()),
-        same_key(table, targets),
+        same_row(table, targets),
         insert(table, targets)
     )
 }
 
-/// Joins a row `t` with the parameters `v` by the primary key. The parameter is cast, not the column, so that the index of
-/// the key serves.
-pub(crate) fn same_key(table: &Table, targets: &[Target]) -> String {
-    let keys = targets.iter().enumerate().filter(|(_, target)| is_key(table, &target.column));
+/// Joins a row `t` with the parameters `v` by the primary key.
+fn same_row(table: &Table, targets: &[Target]) -> String {
+    joined("t", targets.iter().enumerate().filter(|(_, target)| is_key(table, &target.column)))
+}
+
+/// The same where all columns of the parameters are of the key.
+pub(crate) fn same_key(alias: &str, key: &[Target]) -> String {
+    joined(alias, key.iter().enumerate())
+}
+
+/// The parameter is cast, not the column, so that the index of the key serves. Among the rows that the index finds, one
+/// that the source tells from this one is another row.
+fn joined<'a>(alias: &str, key: impl Iterator<Item = (usize, &'a Target)>) -> String {
     let same = |(at, Target { column, column_type }): (usize, &Target)| {
-        format!("t.{} {} v.c{at}::{}", quoted(&column.name), column_type.equals, column_type.cast)
+        let (stored, given) = (format!("{alias}.{}", quoted(&column.name)), format!("v.c{at}::{}", column_type.cast));
+        let equal = format!("{stored} {} {given}", column_type.equals);
+        match column_type.equality {
+            Equality::Folded => format!("{equal} AND {}", exactly(&stored, &given)),
+            _ => equal,
+        }
     };
-    keys.map(same).collect::<Vec<_>>().join(" AND ")
+    key.map(same).collect::<Vec<_>>().join(" AND ")
 }
 
 fn values(targets: &[Target]) -> String {
@@ -178,7 +207,7 @@ mod tests {
             column_type: ColumnType {
                 cast: column.type_name.clone(),
                 equals: "=".into(),
-                equality: if column.type_name == "numeric" { Equality::Loose } else { Equality::Same },
+                equality: if column.type_name == "numeric" { Equality::Number } else { Equality::Same },
                 form: Form::Plain,
             },
         });

@@ -61,7 +61,7 @@ pub(crate) fn doing(block: &Block<'_>) -> String {
     match block.operation() {
         Operation::Upsert | Operation::Update | Operation::Replace => format!("write to {}", block.table()),
         Operation::Delete => format!("delete from {}", block.table()),
-        Operation::Verify => format!("verify the foreign keys of {}", block.table()),
+        Operation::Verify => format!("verify the constraints of {}", block.table()),
     }
 }
 

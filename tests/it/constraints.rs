@@ -276,3 +276,26 @@ fn large_transactions_are_planned_again_too() {
     world.wait_equal(&ebb, &["nodes"]);
     ebb.stop();
 }
+
+/// PostgreSQL enforces a DEFERRABLE key by a trigger too, which does not fire where the triggers of users are skipped.
+#[test]
+fn a_deferrable_key_holds_where_triggers_are_skipped() {
+    let source = "CREATE TABLE guests (id int PRIMARY KEY, seat int)";
+    let target = "CREATE TABLE guests (id int PRIMARY KEY, seat int CONSTRAINT one_seat UNIQUE DEFERRABLE);
+        CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+        CREATE TRIGGER pass AFTER INSERT OR UPDATE ON guests FOR EACH ROW EXECUTE FUNCTION pass();";
+    let world = World::with_schemas("con_deferrable_kept", source, target);
+    let ebb = start(&world, User::Super);
+    world.source("INSERT INTO guests VALUES (1, 1), (2, 2)");
+    world.wait_equal(&ebb, &["guests"]);
+    world.source("UPDATE guests SET seat = 3 - seat");
+    world.wait_equal(&ebb, &["guests"]);
+    world.source("INSERT INTO guests VALUES (3, 2)");
+    let line = ebb.failure();
+    assert!(line.contains("one_seat") && line.contains("id=3"), "{line}");
+    assert_eq!(world.target("SELECT string_agg(seat::text, ',' ORDER BY id) FROM guests"), "2,1");
+    world.target("ALTER TABLE guests DROP CONSTRAINT one_seat");
+    let ebb = world.fetch(&[]);
+    world.wait_equal(&ebb, &["guests"]);
+    ebb.stop();
+}

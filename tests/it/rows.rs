@@ -1,5 +1,6 @@
 //! Rows of every kind, from the source to the target.
 
+use crate::psql::hold;
 use crate::world::World;
 
 const SHOP: &str = "
@@ -107,6 +108,38 @@ fn keys_go_by_name_where_their_order_differs() {
     let cells = "SELECT string_agg(x || ',' || y || ',' || v, ' ' ORDER BY x, y) FROM grid";
     world.wait_target(&ebb, cells, world.source(cells).trim());
     ebb.stop();
+}
+
+/// `Ada` that becomes `ADA` is a delete and an insert at the source, and one row to a target that takes them for equal.
+#[test]
+fn a_key_changes_its_case_under_a_target_that_ignores_case() {
+    let source = "CREATE TABLE people (name text PRIMARY KEY, n int)";
+    let target = "CREATE EXTENSION citext; CREATE TABLE people (name citext PRIMARY KEY, n int)";
+    let world = World::with_schemas("rows_case", source, target);
+    let ebb = world.fetch(&[]).ready();
+    let steps = [
+        "INSERT INTO people VALUES ('Ada', 1), ('Bob', 1)",
+        "UPDATE people SET name = 'ADA' WHERE name = 'Ada'",
+        "DELETE FROM people WHERE name = 'Bob'; INSERT INTO people VALUES ('BOB', 3)",
+        "UPDATE people SET name = 'ada', n = 4 WHERE name = 'ADA'; UPDATE people SET name = initcap(name)",
+    ];
+    for step in steps {
+        world.source(&format!("BEGIN; {step}; COMMIT"));
+        world.wait_equal(&ebb, &["people"]);
+    }
+    world.source("DELETE FROM people");
+    world.wait_equal_maybe_empty(&ebb, &["people"]);
+    let gate = hold(&world, "LOCK TABLE people IN ACCESS EXCLUSIVE MODE");
+    for step in steps {
+        world.source(step);
+    }
+    drop(gate);
+    world.wait_equal(&ebb, &["people"]);
+    // Two rows that the target cannot tell apart.
+    world.source("INSERT INTO people VALUES ('bob', 9)");
+    let line = ebb.failure();
+    assert!(line.contains("name=bob") && line.contains("COLLATE"), "{line}");
+    assert_eq!(world.target("SELECT string_agg(name || n, ' ' ORDER BY name) FROM people"), "Ada4 Bob3");
 }
 
 #[test]

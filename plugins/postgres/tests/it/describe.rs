@@ -129,3 +129,49 @@ async fn partitioned_tables_are_one() {
     writer.delete("events", &["id", "day"], &[&["2", "\"2026-05-05\""]]).await.unwrap();
     assert_eq!(world.sql("SELECT id FROM events"), "1");
 }
+
+#[tokio::test]
+async fn what_single_partitions_have_of_their_own_counts_for_the_whole() {
+    let world = World::new(
+        "describe_parts",
+        "CREATE TABLE up (id int PRIMARY KEY); CREATE TABLE whole (id int PRIMARY KEY, gone int, up int, seat int) PARTITION BY RANGE (id);
+         ALTER TABLE whole DROP COLUMN gone; CREATE TABLE low (seat int, up int, id int NOT NULL UNIQUE);
+         ALTER TABLE whole ATTACH PARTITION low FOR VALUES FROM (0) TO (10);
+         CREATE TABLE high PARTITION OF whole FOR VALUES FROM (10) TO (20);
+         ALTER TABLE low ADD FOREIGN KEY (up) REFERENCES up, ADD UNIQUE (seat);
+         CREATE TABLE down (id int PRIMARY KEY, low int REFERENCES low (id));
+         CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER f AFTER DELETE ON high FOR EACH ROW EXECUTE FUNCTION f();
+         CREATE TABLE cleared (id int PRIMARY KEY);
+         CREATE TRIGGER f AFTER TRUNCATE ON cleared FOR EACH STATEMENT EXECUTE FUNCTION f();",
+    );
+    let catalog = world.session().await.describe().await.unwrap();
+    let whole = table_of(&catalog, "whole");
+    assert_eq!((whole.primary_key.as_slice(), whole.triggers), ([0].as_slice(), true));
+    assert_eq!(whole.unique_keys, [[2]]);
+    assert_eq!(
+        (whole.foreign_keys[0].name.as_str(), whole.foreign_keys[0].columns.as_slice()),
+        ("low_up_fkey", [1].as_slice())
+    );
+    let down = &table_of(&catalog, "down").foreign_keys[0];
+    assert_eq!(catalog.tables[down.references as usize].name, "whole");
+    assert_eq!(down.references_columns, [0]);
+    assert!(!table_of(&catalog, "cleared").triggers);
+}
+
+#[tokio::test]
+async fn a_deferrable_primary_key_is_named_with_what_mends_it() {
+    let world = World::new(
+        "describe_unfit",
+        "CREATE TABLE \"T\" (a int, b int, CONSTRAINT \"T key\" PRIMARY KEY (b, a) DEFERRABLE); CREATE TABLE fit (id int PRIMARY KEY);",
+    );
+    let catalog = world.session().await.describe().await.unwrap();
+    assert_eq!(table_of(&catalog, "fit").unfit, None);
+    let unfit = table_of(&catalog, "T").unfit.clone().unwrap();
+    assert!(unfit.why.contains("DEFERRABLE"), "{unfit:?}");
+    // The statement is the one that mends it.
+    world.sql(&unfit.hint);
+    let catalog = world.session().await.describe().await.unwrap();
+    assert_eq!(table_of(&catalog, "T").unfit, None);
+    assert_eq!(table_of(&catalog, "T").primary_key, [1, 0]);
+}

@@ -9,3 +9,4 @@ mod failures;
 mod progress;
 mod rows;
 mod values;
+mod verify;
