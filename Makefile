@@ -5,9 +5,9 @@ CARGO ?= cargo
 MINUTES ?= 60
 SEED ?= 1
 # Debian packages that building and testing need.
-PACKAGES = gcc libc6-dev make curl postgresql postgresql-client ca-certificates
+PACKAGES = gcc libc6-dev make curl ca-certificates postgresql postgresql-client mariadb-server-core mariadb-client-core
 
-.PHONY: help demo test soak bench build lint packages clean
+.PHONY: help demo test soak bench build lint packages mysql clean
 
 help:
 	@echo "make demo   build, run the main job on real servers, show the result"
@@ -21,16 +21,16 @@ demo: packages
 	$(CARGO) build --release --workspace --bins --lib --examples
 	target/release/examples/quickstart
 
-test: packages lint
+test: packages mysql lint
 	$(CARGO) build --workspace --bins --lib
 	$(CARGO) test --workspace
 
-soak: packages
+soak: packages mysql
 	$(CARGO) build --release --workspace --bins --lib
 	EBB_SIM_SEEDS=$$(( $(MINUTES) * 3000 )) EBB_SIM_FIRST=$(SEED) $(CARGO) test --release --test sim -- --nocapture
 	MINUTES=$(MINUTES) SEED=$(SEED) $(CARGO) test --release --test soak
 
-bench: packages
+bench: packages mysql
 	$(CARGO) build --release --workspace --bins --lib
 	$(CARGO) bench --bench feed -- $(BENCH)
 
@@ -55,6 +55,10 @@ packages:
 			echo "missing packages; run: sudo apt-get install$$missing"; exit 1; \
 		fi; \
 	fi
+
+# MySQL 9 beside Debian's MariaDB: unpacked into target/mysql, not installed.
+mysql: packages
+	@tests/servers/get-mysql.sh target/mysql
 
 clean:
 	$(CARGO) clean

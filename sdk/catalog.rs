@@ -17,8 +17,12 @@ pub struct Catalog {
     pub tables: Vec<Table>,
     /// What the server calls itself, for the log: `PostgreSQL 15.18`.
     pub server_version: String,
+    /// Constraints can wait for COMMIT ([`Checks::Deferred`](crate::Checks::Deferred)).
+    pub defers_checks: bool,
     /// This session may begin a transaction with [`Checks::Suspended`](crate::Checks::Suspended).
     pub suspends_checks: bool,
+    /// Triggers of users do not fire then either.
+    pub suspends_triggers: bool,
     /// Where it may not: the statement that gives it the right, for an administrator.
     pub suspend_hint: Option<String>,
 }

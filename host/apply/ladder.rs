@@ -52,12 +52,13 @@ pub struct Ladder<'a> {
 impl Ladder<'_> {
     /// The plan to begin with.
     pub fn first(&self, touched: &Touched) -> Plan {
-        let acts = || {
-            let written = touched.written.iter().any(|&table| self.facts[table as usize].acts_on_write);
-            written || self.deletes_act(touched)
-        };
-        let skips = self.triggers == Triggers::Skip && self.catalog.suspends_checks;
-        if skips && acts() { Plan::SKIPPING } else { Plan::UPSERTS_FIRST }
+        let of = |tables: &BTreeSet<u32>| tables.iter().map(|&table| &self.facts[table as usize]).collect::<Vec<_>>();
+        let (written, deleted) = (of(&touched.written), of(&touched.deleted));
+        let fires = written.iter().chain(&deleted).any(|facts| facts.triggers);
+        let cascades =
+            written.iter().any(|facts| facts.cascades_on_write) || deleted.iter().any(|facts| facts.cascades_on_delete);
+        let skips = fires && self.catalog.suspends_triggers || cascades && self.catalog.suspends_checks;
+        if skips && self.triggers == Triggers::Skip { Plan::SKIPPING } else { Plan::UPSERTS_FIRST }
     }
 
     /// What follows a plan that was refused; `transactions` is how many source transactions it merges.
@@ -88,23 +89,33 @@ impl Ladder<'_> {
     /// The way out when no plan is left: the right to suspend checks, or a constraint that can wait for COMMIT.
     pub fn way_out(&self, constraint: Option<&str>) -> String {
         let constraint = constraint.unwrap_or("the constraint");
+        let later =
+            if self.catalog.defers_checks { format!("make {constraint} DEFERRABLE, or ") } else { String::new() };
         match self.catalog.suspend_hint.as_ref().filter(|_| !self.catalog.suspends_checks) {
-            Some(grant) => format!("make {constraint} DEFERRABLE, or, as an administrator of the target: {grant}"),
-            None => format!("make {constraint} DEFERRABLE, or see which rows of the target the source does not have"),
+            Some(grant) => format!("{later}as an administrator of the target: {grant}"),
+            None => format!("{later}see which rows of the target the source does not have"),
         }
     }
 
     /// Tables, of those given, on which triggers or cascades act a second time because nothing suspends them.
     pub fn acting(&self, tables: impl Iterator<Item = u32>) -> Vec<String> {
-        if self.catalog.suspends_checks || self.triggers == Triggers::Fire {
+        if self.triggers == Triggers::Fire {
             return Vec::new();
         }
-        let acts = |&at: &u32| self.facts[at as usize].acts_on_write || self.facts[at as usize].acts_on_delete;
+        let acts = |&at: &u32| {
+            let facts = &self.facts[at as usize];
+            let cascades = facts.cascades_on_write || facts.cascades_on_delete;
+            facts.triggers && !self.catalog.suspends_triggers || cascades && !self.catalog.suspends_checks
+        };
         tables.filter(acts).map(|at| self.catalog.tables[at as usize].to_string()).collect()
     }
 
     fn deletes_act(&self, touched: &Touched) -> bool {
-        touched.deleted.iter().any(|&table| self.facts[table as usize].acts_on_delete)
+        touched
+            .deleted
+            .iter()
+            .map(|&table| &self.facts[table as usize])
+            .any(|facts| facts.triggers || facts.cascades_on_delete)
     }
 }
 
@@ -114,7 +125,7 @@ mod tests {
 
     fn check(suspends_checks: bool, acts: bool, transactions: usize, expected: &[&str]) {
         let catalog = Catalog { suspends_checks, ..Catalog::default() };
-        let facts = [Facts { acts_on_delete: acts, ..Facts::default() }];
+        let facts = [Facts { cascades_on_delete: acts, ..Facts::default() }];
         let ladder = Ladder { catalog: &catalog, facts: &facts, triggers: Triggers::Skip };
         let touched = Touched::all([0].into_iter());
         let mut plan = ladder.first(&touched);

@@ -125,8 +125,9 @@ impl Applier {
         let acting = self.ladder(&facts).acting(self.tables.list().iter().map(|table| table.position));
         if !acting.is_empty() {
             tracing::warn!(
-                hint = self.catalog.suspend_hint,
-                "triggers or cascades of the target act on what the source sends by itself, on {}: this user may not \
+                hint =
+                    self.catalog.suspend_hint.as_deref().unwrap_or("drop the triggers, or start with --triggers fire"),
+                "triggers or cascades of the target act on what the source sends by itself, on {}: this session cannot \
                  suspend them",
                 acting.join(", ")
             );
@@ -245,7 +246,8 @@ impl Applier {
         }
     }
 
-    /// What is tried next; an error when nothing is left. Of several refusals the first one tells most.
+    /// What is tried next; an error when nothing is left. Of several refusals the first tells most, unless only the last
+    /// names the row.
     fn after_refusal(&self, facts: &[Facts], part: &mut Part, failure: ebb_sdk::Error) -> Result<Next> {
         let is_planned_again = failure.kind == ErrorKind::Refused && (failure.conflict || part.first_refusal.is_some());
         if !is_planned_again {
@@ -253,12 +255,13 @@ impl Applier {
         }
         let ladder = self.ladder(facts);
         tracing::debug!(plan = ?part.plan.phases, "planned again: {failure}");
-        let first = part.first_refusal.get_or_insert(failure);
+        let first = part.first_refusal.get_or_insert_with(|| failure.clone());
         match ladder.next(part.plan, &part.touched, part.window.transactions) {
             Next::GiveUp => {
-                let way_out = ladder.way_out(first.constraint.as_deref());
-                let hint = first.hint.take().map_or(way_out.clone(), |hint| format!("{hint}; or {way_out}"));
-                Err(first.clone().hint(hint).into())
+                let telling = if first.key.is_none() && failure.key.is_some() { failure } else { first.clone() };
+                let way_out = ladder.way_out(telling.constraint.as_deref());
+                let hint = telling.hint.clone().map_or(way_out.clone(), |hint| format!("{hint}; or {way_out}"));
+                Err(telling.hint(hint).into())
             }
             next => Ok(next),
         }

@@ -64,10 +64,12 @@ pub struct Facts {
     pub loosen: Vec<u32>,
     /// It has a unique key that cannot be released, and deleting a row does nothing but delete it.
     pub replaces: bool,
+    /// Triggers of users may change anything when one of its rows is written or deleted.
+    pub triggers: bool,
     /// Rows of other tables are changed or deleted when one of its rows is deleted.
-    pub acts_on_delete: bool,
-    /// Something beside the row may change when one of its rows is written.
-    pub acts_on_write: bool,
+    pub cascades_on_delete: bool,
+    /// Rows of other tables are changed when one of its rows is.
+    pub cascades_on_write: bool,
 }
 
 /// The facts of every table of the catalog.
@@ -102,9 +104,10 @@ pub fn facts(catalog: &Catalog) -> Vec<Facts> {
         let is_rigid = |key: &Vec<u32>| !key.iter().any(|column| facts[at].release.contains(column));
         let is_rigid = table.unique_keys.iter().any(is_rigid);
         facts[at].replaces = is_rigid && referring().all(|key| key.on_delete == Action::NoAction);
-        facts[at].acts_on_delete = table.triggers || referring().any(|key| key.on_delete.acts());
+        facts[at].triggers = table.triggers;
+        facts[at].cascades_on_delete = referring().any(|key| key.on_delete.acts());
         let is_key = |key: &ForeignKey| key.references_columns.iter().all(|column| table.primary_key.contains(column));
-        facts[at].acts_on_write = table.triggers || referring().any(|key| key.on_update.acts() && !is_key(key));
+        facts[at].cascades_on_write = referring().any(|key| key.on_update.acts() && !is_key(key));
     }
     facts
 }
@@ -301,7 +304,7 @@ mod tests {
                 ..Table::default()
             };
             let facts = facts(&Catalog { tables: vec![parent.clone(), child], ..Catalog::default() });
-            assert_eq!((facts[0].replaces, facts[0].acts_on_delete), (replaces, acts), "{action:?}");
+            assert_eq!((facts[0].replaces, facts[0].cascades_on_delete), (replaces, acts), "{action:?}");
         }
     }
 }

@@ -179,7 +179,9 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         namespace: vec![builder.database, server.schema.clone()],
         tables: builder.tables,
         server_version: format!("PostgreSQL {number}"),
+        defers_checks: true,
         suspends_checks,
+        suspends_triggers: suspends_checks,
         suspend_hint: (!suspends_checks).then(|| suspend_hint(server)),
     };
     Ok(Described { catalog, types: builder.types })

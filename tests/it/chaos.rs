@@ -14,9 +14,9 @@ use ebb_crdb::Fault;
 use ebb_servers::Cut;
 use fastrand::Rng;
 
-use crate::psql::Psql;
+use crate::client::Client;
 use crate::workloads::Workload;
-use crate::world::{Ebb, World, wait_for};
+use crate::world::{Dialect, Ebb, World, wait_for};
 
 /// After so many rounds everything is awaited and compared.
 const ROUNDS_TO_COMPARISON: u32 = 10;
@@ -85,12 +85,12 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    pub fn start(name: &str, workload: &'static Workload, seed: u64) -> Self {
-        let world = Arc::new(World::with_own_target(name, workload.source, workload.target));
+    pub fn start(dialect: Dialect, name: &str, workload: &'static Workload, seed: u64) -> Self {
+        let world = Arc::new(World::with_own_target(dialect, name, workload.source, workload.target));
         let ebb = Some(world.fetch(&[]).ready());
         world.source(workload.fill);
         let application = Application::start(&world, workload, seed);
-        let observer = Observer::start(&world, workload);
+        let observer = Observer::start(dialect, &world, workload);
         Self {
             world,
             workload,
@@ -237,7 +237,7 @@ impl Application {
         let (url, shared) = (world.source_url(), Arc::clone(&state));
         let thread = thread::spawn(move || {
             let mut rng = Rng::with_seed(seed ^ 0x5eed);
-            let mut session = Psql::connect(&url);
+            let mut session = Client::connect(Dialect::Postgres, &url);
             let mut number = 0;
             while !shared.is_ended.load(Ordering::SeqCst) {
                 if shared.is_paused.load(Ordering::SeqCst) {
@@ -249,7 +249,7 @@ impl Application {
                 let sql = format!("BEGIN; {}; COMMIT", (workload.transaction)(&mut rng, number));
                 number += 1;
                 if session.ask(&sql).is_none() {
-                    session = Psql::connect(&url);
+                    session = Client::connect(Dialect::Postgres, &url);
                 }
                 shared.transactions.fetch_add(1, Ordering::SeqCst);
             }
@@ -292,17 +292,17 @@ struct Seen {
 }
 
 impl Observer {
-    fn start(world: &Arc<World>, workload: &'static Workload) -> Self {
+    fn start(dialect: Dialect, world: &Arc<World>, workload: &'static Workload) -> Self {
         let shared = Arc::<Seen>::default();
         let (url, seen) = (world.server().url(world.database()), Arc::clone(&shared));
         let thread = thread::spawn(move || {
-            let mut session = Psql::connect(&url);
+            let mut session = Client::connect(dialect, &url);
             while !seen.is_ended.load(Ordering::SeqCst) {
                 match session.ask(workload.invariant) {
                     Some(answer) if answer == "ok" => drop(seen.looks.fetch_add(1, Ordering::SeqCst)),
                     Some(answer) => *seen.violation.lock().expect("nobody panics with it") = Some(answer),
                     // The target was killed.
-                    None => session = Psql::connect(&url),
+                    None => session = Client::connect(dialect, &url),
                 }
                 thread::sleep(Duration::from_millis(3));
             }
@@ -357,30 +357,45 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::MYSQLS;
     use crate::workloads::{BANK, FAMILY, SEATS};
 
-    fn run(workload: &'static Workload, rounds: u32, seed: u64) {
-        let mut chaos = Chaos::start(&format!("chaos_{}", workload.name), workload, seed);
+    fn run(dialect: Dialect, workload: &'static Workload, rounds: u32, seed: u64) {
+        let mut chaos = Chaos::start(dialect, &format!("chaos_{}", workload.name), workload, seed);
         for _ in 0..rounds {
             chaos.round();
         }
         let report = chaos.finish();
-        println!("{}: {report}", workload.name);
+        println!("{dialect:?} {}: {report}", workload.name);
         assert!(report.looks > 100 && report.transactions > u64::from(rounds) * 5, "too little has happened: {report}");
     }
 
     #[test]
     fn the_bank_keeps_its_money_through_fifty_faults() {
-        run(&BANK, 50, 1);
+        run(Dialect::Postgres, &BANK, 50, 1);
     }
 
     #[test]
     fn the_family_keeps_its_shape() {
-        run(&FAMILY, 10, 2);
+        run(Dialect::Postgres, &FAMILY, 10, 2);
     }
 
     #[test]
     fn every_seat_stays_taken_once() {
-        run(&SEATS, 10, 3);
+        run(Dialect::Postgres, &SEATS, 10, 3);
+    }
+
+    #[test]
+    fn the_same_on_mysql() {
+        run(MYSQLS[1], &BANK, 16, 4);
+        run(MYSQLS[1], &FAMILY, 10, 5);
+        run(MYSQLS[1], &SEATS, 10, 6);
+    }
+
+    #[test]
+    fn the_same_on_mariadb() {
+        run(MYSQLS[0], &BANK, 16, 7);
+        run(MYSQLS[0], &FAMILY, 10, 8);
+        run(MYSQLS[0], &SEATS, 10, 9);
     }
 }

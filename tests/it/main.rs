@@ -2,16 +2,18 @@
 //! them. Each test has databases of its own; the servers are shared and end with the process.
 
 mod chaos;
+mod client;
 mod constraints;
 mod ebb;
 mod failures;
 mod feed;
 mod lifecycle;
+mod mysql;
 mod names;
 mod plugins;
 mod promises;
-mod psql;
 mod rows;
+mod target;
 mod tidy;
 mod workloads;
 mod world;

@@ -1,7 +1,7 @@
 //! What must be loud: rows after their time, a second changefeed, damaged staging, a full disk, a target that is down.
 
-use crate::psql::hold;
-use crate::world::{Ebb, World, free_port, http_get, wait_for};
+use crate::client::hold;
+use crate::world::{Dialect, Ebb, World, free_port, http_get, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 
@@ -139,7 +139,7 @@ fn a_body_that_was_cut_off_is_never_acknowledged() {
 fn a_transaction_of_20000_rows_is_seen_whole_or_not_at_all() {
     let world = World::new("promise_whole", TABLE);
     let ebb = world.fetch(&["--replicator-flags", "--stagingSchema _replicator_1 --transaction-rows-max 1000"]).ready();
-    let mut observer = crate::psql::Psql::connect(&world.target_url());
+    let mut observer = crate::client::Client::connect(Dialect::Postgres, &world.target_url());
     world.source("INSERT INTO t SELECT i, 1 FROM generate_series(1, 20000) AS i");
     let (mut looks, mut found) = (0, String::from("0"));
     while found != "20000" {
@@ -188,7 +188,7 @@ fn a_target_that_becomes_read_only_is_waited_for() {
     ));
     world.source("INSERT INTO t VALUES (2, 2)");
     ebb.wait_line("read-only transaction");
-    let mut administrator = crate::psql::Psql::connect(&world.target_url());
+    let mut administrator = crate::client::Client::connect(Dialect::Postgres, &world.target_url());
     administrator.ask("SET default_transaction_read_only = off").expect("a setting");
     administrator.ask(&format!("ALTER DATABASE {database} RESET default_transaction_read_only")).expect("a setting");
     world.wait_equal(&ebb, &["t"]);
@@ -198,7 +198,7 @@ fn a_target_that_becomes_read_only_is_waited_for() {
 /// The server commits long after the connection was cut, while ebb has begun to repeat the transaction.
 #[test]
 fn a_commit_that_outlives_its_connection_counts_once() {
-    let world = World::with_own_target("promise_outlives", TABLE, TABLE);
+    let world = World::with_own_target(Dialect::Postgres, "promise_outlives", TABLE, TABLE);
     let mut ebb = world.fetch(&[]).ready();
     world.source("INSERT INTO t VALUES (1, 1)");
     world.wait_equal(&ebb, &["t"]);

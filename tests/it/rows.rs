@@ -1,6 +1,6 @@
 //! Rows of every kind, from the source to the target.
 
-use crate::psql::hold;
+use crate::client::hold;
 use crate::world::World;
 
 const SHOP: &str = "

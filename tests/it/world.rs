@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub use crate::ebb::Ebb;
+pub use crate::target::{Dialect, Server};
 
 /// Longest wait for anything; reached only when something is broken.
 pub const WAIT_MAX: Duration = Duration::from_secs(40);
@@ -22,7 +23,6 @@ pub const POLL: Duration = Duration::from_millis(30);
 /// Shared by all tests of the process.
 struct Servers {
     certs: Certs,
-    target: Postgres,
     runtime: Runtime,
     _dir: TempDir,
 }
@@ -30,9 +30,8 @@ struct Servers {
 static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
     let dir = TempDir::new().expect("a temporary folder");
     let certs = Certs::create(&dir.path().join("certs")).expect("certificates");
-    let target = Postgres::start(&ebb_servers::Options { certs: Some(&certs), ..ebb_servers::Options::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    Servers { certs, target: target.expect("the target PostgreSQL"), runtime: runtime.expect("a runtime"), _dir: dir }
+    Servers { certs, runtime: runtime.expect("a runtime"), _dir: dir }
 });
 
 /// One test's own source, target and folders.
@@ -49,9 +48,9 @@ pub struct World {
 /// The server that the target database is on.
 enum Target {
     /// That of all tests.
-    Shared,
+    Shared(&'static Server),
     /// One that can be killed, behind a proxy that can cut its connections.
-    Own { server: Mutex<Postgres>, proxy: Proxy },
+    Own { server: Mutex<Server>, proxy: Proxy },
 }
 
 impl World {
@@ -62,29 +61,30 @@ impl World {
 
     /// The same with a schema of its own for either side.
     pub fn with_schemas(name: &str, source_schema: &str, target_schema: &str) -> Self {
-        Self::on(Target::Shared, name, source_schema, target_schema)
+        Self::with_target(Dialect::Postgres, name, source_schema, target_schema)
+    }
+
+    /// The same with a target of this dialect.
+    pub fn with_target(dialect: Dialect, name: &str, source_schema: &str, target_schema: &str) -> Self {
+        Self::on(Target::Shared(Server::shared(dialect, &SERVERS.certs)), name, source_schema, target_schema)
     }
 
     /// The same with a target server that is this world's alone, behind a proxy.
-    pub fn with_own_target(name: &str, source_schema: &str, target_schema: &str) -> Self {
-        let server = Postgres::start(&ebb_servers::Options { fsync: true, ..ebb_servers::Options::default() });
-        let server = server.expect("the target PostgreSQL");
-        let proxy = Proxy::start(server.port()).expect("a proxy");
+    pub fn with_own_target(dialect: Dialect, name: &str, source_schema: &str, target_schema: &str) -> Self {
+        let server = Server::start(dialect, None, true);
+        let proxy = Proxy::start(server.port(), server.protocol()).expect("a proxy");
         Self::on(Target::Own { server: Mutex::new(server), proxy }, name, source_schema, target_schema)
     }
 
     fn on(target: Target, name: &str, source_schema: &str, target_schema: &str) -> Self {
-        let servers = &*SERVERS;
         let trusting =
             ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
         let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
-        let create = format!("CREATE DATABASE \"{name}\"");
-        backend.psql("postgres", &create).expect("a database");
+        backend.psql("postgres", &format!("CREATE DATABASE \"{name}\"")).expect("a database");
         match &target {
-            Target::Shared => servers.target.psql("postgres", &create),
-            Target::Own { server, .. } => lock(server).psql("postgres", &create),
+            Target::Shared(server) => server.create_database(name),
+            Target::Own { server, .. } => lock(server).create_database(name),
         }
-        .expect("a database");
         let dir = TempDir::new().expect("a temporary folder");
         let world = Self {
             name: name.to_owned(),
@@ -113,24 +113,24 @@ impl World {
     /// Runs SQL on the target.
     pub fn target(&self, sql: &str) -> String {
         let answer = match &self.target {
-            Target::Shared => SERVERS.target.psql(&self.name, sql),
-            Target::Own { server, .. } => lock(server).psql(&self.name, sql),
+            Target::Shared(server) => server.sql(&self.name, sql),
+            Target::Own { server, .. } => lock(server).sql(&self.name, sql),
         };
         answer.unwrap_or_else(|error| panic!("the target refuses: {error}\n{sql}")).trim_end().to_owned()
     }
 
     /// The target's own server.
-    pub fn server(&self) -> std::sync::MutexGuard<'_, Postgres> {
+    pub fn server(&self) -> std::sync::MutexGuard<'_, Server> {
         match &self.target {
             Target::Own { server, .. } => lock(server),
-            Target::Shared => panic!("this world shares its target"),
+            Target::Shared(_) => panic!("this world shares its target"),
         }
     }
 
     pub fn proxy(&self) -> &Proxy {
         match &self.target {
             Target::Own { proxy, .. } => proxy,
-            Target::Shared => panic!("this world shares its target"),
+            Target::Shared(_) => panic!("this world shares its target"),
         }
     }
 
@@ -147,15 +147,16 @@ impl World {
 
     pub fn target_url(&self) -> String {
         match &self.target {
-            Target::Shared => SERVERS.target.url(&self.name),
-            Target::Own { proxy, .. } => {
-                format!("postgres://postgres:postgres@127.0.0.1:{}/{}?sslmode=disable", proxy.port(), self.name)
-            }
+            Target::Shared(server) => server.url(&self.name),
+            Target::Own { server, proxy } => lock(server).url_through(proxy.port(), &self.name),
         }
     }
 
     pub fn target_url_as(&self, user: &str, password: &str) -> String {
-        SERVERS.target.url_as(user, password, &self.name)
+        match &self.target {
+            Target::Shared(server) => server.url_as(user, password, &self.name),
+            Target::Own { server, .. } => lock(server).url_as(user, password, &self.name),
+        }
     }
 
     pub fn dir(&self) -> &Path {
@@ -247,8 +248,14 @@ impl World {
     }
 
     pub fn wait_equal_maybe_empty(&self, ebb: &Ebb, tables: &[&str]) {
-        let query = |table: &str| format!("SELECT t::text FROM {table} AS t ORDER BY 1");
-        let rows = |side: &dyn Fn(&str) -> String| tables.iter().map(|table| side(&query(table))).collect::<Vec<_>>();
+        let sorted = |text: &str| {
+            let mut lines: Vec<_> = text.lines().collect();
+            lines.sort_unstable();
+            lines.join("\n")
+        };
+        let rows = |side: &dyn Fn(&str) -> String| -> Vec<String> {
+            tables.iter().map(|table| sorted(&side(&format!("SELECT * FROM {table}")))).collect()
+        };
         let source = rows(&|sql| self.source(sql));
         let deadline = Instant::now() + WAIT_MAX;
         loop {

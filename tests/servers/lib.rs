@@ -6,11 +6,13 @@
 
 mod certs;
 mod error;
+mod mysql;
 mod postgres;
 mod process;
 mod proxy;
 
 pub use certs::{Certs, KeyPair};
 pub use error::{Error, Result};
+pub use mysql::{Flavour, MySql, MySqlOptions};
 pub use postgres::{Authentication, Options, Postgres};
-pub use proxy::{Cut, Proxy};
+pub use proxy::{Cut, Protocol, Proxy};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{Watcher, await_condition, children, free_port, is_gone, signal};
+use crate::process::{Running, await_condition, children, free_port, is_gone, signal};
 use crate::{Certs, Error, KeyPair, Result};
 
 const SUPERUSER: &str = "postgres";
@@ -57,11 +57,6 @@ pub struct Postgres {
     owner: Option<Owner>,
     ca: Option<PathBuf>,
     running: Option<Running>,
-}
-
-struct Running {
-    server: Child,
-    _watcher: Watcher,
 }
 
 /// The account that the server runs under when this process is root, which PostgreSQL refuses.
@@ -163,18 +158,7 @@ impl Postgres {
     }
 
     fn end(&mut self, name: &str) -> Result<()> {
-        let Some(mut running) = self.running.take() else { return Ok(()) };
-        signal(running.server.id(), name)?;
-        let ended = await_condition(STOP_WAIT, || running.server.try_wait().transpose());
-        match ended {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => Err(Error::new(format!("cannot wait for PostgreSQL: {error}"))),
-            None => {
-                let _ = running.server.kill();
-                let _ = running.server.wait();
-                Err(Error::new(format!("PostgreSQL did not end within {STOP_WAIT:?} of SIG{name}")))
-            }
-        }
+        self.running.take().map_or(Ok(()), |running| running.end(name))
     }
 
     fn data(&self) -> PathBuf {
@@ -278,8 +262,7 @@ impl Postgres {
         let mut server = postgres.spawn().map_err(Error::because("cannot run PostgreSQL"))?;
         let ready = await_condition(START_WAIT, || readiness(&mut server, &self.data()));
         if ready == Some(Readiness::Accepts) {
-            let watcher = Watcher::start(server.id(), self.dir.path())?;
-            self.running = Some(Running { server, _watcher: watcher });
+            self.running = Some(Running::watch(server, self.dir.path())?);
             return Ok(());
         }
         let _ = server.kill();

@@ -58,6 +58,36 @@ pub(crate) fn is_gone(pid: u32) -> bool {
     }
 }
 
+const STOP_WAIT: Duration = Duration::from_secs(30);
+
+/// A server that answers.
+pub(crate) struct Running {
+    pub(crate) server: Child,
+    _watcher: Watcher,
+}
+
+impl Running {
+    /// From now on the server ends, and `dir` goes, when this process does.
+    pub(crate) fn watch(server: Child, dir: &Path) -> Result<Running> {
+        let watcher = Watcher::start(server.id(), dir)?;
+        Ok(Running { server, _watcher: watcher })
+    }
+
+    /// Sends a signal and waits for the end; a server that does not end is killed.
+    pub(crate) fn end(mut self, signal_name: &str) -> Result<()> {
+        signal(self.server.id(), signal_name)?;
+        match await_condition(STOP_WAIT, || self.server.try_wait().transpose()) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(Error::new(format!("cannot wait for the server: {error}"))),
+            None => {
+                let _ = self.server.kill();
+                let _ = self.server.wait();
+                Err(Error::new(format!("the server did not end within {STOP_WAIT:?} of SIG{signal_name}")))
+            }
+        }
+    }
+}
+
 /// A shell that waits for the end of its standard input, which comes when this process dies, however it dies.
 pub(crate) struct Watcher(Child);
 

@@ -1,7 +1,8 @@
-//! A TCP proxy in front of a PostgreSQL without TLS, which cuts connections at COMMIT.
+//! A TCP proxy in front of a database without TLS, which cuts connections at COMMIT.
 //!
 //! Owns: reading just enough of the clients' messages to see a COMMIT
-//! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>). Does not own: when to cut.
+//! (<https://www.postgresql.org/docs/current/protocol-message-formats.html>,
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>). Does not own: when to cut.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -20,6 +21,13 @@ pub enum Cut {
     AfterCommit = 2,
 }
 
+/// What the server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Postgres,
+    MySql,
+}
+
 /// Ends with the process that started it.
 pub struct Proxy {
     port: u16,
@@ -35,7 +43,7 @@ struct Shared {
 
 impl Proxy {
     /// Listens on a free port of 127.0.0.1, for a server on another.
-    pub fn start(server_port: u16) -> io::Result<Proxy> {
+    pub fn start(server_port: u16, protocol: Protocol) -> io::Result<Proxy> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         let shared = Arc::<Shared>::default();
@@ -44,7 +52,7 @@ impl Proxy {
             for client in listener.incoming().flatten() {
                 // A server that is down refuses: the client sees its connection closed at once.
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) {
-                    let _ = serve(&client, &server, &accepting);
+                    let _ = serve(&client, &server, protocol, &accepting);
                 }
             }
         });
@@ -73,7 +81,7 @@ impl Proxy {
     }
 }
 
-fn serve(client: &TcpStream, server: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+fn serve(client: &TcpStream, server: &TcpStream, protocol: Protocol, shared: &Arc<Shared>) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     shared.open.lock().unwrap_or_else(PoisonError::into_inner).extend([client.try_clone()?, server.try_clone()?]);
@@ -81,7 +89,7 @@ fn serve(client: &TcpStream, server: &TcpStream, shared: &Arc<Shared>) -> io::Re
     thread::spawn(move || copy(from_server, to_client));
     let (from_client, to_server, shared) = (client.try_clone()?, server.try_clone()?, Arc::clone(shared));
     thread::spawn(move || {
-        let _ = forward(&from_client, &to_server, &shared);
+        let _ = forward(&from_client, &to_server, protocol, &shared);
         let _ = to_server.shutdown(Shutdown::Write);
     });
     Ok(())
@@ -93,21 +101,21 @@ fn copy(mut from: TcpStream, mut to: TcpStream) {
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Messages go on one by one: the first without a type, all others as type, length and content.
-fn forward(mut client: &TcpStream, mut server: &TcpStream, shared: &Shared) -> io::Result<()> {
-    let mut length = [0; 4];
-    client.read_exact(&mut length)?;
-    let mut startup = length.to_vec();
-    read_rest(client, u32::from_be_bytes(length), &mut startup)?;
-    server.write_all(&startup)?;
+/// Messages go on one by one.
+fn forward(mut client: &TcpStream, mut server: &TcpStream, protocol: Protocol, shared: &Shared) -> io::Result<()> {
+    if protocol == Protocol::Postgres {
+        // The first has no type, only length and content.
+        let mut startup = vec![0; 4];
+        client.read_exact(&mut startup)?;
+        let length = u32::from_be_bytes([startup[0], startup[1], startup[2], startup[3]]);
+        read_rest(client, length.saturating_sub(4), &mut startup)?;
+        server.write_all(&startup)?;
+    }
     let mut writes = false;
     loop {
-        let mut header = [0; 5];
-        client.read_exact(&mut header)?;
-        let mut message = header.to_vec();
-        read_rest(client, u32::from_be_bytes([header[1], header[2], header[3], header[4]]), &mut message)?;
-        let query = if header[0] == b'Q' { &message[5..] } else { &[] };
-        if query.starts_with(b"BEGIN") {
+        let (message, query) = protocol.read(client)?;
+        let query = &message[query..];
+        if query.starts_with(b"BEGIN") || query.starts_with(b"START TRANSACTION") {
             // Where nothing was written nothing can be in doubt.
             writes = !query.windows(9).any(|part| part == b"READ ONLY");
         }
@@ -126,9 +134,36 @@ fn forward(mut client: &TcpStream, mut server: &TcpStream, shared: &Shared) -> i
     }
 }
 
+impl Protocol {
+    /// One message, and where in it the text of a query begins; at its end when it is none.
+    fn read(self, mut client: &TcpStream) -> io::Result<(Vec<u8>, usize)> {
+        match self {
+            // Type, length with itself, content.
+            Self::Postgres => {
+                let mut message = vec![0; 5];
+                client.read_exact(&mut message)?;
+                let length = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
+                read_rest(client, length.saturating_sub(4), &mut message)?;
+                let query = if message[0] == b'Q' { 5 } else { message.len() };
+                Ok((message, query))
+            }
+            // Length in three bytes, number, content, which begins with the command.
+            Self::MySql => {
+                const COM_QUERY: u8 = 3;
+                let mut message = vec![0; 4];
+                client.read_exact(&mut message)?;
+                let length = u32::from_le_bytes([message[0], message[1], message[2], 0]);
+                read_rest(client, length, &mut message)?;
+                let is_query = message[3] == 0 && message.get(4) == Some(&COM_QUERY);
+                let query = if is_query { 5 } else { message.len() };
+                Ok((message, query))
+            }
+        }
+    }
+}
+
 fn read_rest(mut from: &TcpStream, length: u32, message: &mut Vec<u8>) -> io::Result<()> {
-    let rest = length.checked_sub(4).ok_or(io::ErrorKind::InvalidData)?;
     let start = message.len();
-    message.resize(start + rest as usize, 0);
+    message.resize(start + length as usize, 0);
     from.read_exact(&mut message[start..])
 }

@@ -5,10 +5,12 @@
 
 #[path = "../it/chaos.rs"]
 mod chaos;
+#[path = "../it/client.rs"]
+mod client;
 #[path = "../it/ebb.rs"]
 mod ebb;
-#[path = "../it/psql.rs"]
-mod psql;
+#[path = "../it/target.rs"]
+mod target;
 #[path = "../it/workloads.rs"]
 mod workloads;
 #[path = "../it/world.rs"]
@@ -17,7 +19,10 @@ mod world;
 use std::time::{Duration, Instant};
 
 use chaos::{Chaos, Report};
+use target::{Dialect, MYSQLS};
 use workloads::{BANK, FAMILY, SEATS};
+
+const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];
 
 /// Rounds in one world, before another begins with empty tables.
 const ROUNDS: u32 = 60;
@@ -30,18 +35,20 @@ fn main() {
     let mut seed = number("SEED", 1);
     let start = Instant::now();
     let mut total = Report::default();
-    for workload in [&BANK, &FAMILY, &SEATS].into_iter().cycle() {
+    let workloads = [&BANK, &FAMILY, &SEATS];
+    let pairs = workloads.into_iter().flat_map(|workload| DIALECTS.map(|dialect| (workload, dialect)));
+    for (workload, dialect) in pairs.collect::<Vec<_>>().into_iter().cycle() {
         if start.elapsed() >= duration {
             break;
         }
-        let mut chaos = Chaos::start(&format!("soak_{}_{seed}", workload.name), workload, seed);
+        let mut chaos = Chaos::start(dialect, &format!("soak_{}_{seed}", workload.name), workload, seed);
         let mut rounds = 0;
         while rounds < ROUNDS && start.elapsed() < duration {
             chaos.round();
             rounds += 1;
         }
         let report = chaos.finish();
-        println!("{:>5} s {:<7} seed {seed}: {report}", start.elapsed().as_secs(), workload.name);
+        println!("{:>5} s {:<7} {dialect:?} seed {seed}: {report}", start.elapsed().as_secs(), workload.name);
         total.add(&report);
         seed += 1;
     }

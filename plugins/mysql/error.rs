@@ -1,0 +1,321 @@
+//! What an error of MySQL or MariaDB means for the host, by its number
+//! (<https://dev.mysql.com/doc/mysql-errors/9.0/en/server-error-reference.html>,
+//! <https://mariadb.com/kb/en/mariadb-error-code-reference/>).
+//!
+//! Owns: the mapping to the four kinds, and hints. Does not own: which row was at fault (`locate`).
+
+use std::error::Error as StdError;
+use std::io;
+
+use ebb_sdk::{Error, ErrorKind, with_causes};
+use mysql_async::{Error as Failure, IoError, ServerError};
+
+/// Longest part of the server's own words that a message repeats; they may quote a whole value.
+const SAID_CHARS_MAX: usize = 300;
+
+/// Translates an error; `doing` completes "cannot …". The text never holds a password: neither server nor driver repeats
+/// one.
+pub(crate) fn translate(failure: &Failure, doing: &str) -> Error {
+    let Failure::Server(answer) = failure else { return without_answer(failure, doing) };
+    let message = format!("cannot {doing}: {}", shortened(&answer.message, SAID_CHARS_MAX));
+    let mut error = Error::new(kind(answer), message).code(answer.code.to_string());
+    if let Some(hint) = hint(answer.code) {
+        error = error.hint(hint);
+    }
+    if let Some(column) = column(&answer.message) {
+        error = error.column(column);
+    }
+    if let Some(constraint) = constraint(answer) {
+        error = error.constraint(constraint);
+    }
+    // Foreign key and unique key: they depend on other rows, so that the order of the statements matters.
+    if is_conflict(answer.code) { error.conflict() } else { error }
+}
+
+/// What the server would say, said before anything is sent.
+pub(crate) fn refused(code: u16, doing: &str, why: &str) -> Error {
+    let error = Error::new(ErrorKind::Refused, format!("cannot {doing}: {why}")).code(code.to_string());
+    match hint(code) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// The beginning of a text, and dots where it goes on.
+pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+pub(crate) const DUPLICATE: u16 = 1062;
+pub(crate) const DIVISION_BY_ZERO: u16 = 1365;
+pub(crate) const NO_REFERENCED_ROW: u16 = 1452;
+/// A character that the column's character set lacks; of newer servers, which do not name the column.
+pub(crate) const NO_CHARACTER: u16 = 3988;
+
+pub(crate) fn is_conflict(code: u16) -> bool {
+    matches!(code, DUPLICATE | 1169 | 1216 | 1217 | 1451 | NO_REFERENCED_ROW | 1586 | 1761 | 1762)
+}
+
+/// An error of the connection, of TLS, or of the driver.
+fn without_answer(failure: &Failure, doing: &str) -> Error {
+    let text = with_causes(failure);
+    let message = format!("cannot {doing}: {text}");
+    let causes = || std::iter::successors(Some(failure as &(dyn StdError + 'static)), |&error| error.source());
+    // rustls speaks through errors of the socket of this one kind.
+    let is_tls = |cause: &(dyn StdError + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
+    };
+    match failure {
+        Failure::Io(error) if matches!(error, IoError::Tls(_)) || causes().any(is_tls) => {
+            Error::new(ErrorKind::Config, message)
+                .hint("see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate")
+        }
+        Failure::Driver(mysql_async::DriverError::NoClientSslFlagFromServer) => {
+            Error::new(ErrorKind::Config, format!("cannot {doing}: the server does not support TLS"))
+                .hint("turn TLS on at the target (ssl_cert, ssl_key), or see sslmode in its connection string")
+        }
+        Failure::Driver(mysql_async::DriverError::ConnectionClosed) | Failure::Io(_) => {
+            Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached")
+        }
+        Failure::Driver(mysql_async::DriverError::PacketTooLarge) => {
+            Error::new(ErrorKind::Refused, message).hint("raise max_allowed_packet on the target")
+        }
+        Failure::Driver(_) => Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached"),
+        _ => Error::new(ErrorKind::Broken, message),
+    }
+}
+
+fn kind(answer: &ServerError) -> ErrorKind {
+    match answer.code {
+        // Lock wait, deadlock, too many locks or transactions; too many connections; disk or table full; read-only, also a
+        // replica that may be promoted; shutting down, killed, interrupted, out of time; the network; certified too late.
+        1205
+        | 1213
+        | 1206
+        | 1613
+        | 1614
+        | 1637
+        | 3058
+        | 3572
+        | 1040
+        | 1203
+        | 1226
+        | 1021
+        | 1114
+        | 1030
+        | 1037
+        | 1038
+        | 1041
+        | 1290
+        | 1792
+        | 1836
+        | 3100
+        | 3101
+        | 1053
+        | 1077
+        | 1079
+        | 1080
+        | 1158..=1161
+        | 1180
+        | 1184
+        | 1317
+        | 1412
+        | 1615
+        | 1927
+        | 1969
+        | 3024
+        | 4031
+        | 1129
+        | 1135
+        | 1152 => ErrorKind::Retry,
+        // Access, database, table, column, rights, an expired password, TLS demanded.
+        1044
+        | 1045
+        | 1049
+        | 1054
+        | 1130
+        | 1141..=1143
+        | 1146
+        | 1227
+        | 1251
+        | 1370
+        | 1449
+        | 1665
+        | 1698
+        | 1820
+        | 1862
+        | 3159
+        | 1524
+        | 1064
+        | 3118
+        | 3955 => ErrorKind::Config,
+        // A value, a constraint, a trigger that said no; those without a class of their own.
+        1364
+        | 1366
+        | 1265
+        | 1292
+        | 1264
+        | 1300
+        | 1411
+        | 1416
+        | 1267
+        | 1270
+        | 1271
+        | 1118
+        | 1153
+        | 1406
+        | 1442
+        | 1467
+        | 1690
+        | 3140..=3158
+        | 3516
+        | 3548
+        | 3616..=3619
+        | 3819
+        | 4025
+        | 4078
+        | 4079
+        | 4161
+        | 1642..=1644
+        | 3988
+        | 6136..=6139
+        | 1210
+        | 1367
+        | 1470
+        | 1071
+        | 1709
+        | 3037
+        | 3069
+        | 3643
+        | 3903 => ErrorKind::Refused,
+        _ => match answer.state.get(..2) {
+            Some("08" | "40") => ErrorKind::Retry,
+            Some("22" | "23" | "44" | "45") => ErrorKind::Refused,
+            Some("28" | "42" | "3D") => ErrorKind::Config,
+            _ => ErrorKind::Broken,
+        },
+    }
+}
+
+fn hint(code: u16) -> Option<&'static str> {
+    Some(match code {
+        1045 | 1698 | 1251 => {
+            "see user, password and sslmode in the target's connection string, and what CREATE USER requires of this user"
+        }
+        1044 | 1049 => "see the database in the target's connection string, and the user's rights in it",
+        1130 => "the target does not let this user in from this host: see CREATE USER 'user'@'host'",
+        3159 => "the target demands TLS: put sslmode=verify-full into its connection string",
+        1142 | 1143 | 1227 => {
+            "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, REFERENCES ON the database of the connection string TO its user"
+        }
+        1054 | 1146 => "the table was changed or dropped on the target; start ebb again once it is as before",
+        1665 => "set binlog_format = ROW on the target",
+        1062 | 1451 | 1452 | 1216 | 1217 => {
+            "see the row and the constraint named; the target may hold rows that the source does not"
+        }
+        1365 => {
+            "the source has two rows whose keys are one key to the target: give the key column there a collation that tells \
+             them apart, such as utf8mb4_bin"
+        }
+        1048 | 1364 | 3819 | 4025 => "correct the row at the source, or the constraint on the target",
+        1406 | 1264 => "widen the column on the target, or correct the row at the source",
+        1366 | 1265 | 1292 | 3140 | NO_CHARACTER => {
+            "correct the row at the source, or change the column's type on the target"
+        }
+        1153 => "raise max_allowed_packet on the target",
+        1290 | 1792 | 1836 => "the target is read-only: it is a replica, or read_only is on",
+        1021 | 1114 => "the target's disk or tablespace is full",
+        1040 | 1203 | 1226 => "the target admits no more connections (max_connections, or the user's limits)",
+        1205 => "another session holds a lock on the target: see SHOW PROCESSLIST and information_schema.innodb_trx",
+        1317 | 1969 | 3024 => "the statement was interrupted, or ran longer than --applyTimeout",
+        1644 => "see the triggers of the table on the target",
+        _ => return None,
+    })
+}
+
+/// `Data too long for column 'note' at row 3`.
+fn column(message: &str) -> Option<&str> {
+    let rest = message.split_once("olumn '").or_else(|| message.split_once("olumn `"))?.1;
+    // MariaDB names the table too, as `db`.`table`.`column`.
+    let name = rest.split_once("' at row").or_else(|| rest.split_once("' ")).map_or(rest, |(name, _)| name);
+    let name = name.split_once("` at row").map_or(name, |(name, _)| name);
+    Some(name.rsplit("`.`").next().unwrap_or(name).trim_matches(['\'', '`']))
+}
+
+/// Which row of a statement is meant, counted from one.
+pub(crate) fn row(failure: &Failure) -> Option<usize> {
+    let Failure::Server(answer) = failure else { return None };
+    answer.message.rsplit_once(" at row ")?.1.trim_end_matches(|letter: char| !letter.is_ascii_digit()).parse().ok()
+}
+
+fn constraint(answer: &ServerError) -> Option<&str> {
+    let message = &answer.message;
+    match answer.code {
+        // Newer servers put the table before it: `for key 'guests.seat'`.
+        DUPLICATE => {
+            message.rsplit_once("for key '").map(|(_, name)| name.trim_end_matches('\'')).map(|name| {
+                match name.rsplit_once('.') {
+                    Some((_, key)) => key,
+                    None => name,
+                }
+            })
+        }
+        1451 | NO_REFERENCED_ROW => message.split_once("CONSTRAINT `")?.1.split('`').next(),
+        3819 => message.split('\'').nth(1),
+        4025 => message.split('`').nth(1),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: u16, state: &str, message: &str) -> Failure {
+        Failure::Server(ServerError { code, state: state.into(), message: message.into() })
+    }
+
+    #[test]
+    fn kinds_by_number() {
+        for (codes, expected) in [
+            ("1205 1213 1290 1836 1040 1053 1317 1969", ErrorKind::Retry),
+            ("1062 1048 1264 1265 1292 1366 1406 1451 1452 3819 4025 1644", ErrorKind::Refused),
+            ("1044 1045 1049 1054 1142 1146 3159", ErrorKind::Config),
+            ("1105", ErrorKind::Broken),
+        ] {
+            for code in codes.split(' ') {
+                let code = code.parse().unwrap();
+                let state = if matches!(code, 1062 | 1048 | 1451 | 1452) { "23000" } else { "HY000" };
+                assert_eq!(translate(&server(code, state, ""), "test").kind, expected, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn messages_name_column_row_and_constraint() {
+        let error = translate(&server(1406, "22001", "Data too long for column 'no te' at row 3"), "write to t");
+        assert_eq!(error.column.as_deref(), Some("no te"));
+        assert_eq!(row(&server(1406, "22001", "Data too long for column 'note' at row 3")), Some(3));
+        let message = "Incorrect integer value: 'x' for column `d`.`t`.`n` at row 12";
+        assert_eq!(translate(&server(1366, "22007", message), "").column.as_deref(), Some("n"));
+        assert_eq!(row(&server(1366, "22007", message)), Some(12));
+        for (code, message, expected) in [
+            (1062, "Duplicate entry '1' for key 'guests.seat'", "seat"),
+            (1062, "Duplicate entry 'x for key y' for key 'PRIMARY'", "PRIMARY"),
+            (
+                1452,
+                "Cannot add or update a child row: a foreign key constraint fails (`d`.`c`, CONSTRAINT `c_up` FOREIGN KEY …",
+                "c_up",
+            ),
+            (3819, "Check constraint 'positive' is violated.", "positive"),
+            (4025, "CONSTRAINT `positive` failed for `d`.`t`", "positive"),
+        ] {
+            let error = translate(&server(code, "23000", message), "");
+            assert_eq!(error.constraint.as_deref(), Some(expected), "{message}");
+            assert_eq!(error.conflict, code < 2000);
+        }
+    }
+}

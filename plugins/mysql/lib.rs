@@ -1,0 +1,136 @@
+//! The MySQL dialect of ebb, for MySQL and MariaDB: one connection, prepared statements of many rows in few shapes.
+//!
+//! Owns: everything that is MySQL's. Does not own: planning, retries, ordering (the host's).
+//! The modules stand in the order in which a session uses them.
+
+mod connect;
+mod describe;
+mod progress;
+mod write;
+
+mod statement;
+mod values;
+
+mod constraints;
+mod verify;
+
+mod locate;
+
+mod error;
+
+use std::time::Duration;
+
+use ebb_sdk::{
+    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Operation, Progress,
+    Result,
+};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use tokio::time::timeout;
+
+use describe::Tables;
+use error::translate;
+
+ebb_sdk::export_dialect!(MySql);
+
+/// How long an orderly end may take before the socket is simply closed.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// MySQL 5.7 and later, MariaDB 10.6 and later.
+pub struct MySql;
+
+impl Dialect for MySql {
+    type Session = Session;
+
+    fn info() -> DialectInfo {
+        DialectInfo {
+            name: "mysql".into(),
+            url_schemes: ["mysql", "mariadb"].map(String::from).into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+
+    async fn connect(options: &ConnectOptions) -> Result<Session> {
+        connect::connect(options).await
+    }
+}
+
+/// One connection and what it has learned of its database.
+pub struct Session {
+    conn: Conn,
+    server: connect::Server,
+    /// The server may end a statement by itself; this ends the waiting for a server that does not answer at all.
+    answer_wait: Duration,
+    /// As described last.
+    tables: Tables,
+    /// Whether foreign keys are checked at this moment.
+    enforces: bool,
+}
+
+impl ebb_sdk::Session for Session {
+    async fn describe(&mut self) -> Result<Catalog> {
+        let described = describe::describe(self).await?;
+        self.tables = described.tables;
+        Ok(described.catalog)
+    }
+
+    async fn take_over(&mut self, feed: &str, writer: i64) -> Result<Progress> {
+        progress::take_over(self, feed, writer).await
+    }
+
+    async fn progress(&mut self, feed: &str) -> Result<Option<Progress>> {
+        progress::read(self, feed).await
+    }
+
+    /// No constraint of MySQL waits for COMMIT. Without checks its foreign keys do not act either; triggers always do.
+    async fn begin(&mut self, checks: Checks) -> Result<()> {
+        let enforces = checks != Checks::Suspended;
+        if self.enforces != enforces {
+            let setting = format!("SET foreign_key_checks = {}", u8::from(enforces));
+            self.command(&setting, "begin a transaction").await?;
+            self.enforces = enforces;
+        }
+        self.command("START TRANSACTION", "begin a transaction").await
+    }
+
+    async fn write(&mut self, block: Block<'_>) -> Result<()> {
+        match block.operation() {
+            Operation::Verify => verify::verify(self, &block).await,
+            _ => write::write(self, &block).await,
+        }
+    }
+
+    async fn commit(&mut self, advance: &Advance) -> Result<()> {
+        progress::commit(self, advance).await
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        self.command("ROLLBACK", "roll back").await
+    }
+
+    async fn close(self) {
+        let _ = timeout(CLOSE_WAIT, self.conn.disconnect()).await;
+    }
+}
+
+impl Session {
+    async fn command(&mut self, sql: &str, doing: &str) -> Result<()> {
+        let wait = self.answer_wait;
+        let done = async { self.conn.query_drop(sql).await.map_err(|failure| translate(&failure, doing)) };
+        answered(wait, doing, done).await
+    }
+}
+
+/// Waits for an answer, but not for ever.
+async fn answered<T>(wait: Duration, doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| {
+        let message = format!("cannot {doing}: the target has not answered for {} s", wait.as_secs());
+        Error::new(ErrorKind::Retry, message).hint("see whether the target hangs; --applyTimeout sets the limit")
+    };
+    timeout(wait, work).await.map_err(late)?
+}
+
+/// An identifier in quotes, whatever it holds.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}

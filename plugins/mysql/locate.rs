@@ -1,0 +1,140 @@
+//! Which row and which column of a block the server refused.
+//!
+//! Owns: the search, and the message that names table, key, column and value. Does not own: what an error means
+//! (`error`). The search runs in a transaction of its own, of which nothing is kept.
+
+use std::ops::Range;
+
+use ebb_sdk::{Error, ErrorKind};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use crate::error::{self, DIVISION_BY_ZERO, NO_CHARACTER, refused, shortened, translate};
+use crate::statement;
+use crate::write::{Attempt, Failure};
+
+/// Longest part of a value and of a key that a message shows.
+const SHOWN_CHARS_MAX: usize = 100;
+
+/// Makes of a failure an error that names the row, where one row is to blame. The transaction is over in any case.
+pub(crate) async fn explain(attempt: &Attempt<'_>, conn: &mut Conn, failure: &Failure, rows: Range<usize>) -> Error {
+    let error = error(attempt, failure);
+    let (row, column) = match failure {
+        Failure::Unfit { row, column, .. } => (Some(*row), Some(*column)),
+        Failure::Database(failure) => (error::row(failure).map(|row| rows.start + row - 1), None),
+    };
+    if let Some(row) = row.filter(|row| rows.contains(row)) {
+        return located(attempt, error, row, column);
+    }
+    // Unique and foreign keys depend on other rows too, and their messages name the key by themselves.
+    if error.kind != ErrorKind::Refused || error.constraint.is_some() && error.conflict {
+        return error;
+    }
+    let found = search(attempt, conn, rows).await;
+    // The search leaves no locks behind; when the connection has ended, there are none.
+    let _ = conn.query_drop("ROLLBACK").await;
+    found.ok().flatten().unwrap_or(error)
+}
+
+fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
+    match failure {
+        Failure::Unfit { why, .. } => refused(why.code, attempt.doing, why.text),
+        // The guard of an upsert.
+        Failure::Database(mysql_async::Error::Server(answer)) if answer.code == DIVISION_BY_ZERO => {
+            let why = "the row has a unique value, or a key that the target takes for the same, of another row";
+            refused(DIVISION_BY_ZERO, attempt.doing, why).conflict()
+        }
+        Failure::Database(failure) => translate(failure, attempt.doing),
+    }
+}
+
+/// Something else came between: a lock, the end of the connection.
+struct Interrupted;
+
+impl From<mysql_async::Error> for Interrupted {
+    fn from(_: mysql_async::Error) -> Self {
+        Self
+    }
+}
+
+/// Tries halves of the rows until one row is left. `None` when no row fails by itself.
+async fn search(attempt: &Attempt<'_>, conn: &mut Conn, mut rows: Range<usize>) -> Result<Option<Error>, Interrupted> {
+    for sql in ["ROLLBACK", "START TRANSACTION", "SAVEPOINT ebb_search"] {
+        conn.query_drop(sql).await?;
+    }
+    while rows.len() > 1 {
+        let middle = rows.start + rows.len() / 2;
+        match refusal(attempt, conn, rows.start..middle).await? {
+            Some(_) => rows.end = middle,
+            None => rows.start = middle,
+        }
+    }
+    let row = rows.start;
+    let Some(refused) = refusal(attempt, conn, rows).await? else { return Ok(None) };
+    if refused.code.as_deref() == Some(&DIVISION_BY_ZERO.to_string()) {
+        let duplicate = attempt.insert(conn, row).await.err().map(|failure| error(attempt, &failure));
+        // Where it is the primary key, the first refusal says what is to be done.
+        let named = duplicate.filter(|named| named.constraint.as_deref().is_some_and(|name| name != "PRIMARY"));
+        return Ok(Some(located(attempt, named.unwrap_or(refused), row, None)));
+    }
+    let column = match refused.code.as_deref() == Some(&NO_CHARACTER.to_string()) {
+        true => column_without_letter(attempt, conn, row).await?,
+        false => None,
+    };
+    Ok(Some(located(attempt, refused, row, column)))
+}
+
+async fn column_without_letter(
+    attempt: &Attempt<'_>,
+    conn: &mut Conn,
+    row: usize,
+) -> Result<Option<usize>, Interrupted> {
+    for (at, target) in attempt.targets.iter().enumerate() {
+        let (Some(charset), Some(text)) = (&target.column_type.charset, attempt.block.value(row, at).text()) else {
+            continue;
+        };
+        let has_letters: Result<Option<bool>, _> = conn.exec_first(statement::has_letters(charset), (text, text)).await;
+        match has_letters {
+            Ok(Some(false)) => return Ok(Some(at)),
+            // Some servers refuse the question too.
+            Err(mysql_async::Error::Server(answer)) if answer.code == NO_CHARACTER => return Ok(Some(at)),
+            Ok(_) => {}
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// The error with which these rows are refused, `None` when they are taken.
+async fn refusal(attempt: &Attempt<'_>, conn: &mut Conn, rows: Range<usize>) -> Result<Option<Error>, Interrupted> {
+    let outcome = attempt.run(conn, rows).await;
+    conn.query_drop("ROLLBACK TO SAVEPOINT ebb_search").await?;
+    match outcome.map_err(|failure| error(attempt, &failure)) {
+        Ok(()) => Ok(None),
+        Err(error) if error.kind == ErrorKind::Refused => Ok(Some(error)),
+        Err(_) => Err(Interrupted),
+    }
+}
+
+/// Adds table, key and, where it is known, column and value.
+fn located(attempt: &Attempt<'_>, error: Error, row: usize, column: Option<usize>) -> Error {
+    let block = attempt.block;
+    let key = shortened(&block.key_text(row), SHOWN_CHARS_MAX);
+    let mut message = format!("{}; the row is {key}", error.message);
+    let mut error = error.table(block.table().to_string()).key(key);
+    let named = |error: &Error| {
+        let name = error.column.as_deref()?;
+        attempt.targets.iter().position(|target| target.column.name == name)
+    };
+    if let Some(at) = column.or_else(|| named(&error)) {
+        let name = attempt.targets[at].column.name.as_str();
+        let value = block
+            .value(row, at)
+            .text()
+            .map_or_else(|| "NULL".into(), |text| format!("{:?}", shortened(text, SHOWN_CHARS_MAX)));
+        message.push_str(&format!(", column {name}, value {value}"));
+        error = error.column(name);
+    }
+    error.message = message;
+    error
+}

@@ -1,0 +1,134 @@
+//! The progress row: `ebb_progress` in the connection's own database, one row per feed.
+//!
+//! Owns: making the table, the fence, the commit. Does not own: when to commit.
+
+use ebb_sdk::{Advance, Error, ErrorKind, Progress, Result, Timestamp};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Error as Failure, TxOpts};
+
+use crate::error::translate;
+use crate::{Session, answered, quoted};
+
+/// The table's name; it is left out of descriptions.
+pub(crate) const TABLE: &str = "ebb_progress";
+
+const NO_TABLE: u16 = 1146;
+/// No right to this table, to this column, or to make one.
+const NO_RIGHT: [u16; 3] = [1142, 1143, 1044];
+
+type Row = (i64, i32, i64, i64);
+
+/// Raises the epoch of a feed, or begins it. Two at once are safe: the first statement locks the row.
+pub(crate) async fn take_over(session: &mut Session, feed: &str, writer: i64) -> Result<Progress> {
+    create_if_missing(session).await?;
+    let raise = format!(
+        "INSERT INTO {TABLE} (feed, wall, logical, epoch, writer) VALUES (?, 0, 0, 1, ?) \
+         ON DUPLICATE KEY UPDATE epoch = epoch + 1, writer = VALUES(writer), updated_at = CURRENT_TIMESTAMP(6)"
+    );
+    let select = format!("SELECT wall, logical, epoch, writer FROM {TABLE} WHERE feed = ?");
+    let wait = session.answer_wait;
+    let taken = async {
+        let mut transaction = session.conn.start_transaction(TxOpts::default()).await?;
+        transaction.exec_drop(raise, (feed, writer)).await?;
+        let row: Option<Row> = transaction.exec_first(select, (feed,)).await?;
+        transaction.commit().await?;
+        Ok(row)
+    };
+    let doing = format!("write the progress row of {feed}");
+    let taken = answered(wait, &doing, async { Ok(taken.await) }).await?;
+    let row = taken.map_err(|failure: Failure| refused(session, &failure, &doing))?;
+    row.map(progress).ok_or_else(|| Error::new(ErrorKind::Broken, format!("cannot {doing}: it is not there")))
+}
+
+/// The row of a feed, if there is a table and a row.
+pub(crate) async fn read(session: &mut Session, feed: &str) -> Result<Option<Progress>> {
+    let sql = format!("SELECT wall, logical, epoch, writer FROM {TABLE} WHERE feed = ?");
+    let (wait, doing) = (session.answer_wait, format!("read the progress row of {feed}"));
+    let row = async { Ok(session.conn.exec_first::<Row, _, _>(sql, (feed,)).await) };
+    match answered(wait, &doing, row).await? {
+        Ok(row) => Ok(row.map(progress)),
+        Err(Failure::Server(answer)) if answer.code == NO_TABLE => Ok(None),
+        Err(failure) => Err(refused(session, &failure, &doing)),
+    }
+}
+
+/// Moves the row from where the writer left it and commits.
+pub(crate) async fn commit(session: &mut Session, advance: &Advance) -> Result<()> {
+    let Advance { feed, epoch, from, to } = advance;
+    let sql = format!(
+        "UPDATE {TABLE} SET wall = ?, logical = ?, updated_at = CURRENT_TIMESTAMP(6) \
+         WHERE feed = ? AND epoch = ? AND wall = ? AND logical = ?"
+    );
+    let wait = session.answer_wait;
+    let parameters = (to.wall, to.logical, feed, epoch, from.wall, from.logical);
+    let moved = async {
+        session.conn.exec_drop(sql, parameters).await?;
+        Ok(session.conn.affected_rows())
+    };
+    let moved = answered(wait, "move the progress row", async { Ok(moved.await) }).await?;
+    match moved.map_err(|failure: Failure| refused(session, &failure, "move the progress row"))? {
+        0 => {
+            session.command("ROLLBACK", "roll back").await?;
+            Err(fenced(session, advance).await)
+        }
+        _ => session.command("COMMIT", "commit").await,
+    }
+}
+
+/// Says who moved the row.
+async fn fenced(session: &mut Session, advance: &Advance) -> Error {
+    let found = match read(session, &advance.feed).await {
+        Ok(Some(row)) if row.epoch != advance.epoch => {
+            return Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {}", advance.feed))
+                .hint("one process applies a feed; end one of the two");
+        }
+        Ok(Some(row)) => format!("stands at {}", row.applied),
+        Ok(None) => "is gone".into(),
+        Err(error) => return error,
+    };
+    let message = format!("the progress row of {} {found}, and was left at {}", advance.feed, advance.from);
+    Error::new(ErrorKind::Broken, message).hint("it was changed by hand, or the target was restored from a backup")
+}
+
+/// CREATE TABLE commits what is open, and needs a right also where the table is there: it is asked for first.
+async fn create_if_missing(session: &mut Session) -> Result<()> {
+    let sql = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
+    let (wait, doing) = (session.answer_wait, "look for the progress table");
+    let found = async {
+        session.conn.exec_first::<u64, _, _>(sql, (TABLE,)).await.map_err(|failure| translate(&failure, doing))
+    };
+    if answered(wait, doing, found).await? != Some(0) {
+        return Ok(());
+    }
+    let (create, doing) = (create(session), "create the progress table");
+    let created = answered(wait, doing, async { Ok(session.conn.query_drop(create).await) }).await?;
+    created.map_err(|failure| refused(session, &failure, doing))
+}
+
+fn create(session: &Session) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {}.{TABLE} (feed VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, \
+         wall BIGINT NOT NULL, logical INT NOT NULL, epoch BIGINT NOT NULL, writer BIGINT NOT NULL, \
+         updated_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)) ENGINE = InnoDB",
+        quoted(&session.server.database)
+    )
+}
+
+/// A missing right is mended by an administrator, in these words.
+fn refused(session: &Session, failure: &Failure, doing: &str) -> Error {
+    let error = translate(failure, doing);
+    match failure {
+        Failure::Server(answer) if NO_RIGHT.contains(&answer.code) => {
+            let (database, user) = (quoted(&session.server.database), &session.server.user);
+            error.hint(format!(
+                "as an administrator of the target: {}; GRANT SELECT, INSERT, UPDATE ON {database}.{TABLE} TO {user};",
+                create(session)
+            ))
+        }
+        _ => error,
+    }
+}
+
+fn progress((wall, logical, epoch, writer): Row) -> Progress {
+    Progress { applied: Timestamp { wall, logical }, epoch, writer }
+}

@@ -1,0 +1,86 @@
+//! The operations for rows that stand in each other's way, and transactions whose checks are suspended.
+
+use ebb_sdk::{Checks, ErrorKind, Operation, Session as _};
+
+use crate::world::World;
+
+const SEATS: &str = "CREATE TABLE seats (id INT PRIMARY KEY, seat INT UNIQUE, rigid INT NOT NULL UNIQUE, note VARCHAR(10) DEFAULT 'kept');
+    INSERT INTO seats (id, seat, rigid) VALUES (1, 10, 100), (2, 20, 200), (3, 30, 300);";
+
+#[tokio::test]
+async fn update_changes_rows_that_are_there() {
+    for world in World::both("conflict_update", SEATS) {
+        let mut writer = world.writer().await;
+        writer.session.begin(Checks::Immediate).await.unwrap();
+        writer.write("seats", Operation::Update, &["id", "seat"], &[&["1", "null"], &["9", "null"]]).await.unwrap();
+        let rows: [&[&str]; 2] = [&["\"x\"", "31", "3"], &["\"y\"", "null", "8"]];
+        writer.write("seats", Operation::Update, &["note", "seat", "id"], &rows).await.unwrap();
+        writer.commit().await.unwrap();
+        let seats = world.sql("SELECT id, seat, note FROM seats ORDER BY id");
+        assert_eq!(seats, "1|NULL|kept\n2|20|kept\n3|31|x");
+    }
+}
+
+#[tokio::test]
+async fn replace_rotates_values() {
+    for world in World::both("conflict_replace", SEATS) {
+        let mut writer = world.writer().await;
+        let rotated: [&[&str]; 4] = [
+            &["1", "20", "200", "\"a\""],
+            &["2", "30", "300", "\"b\""],
+            &["3", "10", "100", "\"c\""],
+            &["4", "40", "400", "\"d\""],
+        ];
+        let columns = ["id", "seat", "rigid", "note"];
+        // An upsert meets the unique key, and says that another order may do.
+        let error = writer.upsert("seats", &columns, &rotated).await.unwrap_err();
+        assert!(error.conflict && error.kind == ErrorKind::Refused, "{error:?}");
+        writer.session.begin(Checks::Immediate).await.unwrap();
+        writer.write("seats", Operation::Replace, &columns, &rotated).await.unwrap();
+        writer.commit().await.unwrap();
+        let seats = world.sql("SELECT id, seat, rigid, note FROM seats ORDER BY id");
+        assert_eq!(seats, "1|20|200|a\n2|30|300|b\n3|10|100|c\n4|40|400|d");
+    }
+}
+
+#[tokio::test]
+async fn suspended_checks_are_verified() {
+    let schema = "CREATE TABLE parents (id INT PRIMARY KEY, code VARCHAR(9) UNIQUE, city VARCHAR(9), UNIQUE (city, id));
+         CREATE TABLE children (a INT, b VARCHAR(9), parent INT, PRIMARY KEY (a, b),
+             CONSTRAINT up FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE CASCADE);
+         CREATE TABLE tags (id INT PRIMARY KEY, code VARCHAR(9), CONSTRAINT tag FOREIGN KEY (code) REFERENCES parents (code));
+         CREATE TABLE homes (id INT PRIMARY KEY, parent INT, city VARCHAR(9),
+             CONSTRAINT home FOREIGN KEY (city, parent) REFERENCES parents (city, id));
+         INSERT INTO parents VALUES (1, 'a', 'rome'), (2, 'b', 'oslo'), (3, 'c', 'oslo');
+         INSERT INTO children VALUES (1, 'x', 1); INSERT INTO tags VALUES (1, 'b'); INSERT INTO homes VALUES (1, 3, 'oslo'), (2, 9, NULL);";
+    for world in World::both("conflict_suspended", schema) {
+        let mut writer = world.writer().await;
+        // Child before parent, and a parent deleted while its child stays: at the end all is well.
+        writer.session.begin(Checks::Suspended).await.unwrap();
+        writer.write("children", Operation::Upsert, &["a", "b", "parent"], &[&["1", "\"x\"", "5"]]).await.unwrap();
+        writer.write("parents", Operation::Delete, &["id"], &[&["1"]]).await.unwrap();
+        writer.write("parents", Operation::Upsert, &["id", "code"], &[&["5", "\"e\""]]).await.unwrap();
+        writer.write("children", Operation::Verify, &["b", "a"], &[&["\"x\"", "1"]]).await.unwrap();
+        writer.write("parents", Operation::Verify, &["id"], &[&["1"], &["5"]]).await.unwrap();
+        writer.commit().await.unwrap();
+        assert_eq!(world.sql("SELECT parent FROM children"), "5");
+        // A row that refers to nothing, one that is still referred to, one referred to by another key, and by two columns.
+        for (table, operation, columns, row, key, constraint, found) in [
+            ("children", Operation::Upsert, vec!["a", "b", "parent"], vec!["2", "\"y\"", "99"], 2, "up", "a=2, b=y"),
+            ("parents", Operation::Delete, vec!["id"], vec!["5"], 1, "up", "a=1, b=x"),
+            ("parents", Operation::Delete, vec!["id"], vec!["2"], 1, "tag", "id=1"),
+            ("parents", Operation::Upsert, vec!["id", "city"], vec!["3", "\"bonn\""], 1, "home", "id=1"),
+        ] {
+            writer.session.begin(Checks::Suspended).await.unwrap();
+            writer.write(table, operation, &columns, &[&row]).await.unwrap();
+            let error = writer.write(table, Operation::Verify, &columns[..key], &[&row[..key]]).await.unwrap_err();
+            assert_eq!((error.kind, error.conflict), (ErrorKind::Refused, false), "{error:?}");
+            let named = (error.constraint.as_deref(), error.key.as_deref());
+            assert_eq!(named, (Some(constraint), Some(found)), "{error:?}");
+            writer.session.rollback().await.unwrap();
+        }
+        // The next transaction enforces again.
+        let error = writer.upsert("children", &["a", "b", "parent"], &[&["3", "\"z\"", "98"]]).await.unwrap_err();
+        assert_eq!((error.conflict, error.constraint.as_deref()), (true, Some("up")), "{error:?}");
+    }
+}

@@ -1,0 +1,71 @@
+//! What the catalog says of tables of every kind.
+
+use ebb_sdk::{Action, Identity, Session as _};
+use ebb_servers::Flavour;
+
+use crate::world::{World, table_of};
+
+#[tokio::test]
+async fn columns_and_keys() {
+    let schema = "CREATE TABLE `Odd ``name` (b VARCHAR(3), a INT NOT NULL, `C d` DECIMAL(10,2) NOT NULL, sum INT AS (a + 1) STORED,
+             n INT AS (a + 2) VIRTUAL, m INT NOT NULL AUTO_INCREMENT, t TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (`C d`, a),
+             UNIQUE pair (m, b), UNIQUE prefix (b(2)));
+         CREATE TABLE keyless (a INT); CREATE VIEW shown AS SELECT 1 AS a;
+         CREATE TABLE old (id INT PRIMARY KEY) ENGINE = MyISAM;";
+    for world in World::both("describe_columns", schema) {
+        let mut writer = world.writer().await;
+        let catalog = writer.session.describe().await.unwrap();
+        assert_eq!(catalog.namespace, ["describe_columns"]);
+        let name = if world.flavour == Flavour::MariaDb { "MariaDB 10." } else { "MySQL 9." };
+        assert!(catalog.server_version.starts_with(name), "{}", catalog.server_version);
+        let mut names: Vec<_> = catalog.tables.iter().map(|table| table.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["Odd `name", "keyless", "old"]);
+        let table = table_of(&catalog, "Odd `name");
+        assert_eq!(table.to_string(), "describe_columns.Odd `name");
+        let columns: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(columns, ["b", "a", "C d", "sum", "n", "m", "t"]);
+        let nullable: Vec<_> = table.columns.iter().map(|column| column.nullable).collect();
+        assert_eq!(nullable, [true, false, false, true, true, false, true]);
+        let generated: Vec<_> =
+            table.columns.iter().filter(|column| column.generated).map(|column| &column.name).collect();
+        assert_eq!(generated, ["sum", "n"]);
+        assert_eq!(table.columns[5].identity, Identity::ByDefault);
+        assert_eq!(
+            (table.primary_key.as_slice(), table.unique_keys.as_slice()),
+            ([2, 1].as_slice(), [vec![5, 0], vec![0]].as_slice())
+        );
+        assert!(table_of(&catalog, "keyless").primary_key.is_empty());
+        let unfit = table_of(&catalog, "old").unfit.clone().unwrap();
+        assert!(unfit.why.contains("MyISAM"), "{unfit:?}");
+        // The statement is the one that mends it.
+        world.sql(&unfit.hint);
+        assert_eq!(table_of(&writer.session.describe().await.unwrap(), "old").unfit, None);
+    }
+}
+
+#[tokio::test]
+async fn foreign_keys_and_triggers() {
+    let schema = "CREATE TABLE parents (x INT, y INT, PRIMARY KEY (x, y));
+         CREATE TABLE children (id INT PRIMARY KEY, py INT, px INT, up INT,
+             CONSTRAINT self FOREIGN KEY (up) REFERENCES children (id) ON DELETE SET NULL,
+             CONSTRAINT pair FOREIGN KEY (px, py) REFERENCES parents (x, y) ON DELETE CASCADE ON UPDATE NO ACTION);
+         CREATE TRIGGER t BEFORE INSERT ON parents FOR EACH ROW SET NEW.y = NEW.y;";
+    for world in World::both("describe_references", schema) {
+        let catalog = world.session().await.describe().await.unwrap();
+        let at = |name: &str| catalog.tables.iter().position(|table| table.name == name).unwrap() as u32;
+        let children = table_of(&catalog, "children");
+        let [pair, to_self] = children.foreign_keys.as_slice() else { panic!("{children:?}") };
+        assert_eq!(
+            (pair.name.as_str(), pair.references, pair.columns.as_slice()),
+            ("pair", at("parents"), [2, 1].as_slice())
+        );
+        assert_eq!(
+            (pair.references_columns.as_slice(), pair.on_delete, pair.on_update),
+            ([0, 1].as_slice(), Action::Cascade, Action::Restrict)
+        );
+        assert_eq!((to_self.references, to_self.on_delete), (at("children"), Action::SetNull));
+        assert!(table_of(&catalog, "parents").triggers && !children.triggers);
+        assert!(catalog.suspends_checks && !catalog.suspends_triggers);
+    }
+}

@@ -1,0 +1,120 @@
+//! Numbers: whether a type of MySQL holds all digits of one.
+//!
+//! Owns: reading a JSON number as an integer, and finding the numbers of a JSON text. Pure.
+
+use mysql_async::Value as Parameter;
+
+/// Digits that are compared; no double needs more, and no integer of 64 bits.
+const DIGITS_MAX: i64 = 400;
+
+/// An integer of 64 bits, `1E+2` too; `None` where it is none, or has digits behind the point.
+pub(super) fn integer(text: &str) -> Option<Parameter> {
+    if let Ok(number) = text.parse::<i64>() {
+        return Some(Parameter::Int(number));
+    }
+    let (sign, digits, exponent) = parts(text)?;
+    let zeros = usize::try_from(exponent).ok().filter(|zeros| *zeros < 20)?;
+    let plain = format!("{sign}{digits}{:0<zeros$}", "");
+    plain.parse().map(Parameter::Int).or_else(|_| plain.parse().map(Parameter::UInt)).ok()
+}
+
+/// Whether every number of a JSON text is an integer of 64 bits, or is what a double shows.
+pub(super) fn is_exact_double(json: &str) -> bool {
+    numbers(json).all(|number| {
+        integer(number).is_some()
+            || number
+                .parse::<f64>()
+                .is_ok_and(|double| double.is_finite() && parts(&format!("{double:e}")) == parts(number))
+    })
+}
+
+/// Sign, digits without zeros at either end, and the exponent of the last one.
+fn parts(text: &str) -> Option<(&str, String, i64)> {
+    let (sign, rest) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
+    let exponent: i64 = exponent.parse().ok().filter(|exponent: &i64| exponent.abs() <= DIGITS_MAX)?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    if all.is_empty() || !all.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let kept = all.trim_end_matches('0');
+    let exponent = exponent - fraction.len() as i64 + (all.len() - kept.len()) as i64;
+    match kept.trim_start_matches('0') {
+        "" => Some(("", "0".into(), 0)),
+        digits => Some((sign, digits.to_owned(), exponent)),
+    }
+}
+
+/// The numbers of a JSON text, wherever they stand outside of strings.
+fn numbers(json: &str) -> impl Iterator<Item = &str> {
+    let mut rest = json;
+    std::iter::from_fn(move || {
+        loop {
+            let start = rest.find(|letter: char| letter == '"' || letter == '-' || letter.is_ascii_digit())?;
+            rest = &rest[start..];
+            if let Some(string) = rest.strip_prefix('"') {
+                rest = behind_string(string);
+                continue;
+            }
+            let end = rest.find(|letter: char| !matches!(letter, '0'..='9' | '.' | 'e' | 'E' | '+' | '-'));
+            let (number, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            rest = behind;
+            return Some(number);
+        }
+    })
+}
+
+fn behind_string(text: &str) -> &str {
+    let mut is_escaped = false;
+    for (at, letter) in text.char_indices() {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => return &text[at + 1..],
+            _ => {}
+        }
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_in_every_spelling() {
+        for (text, expected) in [
+            ("0", Some(Parameter::Int(0))),
+            ("-0", Some(Parameter::Int(0))),
+            ("0.000", Some(Parameter::Int(0))),
+            ("-9223372036854775808", Some(Parameter::Int(i64::MIN))),
+            ("1.8446744073709551615E+19", Some(Parameter::UInt(u64::MAX))),
+            ("100.00", Some(Parameter::Int(100))),
+            ("1.5", None),
+            ("1E+30", None),
+            ("x", None),
+        ] {
+            assert_eq!(integer(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn doubles_that_show_what_was_meant() {
+        for (json, expected) in [
+            (
+                r#"{"a": [1.10, -0.5, 1E+2, 5E-324, 1.7976931348623157e308], "b 1.23456789012345678901": "\" 0.1234567890123456789"}"#,
+                true,
+            ),
+            ("0.1", true),
+            ("0.12345678901234567", false),
+            ("[1, 0.30000000000000004]", true),
+            ("1e400", false),
+            ("9007199254740993", true),
+            ("9007199254740993.5", false),
+            ("null", true),
+        ] {
+            assert_eq!(is_exact_double(json), expected, "{json}");
+        }
+    }
+}
