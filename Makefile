@@ -10,16 +10,16 @@ PACKAGES = gcc libc6-dev make curl ca-certificates postgresql postgresql-client 
 .PHONY: help demo test soak bench build lint packages mysql clean
 
 help:
-	@echo "make demo   build, run the main job on real servers, show the result"
+	@echo "make demo   build, run the main job on real servers, show the result; TARGET=mysql or mariadb"
 	@echo "make test   format, lints and every test, on servers that the tests start and end"
 	@echo "make soak   faults on real servers for MINUTES=60, and many seeds of the simulation"
 	@echo "make bench  rows a second through ebb beside a raw loop, as a ratio; BENCH=--help for more"
 	@echo "make build  the program and the plugins, optimised, in target/release"
 	@echo "make lint   format and lints only"
 
-demo: packages
+demo: packages $(if $(filter mysql,$(TARGET)),mysql)
 	$(CARGO) build --release --workspace --bins --lib --examples
-	target/release/examples/quickstart
+	TARGET=$(TARGET) target/release/examples/quickstart
 
 test: packages mysql lint
 	$(CARGO) build --workspace --bins --lib

@@ -17,6 +17,9 @@ pub struct Catalog {
     pub tables: Vec<Table>,
     /// What the server calls itself, for the log: `PostgreSQL 15.18`.
     pub server_version: String,
+    /// A foreign key is checked for each row as it is written, not at the end of its statement: rows of one statement that
+    /// refer to each other must come in order.
+    pub checks_each_row: bool,
     /// Constraints can wait for COMMIT ([`Checks::Deferred`](crate::Checks::Deferred)).
     pub defers_checks: bool,
     /// This session may begin a transaction with [`Checks::Suspended`](crate::Checks::Suspended).

@@ -13,9 +13,9 @@ use crate::sender;
 const RESOLVED_BATCHES: usize = 50;
 
 pub async fn run(bench: &Bench, rows: usize) {
-    bench.create("backlog");
+    bench.server.create("backlog");
     let ebb = Ebb::start(bench, "backlog");
-    let conninfo = bench.postgres.socket_conninfo("backlog");
+    let conninfo = bench.server.postgres().socket_conninfo("backlog");
     let (gate, connection) =
         tokio_postgres::connect(&conninfo, tokio_postgres::NoTls).await.expect("PostgreSQL answers");
     tokio::spawn(connection);

@@ -16,18 +16,19 @@ use crate::generator::{COLUMNS, Change, History};
 const WINDOW_ROWS_MAX: usize = 10_000;
 
 /// The parameters of one target transaction.
-struct Window {
-    wall: i64,
-    upserts: Vec<Vec<String>>,
-    deletes: Vec<String>,
+pub struct Window {
+    pub wall: i64,
+    pub upserts: Vec<Vec<String>>,
+    pub deletes: Vec<String>,
 }
 
 /// Rows a second, and the checksum of the table that it made.
 pub async fn run(bench: &Bench, history: &History, database: &str) -> (f64, String) {
-    bench.create(database);
-    bench.sql(database, "CREATE TABLE progress (wall bigint NOT NULL); INSERT INTO progress VALUES (0)");
+    bench.server.create(database);
+    bench.server.sql(database, "CREATE TABLE progress (wall bigint NOT NULL); INSERT INTO progress VALUES (0)");
     let windows = windows(history);
-    let (client, connection) = tokio_postgres::connect(&bench.url(database), NoTls).await.expect("PostgreSQL answers");
+    let (client, connection) =
+        tokio_postgres::connect(&bench.server.url(database), NoTls).await.expect("PostgreSQL answers");
     tokio::spawn(connection);
     client.batch_execute("SET jit = off; SET enable_seqscan = off; SET TimeZone = 'UTC'").await.expect("settings");
     let prepare = async |sql: String| -> Statement { client.prepare(&sql).await.expect("the statement is sound") };
@@ -47,11 +48,11 @@ pub async fn run(bench: &Bench, history: &History, database: &str) -> (f64, Stri
         client.batch_execute("COMMIT").await.expect("a commit");
     }
     let rate = history.rows() as f64 / start.elapsed().as_secs_f64();
-    (rate, bench.checksum(database))
+    (rate, bench.server.checksum(database))
 }
 
 /// Whole source transactions, of each key the last version.
-fn windows(history: &History) -> Vec<Window> {
+pub fn windows(history: &History) -> Vec<Window> {
     let mut windows = Vec::new();
     let mut rows: BTreeMap<u64, &Change> = BTreeMap::new();
     let mut count = 0;

@@ -9,15 +9,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
-
 use crate::Bench;
+use crate::server::Watch;
 
 pub struct Ebb {
     child: Child,
-    client: Client,
+    watch: Watch,
     pub port: u16,
     pub database: String,
+    /// Where a changefeed sends to.
+    pub path: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ impl Ebb {
             .args(["start", "--allow-tls-mode-disable", "--stagingSchema", database, "--bindAddr"])
             .arg(format!("127.0.0.1:{port}"))
             .arg("--targetConn")
-            .arg(bench.url(database))
+            .arg(bench.server.url(database))
             .arg("--tlsCertificate")
             .arg(server.cert)
             .arg("--tlsPrivateKey")
@@ -68,22 +69,15 @@ impl Ebb {
             }
         });
         is_ready.recv_timeout(Duration::from_secs(30)).expect("ebb listens");
-        let conninfo = bench.postgres.socket_conninfo(database);
-        let client = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(async {
-                let (client, connection) = tokio_postgres::connect(&conninfo, NoTls).await.expect("PostgreSQL answers");
-                tokio::spawn(connection);
-                client
-            })
-        });
-        Self { child, client, port, database: database.to_owned() }
+        let watch =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(bench.server.watch(database)));
+        Self { child, watch, port, database: database.to_owned(), path: bench.server.path(database) }
     }
 
     /// Waits until the target stands at this time.
     pub async fn wait_applied(&self, wall: i64) {
-        let statement = self.client.prepare("SELECT wall FROM ebb_progress").await.expect("the progress table");
         loop {
-            let applied: i64 = self.client.query_one(&statement, &[]).await.expect("the progress row").get(0);
+            let applied = self.watch.applied().await;
             if applied >= wall {
                 return;
             }

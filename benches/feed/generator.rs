@@ -9,8 +9,6 @@ use fastrand::Rng;
 
 use crate::Bench;
 
-pub const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, customer text NOT NULL, city text, status text, \
-                         amount numeric(12,2), quantity int, note text, created timestamptz, updated timestamptz)";
 pub const COLUMNS: [(&str, &str); 9] = [
     ("id", "int8"),
     ("customer", "text"),
@@ -94,7 +92,7 @@ impl History {
         let mut bodies = Bodies {
             connections: (0..bench.connections).map(|_| Vec::new()).collect(),
             resolved: Vec::new(),
-            path: format!("/{database}/public"),
+            path: bench.server.path(database),
         };
         let mut open: Vec<Vec<Message<'_>>> = (0..bench.connections).map(|_| Vec::new()).collect();
         let mut rows = 0;
@@ -194,14 +192,15 @@ impl Batches {
     pub fn compare(self, bench: &Bench, database: &str) {
         let is_there = |batch: &usize| self.last_of(*batch).is_some_and(|last| last % 10 != 8);
         let count = (0..self.count).filter(is_there).count() * BATCH_ROWS;
-        assert_eq!(bench.sql(database, "SELECT count(*) FROM t"), count.to_string(), "rows are missing");
+        assert_eq!(bench.server.sql(database, "SELECT count(*) FROM t"), count.to_string(), "rows are missing");
         let every = (self.count / 100).max(1) | 1;
         for batch in (0..self.count).step_by(every) {
             let Some(last) = self.last_of(batch) else { continue };
             let expected: Vec<String> =
                 self.changes(last).into_iter().filter_map(|change| Some(change.values?.join("|"))).collect();
             let range = format!("{} AND {}", batch * BATCH_ROWS, (batch + 1) * BATCH_ROWS - 1);
-            let found = bench.sql(database, &format!("SELECT {SHOWN} FROM t WHERE id BETWEEN {range} ORDER BY id"));
+            let found =
+                bench.server.sql(database, &format!("SELECT {SHOWN} FROM t WHERE id BETWEEN {range} ORDER BY id"));
             assert!(found.lines().eq(expected.iter().map(String::as_str)), "batch {batch} is not what was sent");
         }
     }

@@ -6,24 +6,30 @@
 
 mod backlog;
 mod baseline;
+mod baseline_mysql;
 mod ebb;
 mod generator;
 mod sender;
+mod server;
 mod transaction;
 
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use ebb_servers::{Certs, Postgres};
+use ebb_servers::Certs;
 use tempfile::TempDir;
 
 use ebb::Ebb;
-use generator::{History, TABLE};
+use generator::History;
+use server::{Server, Target};
 
 /// Each mode prints what it measured, and fails when a row is missing or altered.
 #[derive(Parser)]
 #[command(about = "Measures ebb end to end, on servers of its own")]
 struct Flags {
+    /// What is written to
+    #[arg(long, value_enum, default_value_t = Target::Postgres)]
+    target: Target,
     /// Rows that are changed in each round
     #[arg(long, default_value_t = 300_000)]
     rows: usize,
@@ -49,7 +55,8 @@ struct Flags {
 
 /// The servers and certificates of a run.
 pub struct Bench {
-    pub postgres: Postgres,
+    pub target: Target,
+    pub server: Server,
     pub certs: Certs,
     pub dir: TempDir,
     pub connections: usize,
@@ -59,12 +66,8 @@ fn main() {
     let flags = Flags::parse();
     let dir = TempDir::new().expect("a temporary folder");
     let certs = Certs::create(&dir.path().join("certs")).expect("certificates");
-    let settings =
-        [("shared_buffers", "1GB"), ("max_wal_size", "8GB")].map(|(name, value)| (name.into(), value.into()));
-    let postgres =
-        Postgres::start(&ebb_servers::Options { fsync: true, settings: settings.into(), ..Default::default() })
-            .expect("PostgreSQL");
-    let bench = Bench { postgres, certs, dir, connections: flags.connections };
+    let bench =
+        Bench { target: flags.target, server: Server::start(flags.target), certs, dir, connections: flags.connections };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     match (flags.steady, flags.backlog, flags.transaction) {
@@ -77,7 +80,10 @@ fn main() {
 
 /// Rounds of both, one after the other, since the machine is not the same from minute to minute.
 async fn rates(bench: &Bench, rows: usize, rounds: usize) {
-    println!("{rows} rows of 300 bytes, transactions of 1 to 1,000 rows, {} connections", bench.connections);
+    println!(
+        "{:?}: {rows} rows of 300 bytes, transactions of 1 to 1,000 rows, {} connections",
+        bench.target, bench.connections
+    );
     println!(
         "{:>6} {:>16} {:>12} {:>7} {:>18} {:>12}",
         "round", "raw loop rows/s", "ebb rows/s", "ratio", "ebb CPU us/row", "ebb RSS MiB"
@@ -85,7 +91,7 @@ async fn rates(bench: &Bench, rows: usize, rounds: usize) {
     let mut ratios = Vec::new();
     for round in 1..=rounds {
         let history = History::generate(rows, round as u64);
-        let (raw, expected) = baseline::run(bench, &history, &format!("raw_{round}")).await;
+        let (raw, expected) = raw(bench, &history, &format!("raw_{round}")).await;
         let (rate, usage) = through_ebb(bench, &history, &format!("ebb_{round}"), &expected).await;
         let cpu_us = usage.cpu.as_secs_f64() * 1e6 / rows as f64;
         println!(
@@ -98,12 +104,23 @@ async fn rates(bench: &Bench, rows: usize, rounds: usize) {
     ratios.sort_by(f64::total_cmp);
     let median = ratios[(ratios.len() - 1) / 2];
     println!("ratio {median:.2} (median of {rounds})");
-    println!("{}", serde_json::json!({"rows": rows, "ratio_median": median, "ratios": ratios}));
+    println!(
+        "{}",
+        serde_json::json!({"target": format!("{:?}", bench.target), "rows": rows, "ratio_median": median, "ratios": ratios})
+    );
+}
+
+/// The best that one connection can do.
+async fn raw(bench: &Bench, history: &History, database: &str) -> (f64, String) {
+    match bench.server {
+        Server::Postgres(_) => baseline::run(bench, history, database).await,
+        Server::MySql(_) => baseline_mysql::run(bench, history, database).await,
+    }
 }
 
 /// Rows a second from the first byte sent until the target stands at the last resolved timestamp.
 async fn through_ebb(bench: &Bench, history: &History, database: &str, expected: &str) -> (f64, ebb::Usage) {
-    bench.create(database);
+    bench.server.create(database);
     let ebb = Ebb::start(bench, database);
     let bodies = history.bodies(bench, database);
     let before = ebb.usage();
@@ -116,7 +133,7 @@ async fn through_ebb(bench: &Bench, history: &History, database: &str, expected:
     if std::env::var_os("EBB_BENCH_THREADS").is_some() {
         ebb.print_threads();
     }
-    assert_eq!(bench.checksum(database), expected, "the target is not what the raw loop made");
+    assert_eq!(bench.server.checksum(database), expected, "the target is not what the raw loop made");
     ebb.stop();
     (history.rows() as f64 / elapsed.as_secs_f64(), usage)
 }
@@ -125,8 +142,8 @@ async fn through_ebb(bench: &Bench, history: &History, database: &str, expected:
 async fn steady(bench: &Bench, rate: usize) {
     const SECONDS: usize = 20;
     let history = History::generate(rate * SECONDS, 1);
-    let (_, expected) = baseline::run(bench, &history, "raw").await;
-    bench.create("steady");
+    let (_, expected) = raw(bench, &history, "raw").await;
+    bench.server.create("steady");
     let ebb = Ebb::start(bench, "steady");
     let before = ebb.usage();
     let delays = sender::send_steadily(bench, &ebb, &history, Duration::from_secs(SECONDS as u64)).await;
@@ -141,31 +158,6 @@ async fn steady(bench: &Bench, rate: usize) {
         println!("visible after {name}: {} ms (p50), {} ms (p99), {} ms (most)", at(0.5), at(0.99), at(1.0));
     }
     println!("{:.1} us of CPU per row", usage.cpu.as_secs_f64() * 1e6 / history.rows() as f64);
-    assert_eq!(bench.checksum("steady"), expected, "the target is not what the raw loop made");
+    assert_eq!(bench.server.checksum("steady"), expected, "the target is not what the raw loop made");
     ebb.stop();
-}
-
-impl Bench {
-    pub fn create(&self, database: &str) {
-        self.sql("postgres", &format!("CREATE DATABASE {database}"));
-        self.sql(database, TABLE);
-        self.sql("postgres", "CHECKPOINT");
-    }
-
-    /// TCP without TLS, for ebb and the raw loop alike.
-    pub fn url(&self, database: &str) -> String {
-        format!("{}?sslmode=disable", self.postgres.url(database).split('?').next().expect("a URL"))
-    }
-
-    pub fn sql(&self, database: &str, sql: &str) -> String {
-        self.postgres.psql(database, sql).expect("the statement runs").trim().to_owned()
-    }
-
-    /// What the table holds, in one short text.
-    pub fn checksum(&self, database: &str) -> String {
-        self.sql(
-            database,
-            "SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(t::text), '' ORDER BY id)), '') FROM t",
-        )
-    }
 }

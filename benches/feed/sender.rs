@@ -74,7 +74,7 @@ where
     I: Iterator<Item = Vec<Vec<u8>>> + Send + 'static,
 {
     let (done, progress) = mpsc::channel(1024);
-    let (path, count) = (path(ebb), feeds.len());
+    let (path, count) = (ebb.path.clone(), feeds.len());
     for (number, feed) in feeds.into_iter().enumerate() {
         let mut client = Client::connect(bench, ebb.port, &path).await;
         let done = done.clone();
@@ -99,7 +99,7 @@ where
 {
     let mut tasks = Vec::new();
     for feed in feeds {
-        let mut client = Client::connect(bench, ebb.port, &path(ebb)).await;
+        let mut client = Client::connect(bench, ebb.port, &ebb.path).await;
         tasks.push(tokio::spawn(async move {
             for body in feed.flatten() {
                 client.post(body).await;
@@ -109,10 +109,6 @@ where
     for task in tasks {
         task.await.expect("every body is taken");
     }
-}
-
-fn path(ebb: &Ebb) -> String {
-    format!("/{}/public", ebb.database)
 }
 
 async fn resolve(

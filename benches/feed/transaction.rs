@@ -35,18 +35,18 @@ impl Rows {
 }
 
 pub async fn run(bench: &Bench, rows: usize) {
-    bench.create("large");
+    bench.server.create("large");
     let batches = rows.div_ceil(BATCH_ROWS).max(2);
     let deleted = (batches / 10).max(1);
     let rows = Rows { kept: ((batches - deleted) * BATCH_ROWS) as u64, deleted: (deleted * BATCH_ROWS) as u64 };
-    bench.sql(
+    bench.server.sql(
         "large",
         &format!("INSERT INTO t SELECT i, 'c', NULL, 'old' FROM generate_series(0, {} - 1) AS i", rows.kept / 2),
     );
     let gone = format!("generate_series({}, {} - 1)", rows.kept, rows.kept + rows.deleted);
-    bench.sql("large", &format!("INSERT INTO t SELECT i, 'c', NULL, 'old' FROM {gone} AS i"));
+    bench.server.sql("large", &format!("INSERT INTO t SELECT i, 'c', NULL, 'old' FROM {gone} AS i"));
     let ebb = Ebb::start(bench, "large");
-    let conninfo = bench.postgres.socket_conninfo("large");
+    let conninfo = bench.server.postgres().socket_conninfo("large");
     let observer = tokio::spawn(async move { observe(&conninfo, rows).await });
     let connections = bench.connections;
     let feed = |number: usize| {
@@ -61,7 +61,7 @@ pub async fn run(bench: &Bench, rows: usize) {
     sender::send_rows(bench, &ebb, (0..connections).map(feed).collect()).await;
     let staged = start.elapsed();
     let start = Instant::now();
-    sender::Client::connect(bench, ebb.port, "/large/public").await.post(resolved(WALL)).await;
+    sender::Client::connect(bench, ebb.port, &ebb.path).await.post(resolved(WALL)).await;
     ebb.wait_applied(WALL).await;
     let applied = start.elapsed();
     let (looks, partial) = observer.await.expect("the observer ends");
@@ -72,7 +72,7 @@ pub async fn run(bench: &Bench, rows: usize) {
         applied.as_secs_f64(),
         ebb.usage().rss_peak_bytes >> 20
     );
-    let found = bench.sql("large", "SELECT count(*), count(*) FILTER (WHERE status = 'old'), max(id) FROM t");
+    let found = bench.server.sql("large", "SELECT count(*), count(*) FILTER (WHERE status = 'old'), max(id) FROM t");
     assert_eq!((found, partial), (format!("{}|0|{}", rows.kept, rows.kept - 1), 0));
     ebb.stop();
 }

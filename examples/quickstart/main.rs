@@ -1,11 +1,12 @@
 //! What `make demo` runs: a shop that was migrated to CockroachDB goes on selling there, ebb brings every change back to
-//! the PostgreSQL it came from, is killed with -9 in the middle, and in the end both sides hold the same rows.
+//! the database it came from, is killed with -9 in the middle, and in the end both sides hold the same rows.
 //!
-//! Owns: the story and the servers of it. Does not own: the shop (`shop`), running ebb (`replicator`). The CockroachDB is the
+//! Owns: the story. Does not own: the shop (`shop`), the database it came from (`target`), running ebb (`replicator`). The CockroachDB is the
 //! stand-in of the tests, in front of a PostgreSQL of its own; everything else is as in a real migration.
 
 mod replicator;
 mod shop;
+mod target;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 
 use replicator::Replicator;
 use shop::Writer;
+use target::Target;
 
 /// How long the shop sells before, between and after the faults.
 const SELLING: Duration = Duration::from_secs(4);
@@ -43,21 +45,19 @@ fn main() -> ExitCode {
 
 async fn story() -> Result<bool> {
     let dir = TempDir::new()?;
-    println!("Starting a PostgreSQL as the target and a stand-in for CockroachDB, with certificates …");
     let certs = Certs::create(&dir.path().join("certs"))?;
-    let target = Postgres::start(&ebb_servers::Options { certs: Some(&certs), ..ebb_servers::Options::default() })?;
+    println!("Starting the target and a stand-in for CockroachDB, with certificates …");
+    let target = Target::start(&certs)?;
     let backend = Postgres::start(&ebb_servers::Options {
         authentication: Authentication::Trust,
         ..ebb_servers::Options::default()
     })?;
     let crdb = start_crdb(&certs, &backend).await?;
-    target.psql("postgres", "CREATE DATABASE molt")?;
-    target.psql("molt", shop::SCHEMA)?;
     let source = shop::connect(&crdb, &certs).await?;
     source.batch_execute("SET CLUSTER SETTING kv.rangefeed.enabled = true").await?;
     source.batch_execute(shop::SCHEMA).await?;
 
-    let replicator = Replicator::new(dir.path(), &certs, crdb.addr().port(), target.port())?;
+    let replicator = Replicator::new(dir.path(), &certs, crdb.addr().port(), &target.url(&certs))?;
     println!("\n{}\n", replicator.command_line());
     let mut ebb = replicator.start()?;
     ebb.wait_for("changefeed created")?;
@@ -77,13 +77,13 @@ async fn story() -> Result<bool> {
 
     let closed = Instant::now();
     let comparison = loop {
-        let comparison = shop::compare(&source, |sql| target.psql("molt", sql)).await?;
+        let comparison = shop::compare(&source, &target).await?;
         if comparison.iter().all(shop::Comparison::is_equal) || closed.elapsed() > CATCH_UP_MAX {
             break comparison;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    println!("The target has caught up {:.1} s later.\n", closed.elapsed().as_secs_f64());
+    println!("{} has caught up {:.1} s later.\n", target.name(), closed.elapsed().as_secs_f64());
     println!("{:<14} {:>10} {:>10}   same", "table", "source", "target");
     for table in &comparison {
         println!("{:<14} {:>10} {:>10}   {}", table.name, table.source_rows, table.target_rows, table.verdict());

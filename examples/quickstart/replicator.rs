@@ -20,7 +20,7 @@ pub struct Replicator {
 
 impl Replicator {
     /// Writes `changefeed-secure.json` and puts the command together.
-    pub fn new(dir: &Path, certs: &Certs, source_port: u16, target_port: u16) -> Result<Self> {
+    pub fn new(dir: &Path, certs: &Certs, source_port: u16, target: &str) -> Result<Self> {
         let settings = dir.join("changefeed-secure.json");
         fs::write(&settings, changefeed_settings(certs)?)?;
         let examples = std::env::current_exe()?;
@@ -34,7 +34,7 @@ impl Replicator {
             "--source",
             &format!("postgres://root@localhost:{source_port}/defaultdb?sslmode=verify-full"),
             "--target",
-            &format!("postgres://postgres:postgres@localhost:{target_port}/molt?sslmode=verify-full"),
+            target,
             "--table-filter",
             "customers|products|orders|order_lines",
             "--non-interactive",

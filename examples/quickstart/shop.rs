@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::Result;
+use crate::target::Target;
 
 pub const SCHEMA: &str = "
 CREATE TYPE order_state AS ENUM ('new', 'paid', 'sent');
@@ -161,24 +162,23 @@ impl Comparison {
 }
 
 /// Compares every row of every table as text.
-pub async fn compare<E: std::error::Error + 'static>(
-    source: &Client,
-    target: impl Fn(&str) -> Result<String, E>,
-) -> Result<Vec<Comparison>> {
+pub async fn compare(source: &Client, target: &Target) -> Result<Vec<Comparison>> {
     let mut comparisons = Vec::new();
     source.batch_execute("SET TimeZone = 'UTC'").await?;
     for name in TABLES {
-        let rows = format!("SELECT t::text FROM {name} AS t ORDER BY 1");
-        let messages = source.simple_query(&rows).await?;
-        let source_rows: Vec<String> = messages
+        let [at_source, on_target] = target.shown(name);
+        let messages = source.simple_query(&at_source).await?;
+        let mut source_rows: Vec<String> = messages
             .iter()
             .filter_map(|message| match message {
                 SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
                 _ => None,
             })
             .collect();
-        let answer = target(&format!("SET TimeZone = 'UTC'; {rows}"))?;
-        let target_rows: Vec<&str> = answer.lines().collect();
+        let answer = target.sql(&on_target)?;
+        let mut target_rows: Vec<&str> = answer.lines().collect();
+        source_rows.sort_unstable();
+        target_rows.sort_unstable();
         let same = source_rows.iter().zip(&target_rows).filter(|(a, b)| a == *b).count();
         comparisons.push(Comparison {
             name,

@@ -57,7 +57,10 @@ impl Ladder<'_> {
         let fires = written.iter().chain(&deleted).any(|facts| facts.triggers);
         let cascades =
             written.iter().any(|facts| facts.cascades_on_write) || deleted.iter().any(|facts| facts.cascades_on_delete);
-        let skips = fires && self.catalog.suspends_triggers || cascades && self.catalog.suspends_checks;
+        // Rows of a circle, or of a tree, would have to be written one by one, each behind its parent.
+        let needs_order = self.catalog.checks_each_row && written.iter().chain(&deleted).any(|facts| facts.is_in_cycle);
+        let skips =
+            fires && self.catalog.suspends_triggers || (cascades || needs_order) && self.catalog.suspends_checks;
         if skips && self.triggers == Triggers::Skip { Plan::SKIPPING } else { Plan::UPSERTS_FIRST }
     }
 
@@ -164,6 +167,19 @@ mod tests {
         check(false, false, 1, &released);
         check(true, false, 1, &[released.as_slice(), &["suspended"]].concat());
         check(false, false, 2, &["upserts first", "deletes first", "split"]);
+    }
+
+    #[test]
+    fn rows_that_need_an_order_are_verified_afterwards() {
+        let touched = Touched::all([0].into_iter());
+        for (checks_each_row, is_in_cycle, expected) in
+            [(true, true, Plan::SKIPPING), (true, false, Plan::UPSERTS_FIRST), (false, true, Plan::UPSERTS_FIRST)]
+        {
+            let catalog = Catalog { suspends_checks: true, checks_each_row, ..Catalog::default() };
+            let facts = [Facts { is_in_cycle, ..Facts::default() }];
+            let ladder = Ladder { catalog: &catalog, facts: &facts, triggers: Triggers::Skip };
+            assert_eq!(ladder.first(&touched), expected);
+        }
     }
 
     #[test]

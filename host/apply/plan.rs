@@ -14,10 +14,11 @@ pub enum Phase {
     Deletes,
     /// NULL into columns of unique and foreign keys that can take it, in every row that is there already.
     Release,
-    /// Whole rows of tables that refer to each other in a circle, with NULL where they do.
+    /// Whole rows, parents first; where a unique key cannot be released, all rows of a block in one statement. Rows of
+    /// tables that refer to each other in a circle have NULL where they do.
     Loosened,
-    /// Whole rows; where a unique key cannot be released, all rows of a block in one statement.
-    Replaces,
+    /// The circles are closed.
+    Closed,
     /// Every row that will be written again is deleted first.
     Clears,
     /// The constraints of every row, after they were not enforced.
@@ -38,9 +39,9 @@ impl Plan {
     pub const DELETES_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Deletes, Phase::Upserts] };
     /// Unique values are given up before they are taken, and circles are closed last.
     pub const RELEASED: Self =
-        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Loosened, Phase::Replaces, Phase::Deletes] };
+        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Loosened, Phase::Closed, Phase::Deletes] };
     pub const RELEASED_DELETES_FIRST: Self =
-        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Deletes, Phase::Loosened, Phase::Replaces] };
+        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Deletes, Phase::Loosened, Phase::Closed] };
     /// As the first, where triggers or cascades of the target would act on what the source has sent already.
     pub const SKIPPING: Self =
         Self { checks: Checks::Suspended, phases: &[Phase::Upserts, Phase::Deletes, Phase::Verifies] };

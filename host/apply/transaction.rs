@@ -3,7 +3,7 @@
 //! Owns: carrying out a plan: begin, blocks in its order, commit. Does not own: retries (`mod`), choosing (`ladder`).
 //!
 //! A window that is too large for memory goes through the same phases, each of them a pass over staging, block by block.
-//! Only a rotation of unique values over several blocks is beyond `Replaces` then.
+//! Only a rotation of unique values over several blocks is beyond what one statement does then.
 
 use std::collections::BTreeMap;
 
@@ -145,10 +145,10 @@ fn task(phase: Phase, facts: &Facts) -> Option<Task<'_>> {
     let key = |operation, blank| Some(Task::Key { operation, blank });
     match phase {
         Phase::Upserts => whole(Operation::Upsert, &[]),
-        Phase::Replaces if facts.replaces => whole(Operation::Replace, &[]),
-        Phase::Replaces => whole(Operation::Upsert, &[]),
-        Phase::Loosened if !facts.is_in_cycle => None,
-        Phase::Loosened => whole(Operation::Upsert, &facts.loosen),
+        Phase::Loosened if facts.is_in_cycle => whole(Operation::Upsert, &facts.loosen),
+        Phase::Closed if !facts.is_in_cycle => None,
+        Phase::Loosened | Phase::Closed if facts.replaces => whole(Operation::Replace, &[]),
+        Phase::Loosened | Phase::Closed => whole(Operation::Upsert, &[]),
         Phase::Release if facts.release.is_empty() => None,
         Phase::Release => key(Operation::Update, &facts.release),
         Phase::Deletes | Phase::Clears => key(Operation::Delete, &[]),

@@ -113,6 +113,7 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
         namespace: vec![session.server.database.clone()],
         tables: builder.tables,
         server_version: session.server.name.clone(),
+        checks_each_row: true,
         defers_checks: false,
         suspends_checks: true,
         suspends_triggers: false,

@@ -179,6 +179,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         namespace: vec![builder.database, server.schema.clone()],
         tables: builder.tables,
         server_version: format!("PostgreSQL {number}"),
+        checks_each_row: false,
         defers_checks: true,
         suspends_checks,
         suspends_triggers: suspends_checks,

@@ -93,7 +93,7 @@ fn trees_that_refer_to_themselves() {
 fn circles_of_tables() {
     let tables = |deferrable: &str| {
         format!(
-            "CREATE TABLE teams (id int PRIMARY KEY, lead int, name text);
+            "CREATE TABLE cities (id int PRIMARY KEY); CREATE TABLE teams (id int PRIMARY KEY, lead int, name text, city int REFERENCES cities);
              CREATE TABLE people (id int PRIMARY KEY, team int NOT NULL REFERENCES teams {deferrable});
              ALTER TABLE teams ADD FOREIGN KEY (lead) REFERENCES people {deferrable};"
         )
@@ -102,11 +102,11 @@ fn circles_of_tables() {
     check(
         "con_circle",
         [&source, &target],
-        &["people", "teams"],
+        &["people", "teams", "cities"],
         &[
-            "INSERT INTO teams VALUES (1, 1, 'a'), (2, 3, 'b'); INSERT INTO people VALUES (1, 1), (2, 1), (3, 2)",
+            "INSERT INTO cities VALUES (1), (2); INSERT INTO teams VALUES (1, 1, 'a', 1), (2, 3, 'b', 2); INSERT INTO people VALUES (1, 1), (2, 1), (3, 2)",
             "INSERT INTO people VALUES (4, 2); UPDATE teams SET lead = 4 WHERE id = 2; DELETE FROM people WHERE id = 3",
-            "DELETE FROM teams; DELETE FROM people",
+            "DELETE FROM teams; DELETE FROM people; DELETE FROM cities",
         ],
     );
 }

@@ -6,6 +6,7 @@ mod client;
 mod constraints;
 mod ebb;
 mod failures;
+mod faults;
 mod feed;
 mod lifecycle;
 mod mysql;

@@ -1,0 +1,104 @@
+//! The database that the shop came from: PostgreSQL, MySQL or MariaDB, as TARGET says.
+//!
+//! Owns: what differs between them: the server, the tables in its words, and rows as texts that can be compared. Does not
+//! own: the comparison (`shop`).
+
+use ebb_servers::{Certs, Flavour, MySql, MySqlOptions, Postgres};
+
+use crate::{Result, shop};
+
+pub enum Target {
+    Postgres(Postgres),
+    MySql(MySql),
+}
+
+const MYSQL_SCHEMA: &str = "
+CREATE TABLE customers (
+    id CHAR(36) PRIMARY KEY, email VARCHAR(100) NOT NULL, tags JSON NOT NULL, preferences JSON, since DATETIME(6) NOT NULL);
+CREATE TABLE products (id BIGINT PRIMARY KEY, name VARCHAR(100) NOT NULL, price DECIMAL(10,2) NOT NULL, stock BIGINT NOT NULL);
+CREATE TABLE orders (
+    id BIGINT PRIMARY KEY, customer CHAR(36) NOT NULL, state ENUM('new', 'paid', 'sent') NOT NULL,
+    placed DATETIME(6) NOT NULL, total DECIMAL(12,2) NOT NULL, FOREIGN KEY (customer) REFERENCES customers (id));
+CREATE TABLE order_lines (
+    order_id BIGINT, line BIGINT, product BIGINT NOT NULL, amount BIGINT NOT NULL, price DECIMAL(10,2) NOT NULL,
+    PRIMARY KEY (order_id, line), FOREIGN KEY (order_id) REFERENCES orders (id), FOREIGN KEY (product) REFERENCES products (id));";
+
+impl Target {
+    /// Starts the server that TARGET names, encrypted, with the shop's tables in the database `molt`.
+    pub fn start(certs: &Certs) -> Result<Self> {
+        let options = MySqlOptions { certs: Some(certs), ..MySqlOptions::default() };
+        let target = match std::env::var("TARGET").as_deref() {
+            Err(_) | Ok("" | "postgres") => {
+                let options = ebb_servers::Options { certs: Some(certs), ..ebb_servers::Options::default() };
+                Self::Postgres(Postgres::start(&options)?)
+            }
+            Ok("mysql") => Self::MySql(MySql::start(Flavour::MySql, &options)?),
+            Ok("mariadb") => Self::MySql(MySql::start(Flavour::MariaDb, &options)?),
+            Ok(other) => return Err(format!("TARGET={other} is not known: it is postgres, mysql or mariadb").into()),
+        };
+        match &target {
+            Self::Postgres(server) => server.psql("postgres", "CREATE DATABASE molt")?,
+            Self::MySql(server) => server.sql("mysql", "CREATE DATABASE molt")?,
+        };
+        target.sql(match &target {
+            Self::Postgres(_) => shop::SCHEMA,
+            Self::MySql(_) => MYSQL_SCHEMA,
+        })?;
+        Ok(target)
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "PostgreSQL",
+            Self::MySql(server) if server.flavour() == Flavour::MySql => "MySQL",
+            Self::MySql(_) => "MariaDB",
+        }
+    }
+
+    /// As the vendor's page has it; certificates are named besides where the dialect has no other way.
+    pub fn url(&self, certs: &Certs) -> String {
+        match self {
+            Self::Postgres(server) => {
+                format!("postgres://postgres:postgres@localhost:{}/molt?sslmode=verify-full", server.port())
+            }
+            Self::MySql(server) => format!(
+                "mysql://root:root@localhost:{}/molt?sslmode=verify-full&sslrootcert={}",
+                server.port(),
+                certs.ca().display().to_string().replace('/', "%2f")
+            ),
+        }
+    }
+
+    pub fn sql(&self, sql: &str) -> Result<String> {
+        Ok(match self {
+            Self::Postgres(server) => server.psql("molt", sql)?,
+            Self::MySql(server) => server.sql("molt", sql)?,
+        })
+    }
+
+    /// The queries that show every row of a table as one line, at the source and on the target.
+    pub fn shown(&self, table: &str) -> [String; 2] {
+        if matches!(self, Self::Postgres(_)) {
+            let rows = format!("SELECT t::text FROM {table} AS t ORDER BY 1");
+            return [rows.clone(), format!("SET TimeZone = 'UTC'; {rows}")];
+        }
+        let time = |column: &str| format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')");
+        // MariaDB keeps a JSON text as it came, with its own blanks.
+        let json = |column: &str| match self.name() {
+            "MariaDB" => format!("JSON_LOOSE({column})"),
+            _ => column.to_owned(),
+        };
+        let (source, target) = match table {
+            "customers" => (
+                format!("id, email, to_jsonb(tags), preferences, {}", time("since")),
+                format!("id, email, {}, {}, since", json("tags"), json("preferences")),
+            ),
+            "products" => ("id, name, price, stock".into(), "id, name, price, stock".into()),
+            "orders" => {
+                (format!("id, customer, state, {}, total", time("placed")), "id, customer, state, placed, total".into())
+            }
+            _ => ("order_id, line, product, amount, price".into(), "order_id, line, product, amount, price".into()),
+        };
+        [source, target].map(|columns| format!("SELECT concat_ws('|', {columns}) FROM {table}"))
+    }
+}
