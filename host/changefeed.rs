@@ -83,7 +83,7 @@ pub async fn is_there(config: &Config, source: Option<&Source>, catalog: &Catalo
         return Ok(false);
     }
     let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
-    let watched = tables::watched(config, Some(source), catalog).await?;
+    let watched = tables::matched(config, Some(source), catalog).await?.settle(None)?;
     let plan = Plan { settings, watched: &watched, catalog, stage };
     let found = source.find_changefeed(&plan.statement(Timestamp::ZERO)).await?;
     Ok(found.is_some_and(|job| delivers_here(&job, stage)))

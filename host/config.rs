@@ -48,6 +48,8 @@ pub struct Target {
     pub allow_insecure: bool,
     /// `--case-sensitive`: names of tables and columns must match to the letter.
     pub case_sensitive: bool,
+    /// `--ignore-columns`: columns of the source that the target lacks and shall not have.
+    pub ignored_columns: Vec<String>,
     /// `--applyTimeout`: how long one target statement may run.
     pub apply_timeout: Duration,
 }

@@ -112,14 +112,16 @@ async fn start(config: Config) -> Result<Started> {
     tracing::info!("starting replicator");
     let stage = open_stage(&config.staging).await?;
     tracing::info!("staging database name: {}", config.staging.schema);
-    let known = Known::settle(&config, &target, open, &stage, source.as_ref()).await?;
+    let mut known = Known::settle(&config, &target, open, &stage, source.as_ref()).await?;
     tracing::info!(
         plugin = %target.plugin.path.display(),
         source = source.as_ref().map(Source::version),
         target = known.catalog.server_version,
         "connected"
     );
-    let watched = tables::watched(&config, source.as_ref(), &known.catalog).await?;
+    let matched = tables::matched(&config, source.as_ref(), &known.catalog).await?;
+    // The plugin answers without asking the server.
+    let watched = tokio::task::block_in_place(|| matched.settle(known.taken.as_mut().map(|taken| &mut taken.session)))?;
     let tables = Arc::new(tables::register(&stage, &known.catalog, &watched, &config)?);
 
     let status = Arc::new(Status::default());

@@ -73,6 +73,9 @@ pub trait AbiSession: Send {
     fn call(&mut self, id: RStr<'_>, request: RStr<'_>) -> ROption<Answer>;
 }
 
+/// [`AbiSession::call`]: JSON of a list of [`crate::FitQuestion`], answered with a list of [`crate::Fit`].
+pub const CALL_FITS: &str = "fits";
+
 pub type SessionBox = AbiSession_TO<'static, RBox<()>>;
 
 /// The host's log.

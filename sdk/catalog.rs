@@ -88,6 +88,8 @@ pub struct Column {
     /// Computed by the target from other columns. The host never sends a value for it.
     pub generated: bool,
     pub identity: Identity,
+    /// The target has a value for it when none is given.
+    pub has_default: bool,
 }
 
 /// Whether the target would number the column by itself.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use crate::Operation;
-use crate::{Advance, Block, Catalog, Progress, Result};
+use crate::{Advance, Block, Catalog, Fit, Progress, Result, SourceType, Table};
 
 /// What a dialect is called and which URLs it answers to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,8 @@ pub enum Checks {
     Immediate,
     /// Those that can be deferred are checked at COMMIT.
     Deferred,
-    /// No foreign key is enforced, none cascades, and no trigger of a user fires. The host asks for it only where
+    /// No foreign key is enforced and none cascades; triggers of users do not fire where
+    /// [`Catalog::suspends_triggers`] says so. The host asks for it only where
     /// [`Catalog::suspends_checks`] is set, and before it commits it lets the session verify every row
     /// ([`Operation::Verify`]): foreign keys, and whatever else the database does not enforce meanwhile.
     Suspended,
@@ -95,6 +96,14 @@ pub trait Session: Send + 'static {
 
     /// Ends the transaction without effect.
     fn rollback(&mut self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Whether a column, of the catalog that was described last, takes values of a type of the source. It is asked once, at
+    /// start, so that what cannot work is known before a row is received. Without an answer of its own a dialect finds
+    /// out when the rows come.
+    fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
+        let _ = (table, column, source);
+        Fit::Whole
+    }
 
     /// Ends the connection in an orderly way.
     fn close(self) -> impl Future<Output = ()> + Send;

@@ -9,14 +9,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult};
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::{RErr, RNone, ROk, ROption, RResult, RStr, RString};
+use abi_stable::std_types::{RErr, RNone, ROk, ROption, RResult, RSome, RStr, RString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::abi::{AbiBlock, AbiSession, Answer, Done, LogSink, Plugin, PluginRef, SessionBox};
+use crate::abi::{AbiBlock, AbiSession, Answer, CALL_FITS, Done, LogSink, Plugin, PluginRef, SessionBox};
 use crate::dialect::LOG;
-use crate::{Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, Level, Operation, Result, Session};
+use crate::{
+    Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, Level, Operation, Result,
+    Session,
+};
 
 /// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
 ///
@@ -134,6 +137,22 @@ impl<S: Session> Exported<S> {
     }
 }
 
+impl<S: Session> Exported<S> {
+    fn fits(&mut self, questions: &str) -> Result<Vec<Fit>> {
+        let questions: Vec<FitQuestion> = decode(questions)?;
+        let catalog = std::mem::take(&mut self.catalog);
+        let fits = self.run(async |session| {
+            let fit = |question: &FitQuestion| {
+                let table = catalog.tables.get(question.table as usize).ok_or_else(|| undescribed(question.table))?;
+                Ok(session.fits(table, question.column, &question.source))
+            };
+            questions.iter().map(fit).collect()
+        });
+        self.catalog = catalog;
+        fits
+    }
+}
+
 impl<S: Session> AbiSession for Exported<S> {
     fn describe(&mut self) -> Answer {
         let described = self.run(async |session| session.describe().await);
@@ -181,8 +200,11 @@ impl<S: Session> AbiSession for Exported<S> {
         }
     }
 
-    fn call(&mut self, _id: RStr<'_>, _request: RStr<'_>) -> ROption<Answer> {
-        RNone
+    fn call(&mut self, id: RStr<'_>, request: RStr<'_>) -> ROption<Answer> {
+        match id.as_str() {
+            CALL_FITS => RSome(answer(self.fits(request.as_str()))),
+            _ => RNone,
+        }
     }
 }
 
@@ -194,10 +216,12 @@ impl<S: Session> Drop for Exported<S> {
     }
 }
 
+fn undescribed(table: u32) -> Error {
+    Error::new(ErrorKind::Broken, format!("the host names table {table}, which was not described"))
+}
+
 fn resolve<'a>(catalog: &'a Catalog, block: &AbiBlock<'a>) -> Result<Block<'a>> {
-    let table = catalog.tables.get(block.table as usize).ok_or_else(|| {
-        Error::new(ErrorKind::Broken, format!("the host names table {}, which was not described", block.table))
-    })?;
+    let table = catalog.tables.get(block.table as usize).ok_or_else(|| undescribed(block.table))?;
     let operation = Operation::of(block.operation).ok_or_else(|| {
         Error::new(ErrorKind::Broken, format!("the host asks for operation {}, which is not known", block.operation))
             .hint("the plugin was built with an older ebb-sdk than the host's")

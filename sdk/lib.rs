@@ -10,6 +10,7 @@ mod catalog;
 mod change;
 mod dialect;
 mod error;
+mod fit;
 mod progress;
 mod url;
 
@@ -22,5 +23,6 @@ pub use catalog::{Action, Catalog, Column, ForeignKey, Identity, Table, Unfit};
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
 pub use error::{Error, ErrorKind, Result, with_causes};
+pub use fit::{Family, Fit, FitQuestion, SourceType};
 pub use progress::{Advance, Progress};
 pub use url::{DatabaseUrl, Secret};

@@ -164,6 +164,7 @@ fn target(url: &Secret, common: &Common, replicator: &Replicator) -> Result<Targ
         plugin_dirs: common.plugin_search.dirs(),
         allow_insecure: common.allow_tls_mode_disable,
         case_sensitive: common.case_sensitive,
+        ignored_columns: common.ignore_columns.clone(),
         apply_timeout: not_zero("--applyTimeout", replicator.apply_timeout)?,
     })
 }

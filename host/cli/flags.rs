@@ -155,6 +155,9 @@ pub struct Common {
     /// Names of tables and columns must match to the letter
     #[arg(long)]
     pub case_sensitive: bool,
+    /// Columns of the source that the target does without: column, table.column or schema.table.column
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
+    pub ignore_columns: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -3,8 +3,8 @@
 //! Owns: the translation to the ABI. Does not own: threads; each session is used by the one thread that owns it.
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
-use ebb_sdk::abi::{AbiBlock, SessionBox};
-use ebb_sdk::{Advance, Catalog, Checks, Error, ErrorKind, Operation, Progress, Result, RowBuffer};
+use ebb_sdk::abi::{AbiBlock, CALL_FITS, SessionBox};
+use ebb_sdk::{Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, Operation, Progress, Result, RowBuffer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -43,6 +43,13 @@ impl Session {
             cells: RSlice::from_slice(rows.cells()),
             text: RStr::from_str(rows.text()),
         }))
+    }
+
+    /// Whether columns take values of types of the source; an older plugin does not say.
+    pub fn fits(&mut self, questions: &[FitQuestion]) -> Result<Option<Vec<Fit>>> {
+        let request = encode(&questions)?;
+        let fits = self.inner.call(RStr::from_str(CALL_FITS), RStr::from_str(&request));
+        fits.into_option().map(answer).transpose()
     }
 
     pub fn commit(&mut self, advance: &Advance) -> Result<()> {

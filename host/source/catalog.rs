@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ebb_sdk::SourceType;
 use regex::Regex;
 use tokio_postgres::SimpleQueryRow;
 
 use super::Source;
+use super::types::source_type;
 use crate::config::Changefeed;
 use crate::error::{Error, Result};
 
@@ -21,13 +23,19 @@ pub struct SourceTable {
     pub schema: String,
     pub name: String,
     /// Those that a changefeed sends: all but virtual ones.
-    pub columns: Vec<String>,
+    pub columns: Vec<SourceColumn>,
     /// Those that `SELECT *` leaves out, such as `rowid` or the shard of a key.
     pub hidden_columns: Vec<String>,
     /// In the order of a message's `key`. Empty, or hidden columns only, when the table has no key of its own.
     pub key_columns: Vec<String>,
-    /// Columns whose type takes differing values for equal, with that type.
-    pub folded_columns: Vec<(String, String)>,
+}
+
+/// One of its columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceColumn {
+    pub name: String,
+    pub source_type: SourceType,
+    pub nullable: bool,
 }
 
 /// Every column of the view is asked for, since `is_hidden` is CockroachDB's own.
@@ -54,6 +62,12 @@ impl SourceTable {
         let (schema, name) = (schema.to_owned(), name.to_owned());
         Self { schema, name, ..Self::default() }
     }
+
+    /// Columns whose type takes differing values for equal, with that type.
+    pub fn folded_columns(&self) -> impl Iterator<Item = (&String, &str)> {
+        let columns = self.columns.iter().map(|column| (&column.name, column.source_type.name.as_str()));
+        columns.filter(|(_, type_name)| type_name.eq_ignore_ascii_case("citext") || type_name.contains(" COLLATE "))
+    }
 }
 
 impl Source {
@@ -70,12 +84,10 @@ impl Source {
             if name(&row, "is_hidden") == "YES" {
                 table.hidden_columns.push(column.clone());
             }
-            let type_name = name(&row, "crdb_sql_type");
-            if type_name.eq_ignore_ascii_case("citext") || type_name.contains(" COLLATE ") {
-                table.folded_columns.push((column.clone(), type_name));
-            }
             if !virtual_columns.contains(&(place, column.clone())) {
-                table.columns.push(column);
+                let source_type = source_type(&name(&row, "crdb_sql_type"));
+                let nullable = name(&row, "is_nullable") == "YES";
+                table.columns.push(SourceColumn { name: column, source_type, nullable });
             }
         }
         for row in self.rows(KEYS).await? {

@@ -6,8 +6,9 @@ mod catalog;
 mod connect;
 mod jobs;
 mod statement;
+mod types;
 
-pub use catalog::SourceTable;
+pub use catalog::{SourceColumn, SourceTable};
 pub use connect::{Source, check_url};
 pub(crate) use jobs::ended;
 pub use jobs::{Job, JobState};

@@ -23,6 +23,12 @@ pub(crate) struct ColumnType {
     pub(crate) nullable: bool,
     /// The character set of a text.
     pub(crate) charset: Option<String>,
+    /// The type's name without length: `tinyint`.
+    pub(crate) name: String,
+    pub(crate) is_unsigned: bool,
+    /// Digits of a decimal, bits of a bit column.
+    pub(crate) precision: Option<u64>,
+    pub(crate) bytes_max: Option<u64>,
 }
 
 impl ColumnType {
@@ -59,7 +65,7 @@ const TABLES: &str = "SELECT table_name AS name, engine AS engine FROM informati
      ORDER BY table_name";
 
 const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, is_nullable, extra, \
-         character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid \
+         character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid, column_default, numeric_precision \
      FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
 
 /// MariaDB's JSON is a text whose constraint says so.
@@ -176,12 +182,21 @@ impl Builder {
         let form = Form::of(flavour, data_type, &type_name, [number(7), number(8), number(9), number(10), number(11)]);
         let nullable = text(4) == "YES";
         let charset = Some(text(6)).filter(|charset| !charset.is_empty());
-        self.facts.entry(table).or_default().columns.push(ColumnType { form, nullable, charset });
+        self.facts.entry(table).or_default().columns.push(ColumnType {
+            form,
+            nullable,
+            charset,
+            name: data_type.to_owned(),
+            is_unsigned: type_name.contains("unsigned"),
+            precision: number(13),
+            bytes_max: number(8),
+        });
         self.tables[at].columns.push(Column {
             name,
             type_name,
             nullable,
             generated: extra.contains("VIRTUAL") || extra.contains("STORED") || extra.contains("PERSISTENT"),
+            has_default: row.get::<Option<String>, _>(12).flatten().is_some(),
             identity: if extra.contains("AUTO_INCREMENT") { Identity::ByDefault } else { Identity::None },
         });
     }

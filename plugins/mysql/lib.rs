@@ -5,6 +5,7 @@
 
 mod connect;
 mod describe;
+mod fit;
 mod progress;
 mod write;
 
@@ -21,8 +22,8 @@ mod error;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Operation, Progress,
-    Result,
+    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Operation, Progress,
+    Result, SourceType, Table,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -106,6 +107,13 @@ impl ebb_sdk::Session for Session {
 
     async fn rollback(&mut self) -> Result<()> {
         self.command("ROLLBACK", "roll back").await
+    }
+
+    fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
+        let columns = self.tables.facts.get(&table.name).map(|facts| &facts.columns);
+        columns
+            .and_then(|columns| columns.get(column as usize))
+            .map_or(Fit::Whole, |found| found.fit(source, table.primary_key.contains(&column)))
     }
 
     async fn close(self) {

@@ -132,7 +132,15 @@ mod tests {
 
     fn target(name: &str, form: Form, is_key: bool, is_folded: bool) -> Target {
         let charset = is_folded.then(|| "utf8mb4".into());
-        let column_type = ColumnType { form, nullable: true, charset };
+        let column_type = ColumnType {
+            form,
+            nullable: true,
+            charset,
+            name: String::new(),
+            is_unsigned: false,
+            precision: None,
+            bytes_max: None,
+        };
         Target { column: Column { name: name.into(), ..Column::default() }, column_type, is_key }
     }
 

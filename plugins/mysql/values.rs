@@ -145,7 +145,9 @@ impl Form {
         match (self, value) {
             (Self::Integer, Value::Bool(truth)) => Ok(Parameter::Int(i64::from(truth))),
             (Self::Integer, _) => Ok(integer(text).unwrap_or_else(|| text.as_bytes().into())),
-            (Self::Decimal { .. }, Value::Bool(truth)) => Ok(Parameter::Int(i64::from(truth))),
+            (Self::Decimal { .. } | Self::Float | Self::Double, Value::Bool(truth)) => {
+                Ok(Parameter::Int(i64::from(truth)))
+            }
             (Self::Decimal { .. } | Self::Float | Self::Double, Value::String("NaN" | "Infinity" | "-Infinity")) => {
                 Err(NO_NUMBER)
             }

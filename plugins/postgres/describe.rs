@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use crate::connect::Server;
 use crate::error::translate;
+use crate::fit::Base;
 use crate::progress::TABLE;
 use crate::quoted;
 use crate::statement::qualified;
@@ -25,6 +26,7 @@ pub(crate) struct ColumnType {
     pub(crate) equals: String,
     pub(crate) equality: Equality,
     pub(crate) form: Form,
+    pub(crate) base: Base,
 }
 
 /// How the type's `=` compares to the source's, which decides what is one row.
@@ -65,7 +67,8 @@ const COLUMNS: &str = "WITH RECURSIVE chain (declared, type, modifier) AS (\
          CASE WHEN greatest(t.modifier, e.modifier) = -1 THEN a.atttypmod ELSE greatest(t.modifier, e.modifier) END, \
          e.typname::text, $loose, \
          (SELECT pn.nspname::text FROM pg_catalog.pg_operator o \
-          JOIN pg_catalog.pg_namespace pn ON pn.oid = o.oprnamespace WHERE o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.oid ORDER BY 1 LIMIT 1) \
+          JOIN pg_catalog.pg_namespace pn ON pn.oid = o.oprnamespace WHERE o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.oid ORDER BY 1 LIMIT 1), \
+         a.atthasdef \
      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
      JOIN base t ON t.declared = a.atttypid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace \
      LEFT JOIN pg_catalog.pg_type r ON r.typarray = t.oid LEFT JOIN base e ON e.declared = r.oid \
@@ -247,6 +250,7 @@ impl Builder {
                 "d" => Identity::ByDefault,
                 _ => Identity::None,
             },
+            has_default: row.try_get(13)?,
         });
         let key = (table.namespace[1].clone(), table.name.clone());
         self.types.entry(key).or_default().push(column_type(row)?);
@@ -321,5 +325,6 @@ fn column_type(row: &Row) -> Result<ColumnType, Error> {
         equals: format!("OPERATOR({}.=)", quoted(operators.as_deref().unwrap_or("pg_catalog"))),
         equality,
         form: Form::of(&name, element.as_deref(), modifier),
+        base: Base { is_array: element.is_some(), name: element.unwrap_or(name), modifier },
     })
 }

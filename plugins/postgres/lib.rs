@@ -6,6 +6,7 @@
 
 mod connect;
 mod describe;
+mod fit;
 mod progress;
 mod write;
 
@@ -24,8 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Operation, Progress,
-    Result,
+    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Operation, Progress,
+    Result, SourceType, Table,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -123,6 +124,13 @@ impl ebb_sdk::Session for Session {
 
     async fn rollback(&mut self) -> Result<()> {
         self.command("ROLLBACK", "roll back").await
+    }
+
+    fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
+        let schema = table.namespace.last().cloned().unwrap_or_default();
+        let types = self.types.get(&(schema, table.name.clone()));
+        let is_key = table.primary_key.contains(&column);
+        types.and_then(|types| types.get(column as usize)).map_or(Fit::Whole, |column| column.base.fit(source, is_key))
     }
 
     async fn close(self) {

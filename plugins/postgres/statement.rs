@@ -190,6 +190,7 @@ pub(crate) fn qualified(table: &Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fit::Base;
     use crate::values::Form;
 
     fn check(columns: &[(&str, &str, Identity)], operation: Operation, expected: &str) {
@@ -209,6 +210,7 @@ mod tests {
                 equals: "=".into(),
                 equality: if column.type_name == "numeric" { Equality::Number } else { Equality::Same },
                 form: Form::Plain,
+                base: Base { name: String::new(), modifier: -1, is_array: false },
             },
         });
         let table = Table {

@@ -21,6 +21,8 @@ pub(crate) enum Form {
     Bytea,
     /// A JSON text: strings get their quotes back.
     Json,
+    /// A time of day without a zone, which PostgreSQL would drop.
+    Time,
     /// A day without a time, which PostgreSQL would cut.
     Date,
     /// `T` and `Z` are PostgreSQL's too, negative years are not.
@@ -39,6 +41,7 @@ pub(crate) struct Reason {
 const TOO_LONG: Reason = Reason { code: "22001", text: "value too long for the type of its column" };
 const NO_BYTES: Reason = Reason { code: "22P02", text: "text where bytes of the form \\x6869 were expected" };
 const NO_DATE: Reason = Reason { code: "22008", text: "a date cannot hold a time of day" };
+const NO_ZONE: Reason = Reason { code: "22007", text: "a time without a zone cannot hold one" };
 const NO_ARRAY: Reason = Reason { code: "22P02", text: "the value is not an array" };
 const NUL: Reason = Reason { code: "22021", text: "a text of PostgreSQL cannot hold the character U+0000" };
 
@@ -63,6 +66,7 @@ impl Form {
             "char" => Self::Name { bytes_max: 1 },
             "bytea" => Self::Bytea,
             "json" | "jsonb" => Self::Json,
+            "time" => Self::Time,
             "date" => Self::Date,
             "timestamp" | "timestamptz" => Self::Timestamp,
             _ => Self::Plain,
@@ -79,6 +83,7 @@ impl Form {
             (Self::Name { bytes_max }, _) if text.len() > *bytes_max => return Err(TOO_LONG),
             (Self::Bytea, _) if !text.starts_with("\\x") => return Err(NO_BYTES),
             (Self::Json, Value::String(text)) => json_string(text).into(),
+            (Self::Time, Value::String(text)) if text.contains(['+', '-', 'Z']) => return Err(NO_ZONE),
             (Self::Date, Value::String(text)) if text.contains('T') => day(text)?,
             (Self::Timestamp, Value::String(text)) => timestamp(text),
             (Self::Array(element), Value::Json(text)) => array(element, text)?.into(),

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::world::{POLL, WAIT_MAX};
+use crate::world::{POLL, WAIT_MAX, wait_for};
 
 /// A running `ebb`. Its output is collected line by line.
 pub struct Ebb {
@@ -88,6 +88,8 @@ impl Ebb {
 
     /// SIGTERM; the exit code must be 0.
     pub fn stop(mut self) -> String {
+        // A process that has said nothing yet does not listen for signals yet either.
+        wait_for("a first line", String::new, || !self.log().is_empty());
         self.signal("TERM");
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{}", self.log());

@@ -8,6 +8,7 @@ mod ebb;
 mod failures;
 mod faults;
 mod feed;
+mod findings;
 mod lifecycle;
 mod mysql;
 mod names;

@@ -1,11 +1,14 @@
 //! The MySQL dialect against real servers of both flavours, driven as the host drives it but without the ABI between.
 
+#[path = "../../../../tests/samples.rs"]
+mod samples;
 mod world;
 
 mod conflicts;
 mod connect;
 mod describe;
 mod failures;
+mod fit;
 mod progress;
 mod rows;
 mod values;

@@ -1,11 +1,14 @@
 //! The PostgreSQL dialect against a real server, driven as the host drives it but without the ABI between.
 
+#[path = "../../../../tests/samples.rs"]
+mod samples;
 mod world;
 
 mod conflicts;
 mod connect;
 mod describe;
 mod failures;
+mod fit;
 mod progress;
 mod rows;
 mod values;

@@ -191,6 +191,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("jsonb", "{\"a\": \"\\u0000\"}", "unsupported Unicode escape sequence"),
     ("bytea", "\"hi\"", "text where bytes"),
     ("date", "\"2016-01-25T10:00:00\"", "a date cannot hold a time of day"),
+    ("time", "\"03:04:05+05:30\"", "without a zone"),
     ("bit(8)", "\"101\"", "bit string length 3 does not match type bit(8)"),
     ("bit varying(2)", "\"101\"", "bit string too long for type bit varying(2)"),
     ("uuid", "\"x\"", "invalid input syntax for type uuid"),

@@ -3,13 +3,19 @@
 //!
 //! Owns: matching source and target, and the findings that stop a start. Does not own: asking either of them.
 
-use ebb_sdk::Catalog;
+mod columns;
+mod findings;
+
+use ebb_sdk::{Catalog, FitQuestion};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::plugin::Session;
 use crate::receive::{Table, Tables};
 use crate::source::{Source, SourceTable};
 use crate::stage::Stage;
+use columns::Asked;
+use findings::Findings;
 
 /// A table that the run applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,22 +32,46 @@ pub struct Watched {
     pub hidden_columns: Vec<String>,
 }
 
+/// What a run applies, as far as names and keys tell.
+#[derive(Debug)]
+pub struct Matched {
+    watched: Vec<Watched>,
+    findings: Findings,
+    asked: Vec<Asked>,
+}
+
 /// The tables of this run: those that the filters choose, or every table of the target.
-pub async fn watched(config: &Config, source: Option<&Source>, catalog: &Catalog) -> Result<Vec<Watched>> {
-    let names = Names { catalog, case_sensitive: config.target.case_sensitive };
+pub async fn matched(config: &Config, source: Option<&Source>, catalog: &Catalog) -> Result<Matched> {
+    let (case_sensitive, ignored_columns) = (config.target.case_sensitive, &config.target.ignored_columns);
+    let names = Names { catalog, case_sensitive, ignored_columns };
     match (source, &config.changefeed) {
         (Some(source), Some(settings)) => {
             source.check_rangefeeds().await?;
             let chosen = source.chosen_tables(settings).await?;
-            names.matched(source.database(), &chosen)
+            Ok(names.matched(source.database(), &chosen))
         }
         (source, _) => {
             let known = match source {
                 Some(source) => source.tables().await?,
                 None => Vec::new(),
             };
-            Ok(names.every(&known))
+            Ok(Matched { watched: names.every(&known), findings: Findings::default(), asked: Vec::new() })
         }
+    }
+}
+
+impl Matched {
+    /// Asks the target's session about the types, logs what may become a hindrance, and fails for what is one. Without a
+    /// session, while the target is down, the types are not looked at.
+    pub fn settle(self, session: Option<&mut Session>) -> Result<Vec<Watched>> {
+        let Self { watched, mut findings, asked } = self;
+        let questions: Vec<FitQuestion> = asked.iter().map(|asked| asked.question.clone()).collect();
+        let fits = match session {
+            Some(session) if !questions.is_empty() => session.fits(&questions)?.unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        asked.into_iter().zip(fits).for_each(|(asked, fit)| asked.judge(fit, &mut findings));
+        findings.conclude().map(|()| watched)
     }
 }
 
@@ -68,37 +98,30 @@ pub fn register(stage: &Stage, catalog: &Catalog, watched: &[Watched], config: &
 struct Names<'a> {
     catalog: &'a Catalog,
     case_sensitive: bool,
+    ignored_columns: &'a [String],
 }
 
 impl Names<'_> {
-    /// Every chosen table of the source with its counterpart. All that is wrong is said at once.
-    fn matched(&self, database: &str, chosen: &[SourceTable]) -> Result<Vec<Watched>> {
+    /// Every chosen table of the source with its counterpart.
+    fn matched(&self, database: &str, chosen: &[SourceTable]) -> Matched {
         let first_schema = &chosen[0].schema;
         let one_schema = chosen.iter().all(|table| table.schema == *first_schema);
-        let mut watched = Vec::new();
-        let mut findings = Vec::new();
+        let mut matched = Matched { watched: Vec::new(), findings: Findings::default(), asked: Vec::new() };
         for table in chosen {
-            match self.counterpart(table) {
-                Ok(position) => watched.push(Watched {
-                    path: self.catalog.namespace.clone(),
-                    topics: topics(database, table, one_schema),
-                    position,
-                    source: Some((table.schema.clone(), table.name.clone())),
-                    key_columns: Some(table.key_columns.clone()),
-                    hidden_columns: table.hidden_columns.clone(),
-                }),
-                Err(finding) => findings.push(finding),
-            }
+            let Some(position) = self.counterpart(table, &mut matched.findings) else { continue };
+            self.keys(table, position, &mut matched.findings);
+            let (asked, ignored) = self.columns(table, position, &mut matched.findings);
+            matched.asked.extend(asked);
+            matched.watched.push(Watched {
+                path: self.catalog.namespace.clone(),
+                topics: topics(database, table, one_schema),
+                position,
+                source: Some((table.schema.clone(), table.name.clone())),
+                key_columns: Some(table.key_columns.clone()),
+                hidden_columns: table.hidden_columns.iter().cloned().chain(ignored).collect(),
+            });
         }
-        match findings.len() {
-            0 => Ok(watched),
-            1 => Err(findings.remove(0)),
-            count => {
-                let texts: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
-                let hint = findings[0].hint.clone().unwrap_or_default();
-                Err(Error::new(format!("{count} tables cannot be applied: {}", texts.join("; "))).hint(hint))
-            }
-        }
+        matched
     }
 
     /// Every table of the target that has a primary key, each under its own namespace.
@@ -127,56 +150,65 @@ impl Names<'_> {
         tables.map(describe).collect()
     }
 
-    fn counterpart(&self, table: &SourceTable) -> Result<u32> {
+    fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<u32> {
         let shown = format!("{}.{}", table.schema, table.name);
-        let leave_out = format!("or leave it out: --table-exclusion-filter '^{}$'", table.name);
+        let position = self.position(table);
+        if position.is_none() {
+            findings.fatal(Error::new(format!("the source's table {shown} is missing on the target")).hint(format!(
+                "create it in {} on the target, {}",
+                self.catalog.namespace.join("."),
+                leave_out(table)
+            )));
+        }
+        position
+    }
+
+    /// The primary keys of both sides.
+    fn keys(&self, table: &SourceTable, position: u32, findings: &mut Findings) {
+        let (shown, leave_out) = (format!("{}.{}", table.schema, table.name), leave_out(table));
+        let target = &self.catalog.tables[position as usize];
         let visible_key: Vec<_> = table.key_columns.iter().filter(|key| !table.hidden_columns.contains(key)).collect();
         if visible_key.is_empty() {
-            return Err(Error::new(format!("the source's table {shown} has no primary key"))
-                .hint(format!("ALTER TABLE {shown} ALTER PRIMARY KEY USING COLUMNS (…), {leave_out}")));
+            findings.fatal(
+                Error::new(format!("the source's table {shown} has no primary key"))
+                    .hint(format!("ALTER TABLE {shown} ALTER PRIMARY KEY USING COLUMNS (…), {leave_out}")),
+            );
         }
-        let is_key = |(column, _): &&(String, String)| table.key_columns.contains(column);
-        if let Some((column, type_name)) = table.folded_columns.iter().find(is_key) {
+        if let Some((column, type_name)) = table.folded_columns().find(|(column, _)| table.key_columns.contains(column))
+        {
             // A changefeed may then spell one key in two ways, and a delete may not find its row.
-            return Err(Error::new(format!(
-                "the primary key of the source's table {shown} has a column {column} of type {type_name}, whose equal values may \
-                 differ"
-            ))
-            .hint(format!("ALTER TABLE {shown} ALTER COLUMN {column} TYPE STRING, {leave_out}")));
-        }
-        let position = self.position(table).ok_or_else(|| {
-            Error::new(format!("the source's table {shown} is missing on the target"))
-                .hint(format!("create it in {} on the target, {leave_out}", self.catalog.namespace.join(".")))
-        })?;
-        let target = &self.catalog.tables[position as usize];
-        if target.primary_key.is_empty() {
-            return Err(Error::new(format!("the target's table {target} has no primary key"))
-                .hint(format!("ALTER TABLE {target} ADD PRIMARY KEY (…), {leave_out}")));
+            findings.fatal(
+                Error::new(format!(
+                    "the primary key of the source's table {shown} has a column {column} of type {type_name}, whose equal \
+                     values may differ"
+                ))
+                .hint(format!("ALTER TABLE {shown} ALTER COLUMN {column} TYPE STRING, {leave_out}")),
+            );
         }
         if let Some(unfit) = &target.unfit {
-            return Err(Error::new(format!("cannot write to the target's table {target}: {}", unfit.why))
-                .hint(format!("{} {leave_out}", unfit.hint)));
+            findings.fatal(
+                Error::new(format!("cannot write to the target's table {target}: {}", unfit.why))
+                    .hint(format!("{} {leave_out}", unfit.hint)),
+            );
+        }
+        if target.primary_key.is_empty() {
+            findings.fatal(
+                Error::new(format!("the target's table {target} has no primary key"))
+                    .hint(format!("ALTER TABLE {target} ADD PRIMARY KEY (…), {leave_out}")),
+            );
         }
         let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at as usize].name).collect();
         let is_same = target_key.len() == visible_key.len()
             && target_key.iter().all(|name| visible_key.iter().any(|key| self.same(key, name)));
-        if !is_same {
-            return Err(Error::new(format!(
-                "the primary keys of {shown} differ: ({}) at the source, ({}) on the target",
-                join(&visible_key),
-                join(&target_key)
-            ))
-            .hint(format!("give both the same primary key, in any order, {leave_out}")));
-        }
-        let lacks = |name: &&String| {
-            !table.hidden_columns.contains(name) && !target.columns.iter().any(|column| self.same(&column.name, name))
-        };
-        match table.columns.iter().filter(lacks).collect::<Vec<_>>() {
-            missing if missing.is_empty() => Ok(position),
-            missing => {
-                Err(Error::new(format!("the target's table {target} lacks columns of the source: {}", join(&missing)))
-                    .hint(format!("ALTER TABLE {target} ADD COLUMN …, {leave_out}")))
-            }
+        if !is_same && !target_key.is_empty() && !visible_key.is_empty() {
+            findings.fatal(
+                Error::new(format!(
+                    "the primary keys of {shown} differ: ({}) at the source, ({}) on the target",
+                    join(&visible_key),
+                    join(&target_key)
+                ))
+                .hint(format!("give both the same primary key, in any order, {leave_out}")),
+            );
         }
     }
 
@@ -211,6 +243,10 @@ fn topics(database: &str, table: &SourceTable, one_schema: bool) -> Vec<String> 
     topics
 }
 
+fn leave_out(table: &SourceTable) -> String {
+    format!("or leave it out: --table-exclusion-filter '^{}$'", table.name)
+}
+
 fn join(names: &[&String]) -> String {
     names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
 }
@@ -218,10 +254,11 @@ fn join(names: &[&String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ebb_sdk::{Column, Unfit};
+    use crate::source::SourceColumn;
+    use ebb_sdk::{Column, SourceType, Unfit};
 
     fn target(schema: &str, name: &str, columns: &[&str], key: &[u32]) -> ebb_sdk::Table {
-        let column = |name: &&str| Column { name: (*name).to_owned(), ..Column::default() };
+        let column = |name: &&str| Column { name: (*name).to_owned(), nullable: *name != "must", ..Column::default() };
         ebb_sdk::Table {
             namespace: vec!["molt".into(), schema.into()],
             name: name.into(),
@@ -238,10 +275,12 @@ mod tests {
         SourceTable {
             schema: schema.into(),
             name: name.into(),
-            columns: owned(columns),
+            columns: columns
+                .iter()
+                .map(|name| SourceColumn { name: (*name).into(), ..SourceColumn::default() })
+                .collect(),
             hidden_columns,
             key_columns: owned(key),
-            folded_columns: Vec::new(),
         }
     }
 
@@ -254,6 +293,7 @@ mod tests {
                 target("public", "log", &["line"], &[]),
                 target("audit", "orders", &["id"], &[0]),
                 ebb_sdk::Table { unfit: Some(unfit), ..target("public", "odd", &["id"], &[0]) },
+                target("public", "strict", &["id", "must"], &[0]),
             ],
             ..Catalog::default()
         }
@@ -261,8 +301,8 @@ mod tests {
 
     fn check(tables: &[SourceTable], expected: Result<&[u32], &str>) {
         let catalog = catalog();
-        let names = Names { catalog: &catalog, case_sensitive: false };
-        match (names.matched("defaultdb", tables), expected) {
+        let names = Names { catalog: &catalog, case_sensitive: false, ignored_columns: &["spare".to_owned()] };
+        match (names.matched("defaultdb", tables).settle(None), expected) {
             (Ok(watched), Ok(expected)) => {
                 assert_eq!(watched.iter().map(|table| table.position).collect::<Vec<_>>(), expected);
             }
@@ -294,11 +334,18 @@ mod tests {
             Err("(id) at the source, (city, id) on the target"),
         );
         check(&[source("public", "odd", &["id"], &["id"])], Err("table public.odd: for a reason"));
-        let folded_columns = vec![("id".to_owned(), "STRING COLLATE en".to_owned())];
-        let folded = SourceTable { folded_columns, ..source("public", "orders", &["id", "city"], &["id", "city"]) };
+        let mut folded = source("public", "orders", &["id", "city"], &["id", "city"]);
+        folded.columns[0].source_type = SourceType { name: "STRING COLLATE en".into(), ..SourceType::default() };
         check(&[folded], Err("a column id of type STRING COLLATE en"));
+        check(&[source("public", "orders", &["id", "city", "Spare"], &["id", "city"])], Ok(&[0]));
+        check(&[source("public", "strict", &["id"], &["id"])], Err("column must of public.strict takes no NULL"));
         let wide = source("public", "orders", &["id", "city", "extra", "more"], &["id", "city"]);
-        check(std::slice::from_ref(&wide), Err("lacks columns of the source: extra, more"));
-        check(&[wide, source("public", "gone", &["id"], &["id"])], Err("2 tables cannot be applied"));
+        check(
+            std::slice::from_ref(&wide),
+            Err(
+                "2 findings keep ebb from starting: 1) the target's table public.Orders lacks the source's column public.orders.extra",
+            ),
+        );
+        check(&[wide, source("public", "gone", &["id"], &["id"])], Err("3) the source's table public.gone is missing"));
     }
 }

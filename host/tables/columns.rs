@@ -1,0 +1,142 @@
+//! Columns of a table on both sides: who lacks which, and what a column of the target makes of its counterpart's values.
+//!
+//! Owns: matching them, and the findings. Does not own: the rules of types, which the plugin has.
+
+use ebb_sdk::{Fit, FitQuestion, Identity, Table};
+
+use super::Names;
+use super::findings::Findings;
+use crate::error::Error;
+use crate::source::{SourceColumn, SourceTable};
+
+/// A question to the plugin, and for whom it is asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub question: FitQuestion,
+    /// `public.orders.total`, at the source.
+    pub shown: String,
+    /// `public.orders.total numeric(10,2)`, on the target.
+    pub target: String,
+}
+
+impl Asked {
+    /// What the plugin's answer means for the start.
+    pub fn judge(self, fit: Fit, findings: &mut Findings) {
+        let Self { question, shown, target } = self;
+        let source = question.source.name;
+        match fit {
+            Fit::Whole => {}
+            Fit::Part(why) => findings.warn(
+                Error::new(format!("the target's column {target} cannot hold every {source} of {shown}: {why}"))
+                    .hint("widen the column on the target, or be sure that the application writes no other values"),
+            ),
+            Fit::Never(why) => findings.fatal(
+                Error::new(format!("the target's column {target} cannot hold the {source} of {shown}: {why}"))
+                    .hint("give the column on the target the type that it had when it was migrated from"),
+            ),
+        }
+    }
+}
+
+impl Names<'_> {
+    /// Looks at every column of a table. Returns the questions to the plugin, and the columns that are not written.
+    pub(super) fn columns(
+        &self,
+        source: &SourceTable,
+        position: u32,
+        findings: &mut Findings,
+    ) -> (Vec<Asked>, Vec<String>) {
+        let target = &self.catalog.tables[position as usize];
+        let (mut asked, mut ignored, mut matched) = (Vec::new(), Vec::new(), Vec::new());
+        for column in source.columns.iter().filter(|column| !source.hidden_columns.contains(&column.name)) {
+            let shown = format!("{}.{}.{}", source.schema, source.name, column.name);
+            match self.column(target, &column.name) {
+                Found::One(at) => {
+                    matched.push(at);
+                    asked.extend(self.values(column, target, position, at, shown, findings));
+                }
+                Found::None if self.is_ignored(source, &column.name) => ignored.push(column.name.clone()),
+                Found::None => findings.fatal(
+                    Error::new(format!("the target's table {target} lacks the source's column {shown}")).hint(format!(
+                        "ALTER TABLE {target} ADD COLUMN …, or do without it: --ignore-columns {}",
+                        column.name
+                    )),
+                ),
+                Found::Several => findings.fatal(
+                    Error::new(format!(
+                        "several columns of the target's table {target} have the name of {shown} but for its case"
+                    ))
+                    .hint("rename one of them, or start with --case-sensitive"),
+                ),
+            }
+        }
+        for (column, at) in target.columns.iter().zip(0_u32..) {
+            let has_value =
+                column.nullable || column.has_default || column.generated || column.identity != Identity::None;
+            if !matched.contains(&at) && !has_value {
+                findings.fatal(
+                    Error::new(format!(
+                        "the target's column {} of {target} takes no NULL and has no default, and the source has no such column",
+                        column.name
+                    ))
+                    .hint(format!("ALTER TABLE {target}: give {} a default, or let it be NULL", column.name)),
+                );
+            }
+        }
+        (asked, ignored)
+    }
+
+    fn values(
+        &self,
+        column: &SourceColumn,
+        target: &Table,
+        table: u32,
+        at: u32,
+        shown: String,
+        findings: &mut Findings,
+    ) -> Option<Asked> {
+        let counterpart = &target.columns[at as usize];
+        if counterpart.generated {
+            return None;
+        }
+        if column.nullable && !counterpart.nullable {
+            findings.warn(
+                Error::new(format!(
+                    "the target's column {} of {target} takes no NULL, and the source's may be NULL",
+                    counterpart.name
+                ))
+                .hint("let the column on the target be NULL, or be sure that the application writes none"),
+            );
+        }
+        let question = FitQuestion { table, column: at, source: column.source_type.clone() };
+        let target = format!("{target}.{} {}", counterpart.name, counterpart.type_name);
+        Some(Asked { question, shown, target })
+    }
+
+    fn is_ignored(&self, table: &SourceTable, column: &str) -> bool {
+        let names = [
+            column.to_owned(),
+            format!("{}.{column}", table.name),
+            format!("{}.{}.{column}", table.schema, table.name),
+        ];
+        self.ignored_columns.iter().any(|ignored| names.iter().any(|name| self.same(name, ignored)))
+    }
+
+    fn column(&self, target: &Table, name: &str) -> Found {
+        if let Some(at) = target.column(name) {
+            return Found::One(at);
+        }
+        let mut folded = target.columns.iter().zip(0_u32..).filter(|(column, _)| self.same(&column.name, name));
+        match (folded.next(), folded.next()) {
+            (None, _) => Found::None,
+            (Some((_, at)), None) => Found::One(at),
+            (Some(_), Some(_)) => Found::Several,
+        }
+    }
+}
+
+enum Found {
+    None,
+    One(u32),
+    Several,
+}

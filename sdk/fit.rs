@@ -1,0 +1,101 @@
+//! Whether a column can hold what a column of the source has.
+//!
+//! Owns: the types of a source in words that every dialect understands, and the answer. Does not own: the rules, which are
+//! each dialect's.
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of values a column of the source has, and so in which JSON they come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    Bool,
+    Int,
+    Decimal,
+    Float,
+    String,
+    /// A label of a type of its own.
+    Enum,
+    /// `\x6869`.
+    Bytes,
+    Uuid,
+    Date,
+    Time,
+    TimeTz,
+    Timestamp,
+    TimestampTz,
+    Interval,
+    Json,
+    Inet,
+    /// Digits 0 and 1.
+    Bit,
+    /// A JSON array.
+    Array,
+    /// GeoJSON.
+    Geometry,
+    Vector,
+    /// A type that ebb does not know; its values are texts.
+    #[default]
+    Other,
+}
+
+/// The type of a column of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceType {
+    pub family: Family,
+    /// As the source spells it, for messages: `DECIMAL(10,2)`.
+    pub name: String,
+    /// The most that a value has: characters of a string, bits of a bit string, bytes of an integer or float (2, 4, 8),
+    /// digits of a decimal, all of them. `None` without a limit.
+    pub size_max: Option<u64>,
+    /// Digits of a decimal behind the point.
+    pub scale: Option<u64>,
+    /// The type of an array's elements.
+    pub element: Option<Box<SourceType>>,
+}
+
+impl SourceType {
+    /// The longest text that a value of this type has, where there is one.
+    ///
+    /// ```
+    /// use ebb_sdk::{Family, SourceType};
+    /// let uuid = SourceType { family: Family::Uuid, ..SourceType::default() };
+    /// assert_eq!(uuid.text_chars_max(), Some(36));
+    /// ```
+    pub fn text_chars_max(&self) -> Option<u64> {
+        match self.family {
+            Family::Bool => Some(5),
+            Family::Int => Some(20),
+            Family::Uuid => Some(36),
+            Family::Date => Some(14),
+            Family::Time | Family::TimeTz => Some(21),
+            Family::Timestamp | Family::TimestampTz => Some(30),
+            Family::Inet => Some(43),
+            Family::String | Family::Bit => self.size_max,
+            _ => None,
+        }
+    }
+}
+
+/// What a column makes of values of a type. Fraction digits beyond its precision are rounded, and do not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Every value has its place.
+    Whole,
+    /// Some values are refused: which, as in "texts of more than 20 characters are refused".
+    Part(String),
+    /// No value has a place, or only by accident: why, as in "the column is a number".
+    Never(String),
+}
+
+/// One question: whether this column of the catalog that was described last takes values of this type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FitQuestion {
+    /// Position in [`Catalog::tables`](crate::Catalog::tables).
+    pub table: u32,
+    /// Position in [`Table::columns`](crate::Table::columns).
+    pub column: u32,
+    pub source: SourceType,
+}

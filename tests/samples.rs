@@ -1,0 +1,131 @@
+//! Types of CockroachDB, and values of each as a changefeed writes them: ordinary ones and those at the edges.
+//!
+//! Owns: what the plugins' tests try on every type of their columns, and the page of the docs that is made of the outcome. It
+//! is a module of those tests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ebb_sdk::{Family, Fit, SourceType};
+
+/// A type and the JSON of some of its values.
+pub struct Sample {
+    pub source: SourceType,
+    pub values: Vec<String>,
+}
+
+fn sample(name: &str, family: Family, size_max: Option<u64>, values: &[&str]) -> Sample {
+    let scale = (name == "DECIMAL(10,2)").then_some(2);
+    let source = SourceType { name: name.into(), family, size_max, scale, element: None };
+    Sample { source, values: values.iter().map(|&value| value.to_owned()).collect() }
+}
+
+fn array(element: Sample, values: &[&str]) -> Sample {
+    let source = SourceType {
+        name: format!("{}[]", element.source.name),
+        family: Family::Array,
+        element: Some(Box::new(element.source)),
+        ..SourceType::default()
+    };
+    Sample { source, values: values.iter().map(|&value| value.to_owned()).collect() }
+}
+
+pub fn samples() -> Vec<Sample> {
+    let (long, bytes) = (format!("\"{}\"", "x".repeat(300)), format!("\"\\\\x{}\"", "6a".repeat(300)));
+    let uuid = "\"7f9c24e8-3b12-4fef-91e0-56a2d5a246ec\"";
+    let point = "{\"coordinates\": [1, 2], \"type\": \"Point\"}";
+    vec![
+        sample("BOOL", Family::Bool, None, &["true", "false"]),
+        sample("INT2", Family::Int, Some(2), &["7", "-32768", "32767"]),
+        sample("INT4", Family::Int, Some(4), &["7", "-2147483648", "2147483647"]),
+        sample("INT8", Family::Int, Some(8), &["7", "-9223372036854775808", "9223372036854775807"]),
+        sample("DECIMAL(10,2)", Family::Decimal, Some(10), &["0.10", "-12345678.91", "12345678.91"]),
+        sample(
+            "DECIMAL",
+            Family::Decimal,
+            None,
+            &["1.5", "1E+20", "12345678901234567890123456789012345678901.5", "1E+400"],
+        ),
+        sample("FLOAT4", Family::Float, Some(4), &["1.5", "3.4028235E+38", "\"NaN\""]),
+        sample("FLOAT8", Family::Float, Some(8), &["1.5", "1E+300", "\"-Infinity\""]),
+        sample("VARCHAR(10)", Family::String, Some(10), &["\"\"", "\"🐘 ten char\"", "\"trailing \""]),
+        sample("STRING", Family::String, None, &["\"\"", "\"🐘\"", "\"text\"", &long]),
+        sample("ENUM", Family::Enum, None, &["\"a\"", "\"a label with blanks\""]),
+        sample("BYTES", Family::Bytes, None, &["\"\\\\x\"", "\"\\\\x6869\"", &bytes]),
+        sample("UUID", Family::Uuid, None, &[uuid]),
+        sample("DATE", Family::Date, None, &["\"2016-01-25\"", "\"0044-03-15 BC\"", "\"12345-01-01\"", "\"infinity\""]),
+        sample("TIME", Family::Time, None, &["\"01:23:45.123456\"", "\"24:00:00\""]),
+        sample("TIMETZ", Family::TimeTz, None, &["\"03:04:05+05:30\"", "\"24:00:00-15:59:59\""]),
+        sample(
+            "TIMESTAMP",
+            Family::Timestamp,
+            None,
+            &["\"2016-01-25T00:00:00\"", "\"2016-01-25T10:10:10.5\"", "\"-0043-03-15T00:00:00\""],
+        ),
+        sample(
+            "TIMESTAMPTZ",
+            Family::TimestampTz,
+            None,
+            &["\"2016-01-25T00:00:00Z\"", "\"2016-01-25T10:10:10.5Z\"", "\"12345-01-01T00:00:00Z\""],
+        ),
+        sample(
+            "INTERVAL",
+            Family::Interval,
+            None,
+            &["\"-01:00:00\"", "\"1 year 2 mons 3 days 04:05:06.789\"", "\"-1 days +02:00:00\""],
+        ),
+        sample("JSONB", Family::Json, None, &["{\"a\": [1.10, null]}", "\"hello\"", "123", "[0.12345678901234567890]"]),
+        sample("INET", Family::Inet, None, &["\"10.1.2.3\"", "\"10.1.2.3/8\"", "\"::1\""]),
+        sample("BIT(8)", Family::Bit, Some(8), &["\"10010101\""]),
+        sample(
+            "VARBIT",
+            Family::Bit,
+            None,
+            &["\"101\"", "\"1001010110010101100101011001010110010101100101011001010110010101100101011\""],
+        ),
+        array(sample("INT8", Family::Int, Some(8), &[]), &["[1, null, 9223372036854775807]", "[]"]),
+        array(sample("STRING", Family::String, None, &[]), &["[\"a,b\", null]", "[\"\"]"]),
+        sample(
+            "GEOMETRY",
+            Family::Geometry,
+            None,
+            &[point, "{\"coordinates\": [[0, 0], [1, 1]], \"type\": \"LineString\"}"],
+        ),
+        sample("VECTOR(3)", Family::Vector, None, &["\"[1,2.5,3]\""]),
+    ]
+}
+
+/// What was found: for each type of a column what it makes of each type of the source.
+pub type Found = Vec<(&'static str, Vec<(String, Fit)>)>;
+
+/// The page of the docs. With EBB_WRITE_DOCS it is written, else it must be there already.
+#[track_caller]
+pub fn check_page(name: &str, title: &str, found: &Found) {
+    let mut page = format!(
+        "# {title}\n\nMade by the tests, which write values of every type on the left into columns of every type on the right; \
+         do not edit it.\n\nDigits behind the point, of numbers and of seconds, that a column has no room for are rounded. \
+         All other values that a column cannot hold exactly are refused, with table, key, column and value. Where it takes no \
+         value, or would read one as something else, ebb does not start.\n\n\
+         | column | takes every value of | takes some values of | takes no value of |\n|---|---|---|---|\n"
+    );
+    for (column, fits) in found {
+        let (mut whole, mut part, mut never) = (Vec::new(), BTreeMap::<&str, Vec<&str>>::new(), Vec::new());
+        for (source, fit) in fits {
+            match fit {
+                Fit::Whole => whole.push(source.as_str()),
+                Fit::Part(why) => part.entry(why.trim_start_matches("it takes ")).or_default().push(source),
+                Fit::Never(_) => never.push(source.as_str()),
+            }
+        }
+        let part: Vec<_> = part.iter().map(|(why, sources)| format!("{}: {why}", sources.join(", "))).collect();
+        let column = column.replace('|', "\\|");
+        page.push_str(&format!("| {column} | {} | {} | {} |\n", whole.join(", "), part.join("; "), never.join(", ")));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+    if std::env::var_os("EBB_WRITE_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("docs")).expect("a folder");
+        std::fs::write(&path, &page).expect("the page is written");
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == page, "docs/{name} is not what the tests found: run them with EBB_WRITE_DOCS=1");
+}
