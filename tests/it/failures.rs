@@ -50,7 +50,7 @@ fn tables_do_not_match() {
     world.target("ALTER TABLE t ADD PRIMARY KEY (v)");
     check(&world, &[], &["primary keys of public.t differ", "(id) at the source, (v) on the target"]);
     world.target("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY)");
-    check(&world, &[], &["the target's table public.t lacks columns of the source: v"]);
+    check(&world, &[], &["the target's table public.t lacks the source's column public.t.v"]);
 }
 
 #[test]
