@@ -129,3 +129,75 @@ pub fn check_page(name: &str, title: &str, found: &Found) {
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(there == page, "docs/{name} is not what the tests found: run them with EBB_WRITE_DOCS=1");
 }
+
+/// A row of random values: the JSON of each column of [`RANDOM_COLUMNS`], and what it must show afterwards.
+pub struct Random {
+    pub json: [String; 8],
+    pub shown: [String; 8],
+}
+
+/// An integer, an exact number, a double, a text and bytes (both shown in hexadecimal), a day, a moment and a UUID.
+pub const RANDOM_COLUMNS: [&str; 8] = ["i", "n", "f", "t", "b", "d", "m", "u"];
+
+impl Random {
+    /// Any of the values that both kinds of target hold.
+    pub fn new(rng: &mut fastrand::Rng) -> Self {
+        let integer = rng.i64(..) >> rng.u32(0..64);
+        let number = format!(
+            "{}{}.{:06}",
+            if rng.bool() { "-" } else { "" },
+            rng.u128(1..10_u128.pow(20)),
+            rng.u32(1..1_000_000)
+        );
+        let double = loop {
+            // Subnormal numbers are printed in different ways.
+            let double = f64::from_bits(rng.u64(..));
+            if double.is_normal() {
+                break double;
+            }
+        };
+        let letters = ['a', '\'', '"', '\\', '%', '\n', '\u{1}', 'é', 'Ж', '漢', '🐘', ' ', '`', ';', '\u{200d}'];
+        let text: String = (0..rng.usize(0..40)).map(|_| letters[rng.usize(0..letters.len())]).collect();
+        let bytes: String = (0..rng.usize(0..40)).map(|_| format!("{:02x}", rng.u8(..))).collect();
+        let day = format!("{:04}-{:02}-{:02}", rng.u32(1000..9999), rng.u32(1..13), rng.u32(1..29));
+        let clock =
+            format!("{:02}:{:02}:{:02}.{:06}", rng.u32(0..24), rng.u32(0..60), rng.u32(0..60), rng.u32(1..1_000_000));
+        let uuid = format!("{:032x}", rng.u128(..));
+        let uuid = format!("{}-{}-{}-{}-{}", &uuid[..8], &uuid[8..12], &uuid[12..16], &uuid[16..20], &uuid[20..]);
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+        Self {
+            json: [
+                integer.to_string(),
+                number.clone(),
+                format!("{double:E}").replace("E", if double.abs() < 1.0 { "E" } else { "E+" }),
+                quoted(&text),
+                quoted(&format!("\\x{bytes}")),
+                quoted(&day),
+                quoted(&format!("{day}T{clock}Z")),
+                quoted(&uuid),
+            ],
+            shown: [
+                integer.to_string(),
+                number,
+                format!("{double:e}"),
+                hex(&text),
+                bytes,
+                day.clone(),
+                format!("{day} {clock}"),
+                uuid,
+            ],
+        }
+    }
+
+    /// Whether a line of the values, separated by `|`, shows this row.
+    pub fn is_shown(&self, line: &str) -> bool {
+        let columns: Vec<&str> = line.split('|').collect();
+        let mut found = columns.iter().zip(&self.shown).enumerate();
+        columns.len() == self.shown.len()
+            && found.all(|(at, (found, shown))| match RANDOM_COLUMNS[at] {
+                "f" => found.parse::<f64>().is_ok_and(|found| format!("{found:e}") == *shown),
+                _ => found.eq_ignore_ascii_case(shown),
+            })
+    }
+}

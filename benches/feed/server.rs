@@ -90,8 +90,8 @@ impl Server {
                 "SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(t::text), '' ORDER BY id)), '') FROM t"
             }
             Self::MySql(_) => {
-                "SELECT COUNT(*), BIT_XOR(CAST(CONV(LEFT(MD5(CONCAT_WS('|', id, customer, city, status, amount, quantity, note, \
-                 created, updated)), 16), 16, 10) AS UNSIGNED)) FROM t"
+                "SELECT COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('|', id, customer, city, status, amount, quantity, note, \
+                 created, updated), 256), 16), 16, 10) AS UNSIGNED)) FROM t"
             }
         };
         self.sql(database, sql)

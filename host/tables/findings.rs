@@ -29,24 +29,38 @@ impl Findings {
     /// Logs what is no hindrance, and makes one error of all that is.
     pub fn conclude(self) -> Result<(), Error> {
         let (fatal, warnings): (Vec<_>, Vec<_>) = self.0.into_iter().partition(|finding| finding.is_fatal);
-        for Finding { error, .. } in warnings {
-            tracing::warn!(hint = error.hint.as_deref(), "{}", error.message);
+        if !warnings.is_empty() {
+            let warnings: Vec<Error> = warnings.into_iter().map(|finding| finding.error).collect();
+            let mut hints: Vec<&str> = warnings.iter().filter_map(|warning| warning.hint.as_deref()).collect();
+            hints.sort_unstable();
+            hints.dedup();
+            let hint = hints.join("; ");
+            tracing::warn!(
+                hint,
+                "{} findings may stand in the way of rows to come: {}",
+                warnings.len(),
+                messages(&warnings)
+            );
         }
         let mut errors: Vec<Error> = fatal.into_iter().map(|finding| finding.error).collect();
         match errors.len() {
             0 => Ok(()),
             1 => Err(errors.remove(0)),
             count => {
-                let numbered = |texts: Vec<&str>| {
-                    let texts = texts.into_iter().enumerate().map(|(at, text)| format!("{}) {text}", at + 1));
-                    texts.collect::<Vec<_>>().join("; ")
-                };
-                let messages = numbered(errors.iter().map(|error| error.message.as_str()).collect());
-                let hints = numbered(errors.iter().map(|error| error.hint.as_deref().unwrap_or("-")).collect());
-                Err(Error::new(format!("{count} findings keep ebb from starting: {messages}")).hint(hints))
+                let hints = numbered(errors.iter().map(|error| error.hint.as_deref().unwrap_or("-")));
+                Err(Error::new(format!("{count} findings keep ebb from starting: {}", messages(&errors))).hint(hints))
             }
         }
     }
+}
+
+fn messages(errors: &[Error]) -> String {
+    numbered(errors.iter().map(|error| error.message.as_str()))
+}
+
+fn numbered<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let texts = texts.enumerate().map(|(at, text)| format!("{}) {text}", at + 1));
+    texts.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
