@@ -152,15 +152,19 @@ impl Names<'_> {
 
     fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<u32> {
         let shown = format!("{}.{}", table.schema, table.name);
-        let position = self.position(table);
-        if position.is_none() {
-            findings.fatal(Error::new(format!("the source's table {shown} is missing on the target")).hint(format!(
-                "create it in {} on the target, {}",
-                self.catalog.namespace.join("."),
-                leave_out(table)
-            )));
-        }
-        position
+        let (what, mend) = match self.candidates(table).as_slice() {
+            [position] => return Some(*position),
+            [] => {
+                ("is missing on the target", format!("create it in {} on the target", self.catalog.namespace.join(".")))
+            }
+            _ => (
+                "has several counterparts on the target that differ in case only",
+                "rename one of them, or start with --case-sensitive".into(),
+            ),
+        };
+        let error = Error::new(format!("the source's table {shown} {what}"));
+        findings.fatal(error.hint(format!("{mend}, {}", leave_out(table))));
+        None
     }
 
     /// The primary keys of both sides.
@@ -212,22 +216,20 @@ impl Names<'_> {
         }
     }
 
-    /// The target's table of this name: in the schema of the same name where there is one, else in the default one.
-    fn position(&self, table: &SourceTable) -> Option<u32> {
+    /// The target's table of this name: in the schema of the same name where there is one, else in the default one. Several
+    /// when they differ in case only and none has the name to the letter.
+    fn candidates(&self, table: &SourceTable) -> Vec<u32> {
         let default = &self.catalog.namespace;
         let mut own = default.clone();
         if let Some(last) = own.last_mut().filter(|_| default.len() > 1 && table.schema != "public") {
             last.clone_from(&table.schema);
         }
         let namespace = if self.catalog.tables.iter().any(|target| target.namespace == own) { &own } else { default };
-        let candidates = || {
-            let tables = self.catalog.tables.iter().zip(0_u32..);
-            tables.filter(|(target, _)| target.namespace == *namespace)
-        };
-        let exact = candidates().find(|(target, _)| target.name == table.name);
-        let mut folded = candidates().filter(|(target, _)| self.same(&target.name, &table.name));
-        // Two that differ in case only are no answer.
-        exact.or_else(|| folded.next().filter(|_| folded.next().is_none())).map(|(_, position)| position)
+        let tables = self.catalog.tables.iter().zip(0_u32..);
+        let there: Vec<_> = tables.filter(|(target, _)| target.namespace == *namespace).collect();
+        let exact = there.iter().find(|(target, _)| target.name == table.name);
+        let folded = || there.iter().filter(|(target, _)| self.same(&target.name, &table.name));
+        exact.map_or_else(|| folded().map(|(_, at)| *at).collect(), |(_, at)| vec![*at])
     }
 
     fn same(&self, a: &str, b: &str) -> bool {
@@ -294,6 +296,8 @@ mod tests {
                 target("audit", "orders", &["id"], &[0]),
                 ebb_sdk::Table { unfit: Some(unfit), ..target("public", "odd", &["id"], &[0]) },
                 target("public", "strict", &["id", "must"], &[0]),
+                target("public", "twin", &["id"], &[0]),
+                target("public", "TWIN", &["id"], &[0]),
             ],
             ..Catalog::default()
         }
@@ -338,6 +342,8 @@ mod tests {
         folded.columns[0].source_type = SourceType { name: "STRING COLLATE en".into(), ..SourceType::default() };
         check(&[folded], Err("a column id of type STRING COLLATE en"));
         check(&[source("public", "orders", &["id", "city", "Spare"], &["id", "city"])], Ok(&[0]));
+        check(&[source("public", "Twin", &["id"], &["id"])], Err("several counterparts"));
+        check(&[source("public", "twin", &["id"], &["id"])], Ok(&[5]));
         check(&[source("public", "strict", &["id"], &["id"])], Err("column must of public.strict takes no NULL"));
         let wide = source("public", "orders", &["id", "city", "extra", "more"], &["id", "city"]);
         check(
