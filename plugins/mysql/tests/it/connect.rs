@@ -93,7 +93,7 @@ async fn tls_is_verified_as_asked() {
         let verified = server.url("mysql");
         connect_with(&verified, false, 5000).await.unwrap().close().await;
         let base = verified.split('?').next().unwrap().to_owned();
-        for mode in ["require", "prefer"] {
+        for mode in ["require", "prefer", "allow"] {
             let url = format!("{base}?sslmode={mode}");
             connect_with(&url, false, 5000)
                 .await
