@@ -17,6 +17,9 @@ use crate::stage::Stage;
 use columns::Asked;
 use findings::Findings;
 
+/// Names listed in a message.
+const SHOWN_MAX: usize = 10;
+
 /// A table that the run applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
@@ -121,7 +124,26 @@ impl Names<'_> {
                 hidden_columns: table.hidden_columns.iter().cloned().chain(ignored).collect(),
             });
         }
+        self.without_source(&mut matched);
         matched
+    }
+
+    /// Tables of the target, in its default schema, that no row will come for.
+    fn without_source(&self, matched: &mut Matched) {
+        let is_served = |position: u32| matched.watched.iter().any(|watched| watched.position == position);
+        let tables = self.catalog.tables.iter().zip(0_u32..);
+        let idle: Vec<_> = tables
+            .filter(|(table, position)| table.namespace == self.catalog.namespace && !is_served(*position))
+            .map(|(table, _)| &table.name)
+            .collect();
+        if !idle.is_empty() {
+            let more = if idle.len() > SHOWN_MAX { ", …" } else { "" };
+            let shown = join(&idle[..idle.len().min(SHOWN_MAX)]);
+            matched.findings.warn(
+                Error::new(format!("no row will come for {} tables of the target: {shown}{more}", idle.len()))
+                    .hint("the source does not have them, or the filters leave them out"),
+            );
+        }
     }
 
     /// Every table of the target that has a primary key, each under its own namespace.

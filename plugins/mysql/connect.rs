@@ -22,10 +22,12 @@ const PORT: u16 = 3306;
 /// Unless `connect_timeout` says otherwise; it covers everything up to the first answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-/// The server ends the transaction of a process that was stopped in the middle of it, and with it its locks.
-const IDLE_IN_TRANSACTION_SECONDS: u64 = 60;
-/// MySQL has no such limit; there it is the session that ends when nothing comes for so long.
-const IDLE_SECONDS: u64 = 600;
+/// The server ends the transaction of a process that was stopped in the middle of it, and with it its locks: until then
+/// nobody else can take the feed over.
+pub(crate) const IDLE_IN_TRANSACTION_SECONDS: u64 = 10;
+/// MySQL has no such limit; there it is the session that ends when nothing comes for so long, and what is so long changes
+/// with the transaction.
+pub(crate) const IDLE_SECONDS: u64 = 600;
 /// How long the server waits for the rest of a message, and for the client to take an answer.
 const NET_SECONDS: u64 = 60;
 /// What the client waits beyond the server's own limit.

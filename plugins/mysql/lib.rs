@@ -29,6 +29,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
+use connect::{Flavour, IDLE_IN_TRANSACTION_SECONDS, IDLE_SECONDS};
 use describe::Tables;
 use error::translate;
 
@@ -91,7 +92,13 @@ impl ebb_sdk::Session for Session {
             self.command(&setting, "begin a transaction").await?;
             self.enforces = enforces;
         }
-        self.command("START TRANSACTION", "begin a transaction").await
+        match self.server.flavour {
+            Flavour::MariaDb => self.command("START TRANSACTION", "begin a transaction").await,
+            Flavour::MySql => {
+                let begin = format!("START TRANSACTION; SET SESSION wait_timeout = {IDLE_IN_TRANSACTION_SECONDS}");
+                self.command(&begin, "begin a transaction").await
+            }
+        }
     }
 
     async fn write(&mut self, block: Block<'_>) -> Result<()> {
@@ -106,7 +113,8 @@ impl ebb_sdk::Session for Session {
     }
 
     async fn rollback(&mut self) -> Result<()> {
-        self.command("ROLLBACK", "roll back").await
+        let rollback = self.end("ROLLBACK");
+        self.command(&rollback, "roll back").await
     }
 
     fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
@@ -122,6 +130,14 @@ impl ebb_sdk::Session for Session {
 }
 
 impl Session {
+    /// COMMIT or ROLLBACK, and the time that an idle session may have again.
+    fn end(&self, sql: &str) -> String {
+        match self.server.flavour {
+            Flavour::MariaDb => sql.to_owned(),
+            Flavour::MySql => format!("{sql}; SET SESSION wait_timeout = {IDLE_SECONDS}"),
+        }
+    }
+
     async fn command(&mut self, sql: &str, doing: &str) -> Result<()> {
         let wait = self.answer_wait;
         let done = async { self.conn.query_drop(sql).await.map_err(|failure| translate(&failure, doing)) };

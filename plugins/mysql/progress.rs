@@ -68,10 +68,14 @@ pub(crate) async fn commit(session: &mut Session, advance: &Advance) -> Result<(
     let moved = answered(wait, "move the progress row", async { Ok(moved.await) }).await?;
     match moved.map_err(|failure: Failure| refused(session, &failure, "move the progress row"))? {
         0 => {
-            session.command("ROLLBACK", "roll back").await?;
+            let rollback = session.end("ROLLBACK");
+            session.command(&rollback, "roll back").await?;
             Err(fenced(session, advance).await)
         }
-        _ => session.command("COMMIT", "commit").await,
+        _ => {
+            let commit = session.end("COMMIT");
+            session.command(&commit, "commit").await
+        }
     }
 }
 

@@ -8,7 +8,7 @@ fn everything_that_does_not_fit_is_said_at_once() {
     let source = "CREATE TABLE lonely (id int PRIMARY KEY); CREATE TABLE keys (a int, b int, PRIMARY KEY (a, b));
         CREATE TABLE narrow (id bigint PRIMARY KEY, name text, price numeric(12,2), born date, more text, due timestamptz)";
     for dialect in [Dialect::Postgres, MYSQLS[0], MYSQLS[1]] {
-        let target = "CREATE TABLE keys (a INT PRIMARY KEY, b INT);
+        let target = "CREATE TABLE idle (id INT PRIMARY KEY); CREATE TABLE keys (a INT PRIMARY KEY, b INT);
             CREATE TABLE narrow (id INT PRIMARY KEY, name VARCHAR(5) NOT NULL, price DECIMAL(10,2), born BOOLEAN, due DATE, own INT NOT NULL)";
         let target = match dialect {
             Dialect::Postgres => target.to_owned(),

@@ -3,10 +3,12 @@
 //!
 //! Does not own: which server uses which file, or who may read a copy of it.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +31,8 @@ pub struct KeyPair {
 pub struct Certs {
     dir: PathBuf,
     issuer: CertifiedIssuer<'static, Key>,
+    /// Client certificates that are there, or being written.
+    issued: Mutex<BTreeSet<String>>,
 }
 
 impl Certs {
@@ -40,7 +44,7 @@ impl Certs {
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(authority, new_key()?).map_err(Error::because("cannot make a CA"))?;
         write(&dir.join("ca.crt"), &issuer.pem(), 0o644)?;
-        let certs = Certs { dir: dir.to_owned(), issuer };
+        let certs = Certs { dir: dir.to_owned(), issuer, issued: Mutex::default() };
         certs.issue("node", &["localhost", "127.0.0.1", "::1"], ExtendedKeyUsagePurpose::ServerAuth)?;
         Ok(certs)
     }
@@ -60,8 +64,14 @@ impl Certs {
     }
 
     /// Makes `client.NAME.crt` and `client.NAME.key`, with the common name NAME, which databases take for the user.
+    /// Once for each name: tests that ask at the same time get the same pair.
     pub fn client(&self, name: &str) -> Result<KeyPair> {
-        self.issue(&format!("client.{name}"), &[], ExtendedKeyUsagePurpose::ClientAuth)
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = format!("client.{name}");
+        if !issued.insert(file.clone()) {
+            return Ok(self.paths(&file));
+        }
+        self.issue(&file, &[], ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     /// The query of a webhook sink that shows the client certificate NAME and trusts this authority: each PEM file in
