@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Block;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What the host does next.
@@ -110,11 +112,44 @@ impl Error {
         self
     }
 
+    /// Names a row of a block, and where it is known a column and its value: table, key and column, and the end of the
+    /// message. `row` and `column` are positions in the block.
+    #[must_use]
+    pub fn at(self, block: &Block<'_>, row: usize, column: Option<usize>) -> Self {
+        let key = shortened(&block.key_text(row), SHOWN_CHARS_MAX);
+        let mut message = format!("{}; the row is {key}", self.message);
+        let mut error = self.table(block.table().to_string()).key(key);
+        if let Some((at, column)) = column.and_then(|at| Some((at, block.columns().nth(at)?))) {
+            let shown = |text| format!("{:?}", shortened(text, SHOWN_CHARS_MAX));
+            let value = block.value(row, at).text().map_or_else(|| "NULL".into(), shown);
+            message.push_str(&format!(", column {}, value {value}", column.name));
+            error = error.column(&column.name);
+        }
+        error.message = message;
+        error
+    }
+
     /// See [`Error::conflict`].
     #[must_use]
     pub fn conflict(mut self) -> Self {
         self.conflict = true;
         self
+    }
+}
+
+/// Longest part of a key or a value that a message shows.
+pub const SHOWN_CHARS_MAX: usize = 100;
+
+/// The beginning of a text, and dots where it goes on.
+///
+/// ```
+/// assert_eq!(ebb_sdk::shortened("äöü", 3), "äöü");
+/// assert_eq!(ebb_sdk::shortened("äöü", 2), "äö…");
+/// ```
+pub fn shortened(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -11,6 +11,7 @@ mod change;
 mod dialect;
 mod error;
 mod fit;
+mod number;
 mod progress;
 mod url;
 
@@ -22,7 +23,8 @@ pub mod export;
 pub use catalog::{Action, Catalog, Column, ForeignKey, Identity, Table, Unfit};
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
-pub use error::{Error, ErrorKind, Result, with_causes};
+pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, with_causes};
 pub use fit::{Family, Fit, FitQuestion, SourceType};
+pub use number::Number;
 pub use progress::{Advance, Progress};
 pub use url::{DatabaseUrl, Secret};

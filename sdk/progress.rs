@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Error, ErrorKind, Timestamp};
 
 /// The progress row of a feed as it stands in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,4 +27,20 @@ pub struct Advance {
     /// Where the row must stand now. The step must fail when it stands elsewhere.
     pub from: Timestamp,
     pub to: Timestamp,
+}
+
+impl Advance {
+    /// The error of a step that failed because the row is not where it was left; `found` is the row as it is now.
+    pub fn fenced(&self, found: Option<Progress>) -> Error {
+        let found = match found {
+            Some(row) if row.epoch != self.epoch => {
+                return Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {}", self.feed))
+                    .hint("one process applies a feed; end one of the two");
+            }
+            Some(row) => format!("stands at {}", row.applied),
+            None => "is gone".into(),
+        };
+        let message = format!("the progress row of {} {found}, and was left at {}", self.feed, self.from);
+        Error::new(ErrorKind::Broken, message).hint("it was changed by hand, or the target was restored from a backup")
+    }
 }

@@ -113,9 +113,14 @@ impl TlsSettings {
         }
     }
 
+    /// Whether the server must show a certificate of an authority that is trusted: `require` asks for one only where it is
+    /// named.
+    pub fn is_verified(&self) -> bool {
+        self.mode > SslMode::Require || (self.mode == SslMode::Require && self.root_cert.is_some())
+    }
+
     fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
-        let unverified = self.mode < SslMode::Require || (self.mode == SslMode::Require && self.root_cert.is_none());
-        if unverified {
+        if !self.is_verified() {
             return Ok(Arc::new(Lenient { chain: None, provider }));
         }
         let roots = match &self.root_cert {
@@ -123,10 +128,7 @@ impl TlsSettings {
             None => roots_from(rustls_native_certs::load_native_certs().certs),
         };
         let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-        let chain = chain.map_err(|error| {
-            Error::new(ErrorKind::Config, format!("no authority to verify the server's certificate with: {error}"))
-                .hint("add sslrootcert=PATH of the CA certificate to the connection string")
-        })?;
+        let chain = chain.map_err(|error| without_authority(&format!(": {error}")))?;
         Ok(match self.mode {
             SslMode::VerifyFull => chain,
             _ => Arc::new(Lenient { chain: Some(chain), provider }),
@@ -153,7 +155,14 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| unusable("sslkey", path, &error.to_string()))
 }
 
-fn unusable(parameter: &str, path: &Path, why: &str) -> Error {
+/// There is nothing to verify the server's certificate with; `why` goes on behind that.
+pub fn without_authority(why: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("no authority to verify the server's certificate with{why}"))
+        .hint("add sslrootcert=PATH of the CA certificate to the connection string")
+}
+
+/// A file of a connection string that cannot be read, or does not hold what it should.
+pub fn unusable(parameter: &str, path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::Config, format!("{parameter} {} cannot be used: {why}", path.display()))
         .hint(format!("give {parameter} the path of a PEM file that this user may read"))
 }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::receive::{Table, Tables};
 use crate::stage::{Change, Entry};
+use crate::tables::names::{self, Found};
 
 /// Rows of one table, operation and set of columns.
 #[derive(Debug)]
@@ -229,12 +230,11 @@ impl<'a> Encoder<'a> {
     /// Where a column of the source stands on the target; `None` when it is not to be written.
     fn position(&self, table: &Table, name: &str) -> Result<Option<u32>> {
         let target = &self.catalog.tables[table.position as usize];
-        let by_case = || {
-            let mut same = (0..target.columns.len()).filter(|&at| self.same(&target.columns[at].name, name));
-            let at = same.next().filter(|_| same.next().is_none())?;
-            u32::try_from(at).ok()
+        let found = match names::column(target, name, self.case_sensitive) {
+            Found::One(at) => Some(at),
+            Found::None | Found::Several => None,
         };
-        match target.column(name).or_else(by_case) {
+        match found {
             Some(at) if target.columns[at as usize].generated => Ok(None),
             Some(at) => Ok(Some(at)),
             None if table.hidden_columns.iter().any(|hidden| hidden == name) => Ok(None),
@@ -246,7 +246,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn same(&self, a: &str, b: &str) -> bool {
-        a == b || (!self.case_sensitive && a.to_lowercase() == b.to_lowercase())
+        names::same(a, b, self.case_sensitive)
     }
 }
 

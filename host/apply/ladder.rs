@@ -52,13 +52,13 @@ pub struct Ladder<'a> {
 impl Ladder<'_> {
     /// The plan to begin with.
     pub fn first(&self, touched: &Touched) -> Plan {
-        let of = |tables: &BTreeSet<u32>| tables.iter().map(|&table| &self.facts[table as usize]).collect::<Vec<_>>();
-        let (written, deleted) = (of(&touched.written), of(&touched.deleted));
-        let fires = written.iter().chain(&deleted).any(|facts| facts.triggers);
+        let Touched { written, deleted } = touched;
+        let fires = self.any(written, |facts| facts.triggers) || self.any(deleted, |facts| facts.triggers);
         let cascades =
-            written.iter().any(|facts| facts.cascades_on_write) || deleted.iter().any(|facts| facts.cascades_on_delete);
+            self.any(written, |facts| facts.cascades_on_write) || self.any(deleted, |facts| facts.cascades_on_delete);
         // Rows of a circle, or of a tree, would have to be written one by one, each behind its parent.
-        let needs_order = self.catalog.checks_each_row && written.iter().chain(&deleted).any(|facts| facts.is_in_cycle);
+        let needs_order = self.catalog.checks_each_row
+            && (self.any(written, |facts| facts.is_in_cycle) || self.any(deleted, |facts| facts.is_in_cycle));
         let skips =
             fires && self.catalog.suspends_triggers || (cascades || needs_order) && self.catalog.suspends_checks;
         if skips && self.triggers == Triggers::Skip { Plan::SKIPPING } else { Plan::UPSERTS_FIRST }
@@ -114,11 +114,11 @@ impl Ladder<'_> {
     }
 
     fn deletes_act(&self, touched: &Touched) -> bool {
-        touched
-            .deleted
-            .iter()
-            .map(|&table| &self.facts[table as usize])
-            .any(|facts| facts.triggers || facts.cascades_on_delete)
+        self.any(&touched.deleted, |facts| facts.triggers || facts.cascades_on_delete)
+    }
+
+    fn any(&self, tables: &BTreeSet<u32>, is_so: impl Fn(&Facts) -> bool) -> bool {
+        tables.iter().any(|&table| is_so(&self.facts[table as usize]))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use ebb_sdk::Timestamp;
+use ebb_sdk::{Number, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -115,6 +115,8 @@ pub fn canonical_key(key: &RawValue) -> Result<String, Malformed> {
     Ok(text)
 }
 
+/// No number of CockroachDB has an exponent beyond this; such a text stays as it is.
+const EXPONENT_MAX: u32 = 1_000_000;
 /// Longest number that is written without an exponent.
 const PLAIN_DIGITS_MAX: usize = 40;
 
@@ -125,18 +127,8 @@ fn canonical_number(text: &str) -> Cow<'_, str> {
     if is_plain {
         return text.into();
     }
-    let (sign, rest) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
-    let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
-    // No number of CockroachDB has an exponent that is beyond this; such a text stays as it is.
-    let Ok(exponent) = exponent.parse::<i64>() else { return text.into() };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let kept = digits.trim_end_matches('0');
-    let exponent = exponent - fraction.len() as i64 + (digits.len() - kept.len()) as i64;
-    let digits = kept.trim_start_matches('0');
-    if digits.is_empty() {
-        return "0".into();
-    }
+    let Some(number) = Number::parse(text, EXPONENT_MAX) else { return text.into() };
+    let (sign, digits, exponent) = (number.sign(), &number.digits, number.exponent);
     let zeros = usize::try_from(exponent).unwrap_or_default();
     let behind_point = usize::try_from(-exponent).unwrap_or_default();
     if digits.len() + zeros > PLAIN_DIGITS_MAX || behind_point > PLAIN_DIGITS_MAX {
@@ -272,6 +264,7 @@ mod tests {
             (vec!["9223372036854775807"], "9223372036854775807"),
             (vec![&long, &format!("{long}.0")], &format!("{long}E0")),
             (vec!["1.5E+99999999999999999999"], "1.5E+99999999999999999999"),
+            (vec!["0.1E-9223372036854775808"], "0.1E-9223372036854775808"),
         ] {
             for spelling in spellings {
                 let key: &RawValue = serde_json::from_str(spelling).unwrap();

@@ -6,6 +6,7 @@ use ebb_sdk::{Fit, FitQuestion, Identity, Table};
 
 use super::Names;
 use super::findings::Findings;
+use super::names::{self, Found};
 use crate::error::Error;
 use crate::source::{SourceColumn, SourceTable};
 
@@ -50,7 +51,7 @@ impl Names<'_> {
         let (mut asked, mut ignored, mut matched) = (Vec::new(), Vec::new(), Vec::new());
         for column in source.columns.iter().filter(|column| !source.hidden_columns.contains(&column.name)) {
             let shown = format!("{}.{}.{}", source.schema, source.name, column.name);
-            match self.column(target, &column.name) {
+            match names::column(target, &column.name, self.case_sensitive) {
                 Found::One(at) => {
                     matched.push(at);
                     asked.extend(self.values(column, target, position, at, shown, findings));
@@ -121,22 +122,4 @@ impl Names<'_> {
         ];
         self.ignored_columns.iter().any(|ignored| names.iter().any(|name| self.same(name, ignored)))
     }
-
-    fn column(&self, target: &Table, name: &str) -> Found {
-        if let Some(at) = target.column(name) {
-            return Found::One(at);
-        }
-        let mut folded = target.columns.iter().zip(0_u32..).filter(|(column, _)| self.same(&column.name, name));
-        match (folded.next(), folded.next()) {
-            (None, _) => Found::None,
-            (Some((_, at)), None) => Found::One(at),
-            (Some(_), Some(_)) => Found::Several,
-        }
-    }
-}
-
-enum Found {
-    None,
-    One(u32),
-    Several,
 }

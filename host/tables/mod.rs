@@ -5,6 +5,7 @@
 
 mod columns;
 mod findings;
+pub mod names;
 
 use ebb_sdk::{Catalog, FitQuestion};
 
@@ -255,7 +256,7 @@ impl Names<'_> {
     }
 
     fn same(&self, a: &str, b: &str) -> bool {
-        a == b || (!self.case_sensitive && a.to_lowercase() == b.to_lowercase())
+        names::same(a, b, self.case_sensitive)
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ebb_sdk::tls::{SslMode, TlsSettings};
+use ebb_sdk::tls::{SslMode, TlsSettings, unusable as unusable_file, without_authority};
 use ebb_sdk::{ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, DriverError, Opts, OptsBuilder, SslOpts};
@@ -233,12 +233,11 @@ fn presented_name(failure: &mysql_async::Error) -> Option<String> {
 
 /// What the modes mean is the same as for every dialect: see [`ebb_sdk::tls`].
 fn ssl(tls: &TlsSettings) -> Result<SslOpts> {
-    let is_verified = tls.mode >= SslMode::VerifyCa || (tls.mode == SslMode::Require && tls.root_cert.is_some());
     let mut ssl = SslOpts::default();
     if let (Some(cert), Some(key)) = (readable(tls.cert.as_ref(), "sslcert")?, readable(tls.key.as_ref(), "sslkey")?) {
         ssl = ssl.with_client_identity(Some(ClientIdentity::new(cert.into(), key.into())));
     }
-    if !is_verified {
+    if !tls.is_verified() {
         return Ok(ssl.with_danger_accept_invalid_certs(true));
     }
     let roots = match readable(tls.root_cert.as_ref(), "sslrootcert")? {
@@ -246,9 +245,7 @@ fn ssl(tls: &TlsSettings) -> Result<SslOpts> {
         None => rustls_native_certs::load_native_certs().certs.into_iter().map(|root| root.to_vec().into()).collect(),
     };
     if roots.is_empty() {
-        let message = "no authority to verify the server's certificate with";
-        return Err(Error::new(ErrorKind::Config, message)
-            .hint("add sslrootcert=PATH of the CA certificate to the connection string"));
+        return Err(without_authority(""));
     }
     let ssl = ssl.with_disable_built_in_roots(true).with_root_certs(roots);
     Ok(ssl.with_danger_skip_domain_validation(tls.mode != SslMode::VerifyFull))
@@ -257,9 +254,6 @@ fn ssl(tls: &TlsSettings) -> Result<SslOpts> {
 /// A file that cannot be read is named before the driver meets it.
 fn readable(path: Option<&PathBuf>, parameter: &str) -> Result<Option<PathBuf>> {
     let Some(path) = path else { return Ok(None) };
-    std::fs::File::open(path).map_err(|error| {
-        Error::new(ErrorKind::Config, format!("{parameter} {} cannot be used: {error}", path.display()))
-            .hint(format!("give {parameter} the path of a PEM file that this user may read"))
-    })?;
+    std::fs::File::open(path).map_err(|error| unusable_file(parameter, path, &error.to_string()))?;
     Ok(Some(path.clone()))
 }

@@ -4,6 +4,7 @@
 //! Does not own: how a value is written (`values`).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Unfit};
 use mysql_async::Row;
@@ -52,7 +53,7 @@ pub(crate) struct TableFacts {
 pub(crate) struct Tables {
     pub(crate) facts: HashMap<String, TableFacts>,
     /// Every foreign key of the database.
-    pub(crate) references: Vec<Reference>,
+    pub(crate) references: Arc<[Reference]>,
 }
 
 pub(crate) struct Described {
@@ -75,8 +76,7 @@ const JSON_COLUMNS: &str = "SELECT table_name, constraint_name FROM information_
 const UNIQUE_KEYS: &str = "SELECT table_name, index_name, column_name FROM information_schema.statistics \
      WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index";
 
-const FOREIGN_KEYS: &str = "SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_schema = DATABASE(), \
-         k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, r.delete_rule, r.update_rule \
+const FOREIGN_KEYS: &str = "SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, r.delete_rule, r.update_rule \
      FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r \
      ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name AND r.table_name = k.table_name \
      WHERE k.table_schema = DATABASE() AND k.referenced_table_name IS NOT NULL \
@@ -125,7 +125,7 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
         suspends_triggers: false,
         suspend_hint: None,
     };
-    Ok(Described { catalog, tables: Tables { facts: builder.facts, references: builder.references } })
+    Ok(Described { catalog, tables: Tables { facts: builder.facts, references: builder.references.into() } })
 }
 
 async fn rows<T: FromRow + Send + 'static>(
@@ -143,9 +143,8 @@ async fn rows<T: FromRow + Send + 'static>(
     answered(wait, doing, read).await
 }
 
-/// Table, constraint, column, whether the parent is in this database, the parent's database, table and column, ON DELETE,
-/// ON UPDATE.
-type ForeignKeyRow = (String, String, String, bool, String, String, String, String, String);
+/// Table, constraint, column, the parent's database, table and column, ON DELETE, ON UPDATE.
+type ForeignKeyRow = (String, String, String, String, String, String, String, String);
 
 #[derive(Default)]
 struct Builder {
@@ -228,7 +227,7 @@ impl Builder {
     }
 
     fn reference(&mut self, row: ForeignKeyRow) {
-        let (child, name, column, _, parent_database, parent, referenced, on_delete, on_update) = row;
+        let (child, name, column, parent_database, parent, referenced, on_delete, on_update) = row;
         match self.references.last_mut() {
             Some(last) if last.child == child && last.name == name => {
                 last.columns.push(column);

@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ebb_sdk::{Error, ErrorKind, with_causes};
+use ebb_sdk::{Error, ErrorKind, shortened, with_causes};
 use mysql_async::{Error as Failure, IoError, ServerError};
 
 /// Longest part of the server's own words that a message repeats; they may quote a whole value.
@@ -38,14 +38,6 @@ pub(crate) fn refused(code: u16, doing: &str, why: &str) -> Error {
     match hint(code) {
         Some(hint) => error.hint(hint),
         None => error,
-    }
-}
-
-/// The beginning of a text, and dots where it goes on.
-pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
-    match text.char_indices().nth(chars_max) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

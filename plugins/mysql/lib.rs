@@ -92,13 +92,8 @@ impl ebb_sdk::Session for Session {
             self.command(&setting, "begin a transaction").await?;
             self.enforces = enforces;
         }
-        match self.server.flavour {
-            Flavour::MariaDb => self.command("START TRANSACTION", "begin a transaction").await,
-            Flavour::MySql => {
-                let begin = format!("START TRANSACTION; SET SESSION wait_timeout = {IDLE_IN_TRANSACTION_SECONDS}");
-                self.command(&begin, "begin a transaction").await
-            }
-        }
+        let begin = self.with_idle_limit("START TRANSACTION", IDLE_IN_TRANSACTION_SECONDS);
+        self.command(&begin, "begin a transaction").await
     }
 
     async fn write(&mut self, block: Block<'_>) -> Result<()> {
@@ -132,9 +127,14 @@ impl ebb_sdk::Session for Session {
 impl Session {
     /// COMMIT or ROLLBACK, and the time that an idle session may have again.
     fn end(&self, sql: &str) -> String {
+        self.with_idle_limit(sql, IDLE_SECONDS)
+    }
+
+    /// MariaDB has a limit of its own for transactions.
+    fn with_idle_limit(&self, sql: &str, seconds: u64) -> String {
         match self.server.flavour {
             Flavour::MariaDb => sql.to_owned(),
-            Flavour::MySql => format!("{sql}; SET SESSION wait_timeout = {IDLE_SECONDS}"),
+            Flavour::MySql => format!("{sql}; SET SESSION wait_timeout = {seconds}"),
         }
     }
 

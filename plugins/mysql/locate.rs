@@ -9,12 +9,9 @@ use ebb_sdk::{Error, ErrorKind};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use crate::error::{self, DIVISION_BY_ZERO, NO_CHARACTER, refused, shortened, translate};
+use crate::error::{self, DIVISION_BY_ZERO, NO_CHARACTER, refused, translate};
 use crate::statement;
 use crate::write::{Attempt, Failure};
-
-/// Longest part of a value and of a key that a message shows.
-const SHOWN_CHARS_MAX: usize = 100;
 
 /// Makes of a failure an error that names the row, where one row is to blame. The transaction is over in any case.
 pub(crate) async fn explain(attempt: &Attempt<'_>, conn: &mut Conn, failure: &Failure, rows: Range<usize>) -> Error {
@@ -116,25 +113,9 @@ async fn refusal(attempt: &Attempt<'_>, conn: &mut Conn, rows: Range<usize>) -> 
     }
 }
 
-/// Adds table, key and, where it is known, column and value.
+/// Names the row, and the column that is known or that the server has named.
 fn located(attempt: &Attempt<'_>, error: Error, row: usize, column: Option<usize>) -> Error {
-    let block = attempt.block;
-    let key = shortened(&block.key_text(row), SHOWN_CHARS_MAX);
-    let mut message = format!("{}; the row is {key}", error.message);
-    let mut error = error.table(block.table().to_string()).key(key);
-    let named = |error: &Error| {
-        let name = error.column.as_deref()?;
-        attempt.targets.iter().position(|target| target.column.name == name)
-    };
-    if let Some(at) = column.or_else(|| named(&error)) {
-        let name = attempt.targets[at].column.name.as_str();
-        let value = block
-            .value(row, at)
-            .text()
-            .map_or_else(|| "NULL".into(), |text| format!("{:?}", shortened(text, SHOWN_CHARS_MAX)));
-        message.push_str(&format!(", column {name}, value {value}"));
-        error = error.column(name);
-    }
-    error.message = message;
-    error
+    let named = error.column.as_deref();
+    let named = attempt.targets.iter().position(|target| Some(target.column.name.as_str()) == named);
+    error.at(attempt.block, row, column.or(named))
 }

@@ -81,17 +81,10 @@ pub(crate) async fn commit(session: &mut Session, advance: &Advance) -> Result<(
 
 /// Says who moved the row.
 async fn fenced(session: &mut Session, advance: &Advance) -> Error {
-    let found = match read(session, &advance.feed).await {
-        Ok(Some(row)) if row.epoch != advance.epoch => {
-            return Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {}", advance.feed))
-                .hint("one process applies a feed; end one of the two");
-        }
-        Ok(Some(row)) => format!("stands at {}", row.applied),
-        Ok(None) => "is gone".into(),
-        Err(error) => return error,
-    };
-    let message = format!("the progress row of {} {found}, and was left at {}", advance.feed, advance.from);
-    Error::new(ErrorKind::Broken, message).hint("it was changed by hand, or the target was restored from a backup")
+    match read(session, &advance.feed).await {
+        Ok(found) => advance.fenced(found),
+        Err(error) => error,
+    }
 }
 
 /// CREATE TABLE commits what is open, and needs a right also where the table is there: it is asked for first.

@@ -3,27 +3,27 @@
 //! Owns: asking, and the message that names the row. Does not own: the questions (`constraints`), when they are asked.
 //! Other sessions are not kept from writing meanwhile, as MySQL's own checks would.
 
-use ebb_sdk::{Block, Error, ErrorKind, Result};
+use std::sync::Arc;
+
+use ebb_sdk::{Block, Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value};
 
 use crate::constraints::Reference;
-use crate::error::{NO_REFERENCED_ROW, refused, shortened, translate};
+use crate::error::{NO_REFERENCED_ROW, refused, translate};
 use crate::statement::{Target, in_list, is_folded, same_keys};
 use crate::write::{doing, targets};
 use crate::{Session, answered, quoted};
 
-/// Longest part of a key that a message shows.
-const SHOWN_CHARS_MAX: usize = 100;
 const ROWS_MAX: usize = 1000;
 
 /// Asks of every foreign key that leads from the block's table or to it.
 pub(crate) async fn verify(session: &mut Session, block: &Block<'_>) -> Result<()> {
     let (name, key) = (&block.table().name, targets(session, block)?);
-    let references = session.tables.references.clone();
+    let references = Arc::clone(&session.tables.references);
     for start in (0..block.rows()).step_by(ROWS_MAX) {
         let rows: Vec<usize> = (start..block.rows().min(start + ROWS_MAX)).collect();
-        for reference in &references {
+        for reference in references.iter() {
             if reference.child == *name {
                 of_rows(session, block, &key, reference, &rows).await?;
             }

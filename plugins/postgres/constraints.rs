@@ -7,7 +7,7 @@
 use ebb_sdk::Table;
 use tokio_postgres::{Client, Error, Row};
 
-use crate::describe::{ENFORCED, names};
+use crate::describe::{ENFORCED, names, parts};
 use crate::quoted;
 use crate::statement::{Target, qualified, rows, same_key};
 
@@ -43,18 +43,15 @@ pub(crate) async fn read(client: &Client, table: &Table, key: &[Target]) -> Resu
     Ok(questions)
 }
 
-/// The table of the parameters, and its partitions.
-const PARTS: &str = "WITH RECURSIVE parts (oid) AS (\
-         SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = $1::text AND c.relname = $2::text \
-         UNION ALL SELECT i.inhrelid FROM parts JOIN pg_catalog.pg_inherits i ON i.inhparent = parts.oid \
-         JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition)";
+/// The table of the parameters.
+const ROOT: &str = "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1::text AND c.relname = $2::text";
 
 /// Every foreign key of the table and to it, also of and to single partitions.
 fn references() -> String {
     let enforced = |side: &str| ENFORCED.replace("$side", side);
     format!(
-        "{PARTS} SELECT k.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text, \
+        "{parts} SELECT k.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text, \
              k.confmatchtype = 'f', {columns}, {referenced}, {operators}, \
              (SELECT {key} FROM pg_catalog.pg_constraint q WHERE q.conrelid = k.conrelid AND q.contype = 'p'), \
              coalesce((pg_catalog.to_jsonb(k) ->> 'conperiod')::bool, false), \
@@ -64,6 +61,7 @@ fn references() -> String {
          JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
          WHERE k.contype = 'f' AND k.conparentid = 0 \
          AND (k.conrelid IN (SELECT oid FROM parts) OR k.confrelid IN (SELECT oid FROM parts)) ORDER BY k.oid",
+        parts = parts(ROOT),
         columns = names("k.conrelid", "k.conkey"),
         referenced = names("k.confrelid", "k.confkey"),
         operators = operators("k.conpfeqop"),
@@ -82,7 +80,7 @@ fn exclusions() -> String {
          JOIN pg_catalog.pg_amop a ON a.amopfamily = o.opcfamily AND a.amopstrategy = 3 \
          AND a.amoplefttype = o.opcintype AND a.amoprighttype = o.opcintype)";
     format!(
-        "{PARTS} SELECT k.conname::text, n.nspname::text, c.relname::text, k.conexclop IS NULL, \
+        "{parts} SELECT k.conname::text, n.nspname::text, c.relname::text, k.conexclop IS NULL, \
              pg_catalog.pg_get_expr(i.indpred, i.indrelid), \
              (SELECT pg_catalog.array_agg(pg_catalog.pg_get_indexdef(i.indexrelid, at, false) ORDER BY at) \
               FROM pg_catalog.generate_series(1, i.indnkeyatts) AS at), \
@@ -91,6 +89,7 @@ fn exclusions() -> String {
          JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE k.contype IN ('u', 'x') AND k.condeferrable AND k.conparentid = 0 \
          AND k.conrelid IN (SELECT oid FROM parts) ORDER BY k.oid",
+        parts = parts(ROOT),
         operators = operators(&format!("coalesce(k.conexclop, {equality})")),
     )
 }

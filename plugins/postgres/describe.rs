@@ -74,11 +74,17 @@ const COLUMNS: &str = "WITH RECURSIVE chain (declared, type, modifier) AS (\
      LEFT JOIN pg_catalog.pg_type r ON r.typarray = t.oid LEFT JOIN base e ON e.declared = r.oid \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND c.oid = ANY ($1) ORDER BY c.oid, a.attnum";
 
-/// The tables of the parameter and their partitions, each with the table that it is a part of.
-const PARTS: &str = "WITH RECURSIVE parts (root, oid) AS (\
-         SELECT oid, oid FROM pg_catalog.unnest($1::oid[]) AS roots (oid) \
-         UNION ALL SELECT parts.root, i.inhrelid FROM parts JOIN pg_catalog.pg_inherits i ON i.inhparent = parts.oid \
-         JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition)";
+/// Tables and their partitions, each with the table that it is a part of. `roots` chooses the tables, as `c (oid)`.
+pub(crate) fn parts(roots: &str) -> String {
+    format!(
+        "WITH RECURSIVE parts (root, oid) AS (SELECT c.oid, c.oid FROM {roots} \
+             UNION ALL SELECT parts.root, i.inhrelid FROM parts JOIN pg_catalog.pg_inherits i ON i.inhparent = parts.oid \
+             JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition)"
+    )
+}
+
+/// Those of the parameter.
+const ROOTS: &str = "pg_catalog.unnest($1::oid[]) AS c (oid)";
 
 /// Whether the foreign key `k` is enforced on writes to the table `$side`: version 18 knows some that never are, and its
 /// triggers may be disabled on either side.
@@ -90,10 +96,11 @@ pub(crate) const ENFORCED: &str = "(coalesce((pg_catalog.to_jsonb(k) ->> 'conenf
 /// DEFERRABLE, which no upsert can rest on.
 fn unique_keys_query() -> String {
     format!(
-        "{PARTS} SELECT parts.root, i.indisprimary, {columns}, CASE WHEN NOT i.indimmediate THEN x.relname::text END \
+        "{parts} SELECT parts.root, i.indisprimary, {columns}, CASE WHEN NOT i.indimmediate THEN x.relname::text END \
          FROM parts JOIN pg_catalog.pg_index i ON i.indrelid = parts.oid JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid \
          WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT x.relispartition \
          AND (parts.oid = parts.root OR NOT i.indisprimary) ORDER BY i.indexrelid",
+        parts = parts(ROOTS),
         columns = names("i.indrelid", "(i.indkey::int2[])[0:i.indnkeyatts - 1]")
     )
 }
@@ -102,10 +109,11 @@ fn unique_keys_query() -> String {
 /// whole are left out.
 fn foreign_keys_query() -> String {
     format!(
-        "{PARTS} SELECT c.root, k.conname::text, {columns}, p.root, k.condeferrable AND k.condeferred, {referenced}, \
+        "{parts} SELECT c.root, k.conname::text, {columns}, p.root, k.condeferrable AND k.condeferred, {referenced}, \
              k.confdeltype::text, k.confupdtype::text \
          FROM pg_catalog.pg_constraint k JOIN parts c ON c.oid = k.conrelid JOIN parts p ON p.oid = k.confrelid \
          WHERE k.contype = 'f' AND k.conparentid = 0 AND ({looks_up} OR {looks_down}) ORDER BY 1, 2",
+        parts = parts(ROOTS),
         columns = names("k.conrelid", "k.conkey"),
         referenced = names("k.confrelid", "k.confkey"),
         looks_up = ENFORCED.replace("$side", "k.conrelid"),
@@ -117,8 +125,9 @@ fn foreign_keys_query() -> String {
 /// are those of INSERT, DELETE and UPDATE.
 fn triggers_query() -> String {
     format!(
-        "{PARTS} SELECT DISTINCT parts.root FROM parts JOIN pg_catalog.pg_trigger g ON g.tgrelid = parts.oid \
-         WHERE NOT g.tgisinternal AND g.tgenabled = 'O' AND g.tgtype & 28 <> 0"
+        "{parts} SELECT DISTINCT parts.root FROM parts JOIN pg_catalog.pg_trigger g ON g.tgrelid = parts.oid \
+         WHERE NOT g.tgisinternal AND g.tgenabled = 'O' AND g.tgtype & 28 <> 0",
+        parts = parts(ROOTS),
     )
 }
 

@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ebb_sdk::{Error, ErrorKind, with_causes};
+use ebb_sdk::{Error, ErrorKind, shortened, with_causes};
 
 /// Longest part of the server's own words that a message repeats; they may quote a whole value.
 const SAID_CHARS_MAX: usize = 300;
@@ -46,14 +46,6 @@ pub(crate) fn refused(code: &str, doing: &str, why: &str) -> Error {
     match hint(code) {
         Some(hint) => error.hint(hint),
         None => error,
-    }
-}
-
-/// The beginning of a text, and dots where it goes on.
-pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
-    match text.char_indices().nth(chars_max) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 
@@ -157,11 +149,5 @@ mod tests {
                 assert_eq!(kind(code), expected, "{code}");
             }
         }
-    }
-
-    #[test]
-    fn texts_are_cut_between_characters() {
-        assert_eq!(shortened("äöü", 3), "äöü");
-        assert_eq!(shortened("äöü", 2), "äö…");
     }
 }

@@ -8,18 +8,15 @@ use std::ops::Range;
 use ebb_sdk::{Error, ErrorKind};
 use tokio_postgres::types::Type;
 
-use crate::error::{refused, shortened, translate};
+use crate::error::{refused, translate};
 use crate::statement;
 use crate::write::{Attempt, Failure};
-
-/// Longest part of a value and of a key that a message shows.
-const SHOWN_CHARS_MAX: usize = 100;
 
 /// Makes of a failure an error that names the row, where one row is to blame. The transaction is over in any case.
 pub(crate) async fn explain(attempt: &Attempt<'_>, failure: &Failure, rows: Range<usize>) -> Error {
     let error = error(attempt, failure);
     if let Failure::Unfit(unfit) = failure {
-        return located(attempt, error, unfit.row, Some(unfit.column));
+        return error.at(attempt.block, unfit.row, Some(unfit.column));
     }
     // Unique and foreign keys depend on other rows too, and their messages name the key by themselves.
     let by_value =
@@ -83,7 +80,7 @@ async fn search(attempt: &Attempt<'_>, mut rows: Range<usize>) -> Result<Option<
         Some(name) => attempt.prepared.targets.iter().position(|target| target.column.name == *name),
         None => column(attempt, row, &refused).await?,
     };
-    Ok(Some(located(attempt, refused, row, column)))
+    Ok(Some(refused.at(attempt.block, row, column)))
 }
 
 /// The error with which these rows are refused, `None` when they are taken.
@@ -110,23 +107,4 @@ async fn column(attempt: &Attempt<'_>, row: usize, refused: &Error) -> Result<Op
         }
     }
     Ok(None)
-}
-
-/// Adds table, key and, where it is known, column and value.
-fn located(attempt: &Attempt<'_>, error: Error, row: usize, column: Option<usize>) -> Error {
-    let block = attempt.block;
-    let key = shortened(&block.key_text(row), SHOWN_CHARS_MAX);
-    let mut message = format!("{}; the row is {key}", error.message);
-    let mut error = error.table(block.table().to_string()).key(key);
-    if let Some(at) = column {
-        let name = attempt.prepared.targets[at].column.name.as_str();
-        let value = block
-            .value(row, at)
-            .text()
-            .map_or_else(|| "NULL".into(), |text| format!("{:?}", shortened(text, SHOWN_CHARS_MAX)));
-        message.push_str(&format!(", column {name}, value {value}"));
-        error = error.column(name);
-    }
-    error.message = message;
-    error
 }

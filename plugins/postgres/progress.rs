@@ -68,17 +68,10 @@ pub(crate) async fn commit(session: &Session, statement: &Statement, advance: &A
 
 /// Says who moved the row.
 async fn fenced(session: &Session, advance: &Advance) -> Error {
-    let found = match read(session, &advance.feed).await {
-        Ok(Some(row)) if row.epoch != advance.epoch => {
-            return Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {}", advance.feed))
-                .hint("one process applies a feed; end one of the two");
-        }
-        Ok(Some(row)) => format!("stands at {}", row.applied),
-        Ok(None) => "is gone".into(),
-        Err(error) => return error,
-    };
-    let message = format!("the progress row of {} {found}, and was left at {}", advance.feed, advance.from);
-    Error::new(ErrorKind::Broken, message).hint("it was changed by hand, or the target was restored from a backup")
+    match read(session, &advance.feed).await {
+        Ok(found) => advance.fenced(found),
+        Err(error) => error,
+    }
 }
 
 async fn create_if_missing(session: &Session) -> Result<()> {

@@ -5,17 +5,14 @@
 
 use std::sync::Arc;
 
-use ebb_sdk::{Block, Error, ErrorKind, Result};
+use ebb_sdk::{Block, Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::Session;
 use crate::constraints::{self, Name, Question};
-use crate::error::{shortened, translate};
+use crate::error::translate;
 use crate::statement::Target;
 use crate::write::{TextArray, doing, targets};
-
-/// Longest part of a key that a message shows.
-const SHOWN_CHARS_MAX: usize = 100;
 
 /// Asks every question that the block's table raises about the rows of these primary keys.
 pub(crate) async fn verify(session: &mut Session, block: &Block<'_>) -> Result<()> {

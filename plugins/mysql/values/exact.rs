@@ -2,19 +2,20 @@
 //!
 //! Owns: reading a JSON number as an integer, and finding the numbers of a JSON text. Pure.
 
+use ebb_sdk::Number;
 use mysql_async::Value as Parameter;
 
-/// Digits that are compared; no double needs more, and no integer of 64 bits.
-const DIGITS_MAX: i64 = 400;
+/// No double needs more, and no integer of 64 bits.
+const EXPONENT_MAX: u32 = 400;
 
 /// An integer of 64 bits, `1E+2` too; `None` where it is none, or has digits behind the point.
 pub(super) fn integer(text: &str) -> Option<Parameter> {
     if let Ok(number) = text.parse::<i64>() {
         return Some(Parameter::Int(number));
     }
-    let (sign, digits, exponent) = parts(text)?;
-    let zeros = usize::try_from(exponent).ok().filter(|zeros| *zeros < 20)?;
-    let plain = format!("{sign}{digits}{:0<zeros$}", "");
+    let number = Number::parse(text, EXPONENT_MAX)?;
+    let zeros = usize::try_from(number.exponent).ok().filter(|zeros| *zeros < 20)?;
+    let plain = format!("{}{}{:0<zeros$}", number.sign(), number.digits, "");
     plain.parse().map(Parameter::Int).or_else(|_| plain.parse().map(Parameter::UInt)).ok()
 }
 
@@ -22,28 +23,11 @@ pub(super) fn integer(text: &str) -> Option<Parameter> {
 pub(super) fn is_exact_double(json: &str) -> bool {
     numbers(json).all(|number| {
         integer(number).is_some()
-            || number
-                .parse::<f64>()
-                .is_ok_and(|double| double.is_finite() && parts(&format!("{double:e}")) == parts(number))
+            || number.parse::<f64>().is_ok_and(|double| {
+                double.is_finite()
+                    && Number::parse(&format!("{double:e}"), EXPONENT_MAX) == Number::parse(number, EXPONENT_MAX)
+            })
     })
-}
-
-/// Sign, digits without zeros at either end, and the exponent of the last one.
-fn parts(text: &str) -> Option<(&str, String, i64)> {
-    let (sign, rest) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
-    let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
-    let exponent: i64 = exponent.parse().ok().filter(|exponent: &i64| exponent.abs() <= DIGITS_MAX)?;
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all = format!("{whole}{fraction}");
-    if all.is_empty() || !all.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let kept = all.trim_end_matches('0');
-    let exponent = exponent - fraction.len() as i64 + (all.len() - kept.len()) as i64;
-    match kept.trim_start_matches('0') {
-        "" => Some(("", "0".into(), 0)),
-        digits => Some((sign, digits.to_owned(), exponent)),
-    }
 }
 
 /// The numbers of a JSON text, wherever they stand outside of strings.

@@ -1,0 +1,31 @@
+//! Names of tables and columns on both sides: the same to the letter, or but for their case.
+//!
+//! Owns: the comparison, and finding a column by it. Pure.
+
+use ebb_sdk::Table;
+
+/// What a name of the source means on the target.
+pub enum Found {
+    None,
+    /// The position of the column.
+    One(u32),
+    /// They differ in case only, and none has the name to the letter.
+    Several,
+}
+
+pub fn same(a: &str, b: &str, case_sensitive: bool) -> bool {
+    a == b || (!case_sensitive && a.to_lowercase() == b.to_lowercase())
+}
+
+/// The column of this name to the letter, else the only one that differs in its case.
+pub fn column(table: &Table, name: &str, case_sensitive: bool) -> Found {
+    if let Some(at) = table.column(name) {
+        return Found::One(at);
+    }
+    let mut folded = table.columns.iter().zip(0_u32..).filter(|(column, _)| same(&column.name, name, case_sensitive));
+    match (folded.next(), folded.next()) {
+        (None, _) => Found::None,
+        (Some((_, at)), None) => Found::One(at),
+        (Some(_), Some(_)) => Found::Several,
+    }
+}
