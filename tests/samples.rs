@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ebb_sdk::{Family, Fit, SourceType};
+use ebb_sdk::{Checks, Family, Fit, Operation, Session, SourceType};
+
+use crate::writer::{Writer, table_of};
 
 /// A type and the JSON of some of its values.
 pub struct Sample {
@@ -98,6 +100,34 @@ pub fn samples() -> Vec<Sample> {
 /// What was found: for each type of a column what it makes of each type of the source.
 pub type Found = Vec<(&'static str, Vec<(String, Fit)>)>;
 
+/// Tries every value of every type on a column of each type, `v` of the table `tN` for the Nth of `columns`.
+pub async fn try_all<S: Session>(
+    writer: &mut Writer<S>,
+    columns: impl Iterator<Item = (usize, &'static str)>,
+) -> Found {
+    let (mut found, mut wrong) = (Found::new(), Vec::new());
+    for (at, column) in columns {
+        let table = table_of(&writer.catalog, &format!("t{at}")).clone();
+        let mut fits = Vec::new();
+        for sample in samples() {
+            let fit = writer.session.fits(&table, 1, &sample.source);
+            for value in &sample.values {
+                writer.session.begin(Checks::Immediate).await.expect("a transaction");
+                let written = writer.write(&table.name, Operation::Upsert, &["id", "v"], &[&["1", value]]).await;
+                writer.session.rollback().await.expect("its end");
+                // What is called never may be read by accident, as something else.
+                if fit == Fit::Whole && written.is_err() {
+                    wrong.push(format!("{column} from {}, {value}: {fit:?}, {written:?}", sample.source.name));
+                }
+            }
+            fits.push((sample.source.name, fit));
+        }
+        found.push((column, fits));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    found
+}
+
 /// The page of the docs. With EBB_WRITE_DOCS it is written, else it must be there already.
 #[track_caller]
 pub fn check_page(name: &str, title: &str, found: &Found) {
@@ -188,6 +218,24 @@ impl Random {
                 uuid,
             ],
         }
+    }
+
+    /// Fills the table `t` with rows of random values, numbered by `id`; also says from which seed they are.
+    pub async fn fill<S: Session>(writer: &mut Writer<S>) -> (u64, Vec<Self>) {
+        let seed = fastrand::u64(..);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let random: Vec<_> = (0..3000).map(|_| Self::new(&mut rng)).collect();
+        let columns: Vec<_> = ["id"].into_iter().chain(RANDOM_COLUMNS).collect();
+        let ids: Vec<_> = (0..random.len()).map(|id| id.to_string()).collect();
+        let row = |(id, row)| {
+            let (id, row): (&String, &Self) = (id, row);
+            [id.clone()].into_iter().chain(row.json.clone()).collect::<Vec<_>>()
+        };
+        let rows: Vec<Vec<String>> = ids.iter().zip(&random).map(row).collect();
+        let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        let written = writer.upsert("t", &columns, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+        written.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        (seed, random)
     }
 
     /// Whether a line of the values, separated by `|`, shows this row.

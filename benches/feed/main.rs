@@ -16,7 +16,7 @@ mod transaction;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use ebb_servers::Certs;
+use ebb_servers::{Certs, Protocol};
 use tempfile::TempDir;
 
 use ebb::Ebb;
@@ -112,9 +112,9 @@ async fn rates(bench: &Bench, rows: usize, rounds: usize) {
 
 /// The best that one connection can do.
 async fn raw(bench: &Bench, history: &History, database: &str) -> (f64, String) {
-    match bench.server {
-        Server::Postgres(_) => baseline::run(bench, history, database).await,
-        Server::MySql(_) => baseline_mysql::run(bench, history, database).await,
+    match bench.server.protocol() {
+        Protocol::Postgres => baseline::run(bench, history, database).await,
+        Protocol::MySql => baseline_mysql::run(bench, history, database).await,
     }
 }
 

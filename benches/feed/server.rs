@@ -3,7 +3,7 @@
 //! Owns: starting it with settings for load, the table in its words, a checksum, watching the progress row. Does not own: the
 //! raw loops (`baseline`, `baseline_mysql`).
 
-use ebb_servers::{Flavour, MySql, MySqlOptions, Postgres};
+use ebb_servers::{Flavour, MySql, MySqlOptions, Postgres, Protocol};
 use mysql_async::prelude::Queryable;
 use tokio_postgres::NoTls;
 
@@ -14,10 +14,7 @@ pub enum Target {
     Mariadb,
 }
 
-pub enum Server {
-    Postgres(Postgres),
-    MySql(MySql),
-}
+pub struct Server(ebb_servers::Server);
 
 const POSTGRES_TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, customer text NOT NULL, city text, status text, \
                               amount numeric(12,2), quantity int, note text, created timestamptz, updated timestamptz)";
@@ -33,63 +30,56 @@ impl Server {
                 let settings = [("shared_buffers", "1GB"), ("max_wal_size", "8GB")]
                     .map(|(name, value)| (name.into(), value.into()));
                 let options = ebb_servers::Options { fsync: true, settings: settings.into(), ..Default::default() };
-                return Self::Postgres(Postgres::start(&options).expect("PostgreSQL"));
+                return Self(ebb_servers::Server::Postgres(Postgres::start(&options).expect("PostgreSQL")));
             }
             Target::Mysql => Flavour::MySql,
             Target::Mariadb => Flavour::MariaDb,
         };
         let log = if flavour == Flavour::MySql { "innodb-redo-log-capacity=4G" } else { "innodb-log-file-size=2G" };
         let settings = vec!["innodb-buffer-pool-size=1G".into(), log.into()];
-        Self::MySql(MySql::start(flavour, &MySqlOptions { fsync: true, settings, certs: None }).expect("MySQL"))
+        let server = MySql::start(flavour, &MySqlOptions { fsync: true, settings, certs: None }).expect("MySQL");
+        Self(ebb_servers::Server::MySql(server))
     }
 
     pub fn create(&self, database: &str) {
-        match self {
-            Self::Postgres(_) => {
-                self.sql("postgres", &format!("CREATE DATABASE {database}"));
+        self.0.create_database(database).expect("a database");
+        match self.protocol() {
+            Protocol::Postgres => {
                 self.sql(database, POSTGRES_TABLE);
                 self.sql("postgres", "CHECKPOINT");
             }
-            Self::MySql(_) => {
-                self.sql("mysql", &format!("CREATE DATABASE {database}"));
-                self.sql(database, MYSQL_TABLE);
-            }
+            Protocol::MySql => drop(self.sql(database, MYSQL_TABLE)),
         }
+    }
+
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol()
     }
 
     /// TCP without TLS, for ebb and the raw loop alike.
     pub fn url(&self, database: &str) -> String {
-        match self {
-            Self::Postgres(server) => {
-                format!("{}?sslmode=disable", server.url(database).split('?').next().expect("a URL"))
-            }
-            Self::MySql(server) => server.url(database),
-        }
+        self.0.plain_url(self.0.port(), database)
     }
 
     /// The path that a changefeed sends to.
     pub fn path(&self, database: &str) -> String {
-        match self {
-            Self::Postgres(_) => format!("/{database}/public"),
-            Self::MySql(_) => format!("/{database}"),
+        match self.protocol() {
+            Protocol::Postgres => format!("/{database}/public"),
+            Protocol::MySql => format!("/{database}"),
         }
     }
 
     pub fn sql(&self, database: &str, sql: &str) -> String {
-        let answer = match self {
-            Self::Postgres(server) => server.psql(database, sql),
-            Self::MySql(server) => server.sql(database, sql),
-        };
-        answer.expect("the statement runs").trim().to_owned()
+        self.0.sql(database, sql).expect("the statement runs").trim().to_owned()
     }
 
     /// What the table holds, in one short text.
     pub fn checksum(&self, database: &str) -> String {
-        let sql = match self {
-            Self::Postgres(_) => {
+        let sql = match self.protocol() {
+            Protocol::Postgres => {
                 "SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(t::text), '' ORDER BY id)), '') FROM t"
             }
-            Self::MySql(_) => {
+            Protocol::MySql => {
                 "SELECT COUNT(*), BIT_XOR(CAST(CONV(LEFT(SHA2(CONCAT_WS('|', id, customer, city, status, amount, quantity, note, \
                  created, updated), 256), 16), 16, 10) AS UNSIGNED)) FROM t"
             }
@@ -99,21 +89,21 @@ impl Server {
 
     /// The PostgreSQL, for modes that know no other.
     pub fn postgres(&self) -> &Postgres {
-        match self {
-            Self::Postgres(server) => server,
-            Self::MySql(_) => panic!("this mode measures PostgreSQL only"),
+        match &self.0 {
+            ebb_servers::Server::Postgres(server) => server,
+            ebb_servers::Server::MySql(_) => panic!("this mode measures PostgreSQL only"),
         }
     }
 
     pub async fn watch(&self, database: &str) -> Watch {
-        match self {
-            Self::Postgres(server) => {
+        match &self.0 {
+            ebb_servers::Server::Postgres(server) => {
                 let opened = tokio_postgres::connect(&server.socket_conninfo(database), NoTls).await;
                 let (client, connection) = opened.expect("PostgreSQL answers");
                 tokio::spawn(connection);
                 Watch::Postgres(client)
             }
-            Self::MySql(server) => {
+            ebb_servers::Server::MySql(server) => {
                 let opts = mysql_async::Opts::from_url(&server.url(database)).expect("a URL");
                 Watch::MySql(Box::new(tokio::sync::Mutex::new(
                     mysql_async::Conn::new(opts).await.expect("MySQL answers"),

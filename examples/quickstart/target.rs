@@ -3,13 +3,13 @@
 //! Owns: what differs between them: the server, the tables in its words, and rows as texts that can be compared. Does not
 //! own: the comparison (`shop`).
 
-use ebb_servers::{Certs, Flavour, MySql, MySqlOptions, Postgres};
+use ebb_servers::{Certs, Dialect, Flavour, Server};
 
 use crate::{Result, shop};
 
-pub enum Target {
-    Postgres(Postgres),
-    MySql(MySql),
+pub struct Target {
+    dialect: Dialect,
+    server: Server,
 }
 
 const MYSQL_SCHEMA: &str = "
@@ -26,66 +26,52 @@ CREATE TABLE order_lines (
 impl Target {
     /// Starts the server that TARGET names, encrypted, with the shop's tables in the database `molt`.
     pub fn start(certs: &Certs) -> Result<Self> {
-        let options = MySqlOptions { certs: Some(certs), ..MySqlOptions::default() };
-        let target = match std::env::var("TARGET").as_deref() {
-            Err(_) | Ok("" | "postgres") => {
-                let options = ebb_servers::Options { certs: Some(certs), ..ebb_servers::Options::default() };
-                Self::Postgres(Postgres::start(&options)?)
-            }
-            Ok("mysql") => Self::MySql(MySql::start(Flavour::MySql, &options)?),
-            Ok("mariadb") => Self::MySql(MySql::start(Flavour::MariaDb, &options)?),
+        let dialect = match std::env::var("TARGET").as_deref() {
+            Err(_) | Ok("" | "postgres") => Dialect::Postgres,
+            Ok("mysql") => Dialect::MySql(Flavour::MySql),
+            Ok("mariadb") => Dialect::MySql(Flavour::MariaDb),
             Ok(other) => return Err(format!("TARGET={other} is not known: it is postgres, mysql or mariadb").into()),
         };
-        match &target {
-            Self::Postgres(server) => server.psql("postgres", "CREATE DATABASE molt")?,
-            Self::MySql(server) => server.sql("mysql", "CREATE DATABASE molt")?,
-        };
-        target.sql(match &target {
-            Self::Postgres(_) => shop::SCHEMA,
-            Self::MySql(_) => MYSQL_SCHEMA,
-        })?;
-        Ok(target)
+        let server = Server::start(dialect, Some(certs), false)?;
+        server.create_database("molt")?;
+        server.sql("molt", if dialect == Dialect::Postgres { shop::SCHEMA } else { MYSQL_SCHEMA })?;
+        Ok(Self { dialect, server })
     }
 
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Postgres(_) => "PostgreSQL",
-            Self::MySql(server) if server.flavour() == Flavour::MySql => "MySQL",
-            Self::MySql(_) => "MariaDB",
+        match self.dialect {
+            Dialect::Postgres => "PostgreSQL",
+            Dialect::MySql(Flavour::MySql) => "MySQL",
+            Dialect::MySql(Flavour::MariaDb) => "MariaDB",
         }
     }
 
     /// As the vendor's page has it; certificates are named besides where the dialect has no other way.
     pub fn url(&self, certs: &Certs) -> String {
-        match self {
-            Self::Postgres(server) => {
-                format!("postgres://postgres:postgres@localhost:{}/molt?sslmode=verify-full", server.port())
-            }
-            Self::MySql(server) => format!(
-                "mysql://root:root@localhost:{}/molt?sslmode=verify-full&sslrootcert={}",
-                server.port(),
+        let port = self.server.port();
+        match self.dialect {
+            Dialect::Postgres => format!("postgres://postgres:postgres@localhost:{port}/molt?sslmode=verify-full"),
+            Dialect::MySql(_) => format!(
+                "mysql://root:root@localhost:{port}/molt?sslmode=verify-full&sslrootcert={}",
                 certs.ca().display().to_string().replace('/', "%2f")
             ),
         }
     }
 
     pub fn sql(&self, sql: &str) -> Result<String> {
-        Ok(match self {
-            Self::Postgres(server) => server.psql("molt", sql)?,
-            Self::MySql(server) => server.sql("molt", sql)?,
-        })
+        Ok(self.server.sql("molt", sql)?)
     }
 
     /// The queries that show every row of a table as one line, at the source and on the target.
     pub fn shown(&self, table: &str) -> [String; 2] {
-        if matches!(self, Self::Postgres(_)) {
+        if self.dialect == Dialect::Postgres {
             let rows = format!("SELECT t::text FROM {table} AS t ORDER BY 1");
             return [rows.clone(), format!("SET TimeZone = 'UTC'; {rows}")];
         }
         let time = |column: &str| format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')");
         // MariaDB keeps a JSON text as it came, with its own blanks.
-        let json = |column: &str| match self.name() {
-            "MariaDB" => format!("JSON_LOOSE({column})"),
+        let json = |column: &str| match self.dialect {
+            Dialect::MySql(Flavour::MariaDb) => format!("JSON_LOOSE({column})"),
             _ => column.to_owned(),
         };
         let (source, target) = match table {

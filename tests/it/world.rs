@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use ebb_crdb::{Crdb, Fault, Options, Tls};
 use ebb_servers::{Authentication, Certs, Postgres, Proxy};
+pub use ebb_servers::{Dialect, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub use crate::ebb::Ebb;
-pub use crate::target::{Dialect, Server};
+use crate::target;
 
 /// Longest wait for anything; reached only when something is broken.
 pub const WAIT_MAX: Duration = Duration::from_secs(40);
@@ -66,12 +67,12 @@ impl World {
 
     /// The same with a target of this dialect.
     pub fn with_target(dialect: Dialect, name: &str, source_schema: &str, target_schema: &str) -> Self {
-        Self::on(Target::Shared(Server::shared(dialect, &SERVERS.certs)), name, source_schema, target_schema)
+        Self::on(Target::Shared(target::shared(dialect, &SERVERS.certs)), name, source_schema, target_schema)
     }
 
     /// The same with a target server that is this world's alone, behind a proxy.
     pub fn with_own_target(dialect: Dialect, name: &str, source_schema: &str, target_schema: &str) -> Self {
-        let server = Server::start(dialect, None, true);
+        let server = Server::start(dialect, None, true).expect("the target's server");
         let proxy = Proxy::start(server.port(), server.protocol()).expect("a proxy");
         Self::on(Target::Own { server: Mutex::new(server), proxy }, name, source_schema, target_schema)
     }
@@ -85,6 +86,7 @@ impl World {
             Target::Shared(server) => server.create_database(name),
             Target::Own { server, .. } => lock(server).create_database(name),
         }
+        .expect("a database");
         let dir = TempDir::new().expect("a temporary folder");
         let world = Self {
             name: name.to_owned(),
@@ -113,8 +115,8 @@ impl World {
     /// Runs SQL on the target.
     pub fn target(&self, sql: &str) -> String {
         let answer = match &self.target {
-            Target::Shared(server) => server.sql(&self.name, sql),
-            Target::Own { server, .. } => lock(server).sql(&self.name, sql),
+            Target::Shared(server) => target::answer(server, &self.name, sql),
+            Target::Own { server, .. } => target::answer(&lock(server), &self.name, sql),
         };
         answer.unwrap_or_else(|error| panic!("the target refuses: {error}\n{sql}")).trim_end().to_owned()
     }
@@ -148,7 +150,7 @@ impl World {
     pub fn target_url(&self) -> String {
         match &self.target {
             Target::Shared(server) => server.url(&self.name),
-            Target::Own { server, proxy } => lock(server).url_through(proxy.port(), &self.name),
+            Target::Own { server, proxy } => lock(server).plain_url(proxy.port(), &self.name),
         }
     }
 

@@ -10,9 +10,11 @@ mod mysql;
 mod postgres;
 mod process;
 mod proxy;
+mod server;
 
 pub use certs::{Certs, KeyPair};
 pub use error::{Error, Result};
 pub use mysql::{Flavour, MySql, MySqlOptions};
 pub use postgres::{Authentication, Options, Postgres};
 pub use proxy::{Cut, Protocol, Proxy};
+pub use server::{Dialect, Server};

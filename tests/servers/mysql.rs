@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{Running, await_condition, free_port};
+use crate::process::{Running, await_condition, free_port, own_uid, run};
 use crate::{Certs, Error, Result};
 
 const START_WAIT: Duration = Duration::from_secs(60);
@@ -68,10 +68,6 @@ impl MySql {
             }
         }
         unreachable!("the last attempt returns")
-    }
-
-    pub fn flavour(&self) -> Flavour {
-        self.flavour
     }
 
     pub fn port(&self) -> u16 {
@@ -140,7 +136,7 @@ impl MySql {
     /// It takes seconds, so its result is kept and copied.
     fn initialise(&self) -> Result<()> {
         let mut copy = Command::new("cp");
-        run(copy.args(["-R", "--preserve=mode"]).arg(self.template()?).arg(self.data()))
+        run(copy.args(["-R", "--preserve=mode"]).arg(self.template()?).arg(self.data()), "cp").map(drop)
     }
 
     /// The kept folder is only taken when this account owns it: a shared folder is writable for all.
@@ -162,12 +158,12 @@ impl MySql {
                     "--force",
                 ]);
                 install.arg(format!("--datadir={}", fresh.display()));
-                run(install.args(as_user()))?;
+                run(install.args(as_user()), "mariadb-install-db")?;
             }
             Flavour::MySql => {
                 let mut initialise = program(self.flavour)?;
                 initialise.args(as_user()).arg("--initialize-insecure");
-                run(initialise.arg(format!("--datadir={}", fresh.display())))?;
+                run(initialise.arg(format!("--datadir={}", fresh.display())), "mysqld --initialize-insecure")?;
             }
         }
         // Another process may have been quicker, or the folder may be on another disk: ours serves this server anyway.
@@ -291,17 +287,4 @@ fn version(flavour: Flavour) -> Result<String> {
 
 fn as_user() -> Option<&'static str> {
     (own_uid() == 0).then_some("--user=root")
-}
-
-fn own_uid() -> u32 {
-    fs::metadata("/proc/self").map(|own| own.uid()).unwrap_or_default()
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(Error::because(format!("cannot run {name}")))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(Error::new(format!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim()))),
-    }
 }

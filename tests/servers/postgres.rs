@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{Running, await_condition, children, free_port, is_gone, signal};
+use crate::process::{Running, await_condition, children, free_port, is_gone, own_uid, run, signal};
 use crate::{Certs, Error, KeyPair, Result};
 
 const SUPERUSER: &str = "postgres";
@@ -335,18 +335,6 @@ fn find_owner() -> Result<Option<Owner>> {
         (Some(Ok(uid)), Some(Ok(gid))) => Ok(Some(Owner { uid, gid })),
         _ => Err(Error::new("PostgreSQL does not run as root and there is no account 'postgres': create it")),
     }
-}
-
-fn own_uid() -> u32 {
-    fs::metadata("/proc/self").map_or(0, |process| process.uid())
-}
-
-fn run(command: &mut Command, name: &str) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().map_err(Error::because(format!("cannot run {name}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
-    }
-    Err(Error::new(format!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end())))
 }
 
 fn option(name: &str, path: &Path) -> std::ffi::OsString {

@@ -4,6 +4,7 @@
 //! Does not own: how a particular server is started or asked whether it is ready.
 
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,6 +13,20 @@ use std::time::{Duration, Instant};
 use crate::{Error, Result};
 
 const POLL_MS: u64 = 2;
+
+/// 0 for root.
+pub(crate) fn own_uid() -> u32 {
+    std::fs::metadata("/proc/self").map_or(0, |process| process.uid())
+}
+
+/// Runs a program to its end and returns what it prints.
+pub(crate) fn run(command: &mut Command, name: &str) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().map_err(Error::because(format!("cannot run {name}")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+    }
+    Err(Error::new(format!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end())))
+}
 
 /// A port that was free a moment ago. Another process may take it first: callers try again.
 pub(crate) fn free_port() -> Result<u16> {

@@ -19,7 +19,8 @@ mod world;
 use std::time::{Duration, Instant};
 
 use chaos::{Chaos, Report};
-use target::{Dialect, MYSQLS};
+use ebb_servers::Dialect;
+use target::MYSQLS;
 use workloads::{BANK, FAMILY, SEATS};
 
 const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];

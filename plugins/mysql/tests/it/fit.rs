@@ -1,10 +1,9 @@
 //! Whether what a column is said to take of a type is what it does take: every type of the source, every type of a column.
 
-use ebb_sdk::{Checks, Fit, Operation, Session as _};
 use ebb_servers::Flavour;
 
-use crate::samples::{Found, check_page, samples};
-use crate::world::{World, table_of};
+use crate::samples::{check_page, try_all};
+use crate::world::World;
 
 const COLUMNS: [&str; 46] = [
     "TINYINT",
@@ -66,38 +65,14 @@ fn is_on(column: &str, flavour: Flavour) -> bool {
 #[tokio::test]
 async fn columns_take_what_they_are_said_to_take() {
     for world in World::both("fit", "") {
-        let columns = || COLUMNS.iter().enumerate().filter(|(_, column)| is_on(column, world.flavour));
+        let columns = || COLUMNS.iter().copied().enumerate().filter(|(_, column)| is_on(column, world.flavour));
         world.sql(
             &columns()
                 .map(|(at, column)| format!("CREATE TABLE t{at} (id INT PRIMARY KEY, v {column} NULL);"))
                 .collect::<String>(),
         );
         let mut writer = world.writer().await;
-        let (mut found, mut wrong) = (Found::new(), Vec::new());
-        for (at, column) in columns() {
-            let mut fits = Vec::new();
-            for sample in samples() {
-                let table = table_of(&writer.catalog, &format!("t{at}")).clone();
-                let fit = writer.session.fits(&table, 1, &sample.source);
-                for value in &sample.values {
-                    writer.session.begin(Checks::Immediate).await.unwrap();
-                    let written = writer.write(&table.name, Operation::Upsert, &["id", "v"], &[&["1", value]]).await;
-                    writer.session.rollback().await.unwrap();
-                    // What is called never may be read by accident, as something else.
-                    let is_as_said = fit != Fit::Whole || written.is_ok();
-                    let flavour = world.flavour;
-                    if !is_as_said {
-                        wrong.push(format!(
-                            "{flavour:?} {column} from {}, {value}: {fit:?}, {written:?}",
-                            sample.source.name
-                        ));
-                    }
-                }
-                fits.push((sample.source.name, fit));
-            }
-            found.push((*column, fits));
-        }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let found = try_all(&mut writer, columns()).await;
         match world.flavour {
             Flavour::MySql => check_page("types-mysql.md", "Types: CockroachDB to MySQL", &found),
             Flavour::MariaDb => check_page("types-mariadb.md", "Types: CockroachDB to MariaDB", &found),

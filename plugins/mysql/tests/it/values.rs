@@ -3,7 +3,7 @@
 use ebb_sdk::{Checks, ErrorKind, Operation, Session as _};
 use ebb_servers::Flavour;
 
-use crate::samples::{RANDOM_COLUMNS, Random};
+use crate::samples::Random;
 use crate::world::World;
 
 /// Whether the type can be a key, and which server has it.
@@ -315,18 +315,8 @@ async fn random_values_make_the_round_trip() {
     let schema = "CREATE TABLE t (id INT PRIMARY KEY, i BIGINT, n DECIMAL(30,6), f DOUBLE, t TEXT, b VARBINARY(60), d DATE, m DATETIME(6),
          u BINARY(16))";
     for world in World::both("values_random", schema) {
-        let seed = fastrand::u64(..);
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let random: Vec<_> = (0..3000).map(|_| Random::new(&mut rng)).collect();
         let mut writer = world.writer().await;
-        let columns: Vec<_> = ["id"].into_iter().chain(RANDOM_COLUMNS).collect();
-        let ids: Vec<_> = (0..random.len()).map(|id| id.to_string()).collect();
-        let rows: Vec<Vec<&str>> = ids
-            .iter()
-            .zip(&random)
-            .map(|(id, row)| [id.as_str()].into_iter().chain(row.json.iter().map(String::as_str)).collect())
-            .collect();
-        writer.upsert("t", &columns, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await.unwrap();
+        let (seed, random) = Random::fill(&mut writer).await;
         let uuid = "CONCAT_WS('-', LEFT(HEX(u), 8), MID(HEX(u), 9, 4), MID(HEX(u), 13, 4), MID(HEX(u), 17, 4), RIGHT(HEX(u), 12))";
         let shown = world.sql(&format!("SELECT i, n, f, HEX(t), HEX(b), d, m, {uuid} FROM t ORDER BY id"));
         assert_eq!(shown.lines().count(), random.len());

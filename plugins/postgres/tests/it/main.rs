@@ -3,6 +3,8 @@
 #[path = "../../../../tests/samples.rs"]
 mod samples;
 mod world;
+#[path = "../../../../tests/writer.rs"]
+mod writer;
 
 mod conflicts;
 mod connect;

@@ -2,7 +2,7 @@
 
 use ebb_sdk::{Checks, ErrorKind, Operation, Session as _};
 
-use crate::samples::{RANDOM_COLUMNS, Random};
+use crate::samples::Random;
 use crate::world::World;
 
 const TYPES: &str = "
@@ -264,18 +264,8 @@ async fn random_values_make_the_round_trip() {
         "values_random",
         "CREATE TABLE t (id int PRIMARY KEY, i int8, n numeric, f float8, t text, b bytea, d date, m timestamptz, u uuid)",
     );
-    let seed = fastrand::u64(..);
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let random: Vec<_> = (0..3000).map(|_| Random::new(&mut rng)).collect();
     let mut writer = world.writer().await;
-    let columns: Vec<_> = ["id"].into_iter().chain(RANDOM_COLUMNS).collect();
-    let ids: Vec<_> = (0..random.len()).map(|id| id.to_string()).collect();
-    let rows: Vec<Vec<&str>> = ids
-        .iter()
-        .zip(&random)
-        .map(|(id, row)| [id.as_str()].into_iter().chain(row.json.iter().map(String::as_str)).collect())
-        .collect();
-    writer.upsert("t", &columns, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await.unwrap();
+    let (seed, random) = Random::fill(&mut writer).await;
     let shown = world.sql(
         "SET TimeZone = 'UTC'; SELECT i, n, f, encode(convert_to(t, 'UTF8'), 'hex'), encode(b, 'hex'), d,
              to_char(m, 'YYYY-MM-DD HH24:MI:SS.US'), u FROM t ORDER BY id",

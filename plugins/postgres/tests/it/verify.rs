@@ -6,7 +6,7 @@ use ebb_sdk::{Checks, Error, ErrorKind, Operation, Result, Session as _};
 use crate::world::{World, Writer, table_of};
 
 /// Writes with checks suspended, changes the rows by hand as the host would by other blocks, and verifies the keys.
-async fn verify(writer: &mut Writer, table: &str, key: &[&str], keys: &[&[&str]]) -> Result<()> {
+async fn verify(writer: &mut Writer<ebb_postgres::Session>, table: &str, key: &[&str], keys: &[&[&str]]) -> Result<()> {
     writer.session.begin(Checks::Suspended).await?;
     let verified = writer.write(table, Operation::Verify, key, keys).await;
     writer.session.rollback().await?;
