@@ -75,14 +75,58 @@ pub struct Receiver {
     /// `--bindAddr`; a port of 0 takes a free one.
     pub bind_addr: SocketAddr,
     pub identity: Identity,
-    /// The authority that clients must have a certificate of; `None` under `--disableAuthentication`.
+    pub access: Access,
+    pub limits: Limits,
+}
+
+/// Who may write. A request must pass everything that is there; with nothing there, which only
+/// `--disableAuthentication` gives, everybody may.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// The authority that clients must have a certificate of.
     pub client_ca: Option<ClientCa>,
+    /// `--webhook-auth-header`: what `Authorization` must be. With `tokens` it is the changefeed's token.
+    pub header: Option<Secret>,
+    pub tokens: Option<Tokens>,
+}
+
+impl Access {
+    /// Anybody may write.
+    pub fn is_open(&self) -> bool {
+        self.client_ca.is_none() && self.header.is_none() && self.tokens.is_none()
+    }
+}
+
+/// What tokens (JWT) are verified with.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// `--jwt-public-keys`: a PEM file, or a folder of them.
+    pub public_keys: PathBuf,
+    /// `--jwt-revoked-ids`.
+    pub revoked_ids: Option<PathBuf>,
+}
+
+/// What one client, and all of them together, may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
     /// Largest body after decompression, in bytes.
     pub body_bytes_max: usize,
     /// Bytes of bodies held at once, over all connections.
     pub in_flight_bytes_max: usize,
+    /// Connections at once that have had a request accepted.
     pub connections_max: usize,
-    /// `--httpResponseTimeout`: how long a request may wait for its rows to be durable.
+    /// Connections at once that have not; beyond it the oldest is closed.
+    pub untrusted_connections_max: usize,
+    pub header_bytes_max: u32,
+    /// From the first byte of a connection to its first accepted request.
+    pub handshake_timeout: Duration,
+    /// Between two requests, and for the headers of one.
+    pub idle_timeout: Duration,
+    /// Longest silence inside a body.
+    pub body_idle_timeout: Duration,
+    /// Longest time for a whole body.
+    pub body_timeout: Duration,
+    /// `--httpResponseTimeout`: how long a request may wait for memory, and for its rows to be durable.
     pub response_timeout: Duration,
 }
 

@@ -1,6 +1,6 @@
 //! A run from start to end: every part is made here, in order, and handed what it needs.
 //!
-//! Owns: the start-up order, signals, and which failure ends the run. Does not own: any step of a change's life.
+//! Owns: the start-up order, and which failure ends the run. Does not own: any step of a change's life.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use ebb_sdk::{Catalog, DatabaseUrl};
 use tokio::runtime::{Builder, Handle};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -20,6 +19,7 @@ use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::plugin;
 use crate::receive::Receiver;
+use crate::signals::{self, Signals};
 use crate::source::Source;
 use crate::stage::{self, Stage};
 use crate::status::{Pages, Status};
@@ -43,6 +43,7 @@ pub fn run(config: Config) -> Result<()> {
 
 async fn start_and_run(config: Config) -> Result<()> {
     let signals = Signals::listen()?;
+    signals::admit_files(&config.receiver.limits);
     let started = tokio::select! {
         biased;
         () = signals.first() => return Ok(()),
@@ -124,7 +125,7 @@ async fn start(config: Config) -> Result<Started> {
     let watched = tokio::task::block_in_place(|| matched.settle(known.taken.as_mut().map(|taken| &mut taken.session)))?;
     let tables = Arc::new(tables::register(&stage, &known.catalog, &watched, &config)?);
 
-    let status = Arc::new(Status::default());
+    let status = Arc::new(Status::new(&config.receiver.access));
     let pages = bind_pages(&config, &status, &stage).await?;
     let receiver = Receiver::bind(&config.receiver, stage.clone(), Arc::clone(&tables), Arc::clone(&status)).await?;
     tracing::info!(address = %receiver.addr()?, "receiver listening");
@@ -173,7 +174,8 @@ async fn start(config: Config) -> Result<Started> {
 }
 
 impl Started {
-    async fn run(mut self, signals: Signals) -> Result<()> {
+    async fn run(mut self, mut signals: Signals) -> Result<()> {
+        let reloading = signals.reload(self.receiver.reloader());
         let receiver = tokio::spawn(self.receiver.run());
         let pages = self.pages.take().map(|pages| tokio::spawn(pages.run()));
         let mut failed = self.stage.failed();
@@ -192,6 +194,7 @@ impl Started {
             tracing::info!("ending");
         }
         close(receiver).await;
+        close(reloading).await;
         if let Some(pages) = pages {
             close(pages).await;
         }
@@ -208,38 +211,6 @@ impl Started {
         };
         // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
         outcome.and(ended)
-    }
-}
-
-/// SIGTERM and ctrl-c. The first one ends the run in an orderly way, a second one at once.
-struct Signals {
-    asked: watch::Receiver<bool>,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let no_signals = |error| Error::new(format!("cannot listen for signals: {error}"));
-        let mut term = signal(SignalKind::terminate()).map_err(no_signals)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-        let (ask, asked) = watch::channel(false);
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = term.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                if ask.send_replace(true) {
-                    // Whatever was in hand is repeated at the next start.
-                    std::process::exit(1);
-                }
-            }
-        });
-        Ok(Self { asked })
-    }
-
-    async fn first(&self) {
-        // The sender lives in a task that never ends.
-        let _ = self.asked.clone().wait_for(|&asked| asked).await;
     }
 }
 

@@ -6,6 +6,7 @@ pub mod config;
 pub mod error;
 pub mod log;
 
+pub mod access;
 pub mod cli;
 pub mod consent;
 
@@ -21,4 +22,5 @@ pub mod stage;
 
 pub mod changefeed;
 pub mod daemon;
+pub mod signals;
 pub mod status;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use ebb::access::{certs, make_jwt};
 use ebb::cli::{self, Command};
 use ebb::error::Error;
 use ebb::{daemon, log, plugin};
@@ -23,6 +24,25 @@ fn main() -> ExitCode {
             }
         }
         Command::Plugins { dirs } => list_plugins(&dirs),
+        Command::Certs(order) => answer(certs::make(&order)),
+        Command::MakeJwt(order) => answer(make_jwt::make(&order)),
+        Command::Man { dir } => answer(cli::write_man_pages(&dir).map(|()| String::new())),
+        Command::Print(text) => answer(Ok(text)),
+    }
+}
+
+/// For commands that say one thing and end.
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn answer(outcome: ebb::error::Result<String>) -> ExitCode {
+    match outcome {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            cli::Exit::Usage(error).report();
+            ExitCode::FAILURE
+        }
     }
 }
 

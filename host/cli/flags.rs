@@ -6,73 +6,19 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use clap::{ArgAction, Args, Command, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
+use clap_complete::Shell;
 use ebb_sdk::Secret;
 
-use super::duration;
+use super::help;
+use super::replicator::Replicator;
 
-/// Parses as clap does, and takes `--flag=true` and `--flag=false` too, as Go's flags may be written.
-pub fn parse<T: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
-    let mut command = with_boolean_values(T::command());
-    let matches = command.try_get_matches_from_mut(args)?;
-    T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
-}
-
-fn with_boolean_values(command: Command) -> Command {
-    let command = command.mut_args(|arg| match arg.get_action() {
-        ArgAction::SetTrue => arg
-            .action(ArgAction::Set)
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_value("false")
-            .default_missing_value("true")
-            .value_name("BOOL")
-            .hide_default_value(true)
-            .hide_possible_values(true),
-        _ => arg,
-    });
-    command.mut_subcommands(with_boolean_values)
-}
-
-fn secret(text: &str) -> Result<Secret, Infallible> {
+pub fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
 const ABOUT: &str = "Replicates changes from CockroachDB back to the database that an application was migrated from";
-
-const FETCH_EXAMPLES: &str = "\
-Examples:
-  ebb fetch \\
-    --source 'postgres://root@localhost:26257/defaultdb?sslmode=verify-full' \\
-    --target 'postgres://postgres:postgres@localhost:5432/molt?sslmode=verify-full' \\
-    --table-filter 'employees' --non-interactive \\
-    --replicator-flags \"--stagingSchema _replicator_1 \\
-      --tlsCertificate ./certs/server.crt --tlsPrivateKey ./certs/server.key\" \\
-    --mode failback --changefeeds-path 'changefeed-secure.json'
-
-  On one machine, for a trial, without certificates:
-  ebb fetch --mode failback --source … --target … --allow-tls-mode-disable \\
-    --replicator-flags '--tlsSelfSigned --disableAuthentication'
-
-What --replicator-flags may hold: ebb start --help.
-Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.";
-
-const START_EXAMPLES: &str = "\
-Example:
-  ebb start --targetConn 'postgres://app@db:5432/molt?sslmode=verify-full' \\
-    --stagingSchema _replicator_1 --bindAddr :30004 --metricsAddr 127.0.0.1:30005 \\
-    --tlsCertificate server.crt --tlsPrivateKey server.key --tlsClientCA ca.crt
-
-  and on CockroachDB, with the time from SELECT cluster_logical_timestamp():
-  CREATE CHANGEFEED FOR TABLE employees
-    INTO 'webhook-https://HOST:30004/molt/public?client_cert=…&client_key=…&ca_cert=…'
-    WITH updated, resolved = '1s', min_checkpoint_frequency = '1s', initial_scan = 'no',
-      cursor = '…', webhook_client_timeout = '10s',
-      webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}';
-
-Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.";
 
 #[derive(Debug, Parser)]
 #[command(name = "ebb", about = ABOUT, version = VERSION.as_str(), subcommand_required = true, arg_required_else_help = true)]
@@ -84,22 +30,47 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub enum Subcommand {
     /// Create or reuse a changefeed, receive it, and apply it to the target
-    #[command(after_help = FETCH_EXAMPLES)]
+    #[command(after_help = help::fetch())]
     Fetch(Box<Fetch>),
     /// Receive a changefeed that somebody else creates, and apply it to the target
-    #[command(after_help = START_EXAMPLES)]
+    #[command(after_help = help::start())]
     Start(Box<Start>),
     /// List the dialect plugins: name, version, URL schemes, path
     Plugins(Plugins),
+    /// Make an authority, certificates for the receiver and the changefeed, and a ready changefeed-secure.json
+    #[command(after_help = help::CERTS)]
+    Certs(Certs),
+    /// Sign a token that lets a changefeed write to schemas of the target
+    #[command(name = "make-jwt", after_help = help::MAKE_JWT)]
+    MakeJwt(MakeJwt),
+    /// Encode a password for a connection string
+    #[command(name = "escape-password", after_help = help::ESCAPE_PASSWORD)]
+    EscapePassword(EscapePassword),
+    /// Show the settings that a command would run with, and where each comes from
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print what a shell needs to complete ebb's commands and flags
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder, which is created when missing
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
 pub struct Fetch {
     /// CockroachDB: postgres://user:password@host:port/database?sslmode=verify-full
-    #[arg(long, env = "EBB_SOURCE", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    #[arg(long, env = "EBB_SOURCE", value_name = "URL", value_parser = secret)]
     pub source: Secret,
     /// The database that was migrated from
-    #[arg(long, env = "EBB_TARGET", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    #[arg(long, env = "EBB_TARGET", value_name = "URL", value_parser = secret)]
     pub target: Secret,
     /// What to do; ebb does failback
     #[arg(long)]
@@ -144,6 +115,9 @@ pub struct Fetch {
 /// Flags of both commands.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
+    /// TOML file with settings under the names of the flags; flags and the environment stand above it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Dialect of the target, a name or the path of a library; the URL's scheme decides when not given
     #[arg(long, env = "EBB_TARGET_PLUGIN", value_name = "NAME|PATH")]
     pub target_plugin: Option<String>,
@@ -163,99 +137,15 @@ pub struct Common {
 #[derive(Debug, Args)]
 pub struct Start {
     /// The database that changes are applied to
-    #[arg(long = "targetConn", env = "EBB_TARGET", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    #[arg(long = "targetConn", env = "EBB_TARGET", value_name = "URL", value_parser = secret)]
     pub target_conn: Secret,
     /// CockroachDB, to read the order of primary keys; needed for deletes where a key has several columns
-    #[arg(long = "sourceConn", env = "EBB_SOURCE", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    #[arg(long = "sourceConn", env = "EBB_SOURCE", value_name = "URL", value_parser = secret)]
     pub source_conn: Option<Secret>,
     #[command(flatten)]
     pub common: Common,
     #[command(flatten)]
     pub replicator: Replicator,
-}
-
-/// What `--replicator-flags` may hold, parsed by itself.
-#[derive(Debug, Parser)]
-#[command(name = "--replicator-flags", disable_help_flag = true, disable_version_flag = true, no_binary_name = true)]
-pub struct ReplicatorOnly {
-    #[command(flatten)]
-    pub replicator: Replicator,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct Replicator {
-    /// Name of the run's staging; give it again to resume [default: _replicator_<unix nanoseconds>]
-    #[arg(long = "stagingSchema", value_name = "NAME")]
-    pub staging_schema: Option<String>,
-    /// Folder of the staging store [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
-    #[arg(long, env = "EBB_STAGING_DIR", value_name = "DIR")]
-    pub staging_dir: Option<PathBuf>,
-    /// Bytes of the staging store at which requests are held until rows are applied [default: what its disk holds]
-    #[arg(long, value_name = "BYTES")]
-    pub staging_max_bytes: Option<u64>,
-    /// How long applied rows are remembered, to tell a repeat from a row that comes too late
-    #[arg(long = "retireOffset", default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
-    pub retire_offset: Duration,
-    /// Address to listen on, host:port or :port [default: :26258; in fetch the changefeed's port]
-    #[arg(long = "bindAddr", value_name = "ADDRESS")]
-    pub bind_addr: Option<String>,
-    /// Address of the pages for health, metrics and status, host:port or :port
-    #[arg(long = "metricsAddr", value_name = "ADDRESS")]
-    pub metrics_addr: Option<String>,
-    /// PEM file of the receiver's certificate chain
-    #[arg(long = "tlsCertificate", env = "EBB_TLS_CERTIFICATE", value_name = "FILE")]
-    pub tls_certificate: Option<PathBuf>,
-    /// PEM file of the receiver's private key
-    #[arg(long = "tlsPrivateKey", env = "EBB_TLS_PRIVATE_KEY", value_name = "FILE")]
-    pub tls_private_key: Option<PathBuf>,
-    /// Make a certificate for localhost at every start
-    #[arg(long = "tlsSelfSigned")]
-    pub tls_self_signed: bool,
-    /// PEM file of the authority that clients must have a certificate of [default in fetch: the changefeed's ca_cert]
-    #[arg(long = "tlsClientCA", env = "EBB_TLS_CLIENT_CA", value_name = "FILE")]
-    pub tls_client_ca: Option<PathBuf>,
-    /// Let anybody who reaches the port write to the target
-    #[arg(long = "disableAuthentication")]
-    pub disable_authentication: bool,
-    /// How long one target statement may take
-    #[arg(long = "applyTimeout", default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
-    pub apply_timeout: Duration,
-    /// How long the transaction in hand may take after a signal
-    #[arg(long = "gracePeriod", default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
-    pub grace_period: Duration,
-    /// How long a request may wait for its rows to be on disk
-    #[arg(long = "httpResponseTimeout", default_value = "2m0s", value_parser = duration::parse, value_name = "DURATION")]
-    pub http_response_timeout: Duration,
-    /// First delay before a failed transaction is tried again
-    #[arg(long = "retryInitialBackoff", default_value = "25ms", value_parser = duration::parse, value_name = "DURATION")]
-    pub retry_initial_backoff: Duration,
-    /// Longest delay before a failed transaction is tried again
-    #[arg(long = "retryMaxBackoff", default_value = "2s", value_parser = duration::parse, value_name = "DURATION")]
-    pub retry_max_backoff: Duration,
-    /// Rows of one target transaction, unless one source transaction has more
-    #[arg(long, default_value_t = 10_000, value_name = "ROWS")]
-    pub transaction_rows_max: usize,
-    /// Bytes of one target transaction, unless one source transaction has more
-    #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
-    pub transaction_bytes_max: usize,
-    /// Whether triggers and cascades of the target act on what is written; skip suspends them where this user may
-    #[arg(long, value_enum, default_value = "skip")]
-    pub triggers: Triggers,
-    /// Largest request body in bytes, decompressed
-    #[arg(long, default_value_t = 512 << 20, value_name = "BYTES")]
-    pub body_bytes_max: usize,
-    /// Bytes of all request bodies held at once
-    #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
-    pub in_flight_bytes_max: usize,
-    /// Connections at once; more wait
-    #[arg(long, default_value_t = 1024, value_name = "COUNT")]
-    pub connections_max: usize,
-    /// -v debug lines, -vv everything
-    #[arg(short = 'v', long = "verbose", action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// Log file [default: standard output]
-    #[arg(long = "logDestination", value_name = "FILE")]
-    pub log_destination: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -285,15 +175,80 @@ impl PluginSearch {
     }
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum PluginsAction {
-    List,
+#[derive(Debug, Args)]
+pub struct Certs {
+    /// Folder for ca.crt, ca.key, server.crt, server.key, client.crt and client.key
+    #[arg(long, default_value = "certs", value_name = "DIR")]
+    pub out: PathBuf,
+    /// The file for --changefeeds-path
+    #[arg(long, default_value = "changefeed-secure.json", value_name = "FILE")]
+    pub changefeeds_path: PathBuf,
+    /// Name or address under which CockroachDB reaches the receiver; may be repeated. The first one is the changefeed's
+    #[arg(long, value_name = "HOST", default_values = ["localhost", "127.0.0.1", "::1"])]
+    pub host: Vec<String>,
+    /// Port of the receiver
+    #[arg(long, default_value_t = 30004, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+    /// Common name of the changefeed's certificate
+    #[arg(long, default_value = "changefeed", value_name = "NAME")]
+    pub client_name: String,
+    /// Days that the certificates of receiver and changefeed are valid
+    #[arg(long, default_value_t = 365, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// Days that the authority is valid
+    #[arg(long, default_value_t = 3650, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub ca_days: u32,
+    /// Make new certificates with the authority that is in the folder
+    #[arg(long)]
+    pub renew: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct MakeJwt {
+    /// PEM file of the private key, EC or RSA
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Make a new EC key first: FILE and FILE.pub, which --jwt-public-keys takes
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub new_key: Option<PathBuf>,
+    /// Schema that may be written to, database.schema or database; * stands for any. May be repeated
+    #[arg(short, long, required = true, value_name = "SCHEMA")]
+    pub allow: Vec<String>,
+    /// Days that the token is valid; for ever when not given
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub days: Option<u32>,
+    /// File for the token, readable by its owner only; standard output when not given
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print the claim instead, for a token that somebody else signs
+    #[arg(long)]
+    pub claim: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EscapePassword {
+    /// The password; read from standard input when not given, which keeps it out of the shell's history
+    #[arg(long, value_name = "PASSWORD", value_parser = secret)]
+    pub password: Option<Secret>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum ConfigCommand {
+    /// The settings of a command, with secrets masked
+    #[command(after_help = help::CONFIG_SHOW)]
+    Show {
+        /// JSON instead of TOML
+        #[arg(long)]
+        json: bool,
+        /// fetch or start, with its flags
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Triggers {
-    Skip,
-    Fire,
+pub enum PluginsAction {
+    List,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -101,6 +101,18 @@ pub const OF_FETCH: &[Ignored] = &[
     ("--continuation-file-name", true, "nothing is loaded"),
 ];
 
+/// The flag of a canonical key of the configuration file, and what ebb does instead.
+pub fn instead_of(key: &str) -> Option<(&'static str, &'static str)> {
+    let is_it = |name: &str| name.replace('-', "").eq_ignore_ascii_case(key);
+    OF_REPLICATOR.iter().chain(OF_FETCH).find(|(name, ..)| is_it(name)).map(|(name, _, instead)| (*name, *instead))
+}
+
+/// Their names, for the help.
+pub fn names(ignored: &[Ignored]) -> String {
+    let names: Vec<_> = ignored.iter().map(|(name, ..)| *name).collect();
+    names.join(", ")
+}
+
 /// Takes the flags of `ignored` out, with their values, and says so. A flag that switches may be written `--flag=false`.
 pub fn strip(args: &[OsString], ignored: &[Ignored]) -> (Vec<OsString>, Vec<String>) {
     let (mut kept, mut warnings) = (Vec::new(), Vec::new());

@@ -5,16 +5,28 @@
 mod check;
 mod duration;
 mod flags;
+mod help;
 mod ignored;
-mod overrides;
+mod layers;
+pub mod overrides;
+mod replicator;
+mod show;
 
 use std::ffi::OsString;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
+use clap::CommandFactory;
+use ebb_sdk::Secret;
+use regex::Regex;
+
+use crate::access::{certs, make_jwt};
 use crate::config::Config;
 use crate::error::Error;
-use flags::{Cli, Subcommand};
+use flags::{Cli, ConfigCommand, Subcommand};
+use layers::Layers;
 
 /// What the user wants.
 #[derive(Debug)]
@@ -23,13 +35,21 @@ pub enum Command {
     Run(Box<Config>, Vec<String>),
     /// List the plugins in these folders and the built-in places.
     Plugins { dirs: Vec<PathBuf> },
+    /// Make certificates.
+    Certs(certs::Order),
+    /// Sign a token.
+    MakeJwt(make_jwt::Order),
+    /// Write the manual pages into this folder.
+    Man { dir: PathBuf },
+    /// The answer is known already.
+    Print(String),
 }
 
 /// Why there is nothing to run.
 #[derive(Debug)]
 pub enum Exit {
-    /// Help, version, or a usage error that clap words.
-    Clap(Box<clap::Error>),
+    /// Help, version, or a usage error that clap words, and where a wrong value may come from.
+    Clap(Box<clap::Error>, Option<String>),
     /// Settings that cannot run.
     Usage(Error),
 }
@@ -39,10 +59,17 @@ impl Exit {
     #[expect(clippy::print_stderr, reason = "there is no log yet")]
     pub fn report(self) -> ExitCode {
         match self {
-            Self::Clap(error) => {
+            Self::Clap(error, origin) if error.use_stderr() => {
+                eprint!("{}", without_passwords(&error.render().to_string()));
+                if let Some(origin) = origin {
+                    eprintln!("  hint: {origin}");
+                }
+                ExitCode::from(2)
+            }
+            Self::Clap(error, _) => {
                 // Nothing can be done when the terminal is gone.
                 let _ = error.print();
-                if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+                ExitCode::SUCCESS
             }
             Self::Usage(error) => {
                 eprintln!("error: {error}");
@@ -64,24 +91,116 @@ impl From<Error> for Exit {
 /// Parses and checks everything, reading the files that flags name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     let args: Vec<OsString> = args.into_iter().collect();
+    // The command line behind `config show` is parsed when it is shown.
+    let is_shown = args.get(1).is_some_and(|command| command == "config");
+    let (args, mut warnings) = if is_shown { (args, Vec::new()) } else { without_ignored(&args) };
+    let layers = if is_shown { Layers::default() } else { Layers::find(&args, &mut warnings)? };
+    let cli = layers.parse::<Cli>(args).map_err(|error| {
+        let origin = layers.blame(&error);
+        Exit::Clap(Box::new(error), origin)
+    })?;
+    match cli.command {
+        Subcommand::Fetch(fetch) => {
+            let config = check::fetch(&fetch, &layers, &mut warnings)?;
+            Ok(run(config, warnings))
+        }
+        Subcommand::Start(start) => {
+            let config = check::start(&start, &mut warnings)?;
+            Ok(run(config, warnings))
+        }
+        Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
+        Subcommand::Certs(order) => Ok(Command::Certs(certs_order(order))),
+        Subcommand::MakeJwt(order) => make_jwt_order(order).map(Command::MakeJwt),
+        Subcommand::EscapePassword(order) => escape_password(order.password).map(Command::Print),
+        Subcommand::Config(ConfigCommand::Show { json, command }) => show::show(&command, json).map(Command::Print),
+        Subcommand::Completions { shell } => Ok(Command::Print(completions(shell))),
+        Subcommand::Man { dir } => Ok(Command::Man { dir }),
+    }
+}
+
+fn run(config: Config, mut warnings: Vec<String>) -> Command {
+    let unknown = layers::unknown_variables();
+    warnings
+        .extend(unknown.iter().map(|name| format!("the variable {name} is no setting of ebb: see ebb start --help")));
+    Command::Run(Box::new(config), warnings)
+}
+
+/// Takes out flags of the incumbent that mean nothing here.
+fn without_ignored(args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
     let ignored = match args.get(1).and_then(|command| command.to_str()) {
         Some("fetch") => ignored::OF_FETCH,
         Some("start") => ignored::OF_REPLICATOR,
         _ => &[],
     };
-    let (args, mut warnings) = ignored::strip(&args, ignored);
-    let cli = flags::parse::<Cli>(args).map_err(|error| Exit::Clap(Box::new(error)))?;
-    match cli.command {
-        Subcommand::Fetch(fetch) => {
-            let config = check::fetch(&fetch, &mut warnings)?;
-            Ok(Command::Run(Box::new(config), warnings))
-        }
-        Subcommand::Start(start) => {
-            let config = check::start(&start, &mut warnings)?;
-            Ok(Command::Run(Box::new(config), warnings))
-        }
-        Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
+    ignored::strip(args, ignored)
+}
+
+/// clap repeats what it does not understand, which may be a connection string.
+fn without_passwords(text: &str) -> String {
+    static PASSWORD: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(://[^:@/\s']*):[^\s']*@").expect("the pattern never changes"));
+    PASSWORD.replace_all(text, "$1:***@").into_owned()
+}
+
+fn certs_order(order: flags::Certs) -> certs::Order {
+    certs::Order {
+        dir: order.out,
+        changefeeds_path: order.changefeeds_path,
+        hosts: order.host,
+        port: order.port,
+        client_name: order.client_name,
+        days: order.days,
+        authority_days: order.ca_days,
+        renew: order.renew,
     }
+}
+
+fn make_jwt_order(order: flags::MakeJwt) -> Result<make_jwt::Order, Exit> {
+    let key = match (order.key, order.new_key) {
+        _ if order.claim => None,
+        (Some(path), _) => Some(make_jwt::Key::Given(path)),
+        (None, Some(path)) => Some(make_jwt::Key::New(path)),
+        (None, None) => {
+            return Err(Error::new("there is no key to sign the token with")
+                .hint("give --key FILE, or make one with --new-key FILE")
+                .into());
+        }
+    };
+    Ok(make_jwt::Order { key, allow: order.allow, days: order.days, out: order.out })
+}
+
+/// In the words that users of the incumbent know.
+fn escape_password(password: Option<Secret>) -> Result<String, Exit> {
+    let password = match password {
+        Some(password) => password,
+        None => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Error::new(format!("no password could be read: {error}")).hint("give --password"))?;
+            Secret::new(text.trim_end_matches(['\r', '\n']))
+        }
+    };
+    let encoded = percent_encoding::utf8_percent_encode(password.reveal(), percent_encoding::NON_ALPHANUMERIC);
+    Ok(format!("Substitute the following encoded password in your original connection url string:\n{encoded}\n"))
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let (mut command, mut text) = (Cli::command(), Vec::new());
+    clap_complete::generate(shell, &mut command, "ebb", &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Writes the manual pages of all commands.
+pub fn write_man_pages(dir: &std::path::Path) -> crate::error::Result<()> {
+    let written = std::fs::create_dir_all(dir).and_then(|()| {
+        let command = Layers::default().behind(Cli::command());
+        clap_mangen::generate_to(command.version(env!("CARGO_PKG_VERSION")), dir)
+    });
+    written.map_err(|error| {
+        Error::new(format!("the manual pages cannot be written to {}: {error}", dir.display()))
+            .hint("give another folder")
+    })
 }
 
 #[cfg(test)]
@@ -116,7 +235,7 @@ mod tests {
     fn refused(args: &[&str]) -> String {
         match run(args) {
             Err(Exit::Usage(error)) => format!("{error} | {}", error.hint.as_deref().unwrap_or_default()),
-            Err(Exit::Clap(error)) => error.to_string(),
+            Err(Exit::Clap(error, _)) => error.to_string(),
             Ok(command) => panic!("{command:?}"),
         }
     }
@@ -133,7 +252,7 @@ mod tests {
         assert_eq!(changefeed.initial_scan, InitialScan::No);
         assert_eq!(config.receiver.bind_addr.port(), 30004);
         assert!(matches!(config.receiver.identity, Identity::SelfSigned));
-        assert!(config.receiver.client_ca.is_none());
+        assert!(config.receiver.access.is_open());
         assert_eq!(config.staging.schema, "_replicator_1");
         assert_eq!(config.target.apply_timeout.as_secs(), 90);
         assert!(!format!("{config:?}").contains("geheim"));
@@ -194,7 +313,7 @@ mod tests {
         let flags = ["--replicator-flags", "--tlsCertificate server.crt --tlsPrivateKey server.key"];
         let config = config(&[file, flags].concat());
         assert!(matches!(config.receiver.identity, Identity::Files { .. }));
-        assert!(matches!(&config.receiver.client_ca, Some(ClientCa::Pem(pem)) if pem == b"-----BEGIN X>>>"));
+        assert!(matches!(&config.receiver.access.client_ca, Some(ClientCa::Pem(pem)) if pem == b"-----BEGIN X>>>"));
         assert!(!format!("{:?}", config.changefeed).contains(pem));
     }
 

@@ -39,8 +39,11 @@ const OPTIONS: &[(&str, Option<&str>)] = &[
     ("extra_headers", None),
 ];
 
+const AUTH_HEADER: &str = "webhook_auth_header";
+
 /// Those of them that hold a duration.
-const DURATIONS: [&str; 3] = ["resolved", "min_checkpoint_frequency", "webhook_client_timeout"];
+const DURATIONS: [&str; 4] =
+    ["resolved", "min_checkpoint_frequency", "webhook_client_timeout", "gc_protect_expires_after"];
 
 /// Parameters of the sink that hold a PEM file, base64- and URL-encoded.
 const PEM_PARAMETERS: [&str; 3] = ["client_cert", "client_key", "ca_cert"];
@@ -49,9 +52,13 @@ const HOST: &str = "localhost";
 const PORT: u16 = 30004;
 const SINK_QUERY_PARAMETERS: &str = "insecure_tls_skip_verify=true";
 
-/// Reads the file; without one, the defaults.
-pub fn read(path: Option<&Path>) -> Result<Overrides> {
-    let Some(path) = path else { return parse("{}", "the defaults") };
+/// What holds where nothing is given.
+pub fn defaults() -> Result<Overrides> {
+    check(Map::new(), "the defaults")
+}
+
+/// Reads the file.
+pub fn read(path: &Path) -> Result<Overrides> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::new(format!("--changefeeds-path {} cannot be read: {error}", path.display()))
             .hint("give the path of a JSON file, or leave the flag out and add --allow-tls-mode-disable")
@@ -59,12 +66,20 @@ pub fn read(path: Option<&Path>) -> Result<Overrides> {
     parse(&text, &format!("--changefeeds-path {}", path.display()))
 }
 
-fn parse(text: &str, place: &str) -> Result<Overrides> {
-    let refused = |why: String| Error::new(format!("{place}: {why}"));
+/// Takes the text of the file apart; `place` names it in errors.
+pub fn parse(text: &str, place: &str) -> Result<Overrides> {
     // A JSON error tells line and column, not the text, which holds keys.
-    let mut given: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-        refused(format!("it is not a JSON object (line {}, column {})", error.line(), error.column()))
+    let given = serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Error::new(format!("{place}: it is not a JSON object (line {line}, column {column})"))
+            .hint("write an object such as {\"port\": 30004, \"resolved\": \"1s\"}")
     })?;
+    check(given, place)
+}
+
+/// Checks every key, and fills in the defaults.
+pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
+    let refused = |why: String| Error::new(format!("{place}: {why}"));
     let host = take_text(&mut given, "host").map_err(refused)?.unwrap_or_else(|| HOST.into());
     let port = match given.remove("port") {
         None => PORT,
@@ -100,9 +115,10 @@ fn parse(text: &str, place: &str) -> Result<Overrides> {
         );
     }
     check_flush(value_of("webhook_sink_config"), place)?;
-    for name in DURATIONS {
+    for name in DURATIONS.into_iter().filter(|name| !value_of(name).is_empty()) {
         duration::parse(value_of(name)).map_err(|why| refused(format!("\"{name}\": {why}")))?;
     }
+    check_choices(&value_of, place)?;
     let overrides = Overrides {
         host,
         port,
@@ -133,6 +149,24 @@ fn initial_scan(text: &str, place: &str) -> Result<InitialScan> {
     }
 }
 
+/// Options of which CockroachDB knows a few values only.
+fn check_choices<'a>(value_of: &impl Fn(&str) -> &'a str, place: &str) -> Result<()> {
+    for (name, known) in [("compression", ["gzip", "zstd"]), ("on_error", ["fail", "pause"])] {
+        let value = value_of(name);
+        if !value.is_empty() && !known.contains(&value) {
+            return Err(Error::new(format!("{place}: \"{name}\" is {value:?}"))
+                .hint(format!("use \"{}\" or \"{}\"", known[0], known[1])));
+        }
+    }
+    let headers = value_of("extra_headers");
+    let is_sound = |map: Map<String, Value>| map.values().all(Value::is_string);
+    if !headers.is_empty() && !serde_json::from_str(headers).is_ok_and(is_sound) {
+        return Err(Error::new(format!("{place}: \"extra_headers\" must be a text that holds a JSON object of texts"))
+            .hint("write it as \"{\\\"X-Api-Key\\\": \\\"…\\\"}\""));
+    }
+    Ok(())
+}
+
 /// CockroachDB refuses Bytes or Messages without Frequency; the published default has that fault.
 fn check_flush(config: &str, place: &str) -> Result<()> {
     let config: Value = serde_json::from_str(config)
@@ -151,6 +185,32 @@ fn check_flush(config: &str, place: &str) -> Result<()> {
 }
 
 impl Overrides {
+    /// The `Authorization` header that the changefeed sends.
+    pub fn auth_header(&self) -> Option<&Secret> {
+        self.options.iter().find(|(name, _)| name == AUTH_HEADER).map(|(_, value)| value)
+    }
+
+    /// Has the changefeed send this header, which the receiver was told to demand.
+    pub fn demand_header(&mut self, header: Option<&Secret>) -> Result<()> {
+        match (header, self.auth_header()) {
+            (None, _) => {}
+            (Some(wanted), Some(given)) if wanted != given => {
+                return Err(Error::new(
+                    "--webhook-auth-header and the webhook_auth_header of --changefeeds-path differ",
+                )
+                .hint("leave one of them out: what is given once goes to both sides"));
+            }
+            (Some(_), Some(_)) => {}
+            (Some(wanted), None) => self.options.push((AUTH_HEADER.into(), wanted.clone())),
+        }
+        Ok(())
+    }
+
+    /// Whether the changefeed shows a certificate of its own.
+    pub fn shows_certificate(&self) -> bool {
+        self.parameter("client_cert").is_some()
+    }
+
     /// The authority in `ca_cert`, as PEM, when the changefeed shows a certificate of its own.
     pub fn client_authority(&self) -> Option<Vec<u8>> {
         self.parameter("client_cert").and_then(|_| self.parameter("ca_cert")).and_then(decoded)

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use hyper::{Request, StatusCode};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Refusal;
+use crate::config::Limits;
 
-/// Longest silence inside a body.
-const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Of the body of a refused request so much is read, in so much time.
+const DISCARDED_BYTES_MAX: usize = 4 << 20;
+const DISCARDING_MAX: Duration = Duration::from_secs(2);
 /// One permit stands for so many bytes.
 const PERMIT_BYTES: usize = 1024;
 
@@ -24,7 +26,7 @@ const PERMIT_BYTES: usize = 1024;
 #[derive(Clone)]
 pub(super) struct Budget {
     permits: Arc<Semaphore>,
-    body_bytes_max: usize,
+    limits: Limits,
     in_flight_bytes_max: usize,
 }
 
@@ -42,22 +44,24 @@ impl Bytes {
 }
 
 impl Budget {
-    pub(super) fn new(body_bytes_max: usize, in_flight_bytes_max: usize) -> Self {
-        let in_flight_bytes_max = in_flight_bytes_max.max(body_bytes_max);
+    pub(super) fn new(limits: Limits) -> Self {
+        let in_flight_bytes_max = limits.in_flight_bytes_max.max(limits.body_bytes_max);
         let permits = Arc::new(Semaphore::new(in_flight_bytes_max.div_ceil(PERMIT_BYTES)));
-        Self { permits, body_bytes_max, in_flight_bytes_max }
+        Self { permits, limits, in_flight_bytes_max }
     }
 
     /// Reads and decompresses a body. Waits for memory before reading, so that a busy receiver slows its clients down.
-    pub(super) async fn read(&self, request: Request<Incoming>) -> Result<Bytes, Refusal> {
-        let encoding = Encoding::of(&request)?;
-        let stated = stated_length(&request);
-        if stated.is_some_and(|length| length > self.body_bytes_max) {
+    pub(super) async fn read(&self, headers: &HeaderMap, body: &mut Incoming) -> Result<Bytes, Refusal> {
+        let encoding = Encoding::of(headers)?;
+        let stated = stated_length(headers);
+        if stated.is_some_and(|length| length > self.limits.body_bytes_max) {
             return Err(self.too_large());
         }
         // Without a length the body may be as large as any; CockroachDB always states it.
-        let permit = self.wait_for(stated.unwrap_or(self.body_bytes_max)).await?;
-        let raw = self.collect(request.into_body(), stated).await?;
+        let permit = self.wait_for(stated.unwrap_or(self.limits.body_bytes_max)).await?;
+        let raw = timeout(self.limits.body_timeout, self.collect(body, stated))
+            .await
+            .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long (--body-timeout)"))??;
         if encoding == Encoding::Identity {
             return Ok(Bytes { bytes: raw, permits: vec![permit] });
         }
@@ -66,18 +70,18 @@ impl Budget {
         Ok(Bytes { bytes, permits })
     }
 
-    async fn collect(&self, mut body: Incoming, stated: Option<usize>) -> Result<Vec<u8>, Refusal> {
+    async fn collect(&self, body: &mut Incoming, stated: Option<usize>) -> Result<Vec<u8>, Refusal> {
         let mut bytes = Vec::with_capacity(stated.unwrap_or(0));
         loop {
-            let frame = timeout(BODY_IDLE_MAX, body.frame())
-                .await
-                .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body stopped arriving"))?;
+            let frame = timeout(self.limits.body_idle_timeout, body.frame()).await.map_err(|_| {
+                Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body stopped arriving (--body-idle-timeout)")
+            })?;
             match frame {
                 None => break,
                 Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
                 Some(Err(_)) => return Err(Refusal::new(StatusCode::BAD_REQUEST, "the body was cut off")),
             }
-            if bytes.len() > self.body_bytes_max {
+            if bytes.len() > self.limits.body_bytes_max {
                 return Err(self.too_large());
             }
         }
@@ -103,7 +107,7 @@ impl Budget {
             if count == 0 {
                 return Ok((bytes, permits));
             }
-            if bytes.len() + count > self.body_bytes_max {
+            if bytes.len() + count > self.limits.body_bytes_max {
                 return Err(self.too_large());
             }
             permits.push(self.take_now(count)?);
@@ -111,23 +115,43 @@ impl Budget {
         }
     }
 
+    /// Holds the request rather than refusing it: a few refusals make CockroachDB send everything again.
     async fn wait_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        Arc::clone(&self.permits).acquire_many_owned(permits).await.map_err(|_| Refusal::ending())
+        match timeout(self.limits.response_timeout, Arc::clone(&self.permits).acquire_many_owned(permits)).await {
+            Ok(taken) => taken.map_err(|_| Refusal::ending()),
+            Err(_) => Err(self.busy()),
+        }
     }
 
     fn take_now(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        Arc::clone(&self.permits).try_acquire_many_owned(permits).map_err(|_| {
-            let cause = format!("more than {} bytes of bodies are in flight", self.in_flight_bytes_max);
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, cause)
-        })
+        Arc::clone(&self.permits).try_acquire_many_owned(permits).map_err(|_| self.busy())
+    }
+
+    fn busy(&self) -> Refusal {
+        let cause = format!("{} bytes of bodies are in flight (--in-flight-bytes-max)", self.in_flight_bytes_max);
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, cause)
     }
 
     fn too_large(&self) -> Refusal {
-        let cause = format!("the body is larger than {} bytes (--body-bytes-max)", self.body_bytes_max);
+        let cause = format!("the body is larger than {} bytes (--body-bytes-max)", self.limits.body_bytes_max);
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, cause)
     }
+}
+
+/// Reads on, and keeps nothing, until the body ends or it is more than a refused request deserves.
+pub(super) async fn discard(mut body: Incoming) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if bytes > DISCARDED_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    let _ = timeout(DISCARDING_MAX, reading).await;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -138,8 +162,8 @@ enum Encoding {
 }
 
 impl Encoding {
-    fn of(request: &Request<Incoming>) -> Result<Self, Refusal> {
-        match request.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
             None | Some(b"" | b"identity") => Ok(Self::Identity),
             Some(b"gzip") => Ok(Self::Gzip),
             Some(b"zstd") => Ok(Self::Zstd),
@@ -150,6 +174,6 @@ impl Encoding {
     }
 }
 
-fn stated_length(request: &Request<Incoming>) -> Option<usize> {
-    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn stated_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -1,52 +1,51 @@
 //! One task per connection: handshake, then HTTP/2 or HTTP/1.1 as agreed in it, each step within its time.
 //!
-//! Owns: limits of connections, handshakes and headers. Does not own: what is answered.
+//! Owns: serving one connection from its first byte to its last. Does not own: how many there may be (`doors`), and what is
+//! answered.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, server};
+use hyper::{Request, Response, server};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::Handler;
+use super::doors::{Doors, End, Visitor};
+use crate::config::Limits;
 
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Longest wait for the headers of a request, and so for the next request of an idle connection.
-const HEADERS_MAX: Duration = Duration::from_secs(120);
-const HEADER_BYTES_MAX: u32 = 64 << 10;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
 /// A silent HTTP/2 connection is asked whether it is alive, and closed when it does not answer.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Wait after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the last answers of a connection may take.
+const CLOSING_MAX: Duration = Duration::from_secs(5);
 
-/// Accepts for ever. At the limit of connections new ones wait in the kernel's queue.
+/// Accepts for ever.
 pub(super) async fn accept(
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
-    connections: Arc<Semaphore>,
+    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
+    limits: Limits,
     handler: Arc<Handler>,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
+    let doors = Doors::new(limits);
     // Aborted together with this future, so that no connection outlives the receiver.
     let mut tasks = tokio::task::JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((socket, _)) => {
-                let (acceptor, handler) = (acceptor.clone(), Arc::clone(&handler));
-                tasks.spawn(async move {
-                    let _permit = permit;
-                    serve(socket, acceptor, handler).await;
-                });
+                let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+                tasks.spawn(visit(socket, acceptor, Arc::clone(&doors), limits, Arc::clone(&handler)));
             }
             Err(error) => {
                 tracing::warn!("a connection could not be accepted: {error}");
@@ -57,55 +56,102 @@ pub(super) async fn accept(
     }
 }
 
-async fn serve(socket: TcpStream, acceptor: TlsAcceptor, handler: Arc<Handler>) {
-    let _ = socket.set_nodelay(true);
-    match timeout(HANDSHAKE_MAX, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => http2(stream, handler).await,
-        Ok(Ok(stream)) => http1(stream, handler).await,
-        Ok(Err(error)) => handler.status.handshake_failed(&error.to_string()),
-        Err(_) => handler.status.handshake_failed("it took too long"),
+async fn visit(socket: TcpStream, acceptor: TlsAcceptor, doors: Arc<Doors>, limits: Limits, handler: Arc<Handler>) {
+    let (visitor, given_way) = doors.enter();
+    let served = serve(socket, acceptor, Arc::clone(&visitor), limits, handler);
+    tokio::select! {
+        () = served => {}
+        // The sender is dropped, and says nothing, once he is trusted.
+        Ok(()) = given_way => tracing::debug!("a connection gave way to newer ones (--untrusted-connections-max)"),
     }
 }
 
-async fn http1(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, handler: Arc<Handler>) {
-    let served = server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_MAX)
-        .max_buf_size(HEADER_BYTES_MAX as usize)
-        .serve_connection(TokioIo::new(stream), service_fn(|request| answer(request, &handler)))
-        .await;
-    log_end(served);
+async fn serve(socket: TcpStream, acceptor: TlsAcceptor, visitor: Arc<Visitor>, limits: Limits, handler: Arc<Handler>) {
+    let _ = socket.set_nodelay(true);
+    let handshake = tokio::select! {
+        handshake = acceptor.accept(socket) => handshake,
+        _ = visitor.overstayed() => {
+            handler.status.handshake_failed("it took too long (--handshake-timeout)");
+            return;
+        }
+    };
+    let stream = match handshake {
+        Ok(stream) => stream,
+        Err(error) => {
+            handler.status.handshake_failed(&error.to_string());
+            return;
+        }
+    };
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => http2(stream, visitor, limits, handler).await,
+        _ => http1(stream, visitor, limits, handler).await,
+    }
 }
 
-async fn http2(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, handler: Arc<Handler>) {
-    let served = server::conn::http2::Builder::new(TokioExecutor::new())
+async fn http1(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    visitor: Arc<Visitor>,
+    limits: Limits,
+    handler: Arc<Handler>,
+) {
+    let service = service_fn(|request| answer(request, &handler, &visitor));
+    let connection = server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_timeout)
+        .max_buf_size(limits.header_bytes_max as usize)
+        .serve_connection(TokioIo::new(stream), service);
+    run(connection, &visitor).await;
+}
+
+async fn http2(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    visitor: Arc<Visitor>,
+    limits: Limits,
+    handler: Arc<Handler>,
+) {
+    let same = Arc::clone(&visitor);
+    let service = service_fn(move |request| {
+        let (handler, visitor) = (Arc::clone(&handler), Arc::clone(&same));
+        async move { answer(request, &handler, &visitor).await }
+    });
+    let connection = server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL)
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_header_list_size(limits.header_bytes_max)
         .adaptive_window(true)
-        .serve_connection(
-            TokioIo::new(stream),
-            service_fn(move |request| {
-                let handler = Arc::clone(&handler);
-                async move { answer(request, &handler).await }
-            }),
-        )
-        .await;
-    log_end(served);
+        .serve_connection(TokioIo::new(stream), service);
+    run(connection, &visitor).await;
+}
+
+/// Serves until the client goes or has to go.
+async fn run<C>(connection: C, visitor: &Visitor)
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        end = visitor.overstayed() => {
+            if end == End::AtOnce {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(CLOSING_MAX, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    // Clients come and go; how a connection ended matters to nobody but a person who is searching.
+    if let Err(error) = served {
+        tracing::debug!("a connection ended: {error}");
+    }
 }
 
 async fn answer(
     request: Request<Incoming>,
     handler: &Handler,
-) -> Result<hyper::Response<http_body_util::Full<bytes::Bytes>>, std::convert::Infallible> {
-    Ok(handler.answer(request).await)
-}
-
-/// Clients come and go; how a connection ended matters to nobody but a person who is searching.
-fn log_end(served: Result<(), hyper::Error>) {
-    if let Err(error) = served {
-        tracing::debug!("a connection ended: {error}");
-    }
+    visitor: &Visitor,
+) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
+    let _under_way = visitor.request();
+    Ok(handler.answer(request, visitor).await)
 }

@@ -1,11 +1,13 @@
 //! The webhook receiver: HTTPS requests in, staged rows out.
 //!
-//! Owns: connections, paths, answers. A 200 is written in one place, from a [`Staged`]. Does not own: authentication
-//! beyond the handshake (`tls`), the body's bytes (`body`) and meaning (`payload`), durability (`stage`).
+//! Owns: paths and answers. A 200 is written in one place, from a [`Staged`]. Does not own: connections (`connection`,
+//! `doors`), who may write (`access`), the body's bytes (`body`) and meaning (`payload`), durability (`stage`).
 
 mod body;
 mod connection;
+mod doors;
 pub mod payload;
+mod reload;
 mod tables;
 mod tls;
 
@@ -15,82 +17,104 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
+pub use reload::Reloader;
 pub use tables::{Table, Tables};
 
-use crate::config;
+use crate::access::{Denied, Gate};
+use crate::config::{self, Limits};
 use crate::error::{Error, Result};
 use crate::source::STAGING;
 use crate::stage::{Change, RowBatch, Stage, Staged};
 use crate::status::Status;
 use body::Budget;
+use doors::Visitor;
 use payload::{Body, Message, canonical_key};
+
+/// Longest part of a name that an answer repeats.
+const NAME_CHARS_MAX: usize = 200;
 
 /// A bound receiver, ready to run.
 pub struct Receiver {
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
-    connections: Arc<Semaphore>,
+    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
+    limits: Limits,
     handler: Arc<Handler>,
+    reloader: Reloader,
 }
 
 /// What every request needs.
 struct Handler {
     stage: Stage,
     tables: Arc<Tables>,
+    gate: Arc<Gate>,
     budget: Budget,
     response_timeout: Duration,
     status: Arc<Status>,
 }
 
 impl Receiver {
-    /// Binds the address and reads the certificates.
+    /// Binds the address and reads the certificates and keys.
     pub async fn bind(
         settings: &config::Receiver,
         stage: Stage,
         tables: Arc<Tables>,
         status: Arc<Status>,
     ) -> Result<Self> {
-        let tls = tls::server_config(settings)?;
+        let paths: Vec<_> = tables.paths().cloned().collect();
+        let gate = Arc::new(Gate::open(&settings.access, &paths)?);
+        settings.access.client_ca.as_ref().map_or(Ok(()), tls::warn_of_public_authority)?;
+        let (reloader, tls) = Reloader::new(settings, Arc::clone(&gate))?;
         let listener = TcpListener::bind(settings.bind_addr).await.map_err(|error| {
             Error::new(format!("cannot listen on {}: {error}", settings.bind_addr))
                 .hint("choose a free address with --bindAddr, or another \"port\" in the --changefeeds-path file")
         })?;
+        let limits = settings.limits;
         let handler = Handler {
             stage,
             tables,
-            budget: Budget::new(settings.body_bytes_max, settings.in_flight_bytes_max),
-            response_timeout: settings.response_timeout,
+            gate,
+            budget: Budget::new(limits),
+            response_timeout: limits.response_timeout,
             status,
         };
-        let connections = Arc::new(Semaphore::new(settings.connections_max));
-        Ok(Self { listener, tls, connections, handler: Arc::new(handler) })
+        Ok(Self { listener, tls, limits, handler: Arc::new(handler), reloader })
     }
 
     pub fn addr(&self) -> Result<SocketAddr> {
         self.listener.local_addr().map_err(|error| Error::new(format!("the listening address is not known: {error}")))
     }
 
+    /// What reads certificates and keys again while the receiver runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// Accepts connections for ever. Dropping the future closes the port; requests in hand are cut off, which loses
     /// nothing: they were not answered.
     pub async fn run(self) {
-        connection::accept(self.listener, self.tls, self.connections, self.handler).await;
+        connection::accept(self.listener, self.tls, self.limits, self.handler).await;
     }
 }
 
 impl Handler {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<bytes::Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, visitor: &Visitor) -> Response<Full<bytes::Bytes>> {
         let path = request.uri().path().to_owned();
-        match self.take(request).await {
+        let (head, mut body) = request.into_parts();
+        match self.take(&head, &mut body, visitor).await {
             Ok(Some(staged)) => ok(staged),
             Ok(None) => Response::new(Full::from("OK\n")),
             Err(refusal) => {
+                // A connection that is closed with something unread may take the answer along.
+                body::discard(body).await;
+                visitor.turn_away();
                 self.status.refused(&refusal.cause, &path, refusal.status.as_u16());
                 refusal.response()
             }
@@ -98,40 +122,66 @@ impl Handler {
     }
 
     /// `None` for a health check, which stages nothing.
-    async fn take(&self, request: Request<Incoming>) -> Result<Option<Staged>, Refusal> {
-        let segments = path_segments(request.uri().path())?;
+    async fn take(&self, head: &Parts, body: &mut Incoming, visitor: &Visitor) -> Result<Option<Staged>, Refusal> {
+        let segments = path_segments(head.uri.path())?;
         if segments.first().is_some_and(|first| first == "_") {
             return match segments.get(1).map(String::as_str) {
-                Some("healthz" | "readyz") => Ok(None),
+                Some("healthz" | "readyz") if segments.len() == 2 => Ok(None),
                 _ => Err(Refusal::new(StatusCode::NOT_FOUND, "no such page")),
             };
         }
-        if request.method() != Method::POST {
+        // Nothing is told to, and nothing taken from, somebody who may not write.
+        self.gate.admit(&head.headers, head.uri.query(), &segments).map_err(|denied| match denied {
+            Denied::Unknown => Refusal::new(StatusCode::UNAUTHORIZED, denied.to_string()),
+            Denied::Elsewhere => Refusal::new(StatusCode::FORBIDDEN, denied.to_string()),
+        })?;
+        if !visitor.trust().await {
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections (--connections-max)"));
+        }
+        self.check_head(head, &segments)?;
+        let body = self.budget.read(&head.headers, body).await?;
+        self.stage(&segments, body).await.map(Some)
+    }
+
+    /// What can be said before the body is read.
+    fn check_head(&self, head: &Parts, segments: &[String]) -> Result<(), Refusal> {
+        if head.method != Method::POST {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "a changefeed sends POST"));
         }
-        if !self.tables.has_path(&segments) {
+        if !self.tables.has_path(segments) {
             return Err(Refusal::new(StatusCode::NOT_FOUND, self.expected_path()));
         }
-        if !self.is_for_this_folder(request.uri().query().unwrap_or_default()) {
+        if !self.is_for_this_folder(head.uri.query().unwrap_or_default()) {
             return Err(Refusal::new(
                 StatusCode::CONFLICT,
                 "this changefeed delivers to the staging folder of another ebb, which has taken its place",
             ));
         }
-        let body = self.budget.read(request).await?;
-        let content = tokio::task::block_in_place(|| self.rows_of(&segments, &body.bytes))?;
+        let kind = head.headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+        let kind = kind.map(|kind| kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii());
+        match kind {
+            None => Ok(()),
+            Some(kind) if kind.eq_ignore_ascii_case(b"application/json") => Ok(()),
+            Some(_) => Err(Refusal::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the Content-Type is not application/json: create the changefeed WITH format = 'json' (the default)",
+            )),
+        }
+    }
+
+    async fn stage(&self, segments: &[String], body: body::Bytes) -> Result<Staged, Refusal> {
+        let content = tokio::task::block_in_place(|| self.rows_of(segments, &body.bytes))?;
         // The rows are as large as the body was, and may outlive this request in the queue: the budget goes with them.
         let lease = body.into_lease();
-        let staged = match content {
+        match content {
             Content::Rows(rows) => {
                 let count = rows.len() as u64;
                 let staged = self.durable(self.stage.append(rows, lease)).await?;
                 self.status.received(count);
-                staged
+                Ok(staged)
             }
-            Content::Resolved(timestamp) => self.durable(self.stage.resolve(timestamp)).await?,
-        };
-        Ok(Some(staged))
+            Content::Resolved(timestamp) => self.durable(self.stage.resolve(timestamp)).await,
+        }
     }
 
     /// A process that was overtaken may still have the address that its successor's changefeed sends to: what it answered
@@ -169,7 +219,7 @@ impl Handler {
     }
 
     fn expected_path(&self) -> String {
-        let mut paths: Vec<_> = self.tables.paths().take(10).collect();
+        let mut paths: Vec<_> = self.tables.paths().take(10).map(|path| format!("/{}", path.join("/"))).collect();
         paths.sort();
         format!("this path is not a schema of the target; send to {}", paths.join(" or "))
     }
@@ -186,18 +236,22 @@ fn ok(_staged: Staged) -> Response<Full<bytes::Bytes>> {
 }
 
 fn unknown_table(message: &Message<'_>) -> Refusal {
+    let topic: String = message.topic.chars().take(NAME_CHARS_MAX).collect();
     let cause = format!(
-        "table {} is not one that ebb applies: it is missing on the target, was added to the changefeed later, or is a \
-         column family (create the changefeed without split_column_families)",
-        message.topic
+        "table {topic} is not one that ebb applies: it is missing on the target, was added to the changefeed later, or is a \
+         column family (create the changefeed without split_column_families)"
     );
     Refusal::new(StatusCode::BAD_REQUEST, cause)
 }
 
 fn path_segments(path: &str) -> Result<Vec<String>, Refusal> {
-    let decode = |segment: &str| percent_decode_str(segment).decode_utf8().map(String::from);
-    let segments = path.split('/').filter(|segment| !segment.is_empty());
-    segments.map(decode).collect::<Result<_, _>>().map_err(|_| Refusal::new(StatusCode::NOT_FOUND, "no such path"))
+    segments(path).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "no such path"))
+}
+
+/// The segments of a path, decoded; empty ones count for nothing. `None` when they are not UTF-8.
+pub fn segments(path: &str) -> Option<Vec<String>> {
+    let decode = |segment: &str| percent_decode_str(segment).decode_utf8().ok().map(String::from);
+    path.split('/').filter(|segment| !segment.is_empty()).map(decode).collect()
 }
 
 /// An answer other than 200. Its cause is for a person, and holds neither row data nor secrets.

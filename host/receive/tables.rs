@@ -58,9 +58,9 @@ impl Tables {
         self.paths.contains_key(path)
     }
 
-    /// Every path, for messages.
-    pub fn paths(&self) -> impl Iterator<Item = String> {
-        self.paths.keys().map(|path| format!("/{}", path.join("/")))
+    /// Every path that requests may go to.
+    pub fn paths(&self) -> impl Iterator<Item = &Vec<String>> {
+        self.paths.keys()
     }
 
     /// The table of a topic.

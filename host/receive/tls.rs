@@ -2,6 +2,7 @@
 //!
 //! Owns: its certificate, read or self-signed, and the authority of its clients. Does not own: accepting connections.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::config::{ClientCa, Identity, Receiver};
 use crate::error::{Error, Result};
 
 /// The server's configuration.
-pub fn server_config(receiver: &Receiver) -> Result<Arc<ServerConfig>> {
+pub(super) fn server_config(receiver: &Receiver) -> Result<Arc<ServerConfig>> {
     let (chain, key) = match &receiver.identity {
         Identity::SelfSigned => self_signed()?,
         Identity::Files { certificate, private_key } => (
@@ -30,14 +31,11 @@ pub fn server_config(receiver: &Receiver) -> Result<Arc<ServerConfig>> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::new(format!("no usable TLS version: {error}")))?;
-    let builder = match &receiver.client_ca {
+    let builder = match &receiver.access.client_ca {
         None => builder.with_no_client_auth(),
         Some(authority) => {
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| {
-                Error::new(format!("the authority of client certificates cannot be used: {error}"))
-                    .hint("give a PEM file of CA certificates with --tlsClientCA")
-            })?)
+            builder.with_client_cert_verifier(verifier.map_err(|error| unusable_authority(&error.to_string()))?)
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| {
@@ -46,6 +44,19 @@ pub fn server_config(receiver: &Receiver) -> Result<Arc<ServerConfig>> {
     })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Anybody may have a certificate of a public authority.
+pub(super) fn warn_of_public_authority(authority: &ClientCa) -> Result<()> {
+    let public: HashSet<_> = rustls_native_certs::load_native_certs().certs.into_iter().collect();
+    if read_authority(authority)?.iter().any(|certificate| public.contains(certificate)) {
+        tracing::warn!(
+            hint = "give an authority of your own with --tlsClientCA; ebb certs makes one",
+            "this machine trusts the authority of client certificates by itself: if it is a public one, anybody can have a \
+             certificate that may write to the target database"
+        );
+    }
+    Ok(())
 }
 
 type Identified = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -60,19 +71,26 @@ fn self_signed() -> Result<Identified> {
 }
 
 fn roots(authority: &ClientCa) -> Result<RootCertStore> {
-    let refused = |why: String| {
-        Error::new(format!("the authority of client certificates cannot be used: {why}"))
-            .hint("give a PEM file of CA certificates with --tlsClientCA")
-    };
-    let pem = match authority {
-        ClientCa::File(path) => std::fs::read(path).map_err(|error| refused(format!("{}: {error}", path.display())))?,
-        ClientCa::Pem(pem) => pem.clone(),
-    };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(&pem).map_err(refused)? {
-        roots.add(certificate).map_err(|error| refused(error.to_string()))?;
+    for certificate in read_authority(authority)? {
+        roots.add(certificate).map_err(|error| unusable_authority(&error.to_string()))?;
     }
     Ok(roots)
+}
+
+fn read_authority(authority: &ClientCa) -> Result<Vec<CertificateDer<'static>>> {
+    let pem = match authority {
+        ClientCa::File(path) => {
+            std::fs::read(path).map_err(|error| unusable_authority(&format!("{}: {error}", path.display())))?
+        }
+        ClientCa::Pem(pem) => pem.clone(),
+    };
+    certificates(&pem).map_err(|why| unusable_authority(&why))
+}
+
+fn unusable_authority(why: &str) -> Error {
+    Error::new(format!("the authority of client certificates cannot be used: {why}"))
+        .hint("give a PEM file of CA certificates with --tlsClientCA")
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -4,7 +4,7 @@
 
 mod pages;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use ebb_sdk::Timestamp;
 
 pub use pages::Pages;
 
+use crate::config::Access;
 use crate::stage::Forecast;
 
 /// The same refusal is logged once in so much time: a changefeed repeats itself for ever.
@@ -25,7 +26,10 @@ const REFUSALS_MAX: usize = 100;
 #[derive(Debug, Default)]
 pub struct Status {
     rows_received: AtomicU64,
-    requests_refused: AtomicU64,
+    /// By status code.
+    requests_refused: Mutex<BTreeMap<u16, u64>>,
+    /// How clients show that they may write.
+    authentication: Vec<&'static str>,
     handshakes_failed: AtomicU64,
     rows_applied: AtomicU64,
     transactions_applied: AtomicU64,
@@ -35,6 +39,16 @@ pub struct Status {
 }
 
 impl Status {
+    pub fn new(access: &Access) -> Self {
+        let ways = [
+            (access.client_ca.is_some(), "client certificate"),
+            (access.tokens.is_some(), "token"),
+            (access.header.is_some() && access.tokens.is_none(), "header"),
+        ];
+        let authentication = ways.into_iter().filter(|(is_chosen, _)| *is_chosen).map(|(_, way)| way).collect();
+        Self { authentication, ..Self::default() }
+    }
+
     pub fn received(&self, rows: u64) {
         self.rows_received.fetch_add(rows, Ordering::Relaxed);
     }
@@ -57,7 +71,7 @@ impl Status {
     }
 
     pub fn refused(&self, cause: &str, path: &str, status: u16) {
-        self.requests_refused.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.requests_refused).entry(status).or_default() += 1;
         if self.is_news(cause) {
             let path: String = path.chars().take(200).collect();
             tracing::warn!(status = u64::from(status), path, "a request was refused: {cause}");
@@ -78,7 +92,6 @@ impl Status {
                 count(&self.transactions_applied),
             ),
             ("ebb_apply_retries_total", "counter", "Attempts that had to be repeated.", count(&self.retries)),
-            ("ebb_requests_refused_total", "counter", "Requests not answered with 200.", count(&self.requests_refused)),
             ("ebb_handshakes_failed_total", "counter", "TLS handshakes that failed.", count(&self.handshakes_failed)),
             ("ebb_staging_disk_bytes", "gauge", "Bytes of the staging folder.", staging.disk_bytes as f64),
             ("ebb_staging_room_bytes", "gauge", "Bytes that staging may still take.", staging.room_bytes as f64),
@@ -102,6 +115,11 @@ impl Status {
         for (name, kind, help, value) in rows {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {}", Prometheus(value));
         }
+        let name = "ebb_requests_refused_total";
+        let _ = writeln!(text, "# HELP {name} Requests not answered with 200, by status code.\n# TYPE {name} counter");
+        for (code, count) in lock(&self.requests_refused).iter() {
+            let _ = writeln!(text, "{name}{{code=\"{code}\"}} {count}");
+        }
         text
     }
 
@@ -118,13 +136,21 @@ impl Status {
             "rows_applied": count(&self.rows_applied),
             "transactions_applied": count(&self.transactions_applied),
             "apply_retries": count(&self.retries),
-            "requests_refused": count(&self.requests_refused),
+            "requests_refused": lock(&self.requests_refused).values().sum::<u64>(),
+            "authentication": self.authentication,
+            "warnings": self.warnings(),
             "staging_disk_bytes": staging.disk_bytes,
             "staging_room_bytes": staging.room_bytes,
             "staging_hours_left": staging.hours_left,
             "staging_full": staging.is_full,
         })
         .to_string()
+    }
+
+    /// What should not stay as it is.
+    fn warnings(&self) -> Vec<&'static str> {
+        let is_open = self.authentication.is_empty();
+        is_open.then_some("authentication disabled, any caller may write to the target database").into_iter().collect()
     }
 
     fn is_news(&self, what: &str) -> bool {

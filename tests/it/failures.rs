@@ -105,7 +105,18 @@ fn wrong_usage_exits_with_2() {
     for (args, expected) in [
         (&["fetch", "--mode", "data-load", "--source", "a://b", "--target", "a://b"][..], "ebb does --mode failback"),
         (&["fetch", "--nonsense"], "--nonsense"),
-        (&["start", "--targetConn", "postgres://a@b/c"], "--disableAuthentication"),
+        (
+            &[
+                "start",
+                "--targetConn",
+                "postgres://a@b/c",
+                "--tlsCertificate",
+                "/x/a.crt",
+                "--tlsPrivateKey",
+                "/x/a.key",
+            ],
+            "--disableAuthentication",
+        ),
         (&["nonsense"], "nonsense"),
     ] {
         let mut ebb = world.ebb(args);
@@ -115,36 +126,4 @@ fn wrong_usage_exits_with_2() {
     let mut help = world.ebb(&["fetch", "--help"]);
     assert_eq!(help.wait().code(), Some(0));
     assert!(help.log().contains("Examples:") && help.log().contains("--changefeeds-path"), "{}", help.log());
-}
-
-#[test]
-fn a_client_without_a_certificate_changes_nothing() {
-    let world = World::new("fail_client", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    // The same path, a well-formed body, and no certificate.
-    let body = r#"{"payload":[{"after":{"id":9,"v":"x"},"key":[9],"topic":"t","updated":"9000000000000000000.0"}],"length":1}"#;
-    let url = format!("https://localhost:{}/{}/public", world.port(), world.database());
-    let ca = world.certs().ca();
-    let posted = std::process::Command::new("curl")
-        .args(["--silent", "--show-error", "--fail", "--max-time", "20", "--cacert"])
-        .arg(&ca)
-        .args(["--data-binary", body, &url])
-        .output()
-        .expect("curl is installed");
-    assert!(!posted.status.success(), "{posted:?}");
-    let client = world.certs().client("changefeed").expect("a certificate");
-    let with_certificate = std::process::Command::new("curl")
-        .args(["--silent", "--show-error", "--fail", "--max-time", "20", "--cacert"])
-        .arg(&ca)
-        .arg("--cert")
-        .arg(&client.cert)
-        .arg("--key")
-        .arg(&client.key)
-        .args(["--data-binary", body, &url])
-        .output()
-        .expect("curl is installed");
-    assert!(with_certificate.status.success(), "{with_certificate:?}");
-    world.source("INSERT INTO t VALUES (1, 'a')");
-    world.wait_equal(&ebb, &["t"]);
-    ebb.stop();
 }

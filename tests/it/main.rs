@@ -1,6 +1,7 @@
 //! The real binary against real servers: a PostgreSQL as target, the CockroachDB stand-in as source, TLS between all of
 //! them. Each test has databases of its own; the servers are shared and end with the process.
 
+mod access;
 mod chaos;
 mod client;
 mod constraints;
@@ -13,6 +14,7 @@ mod lifecycle;
 mod mysql;
 mod names;
 mod plugins;
+mod post;
 mod promises;
 mod rows;
 mod target;

@@ -1,6 +1,7 @@
 //! What must be loud: rows after their time, a second changefeed, damaged staging, a full disk, a target that is down.
 
 use crate::client::hold;
+use crate::post::Post;
 use crate::world::{Dialect, Ebb, World, free_port, http_get, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
@@ -14,31 +15,7 @@ fn row(id: u32, updated: &str) -> String {
 
 /// Posts a body as the changefeed would, and returns the status code.
 fn post(world: &World, body: &str) -> String {
-    let client = world.certs().client("changefeed").expect("a certificate");
-    let url = format!("https://localhost:{}/{}/public", world.port(), world.database());
-    let posted = std::process::Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--output",
-            "/dev/null",
-            "--write-out",
-            "%{http_code}",
-            "--max-time",
-            "20",
-            "--cacert",
-        ])
-        .arg(world.certs().ca())
-        .arg("--cert")
-        .arg(&client.cert)
-        .arg("--key")
-        .arg(&client.key)
-        .args(["--data-binary", body, &url])
-        .output()
-        .expect("curl is installed");
-    // Shown only when the test fails: why there was no answer.
-    print!("{}", String::from_utf8_lossy(&posted.stderr));
-    String::from_utf8_lossy(&posted.stdout).into_owned()
+    Post::new(world).send(body).status.to_string()
 }
 
 /// The progress row's timestamp, as CockroachDB writes it.

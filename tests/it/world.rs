@@ -230,16 +230,21 @@ impl World {
     /// The binary with any arguments; certificates and folders come by the environment.
     pub fn ebb(&self, args: &[&str]) -> Ebb {
         let server = self.certs().server();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ebb"));
+        let mut command = self.bare(env!("CARGO_BIN_EXE_ebb"));
+        command.args(args).env("EBB_TLS_CERTIFICATE", server.cert).env("EBB_TLS_PRIVATE_KEY", server.key);
+        Ebb::spawn(command)
+    }
+
+    /// A program in the world's folder, which knows of this world nothing but where to stage and where plugins are.
+    pub fn bare(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command
-            .args(args)
-            .env("EBB_TLS_CERTIFICATE", server.cert)
-            .env("EBB_TLS_PRIVATE_KEY", server.key)
+            .current_dir(self.dir.path())
             .env("EBB_STAGING_DIR", self.dir.path().join("staging"))
             .env("EBB_PLUGIN_PATH", plugin_path())
             .env("HOME", self.dir.path())
             .env_remove("RUST_BACKTRACE");
-        Ebb::spawn(command)
+        command
     }
 
     /// Waits until both sides hold the same rows in these tables, which must not be empty altogether.

@@ -2,23 +2,28 @@
 //!
 //! Owns: defaults that depend on other flags, and combinations that are refused. Does not own: the flags (`flags`).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+mod receiver;
+mod values;
+
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::{DatabaseUrl, Secret};
 use regex::{Regex, RegexBuilder};
 use tracing::Level;
 
-use super::flags::{self, Common, Fetch, Logging, Replicator, ReplicatorOnly, Start};
+use super::flags::{self, Common, Fetch, Logging, Start};
 use super::ignored;
+use super::layers::Layers;
 use super::overrides::{self, Overrides};
+use super::replicator::{self, Replicator, ReplicatorOnly};
 use crate::config::{
-    Apply, Changefeed, ClientCa, Config, Identity, Log, LogDestination, LogFormat, OnExit, PagesAddr, Receiver, Source,
-    Staging, Target,
+    Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, PagesAddr, Source, Staging, Target, Triggers,
 };
 use crate::error::{Error, Result};
 use crate::source;
+use receiver::receiver;
+use values::{address, at_least_one, not_zero};
 
 const MODES_OF_OTHERS: [&str; 5] =
     ["data-load", "data-load-and-replication", "replication-only", "export-only", "import-only"];
@@ -26,16 +31,13 @@ const START_BIND_ADDR: &str = ":26258";
 const FETCH_PAGES_ADDR: &str = "127.0.0.1:3030";
 
 /// The configuration of `ebb fetch`.
-pub fn fetch(fetch: &Fetch, warnings: &mut Vec<String>) -> Result<Config> {
+pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Result<Config> {
     check_mode(fetch.mode.as_deref())?;
     let insecure = fetch.common.allow_tls_mode_disable;
-    if fetch.changefeeds_path.is_none() && !insecure {
-        return Err(Error::new("without --changefeeds-path the changefeed would not verify the receiver's certificate")
-            .hint("give --changefeeds-path FILE with client_cert, client_key and ca_cert, or admit it with --allow-tls-mode-disable"));
-    }
     let filters = filters(fetch)?;
-    let overrides = overrides::read(fetch.changefeeds_path.as_deref())?;
-    let replicator = replicator_flags(&fetch.replicator_flags, warnings)?;
+    let replicator = replicator_flags(&fetch.replicator_flags, layers, warnings)?;
+    let mut overrides = settings_of_changefeed(fetch, layers)?;
+    overrides.demand_header(replicator.webhook_auth_header.as_ref())?;
     let bind_addr = replicator.bind_addr.clone().unwrap_or_else(|| format!(":{}", overrides.port));
     let receiver = receiver(&replicator, &bind_addr, Some(&overrides), warnings)?;
     let pages = match (&replicator.metrics_addr, &fetch.metrics_listen_addr) {
@@ -100,6 +102,27 @@ pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
     })
 }
 
+/// What `--changefeeds-path`, or the table of `--config` in its place, says of the changefeed.
+pub fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Overrides> {
+    match (&fetch.changefeeds_path, layers.changefeed()) {
+        (Some(path), Some((config, _))) => Err(Error::new(format!(
+            "--changefeeds-path {} and the table [changefeed] of --config {} both describe the changefeed",
+            path.display(),
+            config.display()
+        ))
+        .hint("leave one of them out")),
+        (Some(path), None) => overrides::read(path),
+        (None, Some((config, table))) => {
+            overrides::check(table.clone(), &format!("[changefeed] of --config {}", config.display()))
+        }
+        (None, None) if fetch.common.allow_tls_mode_disable => overrides::defaults(),
+        (None, None) => {
+            Err(Error::new("without --changefeeds-path the changefeed would not verify the receiver's certificate")
+                .hint("give --changefeeds-path FILE with client_cert, client_key and ca_cert (ebb certs makes one), or admit it with --allow-tls-mode-disable"))
+        }
+    }
+}
+
 fn check_mode(mode: Option<&str>) -> Result<()> {
     match mode {
         Some("failback") => Ok(()),
@@ -134,19 +157,28 @@ fn filters(fetch: &Fetch) -> Result<([Regex; 2], Option<Regex>)> {
     Ok((chosen, excluded))
 }
 
-fn replicator_flags(text: &str, warnings: &mut Vec<String>) -> Result<Replicator> {
+/// What `--replicator-flags` says, with the layers behind it.
+pub fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<String>) -> Result<Replicator> {
+    let (words, more) = replicator_words(text)?;
+    warnings.extend(more);
+    let parsed = layers.parse::<ReplicatorOnly>(words).map_err(|error| {
+        let text = error.to_string();
+        // Behind the first empty line stands how ebb itself is used.
+        let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let first = lines.join(" ").trim_start_matches("error: ").to_owned();
+        let origin = layers.blame(&error).map(|origin| format!(" ({origin})")).unwrap_or_default();
+        Error::new(format!("--replicator-flags: {first}{origin}")).hint("its flags are those of `ebb start --help`")
+    })?;
+    Ok(parsed.replicator)
+}
+
+/// The words of `--replicator-flags` that mean something, and warnings about those that do not.
+pub fn replicator_words(text: &str) -> Result<(Vec<std::ffi::OsString>, Vec<String>)> {
     let words = shlex::split(text).ok_or_else(|| {
         Error::new("--replicator-flags cannot be read: a quote is not closed").hint("quote it as a shell would")
     })?;
     let words: Vec<_> = words.into_iter().map(std::ffi::OsString::from).collect();
-    let (words, more) = ignored::strip(&words, ignored::OF_REPLICATOR);
-    warnings.extend(more);
-    let parsed = flags::parse::<ReplicatorOnly>(words).map_err(|error| {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        Error::new(format!("--replicator-flags: {first}")).hint("its flags are those of `ebb start --help`")
-    })?;
-    Ok(parsed.replicator)
+    Ok(ignored::strip(&words, ignored::OF_REPLICATOR))
 }
 
 fn source(url: &Secret, allow_insecure: bool) -> Result<Source> {
@@ -193,65 +225,6 @@ fn staging(replicator: &Replicator, non_interactive: bool) -> Result<Staging> {
     })
 }
 
-fn receiver(
-    replicator: &Replicator,
-    bind_addr: &str,
-    overrides: Option<&Overrides>,
-    warnings: &mut Vec<String>,
-) -> Result<Receiver> {
-    Ok(Receiver {
-        bind_addr: address("--bindAddr", bind_addr)?,
-        identity: identity(replicator)?,
-        client_ca: client_ca(replicator, overrides, warnings)?,
-        body_bytes_max: at_least_one("--body-bytes-max", replicator.body_bytes_max)?,
-        in_flight_bytes_max: at_least_one("--in-flight-bytes-max", replicator.in_flight_bytes_max)?,
-        connections_max: at_least_one("--connections-max", replicator.connections_max)?,
-        response_timeout: not_zero("--httpResponseTimeout", replicator.http_response_timeout)?,
-    })
-}
-
-fn identity(replicator: &Replicator) -> Result<Identity> {
-    match (&replicator.tls_certificate, &replicator.tls_private_key, replicator.tls_self_signed) {
-        (Some(certificate), Some(private_key), false) => {
-            Ok(Identity::Files { certificate: certificate.clone(), private_key: private_key.clone() })
-        }
-        (None, None, true) => Ok(Identity::SelfSigned),
-        (None, None, false) => {
-            Err(Error::new("the receiver has no certificate, and changefeeds are sent over HTTPS only").hint(
-                "add --tlsCertificate ./certs/server.crt --tlsPrivateKey ./certs/server.key (in fetch inside \
-                 --replicator-flags \"…\"), or set EBB_TLS_CERTIFICATE and EBB_TLS_PRIVATE_KEY; for a trial without \
-                 certificates add --tlsSelfSigned --disableAuthentication",
-            ))
-        }
-        (_, _, true) => Err(Error::new("--tlsSelfSigned makes a certificate, and one is given as well")
-            .hint("leave out --tlsSelfSigned, or --tlsCertificate and --tlsPrivateKey (in the environment too: EBB_TLS_CERTIFICATE, EBB_TLS_PRIVATE_KEY)")),
-        _ => Err(Error::new("--tlsCertificate and --tlsPrivateKey belong together, and one of them is missing")
-            .hint("give both, or none and --tlsSelfSigned")),
-    }
-}
-
-/// Who may write. The changefeed's own authority is the natural one: it is the one that the receiver is verified with.
-fn client_ca(
-    replicator: &Replicator,
-    overrides: Option<&Overrides>,
-    warnings: &mut Vec<String>,
-) -> Result<Option<ClientCa>> {
-    if replicator.disable_authentication {
-        warnings.push("authentication disabled, any caller may write to the target database".into());
-        return Ok(None);
-    }
-    if let Some(path) = &replicator.tls_client_ca {
-        return Ok(Some(ClientCa::File(path.clone())));
-    }
-    if let Some(pem) = overrides.and_then(Overrides::client_authority) {
-        return Ok(Some(ClientCa::Pem(pem)));
-    }
-    Err(Error::new("the receiver cannot tell its changefeed from anybody else").hint(
-        "give --tlsClientCA ca.crt, or client_cert, client_key and ca_cert in the sink_query_parameters of \
-         --changefeeds-path; or let anybody write with --disableAuthentication (in fetch inside --replicator-flags)",
-    ))
-}
-
 fn apply(replicator: &Replicator) -> Result<Apply> {
     Ok(Apply {
         transaction_rows_max: at_least_one("--transaction-rows-max", replicator.transaction_rows_max)?,
@@ -259,47 +232,15 @@ fn apply(replicator: &Replicator) -> Result<Apply> {
         retry_delay_min: not_zero("--retryInitialBackoff", replicator.retry_initial_backoff)?,
         retry_delay_max: replicator.retry_max_backoff.max(replicator.retry_initial_backoff),
         triggers: match replicator.triggers {
-            flags::Triggers::Skip => crate::config::Triggers::Skip,
-            flags::Triggers::Fire => crate::config::Triggers::Fire,
+            replicator::Triggers::Skip => Triggers::Skip,
+            replicator::Triggers::Fire => Triggers::Fire,
         },
     })
-}
-
-fn at_least_one(flag: &str, value: usize) -> Result<usize> {
-    if value == 0 { Err(Error::new(format!("{flag} 0 admits nothing")).hint("give at least 1")) } else { Ok(value) }
-}
-
-fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
-    if value.is_zero() {
-        return Err(Error::new(format!("{flag} 0 leaves no time")).hint("give a duration such as 30s"));
-    }
-    Ok(value)
 }
 
 /// A default address may be taken by another ebb of this machine, which must not keep this one from running.
 fn pages(flag: &str, text: &str, required: bool) -> Result<PagesAddr> {
     Ok(PagesAddr { addr: address(flag, text)?, required })
-}
-
-/// `host:port`, or `:port` for every interface, as Go writes it.
-fn address(flag: &str, text: &str) -> Result<SocketAddr> {
-    let refused = |why: String| {
-        Error::new(format!("{flag} {text} is not an address: {why}")).hint(format!("give {flag} as host:port or :port"))
-    };
-    if let Some(port) = text.strip_prefix(':') {
-        let port = port.parse().map_err(|_| refused("the port is not a number from 0 to 65535".into()))?;
-        return Ok(SocketAddr::new(every_interface(), port));
-    }
-    let mut found = text.to_socket_addrs().map_err(|error| refused(error.to_string()))?;
-    found.next().ok_or_else(|| refused("the name has no address".into()))
-}
-
-/// The IPv6 address serves IPv4 too, where the machine has IPv6 at all.
-fn every_interface() -> IpAddr {
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
-        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
-        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
-    }
 }
 
 fn destination(flag: Option<&Option<String>>, path: Option<&PathBuf>) -> LogDestination {

@@ -1,0 +1,216 @@
+//! `ebb certs`: an authority, a certificate for the receiver, one for the changefeed, and the file for `--changefeeds-path`.
+//!
+//! Owns: their names, their days, and that nothing is written over. Does not own: verifying them (`receive/tls`).
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+use rustls::pki_types::PrivateKeyDer;
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+
+use super::files::{self, Mode};
+use crate::error::{Error, Result};
+
+/// The authority's name, by which it is found again when certificates are renewed.
+const AUTHORITY: &str = "ebb authority";
+/// A clock that is behind must not find a certificate that is not valid yet.
+const BACKDATED: Duration = Duration::days(1);
+
+/// What is wanted.
+#[derive(Debug)]
+pub struct Order {
+    pub dir: PathBuf,
+    pub changefeeds_path: PathBuf,
+    /// Names and addresses of the receiver; the first one is the changefeed's.
+    pub hosts: Vec<String>,
+    pub port: u16,
+    pub client_name: String,
+    pub days: u32,
+    pub authority_days: u32,
+    /// The authority is there already.
+    pub renew: bool,
+}
+
+/// Writes the files, and returns what is to be printed.
+pub fn make(order: &Order) -> Result<String> {
+    let file = |name: &str| order.dir.join(name);
+    let authority = if order.renew { read_authority(&order.dir)? } else { new_authority(order)? };
+    let server = certificate(&order.hosts[0], &order.hosts, ExtendedKeyUsagePurpose::ServerAuth, order.days)?;
+    let client = certificate(&order.client_name, &[], ExtendedKeyUsagePurpose::ClientAuth, order.days)?;
+    let server = sign(&server, &authority)?;
+    let client = sign(&client, &authority)?;
+    // Whoever reloads takes a certificate and key that do not belong together for a change that is under way.
+    files::replace(&file("server.key"), &server.key, Mode::Private)?;
+    files::replace(&file("server.crt"), &server.certificate, Mode::Public)?;
+    files::replace(&file("client.key"), &client.key, Mode::Private)?;
+    files::replace(&file("client.crt"), &client.certificate, Mode::Public)?;
+    let settings = settings(order, &client, &authority)?;
+    files::replace(&order.changefeeds_path, &settings, Mode::Private)?;
+    Ok(said(order))
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+/// Certificate and key, both PEM.
+struct Signed {
+    certificate: String,
+    key: String,
+}
+
+fn new_authority(order: &Order) -> Result<Authority> {
+    let files = ["ca.crt", "ca.key", "server.crt", "server.key", "client.crt", "client.key"];
+    let files = files.map(|name| order.dir.join(name));
+    let mut paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    paths.push(&order.changefeeds_path);
+    files::refuse_existing(
+        &paths,
+        "add --renew to make new certificates with this authority, or give another folder with --out and another file with --changefeeds-path",
+    )?;
+    std::fs::create_dir_all(&order.dir).map_err(|error| {
+        Error::new(format!("the folder {} cannot be made: {error}", order.dir.display()))
+            .hint("give another with --out")
+    })?;
+    let key = new_key()?;
+    let mut params = authority_params()?;
+    last(&mut params, order.authority_days)?;
+    let certificate = params.self_signed(&key).map_err(|error| failed(&error))?.pem();
+    files::replace(&order.dir.join("ca.key"), &key.serialize_pem(), Mode::Private)?;
+    files::replace(&order.dir.join("ca.crt"), &certificate, Mode::Public)?;
+    Ok(Authority { issuer: Issuer::new(params, key), certificate })
+}
+
+/// The authority of an earlier call. Its name is always the same, so that the key is all that is needed to sign.
+fn read_authority(dir: &Path) -> Result<Authority> {
+    let read = |name: &str| {
+        std::fs::read_to_string(dir.join(name)).map_err(|error| {
+            Error::new(format!("{} cannot be read: {error}", dir.join(name).display()))
+                .hint("leave out --renew to make a new authority, or give the folder of the old one with --out")
+        })
+    };
+    let (certificate, key) = (read("ca.crt")?, read("ca.key")?);
+    let unusable = |why: String| {
+        Error::new(format!("the authority in {} cannot be used: {why}", dir.display()))
+            .hint("--renew needs the ca.crt and ca.key that ebb certs has made")
+    };
+    let der = rustls::pki_types::pem::PemObject::from_pem_slice(key.as_bytes());
+    let der: PrivateKeyDer<'static> =
+        der.map_err(|error: rustls::pki_types::pem::Error| unusable(error.to_string()))?;
+    let key = KeyPair::try_from(&der).map_err(|error| unusable(error.to_string()))?;
+    let certificate_der = rustls::pki_types::pem::PemObject::from_pem_slice(certificate.as_bytes());
+    let certificate_der: rustls::pki_types::CertificateDer<'static> =
+        certificate_der.map_err(|error: rustls::pki_types::pem::Error| unusable(error.to_string()))?;
+    let holds = |part: &[u8]| certificate_der.windows(part.len()).any(|window| window == part);
+    if !holds(key.public_key_raw()) || !holds(AUTHORITY.as_bytes()) {
+        return Err(unusable("ca.crt and ca.key do not belong together, or were not made by ebb certs".into()));
+    }
+    Ok(Authority { issuer: Issuer::new(authority_params()?, key), certificate })
+}
+
+fn authority_params() -> Result<CertificateParams> {
+    let mut params = named(AUTHORITY, &[])?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+fn certificate(name: &str, hosts: &[String], usage: ExtendedKeyUsagePurpose, days: u32) -> Result<CertificateParams> {
+    let mut params = named(name, hosts)?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    params.use_authority_key_identifier_extension = true;
+    last(&mut params, days)?;
+    Ok(params)
+}
+
+fn named(name: &str, hosts: &[String]) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(hosts).map_err(|error| {
+        Error::new(format!("--host {}: {error}", hosts.join(", ")))
+            .hint("give names such as ebb.example.com, or addresses")
+    })?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    Ok(params)
+}
+
+fn last(params: &mut CertificateParams, days: u32) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - BACKDATED;
+    params.not_after = now
+        .checked_add(Duration::days(i64::from(days)))
+        .ok_or_else(|| Error::new(format!("{days} days from now is no date")).hint("give fewer days"))?;
+    Ok(())
+}
+
+fn sign(params: &CertificateParams, authority: &Authority) -> Result<Signed> {
+    let key = new_key()?;
+    let certificate = params.signed_by(&key, &authority.issuer).map_err(|error| failed(&error))?;
+    Ok(Signed { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+fn new_key() -> Result<KeyPair> {
+    KeyPair::generate().map_err(|error| failed(&error))
+}
+
+fn failed(error: &rcgen::Error) -> Error {
+    Error::new(format!("a certificate cannot be made: {error}"))
+}
+
+/// The settings of the changefeed. Keys that somebody has added to an earlier file stay.
+fn settings(order: &Order, client: &Signed, authority: &Authority) -> Result<String> {
+    let mut settings: Map<String, Value> = match std::fs::read_to_string(&order.changefeeds_path) {
+        Err(_) => Map::new(),
+        Ok(text) => serde_json::from_str(&text).map_err(|error| {
+            Error::new(format!("{} is no JSON object (line {})", order.changefeeds_path.display(), error.line()))
+                .hint("mend or remove it, or give another file with --changefeeds-path")
+        })?,
+    };
+    settings.entry("host").or_insert_with(|| order.hosts[0].as_str().into());
+    settings.entry("port").or_insert_with(|| order.port.into());
+    let parameter =
+        |name: &str, pem: &str| format!("{name}={}", utf8_percent_encode(&STANDARD.encode(pem), NON_ALPHANUMERIC));
+    let query = [
+        parameter("client_cert", &client.certificate),
+        parameter("client_key", &client.key),
+        parameter("ca_cert", &authority.certificate),
+    ];
+    settings.insert("sink_query_parameters".into(), query.join("&").into());
+    serde_json::to_string_pretty(&settings)
+        .map(|text| format!("{text}\n"))
+        .map_err(|error| Error::new(format!("the settings cannot be written: {error}")))
+}
+
+fn said(order: &Order) -> String {
+    let dir = order.dir.display();
+    let is_here = order.dir == Path::new("certs");
+    let flags = if is_here {
+        String::new()
+    } else {
+        format!("\n  --replicator-flags \"--tlsCertificate {dir}/server.crt --tlsPrivateKey {dir}/server.key\"")
+    };
+    let made = match order.renew {
+        true => "certificates with the authority of",
+        false => "an authority and certificates in",
+    };
+    let is_address = |host: &String| host.parse::<IpAddr>().is_ok();
+    let kind = if order.hosts.iter().all(is_address) { "addresses" } else { "names" };
+    format!(
+        "made {made} {dir}, valid {} days for the {kind} {}\n\
+         {} is for --changefeeds-path; it holds a private key\n\
+         keep {dir}/ca.key away from the receiver\n\
+         now: ebb fetch --mode failback --source … --target … --changefeeds-path {}{flags}\n",
+        order.days,
+        order.hosts.join(", "),
+        order.changefeeds_path.display(),
+        order.changefeeds_path.display(),
+    )
+}

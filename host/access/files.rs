@@ -1,0 +1,43 @@
+//! Files that hold keys.
+//!
+//! Owns: that a private file is readable by its owner only from its first byte on, and that a file is replaced whole.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Private,
+    Public,
+}
+
+/// Writes beside the file, and puts it in the place of the old one: who reads it meanwhile sees one or the other.
+pub fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::new(format!("{} cannot be written: {error}", path.display()))
+            .hint("give a path that this user may write")
+    };
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let _ = std::fs::remove_file(&beside);
+    let mode = if mode == Mode::Private { 0o600 } else { 0o644 };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(failed)
+}
+
+/// Refuses to write over what is there.
+pub fn refuse_existing(paths: &[&Path], hint: &str) -> Result<()> {
+    match paths.iter().find(|path| path.exists()) {
+        Some(path) => {
+            Err(Error::new(format!("{} is there already, and is not written over", path.display())).hint(hint))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,135 @@
+//! Who may write to the target: what a request must show, and the commands that make what it shows.
+//!
+//! Owns: the judgement of headers, tokens and their keys, reloaded while ebb runs. Does not own: client certificates, which
+//! the handshake verifies (`receive/tls`).
+
+pub mod certs;
+mod crypto;
+mod files;
+pub mod jwt;
+pub mod make_jwt;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ebb_sdk::Secret;
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use ring::digest::{SHA256, digest};
+use subtle::ConstantTimeEq;
+
+use crate::config;
+use crate::error::{Error, Result};
+use jwt::Keys;
+
+/// Judges requests.
+pub struct Gate {
+    /// SHA-256 of the whole header: comparing digests tells nothing of the length.
+    header: Option<[u8; 32]>,
+    tokens: Option<Tokens>,
+}
+
+struct Tokens {
+    settings: config::Tokens,
+    keys: RwLock<Arc<Keys>>,
+}
+
+/// Why a request may not write. It says nothing that helps a guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// No credential, or one that is not valid.
+    Unknown,
+    /// A valid token, for other schemas.
+    Elsewhere,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "missing or invalid access token",
+            Self::Elsewhere => "this access token is not for this schema",
+        })
+    }
+}
+
+impl Gate {
+    /// Reads the keys. Where the changefeed's own token is known it must pass for one of `paths`.
+    pub fn open(access: &config::Access, paths: &[Vec<String>]) -> Result<Self> {
+        let Some(settings) = access.tokens.clone() else {
+            let header = access.header.as_ref().map(|header| sha256(header.reveal().as_bytes()));
+            return Ok(Self { header, tokens: None });
+        };
+        let keys = RwLock::new(Arc::new(Keys::read(&settings)?));
+        let gate = Self { header: None, tokens: Some(Tokens { settings, keys }) };
+        if let Some(header) = &access.header {
+            gate.check_own(header, paths)?;
+        }
+        Ok(gate)
+    }
+
+    /// Whether a request to this path may write.
+    pub fn admit(&self, headers: &HeaderMap, query: Option<&str>, path: &[String]) -> Result<(), Denied> {
+        let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        if let Some(expected) = &self.header {
+            let given = sha256(authorization.unwrap_or_default());
+            let is_it = authorization.is_some() & bool::from(expected.ct_eq(&given));
+            return if is_it { Ok(()) } else { Err(Denied::Unknown) };
+        }
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        let keys = Arc::clone(&tokens.keys.read().unwrap_or_else(PoisonError::into_inner));
+        keys.admit(jwt::token(authorization, query).ok_or(Denied::Unknown)?, path)
+    }
+
+    /// Reads keys and revocations again. What cannot be read leaves everything as it was.
+    pub fn reload(&self) -> Result<()> {
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        let keys = Arc::new(Keys::read(&tokens.settings)?);
+        *tokens.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    fn check_own(&self, header: &Secret, paths: &[Vec<String>]) -> Result<()> {
+        let mut headers = HeaderMap::new();
+        headers.extend(header.reveal().parse().ok().map(|value| (AUTHORIZATION, value)));
+        let answers = paths.iter().map(|path| self.admit(&headers, None, path));
+        // It is for one of several schemas at least; the others may have a changefeed of their own.
+        match answers.reduce(|one, other| one.or(other)) {
+            Some(Err(denied)) => Err(Error::new(format!(
+                "the changefeed's own webhook_auth_header would be refused: {denied}"
+            ))
+            .hint(
+                "with --jwt-public-keys it must be 'Bearer <token>', signed with one of these keys, for the target's \
+                 schema: ebb make-jwt --key … --allow database.schema",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut text = [0; 32];
+    text.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_must_be_the_one_that_was_chosen() {
+        let access = config::Access { header: Some(Secret::new("Bearer geheim")), ..config::Access::default() };
+        let gate = Gate::open(&access, &[]).unwrap();
+        let admit = |value: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(value.map(|value| (AUTHORIZATION, value.parse().unwrap())));
+            gate.admit(&headers, Some("access_token=geheim"), &[])
+        };
+        assert_eq!(admit(Some("Bearer geheim")), Ok(()));
+        for wrong in
+            [None, Some(""), Some("Bearer"), Some("Bearer geheim "), Some("bearer geheim"), Some("Bearer geheim2")]
+        {
+            assert_eq!(admit(wrong), Err(Denied::Unknown), "{wrong:?}");
+        }
+        assert!(Gate::open(&config::Access::default(), &[]).unwrap().admit(&HeaderMap::new(), None, &[]).is_ok());
+    }
+}

@@ -1,0 +1,87 @@
+//! The texts below the flags in `--help`: examples, exit codes, what else is accepted.
+//!
+//! Owns: these texts. Does not own: the help of single flags (`flags`, `replicator`).
+
+use super::ignored;
+
+const FETCH: &str = "\
+Examples:
+  ebb certs
+  ebb fetch \\
+    --source 'postgres://root@localhost:26257/defaultdb?sslmode=verify-full' \\
+    --target 'postgres://postgres:postgres@localhost:5432/molt?sslmode=verify-full' \\
+    --table-filter 'employees' --non-interactive \\
+    --replicator-flags \"--stagingSchema _replicator_1739996035106984000\" \\
+    --mode failback --changefeeds-path 'changefeed-secure.json'
+
+  On one machine, for a trial, without certificates:
+  ebb fetch --mode failback --source … --target … --allow-tls-mode-disable \\
+    --replicator-flags '--tlsSelfSigned --disableAuthentication'
+
+What --replicator-flags may hold: ebb start --help.";
+
+const START: &str = "\
+Example:
+  ebb start --targetConn 'postgres://app@db:5432/molt?sslmode=verify-full' \\
+    --stagingSchema _replicator_1 --bindAddr :30004 --metricsAddr 127.0.0.1:30005 \\
+    --tlsCertificate certs/server.crt --tlsPrivateKey certs/server.key --tlsClientCA certs/ca.crt
+
+  and on CockroachDB, with the time from SELECT cluster_logical_timestamp():
+  CREATE CHANGEFEED FOR TABLE employees
+    INTO 'webhook-https://HOST:30004/molt/public?client_cert=…&client_key=…&ca_cert=…'
+    WITH updated, resolved = '1s', min_checkpoint_frequency = '1s', initial_scan = 'no',
+      cursor = '…', webhook_client_timeout = '10s',
+      webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}';";
+
+const LAYERS: &str = "\
+A setting comes from its flag, else from its variable of the environment, else from the file of --config (the flag's name
+is the key; the table [changefeed] may stand for --changefeeds-path), else it has its default. ebb config show tells which.
+Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.
+Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads certificates and keys again.";
+
+pub const CERTS: &str = "\
+Examples:
+  ebb certs                                    for one machine
+  ebb certs --host ebb.example.com --days 90   CockroachDB reaches the receiver under that name
+  ebb certs --host ebb.example.com --renew     new certificates, the same authority; a running ebb takes them up
+
+ebb fetch finds certs/server.crt and certs/server.key by itself when it is started in the same folder. Keep ca.key away from
+the receiver: whoever has it can make certificates that may write.";
+
+pub const MAKE_JWT: &str = "\
+Examples:
+  ebb make-jwt --new-key jwt.key --allow molt.public --out changefeed.jwt
+  ebb start … --jwt-public-keys jwt.key.pub
+  CREATE CHANGEFEED … WITH webhook_auth_header = 'Bearer <the token>', …
+
+  with a key that is there:
+  ebb make-jwt -k ec.key -a ycsb.public -o out.jwt";
+
+pub const ESCAPE_PASSWORD: &str = "\
+Examples:
+  ebb escape-password --password 'a$52&'
+  ebb escape-password < password.txt";
+
+pub const CONFIG_SHOW: &str = "\
+Examples:
+  ebb config show fetch --config ebb.toml
+  ebb config show --json start --targetConn postgres://app@db/molt --tlsSelfSigned --disableAuthentication";
+
+pub const COMPLETIONS: &str = "\
+Examples:
+  ebb completions bash > /etc/bash_completion.d/ebb
+  ebb completions zsh > \"${fpath[1]}/_ebb\"";
+
+pub fn fetch() -> String {
+    let accepted = ignored::names(ignored::OF_FETCH);
+    format!(
+        "{FETCH}\n\nAccepted without effect, with a warning that says what ebb does instead:\n{accepted}\n\n{LAYERS}"
+    )
+}
+
+pub fn start() -> String {
+    let accepted = ignored::names(ignored::OF_REPLICATOR);
+    format!(
+        "{START}\n\nAccepted without effect, with a warning that says what ebb does instead:\n{accepted}\n\n{LAYERS}"
+    )
+}

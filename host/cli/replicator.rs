@@ -1,0 +1,131 @@
+//! The flags of `ebb start`, which are those that `--replicator-flags` of `ebb fetch` may hold.
+//!
+//! Owns: their spelling, defaults and help. Does not own: what they do (`check`), and the flags of fetch (`flags`).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, ValueEnum};
+use ebb_sdk::Secret;
+
+use super::duration;
+use super::flags::secret;
+
+/// What `--replicator-flags` may hold, parsed by itself.
+#[derive(Debug, Parser)]
+#[command(name = "--replicator-flags", disable_help_flag = true, disable_version_flag = true, no_binary_name = true)]
+pub struct ReplicatorOnly {
+    #[command(flatten)]
+    pub replicator: Replicator,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Replicator {
+    /// Name of the run's staging; give it again to resume [default: _replicator_<unix nanoseconds>]
+    #[arg(long = "stagingSchema", value_name = "NAME")]
+    pub staging_schema: Option<String>,
+    /// Folder of the staging store [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
+    #[arg(long, value_name = "DIR")]
+    pub staging_dir: Option<PathBuf>,
+    /// Bytes of the staging store at which requests are held until rows are applied [default: what its disk holds]
+    #[arg(long, value_name = "BYTES")]
+    pub staging_max_bytes: Option<u64>,
+    /// How long applied rows are remembered, to tell a repeat from a row that comes too late
+    #[arg(long = "retireOffset", default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
+    pub retire_offset: Duration,
+    /// Address to listen on, host:port or :port [default: :26258; in fetch the changefeed's port]
+    #[arg(long = "bindAddr", value_name = "ADDRESS")]
+    pub bind_addr: Option<String>,
+    /// Address of the pages for health, metrics and status, host:port or :port
+    #[arg(long = "metricsAddr", value_name = "ADDRESS")]
+    pub metrics_addr: Option<String>,
+    /// PEM file of the receiver's certificate chain [default: certs/server.crt, as `ebb certs` makes it, where it is there]
+    #[arg(long = "tlsCertificate", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM file of the receiver's private key [default: certs/server.key, together with the certificate]
+    #[arg(long = "tlsPrivateKey", value_name = "FILE")]
+    pub tls_private_key: Option<PathBuf>,
+    /// Make a certificate for localhost at every start
+    #[arg(long = "tlsSelfSigned")]
+    pub tls_self_signed: bool,
+    /// PEM file of the authority that clients must have a certificate of [default: in fetch the changefeed's ca_cert; in
+    /// start, where nothing else says who may write, ca.crt beside the certificate]
+    #[arg(long = "tlsClientCA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// What requests must have in their Authorization header, such as 'Bearer …' or 'Basic …'; in fetch the changefeed gets
+    /// it [default in fetch: the webhook_auth_header of --changefeeds-path]
+    #[arg(long, value_name = "TEXT", value_parser = secret)]
+    pub webhook_auth_header: Option<Secret>,
+    /// PEM file, or folder of such files, of the public keys that tokens of requests (JWT) may be signed with
+    #[arg(long, value_name = "PATH")]
+    pub jwt_public_keys: Option<PathBuf>,
+    /// File with the ids (jti) of tokens that are not valid any more, one a line
+    #[arg(long, requires = "jwt_public_keys", value_name = "FILE")]
+    pub jwt_revoked_ids: Option<PathBuf>,
+    /// Let anybody who reaches the port write to the target
+    #[arg(long = "disableAuthentication")]
+    pub disable_authentication: bool,
+    /// How long one target statement may take
+    #[arg(long = "applyTimeout", default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
+    pub apply_timeout: Duration,
+    /// How long the transaction in hand may take after a signal
+    #[arg(long = "gracePeriod", default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
+    pub grace_period: Duration,
+    /// How long a request may wait for its rows to be on disk
+    #[arg(long = "httpResponseTimeout", default_value = "2m0s", value_parser = duration::parse, value_name = "DURATION")]
+    pub http_response_timeout: Duration,
+    /// First delay before a failed transaction is tried again
+    #[arg(long = "retryInitialBackoff", default_value = "25ms", value_parser = duration::parse, value_name = "DURATION")]
+    pub retry_initial_backoff: Duration,
+    /// Longest delay before a failed transaction is tried again
+    #[arg(long = "retryMaxBackoff", default_value = "2s", value_parser = duration::parse, value_name = "DURATION")]
+    pub retry_max_backoff: Duration,
+    /// Rows of one target transaction, unless one source transaction has more
+    #[arg(long, default_value_t = 10_000, value_name = "ROWS")]
+    pub transaction_rows_max: usize,
+    /// Bytes of one target transaction, unless one source transaction has more
+    #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
+    pub transaction_bytes_max: usize,
+    /// Whether triggers and cascades of the target act on what is written; skip suspends them where this user may
+    #[arg(long, value_enum, default_value = "skip")]
+    pub triggers: Triggers,
+    /// Largest request body in bytes, decompressed
+    #[arg(long, default_value_t = 512 << 20, value_name = "BYTES")]
+    pub body_bytes_max: usize,
+    /// Bytes of all request bodies held at once
+    #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
+    pub in_flight_bytes_max: usize,
+    /// Connections at once that have shown who they are; more wait
+    #[arg(long, default_value_t = 1024, value_name = "COUNT")]
+    pub connections_max: usize,
+    /// Connections at once that have not; beyond it the oldest is closed
+    #[arg(long, default_value_t = 512, value_name = "COUNT")]
+    pub untrusted_connections_max: usize,
+    /// Bytes of the headers of one request
+    #[arg(long, default_value_t = 64 << 10, value_name = "BYTES")]
+    pub header_bytes_max: u32,
+    /// How long a new connection may take until its first request is known to be one that may write
+    #[arg(long, default_value = "10s", value_parser = duration::parse, value_name = "DURATION")]
+    pub handshake_timeout: Duration,
+    /// How long a connection may be idle between requests, and the headers of a request take
+    #[arg(long, default_value = "2m", value_parser = duration::parse, value_name = "DURATION")]
+    pub idle_timeout: Duration,
+    /// How long a body may stop arriving
+    #[arg(long, default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
+    pub body_idle_timeout: Duration,
+    /// How long a body may take altogether
+    #[arg(long, default_value = "10m", value_parser = duration::parse, value_name = "DURATION")]
+    pub body_timeout: Duration,
+    /// -v debug lines, -vv everything
+    #[arg(short = 'v', long = "verbose", action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Log file [default: standard output]
+    #[arg(long = "logDestination", value_name = "FILE")]
+    pub log_destination: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Triggers {
+    Skip,
+    Fire,
+}
