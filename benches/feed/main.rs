@@ -9,6 +9,7 @@ mod baseline;
 mod baseline_mysql;
 mod ebb;
 mod generator;
+mod hostile;
 mod sender;
 mod server;
 mod transaction;
@@ -48,6 +49,9 @@ struct Flags {
     /// Instead: rows of one source transaction, watched by a second connection
     #[arg(long, value_name = "ROWS")]
     transaction: Option<usize>,
+    /// Instead: hostile connections, beside a feed whose rate is compared with that of a quiet one
+    #[arg(long, value_name = "CONNECTIONS")]
+    hostile: Option<usize>,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -70,10 +74,11 @@ fn main() {
         Bench { target: flags.target, server: Server::start(flags.target), certs, dir, connections: flags.connections };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    match (flags.steady, flags.backlog, flags.transaction) {
+    match (flags.steady, flags.backlog, flags.transaction, flags.hostile) {
         (Some(rate), ..) => runtime.block_on(steady(&bench, rate)),
-        (_, Some(rows), _) => runtime.block_on(backlog::run(&bench, rows)),
-        (_, _, Some(rows)) => runtime.block_on(transaction::run(&bench, rows)),
+        (_, Some(rows), ..) => runtime.block_on(backlog::run(&bench, rows)),
+        (_, _, Some(rows), _) => runtime.block_on(transaction::run(&bench, rows)),
+        (.., Some(count)) => runtime.block_on(hostile::run(&bench, flags.rows, flags.rounds, count)),
         _ => runtime.block_on(rates(&bench, flags.rows, flags.rounds)),
     }
 }
@@ -92,7 +97,7 @@ async fn rates(bench: &Bench, rows: usize, rounds: usize) {
     for round in 1..=rounds {
         let history = History::generate(rows, round as u64);
         let (raw, expected) = raw(bench, &history, &format!("raw_{round}")).await;
-        let (rate, usage) = through_ebb(bench, &history, &format!("ebb_{round}"), &expected).await;
+        let (rate, usage) = through_ebb(bench, &history, &format!("ebb_{round}"), &expected, None).await;
         let cpu_us = usage.cpu.as_secs_f64() * 1e6 / rows as f64;
         println!(
             "{round:>6} {raw:>16.0} {rate:>12.0} {:>7.2} {cpu_us:>18.1} {:>12}",
@@ -119,10 +124,20 @@ async fn raw(bench: &Bench, history: &History, database: &str) -> (f64, String) 
 }
 
 /// Rows a second from the first byte sent until the target stands at the last resolved timestamp.
-async fn through_ebb(bench: &Bench, history: &History, database: &str, expected: &str) -> (f64, ebb::Usage) {
+async fn through_ebb(
+    bench: &Bench,
+    history: &History,
+    database: &str,
+    expected: &str,
+    crowd: Option<&hostile::Crowd>,
+) -> (f64, ebb::Usage) {
     bench.server.create(database);
     let ebb = Ebb::start(bench, database);
     let bodies = history.bodies(bench, database);
+    let attack = match crowd {
+        Some(crowd) => Some(crowd.attack(bench, ebb.port).await),
+        None => None,
+    };
     let before = ebb.usage();
     let start = Instant::now();
     let feeds = bodies.connections.into_iter().map(Vec::into_iter).collect();
@@ -130,6 +145,7 @@ async fn through_ebb(bench: &Bench, history: &History, database: &str, expected:
     ebb.wait_applied(history.end()).await;
     let elapsed = start.elapsed();
     let usage = ebb.usage().since(&before);
+    drop(attack);
     if std::env::var_os("EBB_BENCH_THREADS").is_some() {
         ebb.print_threads();
     }

@@ -180,15 +180,15 @@ mod tests {
             connections_max,
             untrusted_connections_max,
             header_bytes_max: 1,
-            handshake_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(120),
+            handshake_timeout: Duration::from_millis(100),
+            idle_timeout: Duration::from_millis(300),
             body_idle_timeout: Duration::from_secs(1),
             body_timeout: Duration::from_secs(1),
-            response_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_millis(50),
         })
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_oldest_stranger_gives_way_and_a_trusted_client_does_not() {
         let doors = doors(10, 2);
         let (first, mut first_leaves) = doors.enter();
@@ -203,13 +203,13 @@ mod tests {
         assert_eq!(lock(&doors.strangers).waiting.len(), 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn nobody_stays_longer_than_he_may() {
         let doors = doors(1, 5);
         let (stranger, _) = doors.enter();
         let began = Instant::now();
         assert_eq!(stranger.overstayed().await, End::AtOnce);
-        assert_eq!(began.elapsed().as_secs(), 10);
+        assert!(began.elapsed() >= Duration::from_millis(100));
         let (refused, _) = doors.enter();
         refused.turn_away();
         assert_eq!(refused.overstayed().await, End::Politely);
@@ -218,7 +218,7 @@ mod tests {
         client.turn_away();
         let began = Instant::now();
         assert_eq!(client.overstayed().await, End::Politely);
-        assert_eq!(began.elapsed().as_secs(), 120);
+        assert!(began.elapsed() >= Duration::from_millis(300));
         // All places are taken.
         let (late, _) = doors.enter();
         assert!(!late.trust().await);
@@ -226,16 +226,16 @@ mod tests {
         assert!(late.trust().await);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_under_way_keeps_its_connection() {
         let doors = doors(1, 5);
         let (client, _) = doors.enter();
         assert!(client.trust().await);
         let request = client.request();
-        assert!(timeout(Duration::from_secs(600), client.overstayed()).await.is_err());
+        assert!(timeout(Duration::from_millis(700), client.overstayed()).await.is_err());
         drop(request);
         let began = Instant::now();
         client.overstayed().await;
-        assert_eq!(began.elapsed().as_secs(), 120);
+        assert!(began.elapsed() >= Duration::from_millis(300));
     }
 }

@@ -1,0 +1,126 @@
+//! The same feed with and without a crowd of hostile clients: what they cost in rows a second, and in memory.
+//!
+//! Owns: the crowd. Does not own: the feed and its rate (`main`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::Bench;
+use crate::generator::History;
+
+/// Between the end of a hostile connection and the next.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Hostile clients hold on for so long at most.
+const HOLD_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Connects and says nothing.
+    Silent,
+    /// Begins a handshake and stops.
+    HalfHandshake,
+    /// Speaks something else.
+    Garbage,
+    /// Shakes hands without a certificate, and posts.
+    NoCertificate,
+}
+
+const KINDS: [Kind; 4] = [Kind::Silent, Kind::HalfHandshake, Kind::Garbage, Kind::NoCertificate];
+
+/// Rounds of a quiet feed and one under attack, one after the other.
+pub async fn run(bench: &Bench, rows: usize, rounds: usize, count: usize) {
+    println!(
+        "{rows} rows, {} connections; hostile: {count} connections, each anew {} s after its end",
+        bench.connections,
+        PAUSE.as_secs()
+    );
+    println!(
+        "{:>6} {:>12} {:>14} {:>7} {:>12} {:>16}",
+        "round", "quiet rows/s", "attacked rows/s", "ratio", "RSS MiB", "tries of theirs"
+    );
+    let mut ratios = Vec::new();
+    for round in 1..=rounds {
+        let history = History::generate(rows, round as u64);
+        let (_, expected) = crate::raw(bench, &history, &format!("raw_{round}")).await;
+        let (quiet, _) = crate::through_ebb(bench, &history, &format!("quiet_{round}"), &expected, None).await;
+        let crowd = Crowd { count, tries: Arc::default() };
+        let name = format!("attacked_{round}");
+        let (attacked, usage) = crate::through_ebb(bench, &history, &name, &expected, Some(&crowd)).await;
+        let ratio = attacked / quiet;
+        println!(
+            "{round:>6} {quiet:>12.0} {attacked:>14.0} {ratio:>7.2} {:>12} {:>16}",
+            usage.rss_peak_bytes >> 20,
+            crowd.tries.load(Ordering::Relaxed)
+        );
+        ratios.push(ratio);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("ratio {:.2} (median of {rounds})", ratios[(ratios.len() - 1) / 2]);
+}
+
+pub struct Crowd {
+    count: usize,
+    tries: Arc<AtomicU64>,
+}
+
+impl Crowd {
+    /// Attacks until what it returns is dropped. Comes back when everybody has connected once.
+    pub async fn attack(&self, bench: &Bench, port: u16) -> JoinSet<()> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(bench.certs.ca()).expect("the authority")).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        let mut tasks = JoinSet::new();
+        for number in 0..self.count {
+            let (connector, tries, kind) = (connector.clone(), Arc::clone(&self.tries), KINDS[number % KINDS.len()]);
+            tasks.spawn(async move {
+                loop {
+                    tries.fetch_add(1, Ordering::Relaxed);
+                    let _ = timeout(HOLD_MAX, attempt(kind, port, &connector)).await;
+                    sleep(PAUSE).await;
+                }
+            });
+        }
+        while self.tries.load(Ordering::Relaxed) < self.count as u64 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        tasks
+    }
+}
+
+/// One connection, until the other side ends it.
+async fn attempt(kind: Kind, port: u16, connector: &TlsConnector) -> std::io::Result<()> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).await?;
+    match kind {
+        Kind::Silent => {}
+        Kind::HalfHandshake => socket.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).await?,
+        Kind::Garbage => socket.write_all(b"POST / HTTP/1.1\r\n\r\n").await?,
+        Kind::NoCertificate => {
+            let name = ServerName::try_from("localhost").expect("a name");
+            let mut stream = connector.connect(name, socket).await?;
+            stream.write_all(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").await?;
+            return until_end(&mut stream).await;
+        }
+    }
+    until_end(&mut socket).await
+}
+
+async fn until_end(stream: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<()> {
+    let mut chunk = [0; 1024];
+    while stream.read(&mut chunk).await? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,346 @@
+//! Hostile and broken clients: each is answered by its cause or cut off in its time, and the changefeed goes on.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::post::Post;
+use crate::stranger::{Stranger, closed, tcp};
+use crate::world::{Ebb, World, free_port, http_get, wait_for};
+
+const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
+const SETTINGS: &str =
+    r#"{"sink_query_parameters": "insecure_tls_skip_verify=true", "webhook_auth_header": "Bearer geheim"}"#;
+const TIMES: [(&str, &str); 5] = [
+    ("--handshake-timeout", "1s"),
+    ("--idle-timeout", "2s"),
+    ("--body-idle-timeout", "1s"),
+    ("--body-timeout", "3s"),
+    ("--httpResponseTimeout", "2s"),
+];
+const JSON: &str = "Content-Type: application/json";
+/// A request whose length is not said in one way only.
+const LENGTH_1: &str = "Content-Length: 1";
+
+/// A world whose receiver admits a header, with these limits.
+fn receiver(name: &str, limits: &str) -> (World, Ebb) {
+    let world = World::new(name, TABLE);
+    world.write_changefeed_settings(SETTINGS);
+    let times: String =
+        TIMES.iter().filter(|(flag, _)| !limits.contains(flag)).map(|(flag, time)| format!("{flag} {time} ")).collect();
+    let ebb = world.fetch(&["--replicator-flags", &format!("--stagingSchema s -v {times} {limits}")]).ready();
+    (world, ebb)
+}
+
+/// The changefeed still gets through.
+fn goes_on(world: &World, ebb: Ebb) {
+    world.source("INSERT INTO t SELECT coalesce(max(id), 0) + 1, 1 FROM t");
+    world.wait_equal(&ebb, &["t"]);
+    let log = ebb.stop();
+    assert!(!log.contains("geheim") && !log.contains("panicked"), "{log}");
+}
+
+fn authorized(world: &World) -> Post<'_> {
+    Post::new(world).without_certificate().header("Authorization: Bearer geheim")
+}
+
+/// Roughly so long: the machine may be slow, never quick.
+fn took(what: &str, elapsed: Duration, seconds: u64) {
+    let (least, most) = (Duration::from_millis(seconds * 1000 - 300), Duration::from_secs(seconds + 8));
+    assert!(elapsed >= least && elapsed < most, "{what} took {elapsed:?} instead of {seconds} s");
+}
+
+#[test]
+fn strangers_have_little_time() {
+    let (world, ebb) = receiver("hostile_time", "");
+    std::thread::scope(|scope| {
+        scope.spawn(|| took("silence", closed(&mut tcp(&world)), 1));
+        scope.spawn(|| {
+            let mut socket = tcp(&world);
+            socket.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is taken");
+            assert!(closed(&mut socket) < Duration::from_secs(1), "what is no TLS ends at once");
+        });
+        scope.spawn(|| {
+            let mut socket = tcp(&world);
+            // The beginning of a ClientHello.
+            socket.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).expect("it is taken");
+            took("half a handshake", closed(&mut socket), 1);
+        });
+        scope.spawn(|| took("silence behind the handshake", Stranger::connect(&world, "http/1.1").until_closed(), 1));
+        scope.spawn(|| took("silence of HTTP/2", Stranger::connect(&world, "h2").until_closed(), 1));
+        scope.spawn(|| {
+            let (mut stranger, began) = (Stranger::connect(&world, "http/1.1"), Instant::now());
+            stranger.send("POST / HTTP/1.1\r\n");
+            while stranger.send("X-Slow: 1\r\n") {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            took("headers that trickle", began.elapsed(), 1);
+        });
+    });
+    goes_on(&world, ebb);
+}
+
+#[test]
+fn bodies_and_pauses_have_their_time() {
+    let (world, ebb) = receiver("hostile_slow", "");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut client, began) = (Stranger::connect(&world, "http/1.1"), Instant::now());
+            client.send_head(&world, &[JSON, "Content-Length: 1000"]);
+            client.send("{");
+            let (status, text) = client.answer();
+            assert!(status == 408 && text.contains("--body-idle-timeout"), "{text}");
+            took("a body that stops", began.elapsed(), 1);
+        });
+        scope.spawn(|| {
+            let (mut client, began) = (Stranger::connect(&world, "http/1.1"), Instant::now());
+            client.send_head(&world, &[JSON, "Content-Length: 1000"]);
+            for _ in 0..30 {
+                client.send("{");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let (status, text) = client.answer();
+            assert!(status == 408 && text.contains("--body-timeout"), "{text}");
+            took("a body that trickles", began.elapsed(), 3);
+        });
+        scope.spawn(|| {
+            let mut client = Stranger::connect(&world, "http/1.1");
+            client.send_head(&world, &[JSON, "Content-Length: 2"]);
+            client.send("{}");
+            assert_eq!(client.answer().0, 400);
+            took("an idle connection", client.until_closed(), 2);
+        });
+    });
+    goes_on(&world, ebb);
+}
+
+#[test]
+fn malformed_requests_are_answered_by_their_cause() {
+    let (world, mut ebb) = receiver("hostile_malformed", "--body-bytes-max 1048576 --header-bytes-max 16384");
+    let raw = |head: &[&str], body: &str| {
+        let mut client = Stranger::connect(&world, "http/1.1");
+        client.send_head(&world, head);
+        client.send(body);
+        client.answer().0
+    };
+    assert_eq!(raw(&[JSON, "Content-Length: 2", LENGTH_1], "{}"), 400, "two lengths");
+    assert_eq!(raw(&[JSON, "Content-Length: -1"], "{}"), 400, "no length");
+    assert_eq!(raw(&[JSON, "Transfer-Encoding: chunked"], "2\r\n{}\r\n0\r\n\r\n"), 400, "chunked, and then no rows");
+    assert_eq!(raw(&[JSON, "Transfer-Encoding: chunked"], "zz\r\n"), 400, "no chunk");
+    assert_eq!(raw(&[JSON, "Content-Length: 1048577"], ""), 413, "said to be too large");
+    assert_eq!(raw(&["Content-Type: text/csv", "Content-Length: 2"], "{}"), 415, "another format");
+    assert_eq!(raw(&[JSON, "Content-Encoding: br", "Content-Length: 2"], "{}"), 415, "another compression");
+    assert_eq!(raw(&[JSON, "Content-Encoding: gzip", "Content-Length: 2"], "{}"), 400, "no gzip");
+    assert_eq!(raw(&[JSON, "Content-Encoding: zstd", "Content-Length: 2"], "{}"), 400, "no zstd");
+    let post = |path: &str| authorized(&world).path(path).send("{}").status;
+    assert_eq!(post("nowhere/public"), 404);
+    assert_eq!(post("a/b/c/d/%ff"), 404);
+    assert_eq!(post(&format!("{}/public?ebb_staging=other", world.database())), 409);
+    assert_eq!(post("_/varz"), 404, "pages for operators are not on this port");
+    let mut client = Stranger::connect(&world, "http/1.1");
+    client
+        .send(format!("GET /{}/public HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer geheim\r\n\r\n", world.database()));
+    assert_eq!(client.answer().0, 405);
+    ebb.wait_line("a changefeed sends POST");
+    // 1 MiB of headers, from somebody who may write and from a stranger.
+    let wide = format!("X-Wide: {}", "a".repeat(1 << 20));
+    assert!(matches!(raw(&[JSON, &wide], ""), 431 | 0), "the answer may be lost under what is still unread");
+    let mut stranger = Stranger::connect(&world, "http/1.1");
+    stranger.send(format!("GET / HTTP/1.1\r\n{wide}\r\n\r\n"));
+    assert!(matches!(stranger.answer().0, 431 | 0));
+    // A client that goes away in the middle of its body.
+    let mut client = Stranger::connect(&world, "http/1.1");
+    client.send_head(&world, &[JSON, "Content-Length: 1000"]);
+    client.send(r#"{"payload":[{"after":{"id":666,"v":1},"key":[666],"topic":"t","updated":"9000000000000000000.0"}],"length":1}"#);
+    drop(client);
+    ebb.wait_line("the body was cut off");
+    goes_on(&world, ebb);
+}
+
+#[test]
+fn compressed_bombs_are_cut_off() {
+    let (world, ebb) = receiver("hostile_bombs", "--body-bytes-max 16777216 --in-flight-bytes-max 33554432");
+    let zeros = vec![b' '; 1 << 20];
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    (0..1024).for_each(|_| gzip.write_all(&zeros).expect("memory"));
+    let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 19).expect("an encoder");
+    (0..1024).for_each(|_| zstd.write_all(&zeros).expect("memory"));
+    let bombs = [("gzip", gzip.finish().expect("memory")), ("zstd", zstd.finish().expect("memory"))];
+    let before = resident_bytes(&ebb);
+    for _ in 0..3 {
+        for (encoding, bomb) in &bombs {
+            let mut client = Stranger::connect(&world, "http/1.1");
+            let length = format!("Content-Length: {}", bomb.len());
+            client.send_head(&world, &[JSON, &format!("Content-Encoding: {encoding}"), &length]);
+            client.send(bomb);
+            assert_eq!(client.answer().0, 413, "{encoding}");
+        }
+    }
+    let grown = resident_bytes(&ebb).saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes more after six bombs of 1 GiB");
+    goes_on(&world, ebb);
+}
+
+#[test]
+fn overload_holds_and_then_answers_503() {
+    let (world, ebb) = receiver("hostile_overload", "--body-bytes-max 1048576 --in-flight-bytes-max 1048576");
+    let mut holder = Stranger::connect(&world, "http/1.1");
+    holder.send_head(&world, &[JSON, "Content-Length: 1048576"]);
+    holder.send("{");
+    // All memory is spoken for; who comes now waits until it is given back.
+    let mut waiting = Stranger::connect(&world, "http/1.1");
+    waiting.send_head(&world, &[JSON, "Content-Length: 2"]);
+    waiting.send("{}");
+    assert_eq!(waiting.answer().0, 400, "it was held until the first body had stopped for too long");
+    assert_eq!(holder.answer().0, 408);
+    let mut holder = Stranger::connect(&world, "http/1.1");
+    holder.send_head(&world, &[JSON, "Content-Length: 1048576"]);
+    let sender = std::thread::spawn(move || {
+        for _ in 0..28 {
+            holder.send("{");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let mut waiting = Stranger::connect(&world, "http/1.1");
+    let began = Instant::now();
+    waiting.send_head(&world, &[JSON, "Content-Length: 2"]);
+    waiting.send("{}");
+    let (status, text) = waiting.answer();
+    assert!(status == 503 && text.to_lowercase().contains("retry-after: 1"), "{text}");
+    took("being held", began.elapsed(), 2);
+    sender.join().expect("the holder");
+    goes_on(&world, ebb);
+}
+
+#[test]
+fn floods_of_strangers_leave_room_for_the_changefeed() {
+    let (world, ebb) = receiver("hostile_flood", "--untrusted-connections-max 20 --handshake-timeout 30s");
+    let mut first = tcp(&world);
+    let mut others: Vec<_> = (0..200).map(|_| tcp(&world)).collect();
+    assert!(closed(&mut first) < Duration::from_secs(5), "the oldest gives way");
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    assert!(sockets(&ebb) < 60, "{} sockets are open", sockets(&ebb));
+    others.truncate(0);
+    goes_on(&world, ebb);
+}
+
+/// Open sockets of the process.
+fn sockets(ebb: &Ebb) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", ebb.pid())).expect("it runs").flatten();
+    let is_socket = |path: std::path::PathBuf| {
+        std::fs::read_link(path).is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
+    };
+    files.filter(|file| is_socket(file.path())).count()
+}
+
+#[test]
+fn places_of_trusted_clients_are_limited_too() {
+    let (world, ebb) = receiver("hostile_places", "--connections-max 5 --idle-timeout 1m");
+    // The changefeed has some of the places itself.
+    let mut holders: Vec<Stranger> = (0..6).map(|_| Stranger::connect(&world, "http/1.1")).collect();
+    let answers: Vec<_> = holders
+        .iter_mut()
+        .map(|holder| {
+            holder.send_head(&world, &[JSON, "Content-Length: 2"]);
+            holder.send("{}");
+            holder.answer()
+        })
+        .collect();
+    assert!(answers.iter().any(|(status, _)| *status == 400), "{answers:?}");
+    let refused = answers.iter().find(|(status, _)| *status == 503).expect("one of six finds no place");
+    assert!(refused.1.contains("--connections-max"), "{answers:?}");
+    drop(holders);
+    goes_on(&world, ebb);
+}
+
+#[test]
+fn unknown_paths_and_topics_do_not_grow_memory() {
+    let pages = format!("127.0.0.1:{}", free_port());
+    let (world, ebb) = receiver("hostile_paths", &format!("--metricsAddr {pages}"));
+    let flood = |client: &mut Stranger, from: usize, to: usize| {
+        for number in from..to {
+            let path = format!("/nowhere_{number}_{}/{number}", "x".repeat(500));
+            let head =
+                format!("POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer geheim\r\nContent-Length: 0\r\n\r\n");
+            assert!(client.send(head));
+            assert_eq!(client.answer().0, 404);
+        }
+    };
+    let mut client = Stranger::connect(&world, "http/1.1");
+    flood(&mut client, 0, 500);
+    let before = resident_bytes(&ebb);
+    flood(&mut client, 500, 8_000);
+    for number in 0..300 {
+        let topic = format!("topic_{number}_{}", "y".repeat(100_000));
+        let body = format!(r#"{{"payload":[{{"after":{{}},"key":[1],"topic":"{topic}","updated":"1.0"}}]}}"#);
+        client.send_head(&world, &[JSON, &format!("Content-Length: {}", body.len())]);
+        client.send(body);
+        let (status, text) = client.answer();
+        assert!(status == 400 && text.len() < 1000, "{text}");
+    }
+    let grown = resident_bytes(&ebb).saturating_sub(before);
+    assert!(grown < 16 << 20, "{grown} bytes more after 7,500 unknown paths and 300 unknown topics");
+    let lines = ebb.log().lines().filter(|line| line.contains("a request was refused")).count();
+    assert!(lines < 300, "{lines} lines were logged");
+    wait_for(
+        "the metric",
+        || ebb.log(),
+        || http_get(&pages, "/_/varz").contains("ebb_requests_refused_total{code=\"404\"} 8000"),
+    );
+    goes_on(&world, ebb);
+}
+
+fn resident_bytes(ebb: &Ebb) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", ebb.pid())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("the kernel says so");
+    line.split_whitespace().nth(1).and_then(|number| number.parse::<usize>().ok()).expect("a number") << 10
+}
+
+#[test]
+fn floods_of_http2_end_the_connection_only() {
+    let (world, ebb) = receiver("hostile_http2", "--header-bytes-max 16384");
+    for client in ["resets", "settings", "headers"] {
+        let mut stranger = Stranger::connect(&world, "h2");
+        stranger.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        stranger.send(frame(4, 0, 0, &[]));
+        let began = Instant::now();
+        let mut stream = 1;
+        let frames = match client {
+            // A stream is opened and given up, again and again.
+            "resets" => |stream: u32| [frame(1, 5, stream, GET), frame(3, 0, stream, &[0, 0, 0, 8])].concat(),
+            "settings" => |_| frame(4, 0, 0, &[]),
+            // Headers that never end.
+            _ => |stream: u32| if stream == 1 { frame(1, 1, 1, GET) } else { frame(9, 0, 1, &[b'a'; 8000]) },
+        };
+        while began.elapsed() < Duration::from_secs(10) && stranger.send(frames(stream)) {
+            stream += 2;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "{client}: still connected after {stream} streams");
+    }
+    // The same from somebody who may write: he is heard for longer, but takes no more memory.
+    let mut client = Stranger::connect(&world, "h2");
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    client.send(frame(4, 0, 0, &[]));
+    let request = [GET, &[0x57, 13], b"Bearer geheim"].concat();
+    let (before, began, mut stream) = (resident_bytes(&ebb), Instant::now(), 1);
+    let open_and_reset = |stream: u32| [frame(1, 5, stream, &request), frame(3, 0, stream, &[0, 0, 0, 8])].concat();
+    while began.elapsed() < Duration::from_secs(2) && client.send(open_and_reset(stream)) {
+        stream += 2;
+    }
+    let grown = resident_bytes(&ebb).saturating_sub(before);
+    assert!(stream > 40 && grown < 32 << 20, "{grown} bytes more after {stream} streams");
+    goes_on(&world, ebb);
+}
+
+/// `GET /` as HPACK's static table has it.
+const GET: &[u8] = &[0x82, 0x84, 0x87, 0x41, 0x01, b'x'];
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
