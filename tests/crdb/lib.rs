@@ -9,6 +9,7 @@ mod failure;
 mod version;
 
 mod address;
+mod alter;
 mod as_of;
 mod cursor;
 mod duration;

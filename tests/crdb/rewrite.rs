@@ -4,6 +4,7 @@
 //! Does not own: reads of the past (`as_of`), the grammar of CREATE CHANGEFEED (`statement`), or any effect: a
 //! rewritten statement acts when PostgreSQL runs it, so that preparing one does nothing.
 
+use crate::alter;
 use crate::as_of;
 use crate::cursor::Cursor;
 use crate::failure::Failure;
@@ -118,7 +119,10 @@ fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result
             format!("SELECT job_id FROM crdb_internal.create_changefeed({}::jsonb)", literal(&spec.to_string()))
         }));
     }
-    if cursor.accept(&["EXPERIMENTAL", "CHANGEFEED"]) || cursor.accept(&["ALTER", "CHANGEFEED"]) {
+    if cursor.accept(&["ALTER", "CHANGEFEED"]) {
+        return Some(alter::rewrite(&mut cursor, version));
+    }
+    if cursor.accept(&["EXPERIMENTAL", "CHANGEFEED"]) {
         return Some(Err(Failure::unsupported(format!("{} CHANGEFEED", statement[0].text.to_uppercase()))));
     }
     if cursor.accept(&["DROP", "DATABASE"]) {
@@ -136,6 +140,9 @@ fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result
         }
     }
     for verb in ["GRANT", "REVOKE"] {
+        if cursor.accept(&[verb, "SYSTEM"]) {
+            return Some(grant_system(verb, cursor));
+        }
         if cursor.accept(&[verb, "CHANGEFEED", "ON"]) {
             return Some(grant(verb, cursor));
         }
@@ -264,6 +271,25 @@ fn grant(verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
     cursor.expect_end()?;
     let (tables, roles) = (tables.join(", "), roles.join(", "));
     Ok(format!("CALL crdb_internal.grant_changefeed(ARRAY[{tables}], ARRAY[{roles}], {})", verb == "REVOKE"))
+}
+
+fn grant_system(verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
+    let mut privileges = Vec::new();
+    loop {
+        let token = cursor.next().ok_or_else(|| Failure::syntax("EOF"))?;
+        if !token.is_any(&["VIEWCLUSTERSETTING", "MODIFYCLUSTERSETTING"]) {
+            return Err(Failure::unsupported(format!("{verb} SYSTEM {}", token.text)));
+        }
+        privileges.push(literal(&token.text.to_uppercase()));
+        if !cursor.accept_symbol(',') {
+            break;
+        }
+    }
+    cursor.expect(&[if verb == "GRANT" { "TO" } else { "FROM" }])?;
+    let role = literal(&cursor.name()?.join("."));
+    cursor.expect_end()?;
+    let privileges = privileges.join(", ");
+    Ok(format!("CALL crdb_internal.grant_system(ARRAY[{privileges}], ARRAY[{role}], {})", verb == "REVOKE"))
 }
 
 /// What is replaced inside a statement that otherwise stays.

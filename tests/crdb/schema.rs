@@ -9,11 +9,12 @@ use crate::lex::literal;
 use crate::version::Version;
 
 /// In the order in which they need each other.
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 6] = [
     include_str!("schema/clock.sql"),
     include_str!("schema/types.sql"),
     include_str!("schema/capture.sql"),
     include_str!("schema/jobs.sql"),
+    include_str!("schema/orders.sql"),
     include_str!("schema/show.sql"),
 ];
 
@@ -65,5 +66,6 @@ fn constants(version: &Version) -> String {
     };
     function("version", "text", &literal(&version.banner()))
         + &function("status_word", "text", &literal(version.status_word()))
+        + &function("is_throttled_without_license", "bool", if version.is_at_least(24, 3) { "true" } else { "false" })
         + &function("fault_kinds", "text[]", &format!("ARRAY[{}, 'none']", kinds.join(", ")))
 }

@@ -29,7 +29,7 @@ pub(crate) fn show(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
         return Err(Failure::uncategorized(format!("unknown setting: {name:?}")));
     };
     Ok(format!(
-        "SELECT crdb_internal.cluster_setting({}, {})::{kind} AS {}",
+        "SELECT crdb_internal.show_cluster_setting({}, {})::{kind} AS {}",
         literal(name),
         literal(default),
         identifier(name)
@@ -66,7 +66,7 @@ mod tests {
     fn settings_are_shown_under_their_name_and_set_by_type() {
         check(
             "SHOW CLUSTER SETTING kv.rangefeed.enabled",
-            "SELECT crdb_internal.cluster_setting('kv.rangefeed.enabled', 'false')::bool AS \"kv.rangefeed.enabled\"",
+            "SELECT crdb_internal.show_cluster_setting('kv.rangefeed.enabled', 'false')::bool AS \"kv.rangefeed.enabled\"",
         );
         check(
             "SET CLUSTER SETTING kv.rangefeed.enabled = true",

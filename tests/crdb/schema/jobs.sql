@@ -187,6 +187,7 @@ DECLARE
   start int8;
   notice text;
 BEGIN
+  PERFORM crdb_internal.check_license();
   IF NOT crdb_internal.cluster_setting('feature.changefeed.enabled', 'true')::bool THEN
     RAISE EXCEPTION 'feature CHANGEFEED was disabled by the database administrator' USING ERRCODE = '0A000';
   ELSIF NOT crdb_internal.cluster_setting('kv.rangefeed.enabled', 'false')::bool AND spec ->> 'scan' <> 'only' THEN
@@ -204,6 +205,7 @@ BEGIN
         topics[array_position(targets, target)], array_to_string(name, '.') USING ERRCODE = 'XXUUU';
     END IF;
     PERFORM crdb_internal.check_target(target);
+    PERFORM crdb_internal.check_families(target);
     targets := targets || target;
     full_names := full_names || crdb_internal.full_name(target);
     topics := topics || crdb_internal.topic(target, options ? 'full_table_name', (spec ->> 'is_bare')::bool);

@@ -9,6 +9,7 @@ mod delivery;
 mod disorder;
 mod encoding;
 mod jobs;
+mod orders;
 mod past;
 mod program;
 mod session;

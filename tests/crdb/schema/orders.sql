@@ -1,0 +1,114 @@
+-- What a test may order beside faults of the feed: licences, terminal errors, column families; and the rights and changes
+-- that an administrator gives.
+
+-- 'valid', 'none' or 'expired'; kept where settings of the cluster are.
+CREATE OR REPLACE PROCEDURE crdb_internal.license(state text) LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  IF state NOT IN ('valid', 'none', 'expired') THEN
+    RAISE EXCEPTION 'a licence is valid, none or expired, not %', state USING ERRCODE = '22023';
+  END IF;
+  CALL crdb_internal.set_cluster_setting('crdb_internal.license', state);
+END
+$$;
+
+-- Up to 24.2 changefeeds need a licence; later releases throttle the whole cluster without one.
+CREATE OR REPLACE FUNCTION crdb_internal.check_license() RETURNS void LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  state text := crdb_internal.cluster_setting('crdb_internal.license', 'valid');
+BEGIN
+  IF state = 'valid' THEN
+    RETURN;
+  ELSIF crdb_internal.is_throttled_without_license() AND state = 'none' THEN
+    RAISE EXCEPTION 'No license installed. The maximum number of concurrently open transactions has been reached.'
+      USING ERRCODE = 'XXC02', HINT = 'Obtain and install a valid license to continue.';
+  ELSIF crdb_internal.is_throttled_without_license() THEN
+    RAISE EXCEPTION 'License expired on January 1, 1970. The maximum number of concurrently open transactions has been reached.'
+      USING ERRCODE = 'XXC02', HINT = 'Obtain and install a new license to continue.';
+  ELSIF state = 'none' THEN
+    RAISE EXCEPTION 'use of CHANGEFEED requires an enterprise license. see https://cockroachlabs.com/pricing?cluster=1 for details on how to enable enterprise features'
+      USING ERRCODE = 'XXC02';
+  END IF;
+  RAISE EXCEPTION 'Use of CHANGEFEED requires an enterprise license. Your evaluation license expired on January 1, 1970. If you''re interested in getting a new license, please contact subscriptions@cockroachlabs.com and we can help you out.'
+    USING ERRCODE = 'XXC02';
+END
+$$;
+
+-- The feed has met an error that ends it.
+CREATE OR REPLACE FUNCTION crdb_internal.fail_changefeed(job_id int8, message text) RETURNS void LANGUAGE sql
+SECURITY DEFINER AS $$
+  UPDATE crdb_internal.job SET
+    status = CASE WHEN spec #>> '{options,on_error}' = 'pause' THEN 'paused' ELSE 'failed' END,
+    running_status = CASE WHEN spec #>> '{options,on_error}' = 'pause'
+      THEN format('job failed (%s) but is being paused because of on_error=pause', message) END,
+    error = CASE WHEN spec #>> '{options,on_error}' = 'pause' THEN '' ELSE message END,
+    finished = CASE WHEN spec #>> '{options,on_error}' = 'pause' THEN NULL ELSE clock_timestamp() END,
+    modified = clock_timestamp()
+  WHERE id = job_id AND status = 'running'
+$$;
+
+CREATE TABLE IF NOT EXISTS crdb_internal.families (relation oid PRIMARY KEY);
+
+-- The table has two column families from now on.
+CREATE OR REPLACE FUNCTION crdb_internal.add_family(target regclass) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  INSERT INTO crdb_internal.families VALUES (target) ON CONFLICT DO NOTHING;
+  PERFORM crdb_internal.fail_changefeed(id, format(
+      'CHANGEFEED created on a table with a single column family (%s) cannot now target a table with 2 families. targets: {}, tableDesc: {}',
+      target)) FROM crdb_internal.job WHERE target = ANY(relations);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION crdb_internal.check_families(target oid) RETURNS void LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF EXISTS (SELECT FROM crdb_internal.families WHERE relation = target) THEN
+    RAISE EXCEPTION 'CHANGEFEED targeting a table (%) with multiple column families requires WITH split_column_families and will emit multiple events per row.',
+      target::regclass USING ERRCODE = 'XXUUU';
+  END IF;
+END
+$$;
+
+CREATE TABLE IF NOT EXISTS crdb_internal.system_privilege (role name, privilege text, PRIMARY KEY (role, privilege));
+
+CREATE OR REPLACE PROCEDURE crdb_internal.grant_system(privileges text[], roles text[], is_revoke bool) LANGUAGE plpgsql
+SECURITY DEFINER AS $$
+BEGIN
+  IF is_revoke THEN
+    DELETE FROM crdb_internal.system_privilege WHERE role = ANY(roles) AND privilege = ANY(privileges);
+  ELSE
+    INSERT INTO crdb_internal.system_privilege SELECT role, privilege FROM unnest(roles) AS role, unnest(privileges) AS privilege
+      ON CONFLICT DO NOTHING;
+  END IF;
+  PERFORM crdb_internal.tag(CASE WHEN is_revoke THEN 'REVOKE' ELSE 'GRANT' END);
+END
+$$;
+
+-- The wording of the error is from memory.
+CREATE OR REPLACE FUNCTION crdb_internal.show_cluster_setting(name text, fallback text) RETURNS text LANGUAGE plpgsql STABLE
+SECURITY DEFINER AS $$
+BEGIN
+  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user)
+      AND NOT EXISTS (SELECT FROM crdb_internal.system_privilege WHERE role = session_user) THEN
+    RAISE EXCEPTION 'only users with MODIFYCLUSTERSETTING or VIEWCLUSTERSETTING privileges are allowed to show cluster setting ''%''', name
+      USING ERRCODE = '42501';
+  END IF;
+  RETURN crdb_internal.cluster_setting(name, fallback);
+END
+$$;
+
+-- What a paused changefeed is from now on. Its description stays that of the statement that created it.
+CREATE OR REPLACE FUNCTION crdb_internal.alter_changefeed(id int8, changes jsonb) RETURNS TABLE (job_id int8, job_description text)
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  PERFORM FROM crdb_internal.job AS j WHERE j.id = $1 AND j.status = 'paused';
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'job % is not paused', $1 USING ERRCODE = 'XXUUU';
+  END IF;
+  UPDATE crdb_internal.job AS j SET modified = clock_timestamp(),
+      spec = jsonb_set(j.spec || coalesce(changes -> 'sink', '{}'), '{options}',
+        ((j.spec -> 'options') || (changes -> 'set')) - ARRAY(SELECT jsonb_array_elements_text(changes -> 'unset'))),
+      sink_uri = coalesce(changes #>> '{sink,sink_redacted}', j.sink_uri)
+    WHERE j.id = $1;
+  PERFORM crdb_internal.tag('ALTER CHANGEFEED 1');
+  RETURN QUERY SELECT j.id, j.description FROM crdb_internal.job AS j WHERE j.id = $1;
+END
+$$;
