@@ -14,13 +14,13 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::apply::{Applier, Taken};
 use crate::changefeed::{self, Feed};
-use crate::config::{self, Config};
+use crate::config::{self, Config, InitialScan};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::plugin;
 use crate::receive::Receiver;
 use crate::signals::{self, Signals};
-use crate::source::Source;
+use crate::source::{Source, advisories};
 use crate::stage::{self, Stage};
 use crate::status::{Pages, Status};
 use crate::tables;
@@ -120,6 +120,7 @@ async fn start(config: Config) -> Result<Started> {
         target = known.catalog.server_version,
         "connected"
     );
+    warn_of_advisories(source.as_ref(), config.changefeed.as_ref());
     let matched = tables::matched(&config, source.as_ref(), &known.catalog).await?;
     // The plugin answers without asking the server.
     let watched = tokio::task::block_in_place(|| matched.settle(known.taken.as_mut().map(|taken| &mut taken.session)))?;
@@ -212,6 +213,13 @@ impl Started {
         // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
         outcome.and(ended)
     }
+}
+
+/// Faults of the source that no receiver can make good.
+fn warn_of_advisories(source: Option<&Source>, changefeed: Option<&config::Changefeed>) {
+    let scans = changefeed.is_none_or(|settings| settings.initial_scan != InitialScan::No);
+    let version = source.map_or("", Source::version);
+    advisories::warnings(version, scans).iter().for_each(|warning| tracing::warn!("{warning}"));
 }
 
 async fn open_stage(settings: &config::Staging) -> Result<Stage> {

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::plugin::{Plugin, Session};
-use crate::stage::Stage;
+use crate::stage::{Note, Stage};
 
 /// Between two attempts to reach a target of which nothing is known yet.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ fn present<T>(answer: ebb_sdk::Result<T>) -> Result<Option<T>> {
 
 /// What the target looked like when it was seen last.
 pub fn known_catalog(stage: &Stage) -> Result<Option<Catalog>> {
-    let Some(text) = stage.load_catalog()? else { return Ok(None) };
+    let Some(text) = stage.load(Note::Catalog)? else { return Ok(None) };
     let catalog = serde_json::from_str(&text);
     catalog.map(Some).map_err(|error| Error::new(format!("the catalog in the staging folder cannot be read: {error}")))
 }
@@ -107,7 +107,7 @@ pub fn known_catalog(stage: &Stage) -> Result<Option<Catalog>> {
 pub fn remember_catalog(stage: &Stage, catalog: &Catalog) -> Result<()> {
     let text = serde_json::to_string(catalog)
         .map_err(|error| Error::new(format!("the target's catalog cannot be written down: {error}")))?;
-    stage.save_catalog(&text)
+    stage.save(Note::Catalog, &text)
 }
 
 /// Plugin calls block; they get a thread that may.

@@ -63,6 +63,11 @@ impl Job {
         let failed = ["transient error", "retryable error"].iter().any(|text| self.running_status.starts_with(text));
         self.state == JobState::Running && failed
     }
+
+    /// `on_error = 'pause'` has kept an error from ending it.
+    pub fn is_paused_by_error(&self) -> bool {
+        self.state == JobState::Paused && self.running_status.starts_with("job failed")
+    }
 }
 
 impl Source {
@@ -115,6 +120,17 @@ impl Source {
         let rows = created.map_err(|error| explain(error, statement, self.user()))?;
         let id = rows.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok());
         id.ok_or_else(|| Error::new("the source created the changefeed but did not say its job"))
+    }
+
+    /// Gives a paused changefeed the statement's sink and options, and takes these others from it.
+    pub async fn alter_changefeed(&self, id: i64, statement: &Statement<'_>, dropped: &[&str]) -> Result<()> {
+        let altered = self.rows(statement.alteration(id, dropped).reveal()).await;
+        altered.map(drop).map_err(|error| {
+            explain(error, statement, self.user()).hint(format!(
+                "the changefeed (job {id}) has other settings than this run and could not be altered: CANCEL JOB {id}, and \
+                 start ebb again: it creates a new one at the target's progress"
+            ))
+        })
     }
 
     /// The job as it is now; `None` when CockroachDB does not list it any more.
@@ -232,7 +248,7 @@ fn explain(mut error: Error, statement: &Statement<'_>, user: &str) -> Error {
              --stagingSchema",
             statement.cursor
         )
-    } else if says("license") {
+    } else if says("license") && error.hint.is_none() {
         "this version of CockroachDB needs one for changefeeds: SET CLUSTER SETTING enterprise.license = '…';".into()
     } else if says("famil") {
         "leave the table out with --table-exclusion-filter: a row in several column families arrives in pieces".into()
@@ -258,8 +274,13 @@ pub(crate) fn ended(id: i64, job: Option<&Job>) -> Error {
         None => format!("the changefeed (job {id}) was cancelled"),
     };
     let says = |part: &str| message.contains(part);
-    let hint = if says("was truncated") || says("was dropped") {
-        "TRUNCATE and DROP are not sent by changefeeds: do the same on the target, then start ebb again"
+    let hint = if says("was truncated") {
+        "TRUNCATE is not sent by changefeeds, and none can begin before one: leave the table out with \
+         --table-exclusion-filter and start ebb again; for the table itself, load the target anew and start with a new \
+         --stagingSchema"
+    } else if says("was dropped") {
+        "DROP TABLE is not sent by changefeeds: start ebb again, and it goes on without the table; on the target it stays \
+         until you drop it"
     } else if says("famil") {
         "tables with several column families cannot be watched; leave the table out with --table-exclusion-filter"
     } else if says("GC threshold") || says("protected timestamp") {
@@ -268,7 +289,9 @@ pub(crate) fn ended(id: i64, job: Option<&Job>) -> Error {
     } else {
         AGAIN
     };
-    Error::new(message).hint(hint)
+    // A paused one would be found and resumed.
+    let first = if job.is_paused_by_error() { format!("CANCEL JOB {id}; then: ") } else { String::new() };
+    Error::new(message).hint(format!("{first}{hint}"))
 }
 
 #[cfg(test)]
@@ -322,8 +345,8 @@ mod tests {
             assert!(error.hint.as_deref().unwrap().contains(hint), "{:?}", error.hint);
         };
         check("running: resolved=1,0", "", "(job 7) was cancelled", "start ebb again");
-        check("", "\"t\" was truncated", "has ended: \"t\" was truncated", "do the same on the target");
-        check("", "\"t\" was dropped", "was dropped", "do the same on the target");
+        check("", "\"t\" was truncated", "has ended: \"t\" was truncated", "--table-exclusion-filter");
+        check("", "\"t\" was dropped", "was dropped", "goes on without the table");
         check("", "t has 2 column families", "families", "--table-exclusion-filter");
         check("", "must be after replica GC threshold 1,0", "GC threshold", "--stagingSchema");
         assert!(ended(7, None).message.contains("not listed any more"));

@@ -2,6 +2,7 @@
 //!
 //! Owns: every statement sent to the source. Does not own: which changefeed a run uses (`changefeed`).
 
+pub mod advisories;
 mod catalog;
 mod connect;
 mod jobs;

@@ -15,6 +15,9 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// request says for which folder its rows are meant: a receiver with another folder must not answer for them.
 pub const STAGING: &str = "ebb_staging";
 
+/// Says what happens once, at the beginning.
+const INITIAL_SCAN: &str = "initial_scan";
+
 /// What a changefeed is to be.
 pub struct Statement<'a> {
     pub settings: &'a Changefeed,
@@ -39,6 +42,22 @@ impl Statement<'_> {
         self.text(ToString::to_string)
     }
 
+    /// ALTER CHANGEFEED with everything of this statement that may be altered.
+    pub fn alteration(&self, job: i64, dropped: &[&str]) -> Secret {
+        let url = self.url(|secret| secret.reveal().to_owned());
+        let mut set = vec![format!("sink = {}", literal(&url))];
+        for (name, value) in self.settings.options.iter().filter(|(name, _)| name != INITIAL_SCAN) {
+            set.push(format!("{name} = {}", literal(value.reveal())));
+        }
+        let unset = if dropped.is_empty() { String::new() } else { format!(" UNSET {}", dropped.join(", ")) };
+        Secret::new(format!("ALTER CHANGEFEED {job} SET {}{unset}", set.join(", ")))
+    }
+
+    /// The names of the options that may be altered.
+    pub fn options(&self) -> impl Iterator<Item = String> {
+        self.settings.options.iter().map(|(name, _)| name.clone()).filter(|name| name != INITIAL_SCAN)
+    }
+
     /// The tables as the statement lists them: sorted, and with their schema where it says more.
     pub fn table_list(&self) -> String {
         let mut names: Vec<String> = self.tables.iter().map(|(schema, name)| self.table(schema, name)).collect();
@@ -57,13 +76,10 @@ impl Statement<'_> {
     }
 
     fn text(&self, reveal: impl Fn(&Secret) -> String) -> String {
-        let mut url = sink_address(self.settings, self.path);
-        let query = &self.settings.sink_query_parameters;
-        let given = if query.reveal().is_empty() { String::new() } else { format!("{}&", reveal(query)) };
-        url.push_str(&format!("?{given}{STAGING}={}", self.staging));
+        let url = self.url(&reveal);
         let mut options = vec!["updated".to_owned()];
         for (name, value) in &self.settings.options {
-            let scan = self.initial_scan.filter(|_| name == "initial_scan").map(str::to_owned);
+            let scan = self.initial_scan.filter(|_| name == INITIAL_SCAN).map(str::to_owned);
             let value = match scan {
                 Some(scan) => scan,
                 None if is_secret(name) => reveal(value),
@@ -79,6 +95,12 @@ impl Statement<'_> {
         }
         let (tables, url, options) = (self.table_list(), literal(&url), options.join(", "));
         format!("CREATE CHANGEFEED FOR TABLE {tables} INTO {url} WITH {options}")
+    }
+
+    fn url(&self, reveal: impl Fn(&Secret) -> String) -> String {
+        let query = &self.settings.sink_query_parameters;
+        let given = if query.reveal().is_empty() { String::new() } else { format!("{}&", reveal(query)) };
+        format!("{}?{given}{STAGING}={}", sink_address(self.settings, self.path), self.staging)
     }
 
     /// Whether topics must say the schema.

@@ -77,7 +77,7 @@ impl Store {
                 }
             },
         };
-        if let Err(error) = self.save(segment, &step, bytes) {
+        if let Err(error) = self.save_step(segment, &step, bytes) {
             if let Step::Become(form) = step
                 && is_full(&error)
             {
@@ -111,7 +111,7 @@ impl Store {
         Ok(bytes)
     }
 
-    fn save(&self, segment: &Segment, step: &Step, bytes: u64) -> io::Result<()> {
+    fn save_step(&self, segment: &Segment, step: &Step, bytes: u64) -> io::Result<()> {
         let mut state = lock(&self.state);
         let mut changed = state.clone();
         // Written with the same state that drops the rows: a store that has dropped rows must know it.

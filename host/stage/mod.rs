@@ -11,6 +11,7 @@ mod keep;
 mod late;
 mod log;
 mod memtable;
+mod notes;
 mod record;
 mod recover;
 mod run;
@@ -34,6 +35,7 @@ use ebb_sdk::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use late::Late;
+pub use notes::Note;
 pub use record::{Change, Entry, RowBatch};
 pub use scan::Scan;
 pub use space::Forecast;
@@ -138,13 +140,13 @@ impl Stage {
         self.store.register_tables(names)
     }
 
-    /// The text of the target's catalog that was saved last.
-    pub fn load_catalog(&self) -> Result<Option<String>> {
-        self.store.load_catalog()
+    /// What an earlier run has left.
+    pub fn load(&self, note: Note) -> Result<Option<String>> {
+        self.store.load(note)
     }
 
-    pub fn save_catalog(&self, text: &str) -> Result<()> {
-        self.store.save_catalog(text)
+    pub fn save(&self, note: Note, text: &str) -> Result<()> {
+        self.store.save(note, text)
     }
 
     /// Everything up to `applied` is in the target: it need not be kept.

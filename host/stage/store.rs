@@ -17,10 +17,11 @@ use super::disk::{Append, Disk};
 use super::late::Late;
 use super::log::{FrameBuilder, Tail};
 use super::memtable::Memtable;
+use super::notes::{self, Note};
 use super::record::{RowBatch, scan_key, timestamp_of};
 use super::recover::recover;
 use super::scan::Scan;
-use super::segments::{Content, Form, Listed, NotSaved, Segment, State, file_name, read, replace};
+use super::segments::{Content, Form, Listed, NotSaved, Segment, State, file_name};
 use super::{damaged, unreadable};
 use crate::error::{Error, Result};
 
@@ -50,8 +51,6 @@ impl Default for Limits {
 pub(super) const FULL_SEGMENTS_MAX: usize = 3;
 /// The disk counts as full when less is free: sorting and remembering need some room of their own.
 const FREE_BYTES_MIN: u64 = 64 << 20;
-/// The file of the target's catalog.
-const CATALOG: &str = "catalog";
 /// Memory for a row beside its bytes.
 const ROW_OVERHEAD_BYTES: u64 = 200;
 
@@ -265,18 +264,12 @@ impl Store {
         Ok(())
     }
 
-    /// The text of the target's catalog that was saved last.
-    pub fn load_catalog(&self) -> Result<Option<String>> {
-        let names = self.disk.names().map_err(|error| unreadable(&error))?;
-        if !names.iter().any(|name| name == CATALOG) {
-            return Ok(None);
-        }
-        let bytes = read(self.disk.as_ref(), CATALOG).map_err(|error| unreadable(&error))?;
-        String::from_utf8(bytes).map(Some).map_err(|_| damaged(CATALOG, "it is not text"))
+    pub fn load(&self, note: Note) -> Result<Option<String>> {
+        notes::load(self.disk.as_ref(), note)
     }
 
-    pub fn save_catalog(&self, text: &str) -> Result<()> {
-        replace(self.disk.as_ref(), CATALOG, text.as_bytes()).map_err(|error| unreadable(&error.into()))
+    pub fn save(&self, note: Note, text: &str) -> Result<()> {
+        notes::save(self.disk.as_ref(), note, text)
     }
 
     pub(super) fn segments(&self) -> Arc<Vec<Segment>> {

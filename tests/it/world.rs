@@ -19,6 +19,8 @@ use crate::target;
 
 /// Longest wait for anything; reached only when something is broken.
 pub const WAIT_MAX: Duration = Duration::from_secs(40);
+/// The release of CockroachDB that most tests have as their source.
+const RELEASE: &str = "25.2.1";
 pub const POLL: Duration = Duration::from_millis(30);
 
 /// Shared by all tests of the process.
@@ -77,7 +79,17 @@ impl World {
         Self::on(Target::Own { server: Mutex::new(server), proxy }, name, source_schema, target_schema)
     }
 
+    /// The same with a source of this release of CockroachDB.
+    pub fn of_release(version: &str, name: &str, schema: &str) -> Self {
+        let target = Target::Shared(target::shared(Dialect::Postgres, &SERVERS.certs));
+        Self::between(version, target, name, schema, schema)
+    }
+
     fn on(target: Target, name: &str, source_schema: &str, target_schema: &str) -> Self {
+        Self::between(RELEASE, target, name, source_schema, target_schema)
+    }
+
+    fn between(version: &str, target: Target, name: &str, source_schema: &str, target_schema: &str) -> Self {
         let trusting =
             ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
         let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
@@ -90,7 +102,7 @@ impl World {
         let dir = TempDir::new().expect("a temporary folder");
         let world = Self {
             name: name.to_owned(),
-            crdb: Some(start_crdb(&backend)),
+            crdb: Some(start_crdb(&backend, version)),
             target,
             _backend: backend,
             dir,
@@ -137,10 +149,14 @@ impl World {
     }
 
     pub fn source_url(&self) -> String {
+        self.source_url_as("root")
+    }
+
+    pub fn source_url_as(&self, user: &str) -> String {
         let certs = &SERVERS.certs;
         let crdb = self.crdb.as_ref().expect("the stand-in runs");
         format!(
-            "postgres://root@localhost:{}/{}?sslmode=verify-full&sslrootcert={}",
+            "postgres://{user}@localhost:{}/{}?sslmode=verify-full&sslrootcert={}",
             crdb.addr().port(),
             self.name,
             certs.ca().display()
@@ -308,11 +324,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn start_crdb(backend: &Postgres) -> Crdb {
+fn start_crdb(backend: &Postgres, version: &str) -> Crdb {
     let servers = &*SERVERS;
     let node = servers.certs.server();
     let tls = Tls { cert: node.cert, key: node.key, ca: servers.certs.ca(), require_client_cert: false };
-    let options = Options { backend: backend.socket_conninfo("postgres"), tls: Some(tls), ..Options::default() };
+    let options = Options {
+        backend: backend.socket_conninfo("postgres"),
+        tls: Some(tls),
+        version: version.into(),
+        ..Options::default()
+    };
     servers.runtime.block_on(Crdb::start(options)).expect("the stand-in for CockroachDB")
 }
 

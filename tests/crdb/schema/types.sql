@@ -2,6 +2,8 @@
 
 CREATE TABLE IF NOT EXISTS crdb_internal.scalar (type oid PRIMARY KEY, kind text NOT NULL, spelling text NOT NULL);
 TRUNCATE crdb_internal.scalar;
+-- Views that every user may read ask for it.
+GRANT SELECT ON crdb_internal.scalar TO PUBLIC;
 INSERT INTO crdb_internal.scalar VALUES
   ('bool'::regtype, 'bool', 'BOOL'),
   ('int2'::regtype, 'integer', 'INT2'),

@@ -5,6 +5,10 @@
 //! Rows up to the target's progress are in the target. Rows behind it that CockroachDB was told it need not send again are
 //! in the staging folder, or nowhere: a changefeed may only go on where that folder is whole.
 
+mod settings;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ebb_sdk::{Advance, Catalog, Checks, Progress, Timestamp};
 
 use crate::apply::Taken;
@@ -20,6 +24,14 @@ pub struct Feed {
     source: Source,
     job: i64,
     settings: Changefeed,
+    /// It was seen paused.
+    paused: AtomicBool,
+}
+
+impl Feed {
+    fn new(source: Source, job: i64, settings: &Changefeed) -> Self {
+        Self { source, job, settings: settings.clone(), paused: AtomicBool::new(false) }
+    }
 }
 
 /// What the decision rests on.
@@ -47,12 +59,12 @@ pub async fn settle(
             Error::new("the changefeed has vanished while ebb started, and the target is down")
                 .hint("start ebb again once the target is there: the changefeed is then created anew")
         })?;
-        return reuse(source, plan, &job).await;
+        return reuse(source, plan, &job, &statement).await;
     };
     refuse_restored_target(plan.stage.released(), taken.progress)?;
     if let Some(job) = found {
         if delivers_here(&job, plan.stage) {
-            return reuse(source, plan, &job).await;
+            return reuse(source, plan, &job, &statement).await;
         }
         replace(&source, &job, taken.progress, feed, consent).await?;
     }
@@ -72,8 +84,9 @@ pub async fn settle(
     tracing::info!("creating changefeed on the source CRDB database");
     tracing::debug!(statement = statement.shown(), "changefeed");
     let job = source.create_changefeed(&statement).await?;
+    settings::remember(plan.stage, job, &statement)?;
     tracing::info!(job, cursor = %statement.cursor, "changefeed created");
-    Ok(Feed { source, job, settings: plan.settings.clone() })
+    Ok(Feed::new(source, job, plan.settings))
 }
 
 /// Whether receiving may begin before the target can be asked: the changefeed is there, and so is the folder that it
@@ -107,7 +120,8 @@ impl Feed {
     pub async fn look(&self) -> Result<()> {
         let unseen = |error: Error| tracing::debug!("the changefeed cannot be looked at: {error}");
         match self.source.job(self.job).await {
-            Ok(Some(job)) if job.state != JobState::Ended => {}
+            Ok(Some(job)) if job.is_paused_by_error() => return Err(source::ended(self.job, Some(&job))),
+            Ok(Some(job)) if job.state != JobState::Ended => self.note_pause(&job),
             Ok(job) => return Err(source::ended(self.job, job.as_ref())),
             Err(error) => {
                 unseen(error);
@@ -121,6 +135,20 @@ impl Feed {
                 unseen(error);
                 Ok(())
             }
+        }
+    }
+
+    /// Somebody may have his reasons to pause it; that nothing comes should not be a riddle.
+    fn note_pause(&self, job: &Job) {
+        let is_paused = job.state == JobState::Paused;
+        if is_paused && !self.paused.swap(is_paused, Ordering::Relaxed) {
+            tracing::warn!(
+                hint = format!("RESUME JOB {}", job.id),
+                "the changefeed (job {}) was paused by somebody: nothing is sent until it is resumed",
+                job.id
+            );
+        } else if !is_paused && self.paused.swap(false, Ordering::Relaxed) {
+            tracing::info!("the changefeed (job {}) was resumed", job.id);
         }
     }
 
@@ -169,9 +197,13 @@ fn delivers_here(job: &Job, stage: &Stage) -> bool {
     !stage.is_fresh() && job.staging.as_ref().is_none_or(|staging| staging == stage.id())
 }
 
-async fn reuse(source: Source, plan: &Plan<'_>, job: &Job) -> Result<Feed> {
+async fn reuse(source: Source, plan: &Plan<'_>, job: &Job, statement: &Statement<'_>) -> Result<Feed> {
     refuse_rival(&source, plan.settings, job.id).await?;
-    if job.state == JobState::Paused {
+    let is_altered = settings::renew(&source, plan.stage, job, statement).await?;
+    if is_altered || job.state == JobState::Paused {
+        if job.is_paused_by_error() {
+            tracing::warn!(job = job.id, "the changefeed was paused by an error: {}", job.running_status);
+        }
         source.resume(job.id).await?;
         tracing::info!(job = job.id, "resumed the paused changefeed");
     } else if job.is_backing_off() {
@@ -184,7 +216,7 @@ async fn reuse(source: Source, plan: &Plan<'_>, job: &Job) -> Result<Feed> {
     } else {
         tracing::info!(job = job.id, status = job.running_status, "using the running changefeed");
     }
-    Ok(Feed { source, job: job.id, settings: plan.settings.clone() })
+    Ok(Feed::new(source, job.id, plan.settings))
 }
 
 /// Rows of a second changefeed would come after the first one's resolved timestamps have promised that none would.

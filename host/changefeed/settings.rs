@@ -1,0 +1,66 @@
+//! What a changefeed was created with, and making it what the settings say now: a secret or certificate that was replaced
+//! must reach the changefeed that is there.
+//!
+//! Owns: the memory of it, which is a salted digest: no secret is on the disk. Does not own: the statements (`source`).
+
+use std::collections::BTreeSet;
+
+use ring::digest::{Context, SHA256};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::source::{Job, JobState, Source, Statement};
+use crate::stage::{Note, Stage};
+
+/// One changefeed's settings.
+#[derive(Debug, Deserialize, Serialize)]
+struct Memory {
+    job: i64,
+    salt: String,
+    digest: String,
+    options: BTreeSet<String>,
+}
+
+impl Memory {
+    fn of(job: i64, statement: &Statement<'_>, salt: String) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(salt.as_bytes());
+        // Whatever stands in it, a change of it is a change of the text.
+        context.update(statement.alteration(job, &[]).reveal().as_bytes());
+        let digest = hex(context.finish().as_ref());
+        Self { job, salt, digest, options: statement.options().collect() }
+    }
+}
+
+/// To be called when it was created or altered.
+pub fn remember(stage: &Stage, job: i64, statement: &Statement<'_>) -> Result<()> {
+    let mut salt = [0_u8; 16];
+    SystemRandom::new().fill(&mut salt).map_err(|_| Error::new("the system gives no random numbers"))?;
+    let text = serde_json::to_string(&Memory::of(job, statement, hex(&salt)))
+        .map_err(|error| Error::new(format!("the changefeed's settings cannot be written down: {error}")))?;
+    stage.save(Note::Changefeed, &text)
+}
+
+/// Alters a changefeed that was created with other settings; it is paused then. One of which nothing is known stays.
+pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statement<'_>) -> Result<bool> {
+    let Some(text) = stage.load(Note::Changefeed)? else { return Ok(false) };
+    let known: Memory = serde_json::from_str(&text)
+        .map_err(|error| Error::new(format!("the memory of the changefeed's settings cannot be read: {error}")))?;
+    let now = Memory::of(job.id, statement, known.salt.clone());
+    if known.job != job.id || known.digest == now.digest {
+        return Ok(false);
+    }
+    let dropped: Vec<&str> = known.options.difference(&now.options).map(String::as_str).collect();
+    if job.state != JobState::Paused {
+        source.pause(job.id).await?;
+    }
+    source.alter_changefeed(job.id, statement, &dropped).await?;
+    tracing::info!(job = job.id, "the changefeed had other settings, and was altered");
+    remember(stage, job.id, statement)?;
+    Ok(true)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
