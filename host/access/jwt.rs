@@ -69,13 +69,25 @@ impl Keys {
         crypto::install();
         let mut keys = Vec::new();
         for path in key_files(&settings.public_keys)? {
-            keys.extend(read_keys(&path)?);
+            let text = std::fs::read(&path).map_err(|error| unusable(&path, &error.to_string()))?;
+            keys.extend(keys_of(&text).map_err(|why| unusable(&path, &why))?);
         }
         if keys.is_empty() || keys.len() > KEYS_MAX {
             return Err(unusable(&settings.public_keys, &format!("{} keys; 1 to {KEYS_MAX} are expected", keys.len())));
         }
         let revoked = settings.revoked_ids.as_deref().map(read_revoked).transpose()?.unwrap_or_default();
         Ok(Self { keys, revoked })
+    }
+
+    /// From texts in PEM form, and revoked ids.
+    ///
+    /// # Errors
+    /// What is wrong with the first text that holds no public key.
+    pub fn of(texts: &[&[u8]], revoked: &[&str]) -> Result<Self, String> {
+        crypto::install();
+        let keys: Result<Vec<_>, _> = texts.iter().map(|text| keys_of(text)).collect();
+        let revoked = revoked.iter().map(|id| (*id).to_owned()).collect();
+        Ok(Self { keys: keys?.into_iter().flatten().collect(), revoked })
     }
 
     /// Whether the token lets its bearer write to this path.
@@ -133,21 +145,18 @@ fn key_files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Every public key of a file. A private key there is a mistake that is told.
-fn read_keys(path: &Path) -> Result<Vec<DecodingKey>> {
-    let text = std::fs::read(path).map_err(|error| unusable(path, &error.to_string()))?;
-    if String::from_utf8_lossy(&text).contains("PRIVATE KEY") {
-        return Err(unusable(path, "it holds a private key, which the receiver must not have"));
+/// Every public key of a text. A private key there is a mistake that is told.
+fn keys_of(text: &[u8]) -> Result<Vec<DecodingKey>, String> {
+    if String::from_utf8_lossy(text).contains("PRIVATE KEY") {
+        return Err("it holds a private key, which the receiver must not have".into());
     }
-    let found: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(&text).collect();
-    let found = found.map_err(|error| unusable(path, &error.to_string()))?;
+    let found: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(text).collect();
+    let found = found.map_err(|error| error.to_string())?;
     if found.is_empty() {
-        return Err(unusable(path, "it holds no public key in PEM form"));
+        return Err("it holds no public key in PEM form".into());
     }
-    found
-        .iter()
-        .map(|key| decoding_key(key).ok_or_else(|| unusable(path, "a key is neither EC (P-256, P-384) nor RSA")))
-        .collect()
+    let unknown = || "a key is neither EC (P-256, P-384) nor RSA".to_owned();
+    found.iter().map(|key| decoding_key(key).ok_or_else(unknown)).collect()
 }
 
 fn decoding_key(key: &SubjectPublicKeyInfoDer<'_>) -> Option<DecodingKey> {

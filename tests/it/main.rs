@@ -19,6 +19,7 @@ mod plugins;
 mod post;
 mod promises;
 mod rows;
+mod runbooks;
 mod stranger;
 mod target;
 mod tidy;
