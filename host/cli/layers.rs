@@ -78,7 +78,11 @@ impl Layers {
         let values = self.values(&arg, &long).map(<[String]>::to_vec);
         let arg = arg.hide_env_values(true);
         match values {
-            Some(values) => arg.required(false).hide_default_value(true).default_values(values),
+            // The help shows a default only where a value is written behind the flag.
+            Some(values) if arg.get_action().takes_values() => {
+                arg.required(false).hide_default_value(true).default_values(values)
+            }
+            Some(values) => arg.default_values(values),
             None => arg,
         }
     }
@@ -109,7 +113,7 @@ impl Layers {
     /// Which layer a value came from that clap does not take, if it was none of the flags.
     pub fn blame(&self, error: &clap::Error) -> Option<String> {
         let arg = error.get(ContextKind::InvalidArg)?.to_string();
-        let long = arg.trim_start_matches('-').split([' ', '=']).next()?.to_owned();
+        let long = arg.trim_start_matches('-').split([' ', '=', '[']).next()?.to_owned();
         let (known, name) = (commands(), variable(&long));
         let arg = args(&known).find(|arg| arg.get_long() == Some(long.as_str()))?;
         let name = arg.get_env().and_then(|name| name.to_str()).map_or(name, str::to_owned);

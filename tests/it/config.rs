@@ -1,0 +1,136 @@
+//! Settings by flag, environment and file, in this order, and what `ebb config show` says of them.
+
+use std::fs;
+
+use crate::ebb::Ebb;
+use crate::world::World;
+
+const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
+
+fn show(world: &World, variables: &[(&str, &str)], args: &[&str]) -> serde_json::Value {
+    let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+    command.args(["config", "show", "--json"]).args(args).envs(variables.iter().copied());
+    let shown = command.output().expect("ebb starts");
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    serde_json::from_slice(&shown.stdout).expect("JSON")
+}
+
+#[test]
+fn a_flag_stands_above_the_environment_and_that_above_the_file() {
+    let world = World::new("config_layers", TABLE);
+    let base = "target = 'postgres://app@db/molt'\ntlsSelfSigned = true\ndisableAuthentication = true\n";
+    fs::write(world.dir().join("ebb.toml"), format!("{base}applyTimeout = '41s'\nconnections_max = 7\n"))
+        .expect("a file");
+    let start = ["start", "--config", "ebb.toml"];
+    let check = |variables: &[(&str, &str)], more: &[&str], value: serde_json::Value, from: &str| {
+        let shown = show(&world, variables, &[&start[..], more].concat());
+        assert_eq!(shown["applyTimeout"]["value"], value);
+        assert!(shown["applyTimeout"]["from"].as_str().expect("a text").contains(from), "{shown}");
+        assert_eq!(shown["connections-max"]["value"], 7);
+    };
+    check(&[], &[], "41s".into(), "--config ebb.toml");
+    check(&[("EBB_APPLY_TIMEOUT", "42s")], &[], "42s".into(), "EBB_APPLY_TIMEOUT");
+    check(&[("EBB_APPLY_TIMEOUT", "42s")], &["--applyTimeout", "43s"], "43s".into(), "flag");
+    let shown = show(&world, &[], &start);
+    assert_eq!(shown["gracePeriod"], serde_json::json!({ "value": "30s", "from": "default" }));
+    // The file may be named by the environment, and what is shown may be a file again.
+    let mut toml = world.bare(env!("CARGO_BIN_EXE_ebb"));
+    toml.args(["config", "show", "start"]).env("EBB_CONFIG", "ebb.toml").env("EBB_APPLY_TIMEOUT", "44s");
+    let shown = toml.output().expect("ebb starts");
+    fs::write(world.dir().join("again.toml"), &shown.stdout).expect("a file");
+    let again = show(&world, &[], &["start", "--config", "again.toml"]);
+    assert_eq!(again["applyTimeout"]["value"], "44s");
+}
+
+#[test]
+fn a_run_needs_no_flag_at_all() {
+    let world = World::new("config_run", TABLE);
+    let settings = fs::read_to_string(world.dir().join("changefeed-secure.json")).expect("the settings");
+    let settings: toml::Table = serde_json::from_str(&settings).expect("JSON");
+    let file = format!(
+        "mode = 'failback'\nnon-interactive = true\ntable-filter = '^t$'\nstagingSchema = 'by_file'\nverbose = 1\nparallelism = 16\n\
+         tlsCertificate = '{}'\ntlsPrivateKey = '{}'\n[changefeed]\n{}",
+        world.certs().server().cert.display(),
+        world.certs().server().key.display(),
+        toml::to_string(&settings).expect("TOML")
+    );
+    fs::write(world.dir().join("ebb.toml"), file).expect("a file");
+    let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+    command.arg("fetch").env("EBB_CONFIG", "ebb.toml");
+    command.env("EBB_SOURCE", world.source_url()).env("EBB_TARGET", world.target_url()).env("EBB_TARGTE", "misspelled");
+    let ebb = Ebb::spawn(command).ready();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    let log = ebb.stop();
+    for text in ["staging database name: by_file", "--parallelism has no effect", "EBB_TARGTE is no setting"] {
+        assert!(log.contains(text), "{text} is not in {log}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_named_with_their_origin() {
+    let world = World::new("config_wrong", TABLE);
+    let refused = |file: &str, variables: &[(&str, &str)], args: &[&str], expected: &str| {
+        fs::write(world.dir().join("ebb.toml"), file).expect("a file");
+        let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+        command.args(args).envs(variables.iter().copied());
+        let mut ebb = Ebb::spawn(command);
+        assert_eq!(ebb.wait().code(), Some(2), "{}", ebb.log());
+        assert!(ebb.log().contains(expected) && !ebb.log().contains("geheim"), "{expected} is not in {}", ebb.log());
+    };
+    let start = [
+        "start",
+        "--config",
+        "ebb.toml",
+        "--targetConn",
+        "postgres://a@b/c",
+        "--tlsSelfSigned",
+        "--disableAuthentication",
+    ];
+    refused("applyTimeout = 'soon'", &[], &start, "--config ebb.toml");
+    refused("", &[("EBB_APPLY_TIMEOUT", "soon")], &start, "EBB_APPLY_TIMEOUT");
+    refused("nonsense = 'geheim'", &[], &start, "the key nonsense is not known");
+    refused("target = 'geheim", &[], &start, "it is not TOML (line 1)");
+    refused("", &[], &["start", "--config", "nowhere.toml"], "--config nowhere.toml cannot be read");
+    refused(
+        "",
+        &[("EBB_TLS_SELF_SIGNED", "maybe")],
+        &["start", "--targetConn", "postgres://a@b/c"],
+        "EBB_TLS_SELF_SIGNED",
+    );
+    let both = ["fetch", "--config", "ebb.toml", "--mode", "failback", "--changefeeds-path", "changefeed-secure.json"];
+    let both = [&both[..], &["--source", "postgres://a@b/c", "--target", "postgres://a@b/c"]].concat();
+    refused("[changefeed]\nport = 1", &[], &both, "both describe the changefeed");
+    refused("", &[], &["config", "show", "certs"], "only fetch and start have settings");
+}
+
+#[test]
+fn help_pages_and_completions_cover_every_command() {
+    let world = World::new("config_help", TABLE);
+    let run = |args: &[&str]| {
+        let output = world.bare(env!("CARGO_BIN_EXE_ebb")).args(args).output().expect("ebb starts");
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let fetch = run(&["fetch", "--help"]);
+    for text in
+        ["EBB_SOURCE", "EBB_TABLE_FILTER", "--on-exit", "[default: leave]", "ebb certs", "--table-handling", "SIGHUP"]
+    {
+        assert!(fetch.contains(text), "{text} is not in {fetch}");
+    }
+    let start = run(&["start", "--help"]);
+    for text in ["EBB_STAGING_DIR", "--untrusted-connections-max", "[default: 512]", "--flushSize", "--jwt-public-keys"]
+    {
+        assert!(start.contains(text), "{text} is not in {start}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(run(&["completions", shell]).contains("escape-password"), "{shell}");
+    }
+    run(&["man", "pages"]);
+    let pages: Vec<_> =
+        fs::read_dir(world.dir().join("pages")).expect("pages").flatten().map(|page| page.file_name()).collect();
+    for name in ["ebb.1", "ebb-fetch.1", "ebb-start.1", "ebb-certs.1", "ebb-make-jwt.1", "ebb-config-show.1"] {
+        assert!(pages.iter().any(|page| page == name), "{name} is not in {pages:?}");
+    }
+    assert_eq!(run(&["escape-password", "--password", "a$52&"]).lines().nth(1), Some("a%2452%26"));
+}
