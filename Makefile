@@ -7,13 +7,20 @@ SEED ?= 1
 # Debian packages that building and testing need.
 PACKAGES = gcc libc6-dev make curl ca-certificates postgresql postgresql-client mariadb-server-core mariadb-client-core
 
-.PHONY: help demo test soak bench build lint packages mysql clean
+# What `ebb --version` says of an optimised build.
+build demo deb: export EBB_COMMIT = $(shell git rev-parse --short HEAD 2>/dev/null)
+# How long `make fuzz` stays with each target.
+FUZZ_SECONDS ?= 600
+
+.PHONY: help demo test soak fuzz bench build deb lint packages mysql clean
 
 help:
 	@echo "make demo   build, run the main job on real servers, show the result; TARGET=mysql or mariadb"
 	@echo "make test   format, lints and every test, on servers that the tests start and end"
 	@echo "make soak   faults on real servers for MINUTES=60, and many seeds of the simulation"
 	@echo "make bench  rows a second through ebb beside a raw loop, as a ratio; BENCH=--help for more"
+	@echo "make fuzz   the parsers of strangers' bytes, FUZZ_SECONDS=600 each"
+	@echo "make deb    a Debian package in target/debian, and a look at what is in it"
 	@echo "make build  the program and the plugins, optimised, in target/release"
 	@echo "make lint   format and lints only"
 
@@ -36,6 +43,24 @@ bench: packages mysql
 
 build: packages
 	$(CARGO) build --release --workspace --bins --lib
+
+deb: build
+	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deb
+	mkdir -p target/packaging
+	target/release/ebb man target/packaging/man
+	target/release/ebb completions bash > target/packaging/ebb.bash
+	target/release/ebb completions zsh > target/packaging/_ebb
+	target/release/ebb completions fish > target/packaging/ebb.fish
+	$(CARGO) deb --no-build --output target/debian/
+	packaging/check-deb.sh "$$(ls -t target/debian/ebb_*.deb | head -1)"
+
+# Coverage needs a flag that stable compilers keep for themselves.
+fuzz: packages
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build --fuzz-dir . --target $$(rustc -vV | sed -n 's/host: //p')
+	cd fuzz && for target in body path url overrides jwt; do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=4096 || exit 1; \
+	done
 
 lint:
 	$(CARGO) fmt --all --check

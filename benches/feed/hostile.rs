@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -15,7 +15,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::Bench;
+use crate::ebb::Ebb;
 use crate::generator::History;
+use crate::sender::Client;
 
 /// Between the end of a hostile connection and the next.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -65,6 +67,51 @@ pub async fn run(bench: &Bench, rows: usize, rounds: usize, count: usize) {
     }
     ratios.sort_by(f64::total_cmp);
     println!("ratio {:.2} (median of {rounds})", ratios[(ratios.len() - 1) / 2]);
+    bench.server.create("requests");
+    let ebb = Ebb::start(bench, "requests");
+    unknown_paths(bench, &ebb).await;
+    large_body(bench, &ebb).await;
+    ebb.stop();
+}
+
+/// A million paths, each another one, from somebody who may write.
+async fn unknown_paths(bench: &Bench, ebb: &Ebb) {
+    const PATHS: usize = 1_000_000;
+    let mut tasks = JoinSet::new();
+    let (before, began) = (ebb.usage().rss_bytes, Instant::now());
+    for number in 0..bench.connections {
+        let mut client = Client::connect(bench, ebb.port, "").await;
+        let paths = (number..PATHS).step_by(bench.connections);
+        tasks.spawn(async move {
+            for path in paths {
+                client.refused(&format!("/nowhere_{path}/{path}"), b"{}".to_vec(), 404).await;
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.expect("every answer is 404");
+    }
+    println!(
+        "{PATHS} unknown paths in {:.0} s: {} MiB resident before, {} MiB after",
+        began.elapsed().as_secs_f64(),
+        before >> 20,
+        ebb.usage().rss_bytes >> 20
+    );
+}
+
+/// The largest body that is read at all, which then turns out to be no JSON.
+async fn large_body(bench: &Bench, ebb: &Ebb) {
+    let mut client = Client::connect(bench, ebb.port, "").await;
+    let (before, began) = (ebb.usage().rss_bytes, Instant::now());
+    client.refused(&ebb.path, vec![b'['; 512 << 20], 400).await;
+    println!(
+        "a body of 512 MiB in {:.1} s: {} MiB resident before, {} MiB at most, {} MiB after",
+        began.elapsed().as_secs_f64(),
+        before >> 20,
+        ebb.usage().rss_peak_bytes >> 20,
+        ebb.usage().rss_bytes >> 20
+    );
+    client.refused(&ebb.path, vec![b'['; (512 << 20) + 1], 413).await;
 }
 
 pub struct Crowd {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -52,18 +52,29 @@ impl Client {
 
     /// Posts a body; anything but 200 ends the run.
     pub async fn post(&mut self, body: impl Into<Bytes>) {
+        let path = self.path.clone();
+        let (status, text) = self.answer(&path, body.into()).await;
+        assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&text));
+    }
+
+    /// Posts a body to this path, which must be refused with this status.
+    pub async fn refused(&mut self, path: &str, body: Vec<u8>, expected: u16) {
+        let (status, text) = self.answer(path, body.into()).await;
+        assert_eq!(status.as_u16(), expected, "{}", String::from_utf8_lossy(&text));
+    }
+
+    async fn answer(&mut self, path: &str, body: Bytes) -> (StatusCode, Bytes) {
         self.sender.ready().await.expect("the connection lives");
         let request = Request::builder()
             .method(Method::POST)
-            .uri(&self.path)
+            .uri(path)
             .header("Host", "localhost")
             .header("Content-Type", "application/json")
-            .body(Full::new(body.into()))
+            .body(Full::new(body))
             .expect("a request");
         let response = self.sender.send_request(request).await.expect("an answer");
         let status = response.status();
-        let text = response.into_body().collect().await.expect("a body").to_bytes();
-        assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&text));
+        (status, response.into_body().collect().await.expect("a body").to_bytes())
     }
 }
 

@@ -3,9 +3,9 @@
 //! Owns: files by name, and which of its calls make something durable. Does not own: what the files hold. The trait is
 //! there so that a test can take the place of the disk and lose, tear or refuse whatever a real one may.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -52,6 +52,8 @@ pub struct Folder {
 }
 
 const LOCK: &str = "lock";
+/// The mode of folders that are created.
+const OWNER_ONLY: u32 = 0o700;
 
 impl Folder {
     /// Opens or creates a folder.
@@ -63,7 +65,8 @@ impl Folder {
             Error::new(format!("the staging folder {} cannot be used: {error}", path.display()))
                 .hint("choose a folder on a local disk that this user may write, with --staging-dir or EBB_STAGING_DIR")
         };
-        fs::create_dir_all(path).map_err(unusable)?;
+        // What is staged are rows of the application.
+        DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(path).map_err(unusable)?;
         let options = OpenOptions::new().create(true).truncate(false).write(true).to_owned();
         let lock = options.open(path.join(LOCK)).map_err(unusable)?;
         lock.try_lock().map_err(|error| match error {

@@ -90,6 +90,21 @@ fn a_header_goes_into_the_changefeed_by_itself() {
 }
 
 #[test]
+fn where_several_ways_are_chosen_all_must_be_passed() {
+    let world = World::new("access_both", TABLE);
+    world.write_changefeed_settings(r#"{"webhook_auth_header": "Bearer geheim"}"#);
+    let ebb = world.fetch(&[]).ready();
+    let others = [
+        (Post::new(&world), 401),
+        (Post::new(&world).header("Authorization: Bearer other"), 401),
+        (Post::new(&world).without_certificate().header("Authorization: Bearer geheim"), 0),
+    ];
+    check(&world, &ebb, &others);
+    assert_eq!(Post::new(&world).header("Authorization: Bearer geheim").send("{}").status, 400);
+    ebb.stop();
+}
+
+#[test]
 fn a_token_opens_its_schemas_and_no_others() {
     let world = World::new("access_token", TABLE);
     let own = format!("{}.public", world.database());

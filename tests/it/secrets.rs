@@ -2,6 +2,7 @@
 //! staging folder, `config show`, and the command lines of its children.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::post::Post;
@@ -93,6 +94,8 @@ fn a_run_says_nothing_secret_at_its_most_talkative() {
     wait_for("the target's refusal", || ebb.log(), || ebb.log().contains("password authentication failed"));
     check(&secrets, "the second log", &ebb.log());
     drop(ebb);
+    let mode = fs::metadata(world.dir().join("staging/s")).expect("the folder").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "rows are for their owner only");
     for file in files(&world.dir().join("staging")) {
         let text = String::from_utf8_lossy(&fs::read(&file).expect("a file")).into_owned();
         check(&secrets, &file.display().to_string(), &format!("{text} "));
