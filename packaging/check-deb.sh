@@ -29,9 +29,10 @@ shown=$(EBB_SOURCE=postgres://a@b/c EBB_TARGET=postgres://a@b/c "$root/usr/bin/e
     --config "$root/etc/ebb/ebb.toml" --changefeeds-path "$root/none.json" 2>&1 || true)
 grep -q "none.json cannot be read" <<< "$shown" || fail "the example of settings is not read: $shown"
 if command -v systemd-analyze > /dev/null; then
-    # Programs of other packages are not in the folder.
-    verified=$(systemd-analyze verify --root="$root" --man=no "$root/lib/systemd/system/ebb.service" 2>&1 || true)
-    ! grep -i "ebb.service" <<< "$verified" | grep -v "/bin/kill is not executable" || fail "the unit: $verified"
+    mkdir "$root/verify"
+    sed "s|/usr/bin/ebb|$root/usr/bin/ebb|" "$root/lib/systemd/system/ebb.service" > "$root/verify/ebb.service"
+    verified=$(systemd-analyze verify --man=no "$root/verify/ebb.service" 2>&1 || true)
+    ! grep "ebb.service" <<< "$verified" || fail "the unit: $verified"
 fi
 sh -n "$root/DEBIAN/postinst" && sh -n "$root/DEBIAN/postrm"
 grep -q '^/etc/ebb/ebb.toml$' "$root/DEBIAN/conffiles" || fail "ebb.toml is no conffile: an update would write over it"
