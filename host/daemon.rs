@@ -129,7 +129,7 @@ async fn start(config: Config) -> Result<Started> {
     let status = Arc::new(Status::new(&config.receiver.access));
     let pages = bind_pages(&config, &status, &stage).await?;
     let receiver = Receiver::bind(&config.receiver, stage.clone(), Arc::clone(&tables), Arc::clone(&status)).await?;
-    tracing::info!(address = %receiver.addr()?, "receiver listening");
+    tracing::info!(address = %receiver.addr()?, authentication = status.authentication(), "receiver listening");
     if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
         tracing::info!(address = %addr, "pages listening");
     }

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 
 async fn story() -> Result<bool> {
     let dir = TempDir::new()?;
-    let certs = Certs::create(&dir.path().join("certs"))?;
+    let certs = Certs::create(&dir.path().join("databases"))?;
     println!("Starting the target and a stand-in for CockroachDB, with certificates …");
     let target = Target::start(&certs)?;
     let backend = Postgres::start(&ebb_servers::Options {

@@ -1,8 +1,7 @@
-//! Runs `ebb fetch` as the vendor's page shows it, with one word changed.
+//! Runs `ebb certs`, and then `ebb fetch` as the vendor's page shows it, with one word changed.
 //!
-//! Owns: the command, its settings file and its output. Does not own: when it is started and killed.
+//! Owns: the commands, their folder and their output. Does not own: when it is started and killed.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -16,18 +15,22 @@ pub struct Replicator {
     program: PathBuf,
     args: Vec<String>,
     environment: Vec<(&'static str, PathBuf)>,
+    dir: PathBuf,
 }
 
 impl Replicator {
-    /// Writes `changefeed-secure.json` and puts the command together.
+    /// Makes the certificates and puts the command together.
     pub fn new(dir: &Path, certs: &Certs, source_port: u16, target: &str) -> Result<Self> {
-        let settings = dir.join("changefeed-secure.json");
-        fs::write(&settings, changefeed_settings(certs)?)?;
         let examples = std::env::current_exe()?;
         let build = examples.parent().and_then(Path::parent).ok_or("this program has no folder")?;
         let program = build.join("ebb");
         if !program.exists() {
             return Err(format!("{} is not built: run make demo", program.display()).into());
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+        let made = Command::new(&program).current_dir(dir).args(["certs", "--port", &port]).status()?;
+        if !made.success() {
+            return Err("ebb certs has failed".into());
         }
         let args = [
             "fetch",
@@ -43,22 +46,15 @@ impl Replicator {
             "--mode",
             "failback",
             "--changefeeds-path",
-            &settings.display().to_string(),
+            "changefeed-secure.json",
         ];
-        let server = certs.server();
-        let environment = vec![
-            ("PGSSLROOTCERT", certs.ca()),
-            ("EBB_TLS_CERTIFICATE", server.cert),
-            ("EBB_TLS_PRIVATE_KEY", server.key),
-            ("EBB_STAGING_DIR", dir.join("staging")),
-            ("EBB_PLUGIN_PATH", build.to_path_buf()),
-        ];
-        Ok(Self { program, args: args.map(String::from).to_vec(), environment })
+        let environment = vec![("PGSSLROOTCERT", certs.ca()), ("EBB_STAGING_DIR", dir.join("staging"))];
+        Ok(Self { program, args: args.map(String::from).to_vec(), environment, dir: dir.to_owned() })
     }
 
     /// The command as a person would type it.
     pub fn command_line(&self) -> String {
-        let mut lines = String::from("  ebb fetch");
+        let mut lines = String::from("  ebb certs\n  ebb fetch");
         for arg in &self.args[1..] {
             match arg.strip_prefix("--").filter(|_| !arg.contains(' ')) {
                 Some(_) => lines.push_str(&format!(" \\\n    {arg}")),
@@ -70,6 +66,7 @@ impl Replicator {
 
     pub fn start(&self) -> Result<Running> {
         let mut child = Command::new(&self.program)
+            .current_dir(&self.dir)
             .args(&self.args)
             .envs(self.environment.iter().map(|(name, path)| (name, path)))
             .stdin(Stdio::null())
@@ -78,13 +75,6 @@ impl Replicator {
         let lines = BufReader::new(child.stdout.take().ok_or("no output")?);
         Ok(Running { child, lines: Some(lines) })
     }
-}
-
-/// The changefeed's certificates and a free port.
-fn changefeed_settings(certs: &Certs) -> Result<String> {
-    let query = certs.sink_query("changefeed")?;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    Ok(serde_json::json!({ "port": port, "sink_query_parameters": query }).to_string())
 }
 
 /// A running ebb. It is killed when this is dropped.

@@ -1,10 +1,11 @@
 //! Files that hold keys.
 //!
-//! Owns: that a private file is readable by its owner only from its first byte on, and that a file is replaced whole.
+//! Owns: that a private file is readable by its owner only from its first byte on, that a file is replaced whole, and that it
+//! stays readable for those whom somebody has admitted since.
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -29,6 +30,11 @@ pub fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
     let mode = if mode == Mode::Private { 0o600 } else { 0o644 };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    if let Ok(old) = std::fs::metadata(path) {
+        // Somebody else's file cannot be given back to his group by everybody.
+        let _ = fchown(&file, None, Some(old.gid()));
+        file.set_permissions(old.permissions()).map_err(failed)?;
+    }
     std::fs::rename(&beside, path).map_err(failed)
 }
 

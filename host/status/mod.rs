@@ -49,6 +49,11 @@ impl Status {
         Self { authentication, ..Self::default() }
     }
 
+    /// How clients show that they may write, for a person.
+    pub fn authentication(&self) -> String {
+        if self.authentication.is_empty() { "disabled".into() } else { self.authentication.join(", ") }
+    }
+
     pub fn received(&self, rows: u64) {
         self.rows_received.fetch_add(rows, Ordering::Relaxed);
     }

@@ -322,6 +322,12 @@ fn private_files_are_private_and_nothing_is_written_over() {
     assert_eq!(["certs/ca.key", "certs/server.key", "certs/client.key", "made.json"].map(mode), [0o600; 4]);
     let settings = fs::read_to_string(world.dir().join("made.json")).expect("the settings");
     assert!(settings.contains("\"ebb.example.com\"") && settings.contains("30005"), "{settings}");
+    // Whom somebody has admitted stays admitted, and what somebody has added stays there.
+    fs::set_permissions(world.dir().join("certs/server.key"), fs::Permissions::from_mode(0o640)).expect("it is ours");
+    fs::write(world.dir().join("made.json"), settings.replacen('{', "{\"resolved\": \"2s\",", 1)).expect("it is ours");
+    run(&world, &[&["certs", "--renew"][..], &made].concat());
+    assert_eq!(["certs/ca.key", "certs/server.key", "certs/client.key"].map(mode), [0o600, 0o640, 0o600]);
+    assert!(fs::read_to_string(world.dir().join("made.json")).expect("the settings").contains("\"2s\""));
     let again = world.bare(env!("CARGO_BIN_EXE_ebb")).arg("certs").output().expect("ebb starts");
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(again.status.code() == Some(1) && said.contains("not written over") && said.contains("--renew"), "{said}");
