@@ -67,7 +67,8 @@ impl DatabaseUrl {
     /// # Errors
     /// `Config`; the message never repeats the URL, which may hold a password.
     pub fn parse(text: &str) -> Result<Self> {
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| invalid("it has no scheme such as postgres://"))?;
+        let found = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme));
+        let (scheme, rest) = found.ok_or_else(|| invalid("it has no scheme such as postgres://"))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = split_authority(rest);
         // A password may hold an unescaped @, a host may not.
@@ -114,6 +115,12 @@ impl fmt::Display for DatabaseUrl {
         }
         write!(f, "/{}", self.database)
     }
+}
+
+/// RFC 3986, section 3.1. What is no scheme may be a password, and must not be shown as one.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|other| other.is_ascii_alphanumeric() || "+-.".contains(other))
 }
 
 fn invalid(why: &str) -> Error {
@@ -190,7 +197,9 @@ mod tests {
         let url = DatabaseUrl::parse("mysql://u:geheim@h/db?sslcert=.%2fcerts%2fa.crt&sslmode=require").unwrap();
         assert_eq!(url.parameter("sslcert"), Some("./certs/a.crt"));
         assert!(!format!("{url} {url:?}").contains("geheim"));
-        let error = DatabaseUrl::parse("u:geheim@h").unwrap_err();
-        assert!(!format!("{error:?}").contains("geheim"));
+        for broken in ["u:geheim@h", "u:geheim@h://x", ":geheim@h://x", "geheim@://x"] {
+            let error = DatabaseUrl::parse(broken).unwrap_err();
+            assert!(!format!("{error:?}").contains("geheim"));
+        }
     }
 }

@@ -42,13 +42,14 @@ pub fn remember(stage: &Stage, job: i64, statement: &Statement<'_>) -> Result<()
     stage.save(Note::Changefeed, &text)
 }
 
-/// Alters a changefeed that was created with other settings; it is paused then. One of which nothing is known stays.
+/// Alters a changefeed that was created with other settings; it is paused then. One of which nothing is known is taken to
+/// have these.
 pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statement<'_>) -> Result<bool> {
-    let Some(text) = stage.load(Note::Changefeed)? else { return Ok(false) };
-    let known: Memory = serde_json::from_str(&text)
-        .map_err(|error| Error::new(format!("the memory of the changefeed's settings cannot be read: {error}")))?;
+    let Some(known) = recall(stage)?.filter(|known| known.job == job.id) else {
+        return remember(stage, job.id, statement).map(|()| false);
+    };
     let now = Memory::of(job.id, statement, known.salt.clone());
-    if known.job != job.id || known.digest == now.digest {
+    if known.digest == now.digest {
         return Ok(false);
     }
     let dropped: Vec<&str> = known.options.difference(&now.options).map(String::as_str).collect();
@@ -59,6 +60,15 @@ pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statem
     tracing::info!(job = job.id, "the changefeed had other settings, and was altered");
     remember(stage, job.id, statement)?;
     Ok(true)
+}
+
+fn recall(stage: &Stage) -> Result<Option<Memory>> {
+    let Some(text) = stage.load(Note::Changefeed)? else { return Ok(None) };
+    let known = serde_json::from_str(&text);
+    known.map(Some).map_err(|error| {
+        Error::new(format!("the memory of the changefeed's settings cannot be read: {error}"))
+            .hint("remove the file \"changefeed\" from the staging folder: it holds no rows")
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

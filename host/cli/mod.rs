@@ -91,10 +91,10 @@ impl From<Error> for Exit {
 /// Parses and checks everything, reading the files that flags name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     let args: Vec<OsString> = args.into_iter().collect();
+    let (args, mut warnings) = without_ignored(&args);
     // The command line behind `config show` is parsed when it is shown.
-    let is_shown = args.get(1).is_some_and(|command| command == "config");
-    let (args, mut warnings) = if is_shown { (args, Vec::new()) } else { without_ignored(&args) };
-    let layers = if is_shown { Layers::default() } else { Layers::find(&args, &mut warnings)? };
+    let has_settings = args.get(1).is_some_and(|command| command == "fetch" || command == "start");
+    let layers = if has_settings { Layers::find(&args, &mut warnings)? } else { Layers::default() };
     let cli = layers.parse::<Cli>(args).map_err(|error| {
         let origin = layers.blame(&error);
         Exit::Clap(Box::new(error), origin)
