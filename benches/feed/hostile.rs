@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::Bench;
-use crate::ebb::Ebb;
+use crate::ebb::{Ebb, Usage};
 use crate::generator::History;
 use crate::sender::Client;
 
@@ -46,20 +46,23 @@ pub async fn run(bench: &Bench, rows: usize, rounds: usize, count: usize) {
         PAUSE.as_secs()
     );
     println!(
-        "{:>6} {:>12} {:>14} {:>7} {:>12} {:>16}",
-        "round", "quiet rows/s", "attacked rows/s", "ratio", "RSS MiB", "tries of theirs"
+        "{:>6} {:>12} {:>15} {:>7} {:>10} {:>10} {:>8} {:>8}",
+        "round", "quiet rows/s", "attacked rows/s", "ratio", "CPU us/row", "attacked", "RSS MiB", "tries"
     );
     let mut ratios = Vec::new();
     for round in 1..=rounds {
         let history = History::generate(rows, round as u64);
         let (_, expected) = crate::raw(bench, &history, &format!("raw_{round}")).await;
-        let (quiet, _) = crate::through_ebb(bench, &history, &format!("quiet_{round}"), &expected, None).await;
+        let (quiet, alone) = crate::through_ebb(bench, &history, &format!("quiet_{round}"), &expected, None).await;
         let crowd = Crowd { count, tries: Arc::default() };
         let name = format!("attacked_{round}");
         let (attacked, usage) = crate::through_ebb(bench, &history, &name, &expected, Some(&crowd)).await;
         let ratio = attacked / quiet;
+        let cpu_us = |usage: &Usage| usage.cpu.as_secs_f64() * 1e6 / rows as f64;
         println!(
-            "{round:>6} {quiet:>12.0} {attacked:>14.0} {ratio:>7.2} {:>12} {:>16}",
+            "{round:>6} {quiet:>12.0} {attacked:>15.0} {ratio:>7.2} {:>10.1} {:>10.1} {:>8} {:>8}",
+            cpu_us(&alone),
+            cpu_us(&usage),
             usage.rss_peak_bytes >> 20,
             crowd.tries.load(Ordering::Relaxed)
         );
@@ -103,7 +106,7 @@ async fn unknown_paths(bench: &Bench, ebb: &Ebb) {
 async fn large_body(bench: &Bench, ebb: &Ebb) {
     let mut client = Client::connect(bench, ebb.port, "").await;
     let (before, began) = (ebb.usage().rss_bytes, Instant::now());
-    client.refused(&ebb.path, vec![b'['; 512 << 20], 400).await;
+    client.refused(&ebb.path, vec![b'{'; 512 << 20], 400).await;
     println!(
         "a body of 512 MiB in {:.1} s: {} MiB resident before, {} MiB at most, {} MiB after",
         began.elapsed().as_secs_f64(),
@@ -111,7 +114,6 @@ async fn large_body(bench: &Bench, ebb: &Ebb) {
         ebb.usage().rss_peak_bytes >> 20,
         ebb.usage().rss_bytes >> 20
     );
-    client.refused(&ebb.path, vec![b'['; (512 << 20) + 1], 413).await;
 }
 
 pub struct Crowd {

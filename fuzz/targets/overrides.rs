@@ -10,11 +10,14 @@ const MARK: &str = "Zq9xK7w2";
 
 fuzz_target!(|input: (&str, &str, &str)| {
     let (text, query, header) = input;
-    check(text);
-    let mut settings: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    // What the fuzzer writes elsewhere is no secret.
+    let text = text.replace(MARK, "");
+    check(&text);
+    let mut settings: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+    let is_marked = Value::from(settings.clone()).to_string().contains(MARK);
     settings.insert("sink_query_parameters".into(), query.replace('=', &format!("={MARK}")).into());
     settings.insert("webhook_auth_header".into(), format!("Bearer {MARK}{header}").into());
-    if !text.contains(MARK) {
+    if !is_marked {
         check(&Value::from(settings).to_string());
     }
 });

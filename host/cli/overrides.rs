@@ -61,7 +61,7 @@ pub fn defaults() -> Result<Overrides> {
 pub fn read(path: &Path) -> Result<Overrides> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::new(format!("--changefeeds-path {} cannot be read: {error}", path.display()))
-            .hint("give the path of a JSON file, or leave the flag out and add --allow-tls-mode-disable")
+            .hint("`ebb certs` makes one; give its path, or leave the flag out and add --allow-tls-mode-disable")
     })?;
     parse(&text, &format!("--changefeeds-path {}", path.display()))
 }

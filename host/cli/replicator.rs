@@ -92,7 +92,7 @@ pub struct Replicator {
     /// Largest request body in bytes, decompressed
     #[arg(long, default_value_t = 512 << 20, value_name = "BYTES")]
     pub body_bytes_max: usize,
-    /// Bytes of all request bodies held at once
+    /// Bytes of all request bodies held at once; the rows made of them may take twice as much beside
     #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
     pub in_flight_bytes_max: usize,
     /// Connections at once that have shown who they are; more wait

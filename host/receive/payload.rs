@@ -78,6 +78,10 @@ pub fn parse(body: &[u8]) -> Result<Body<'_>, Malformed> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Malformed::Empty);
     }
+    // serde reads a struct from an array too, which no changefeed sends.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Malformed::Syntax { line: 1, column: 1 });
+    }
     let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
     let frame: Frame<'_> =
         serde_json::from_str(text).map_err(|error| Malformed::Syntax { line: error.line(), column: error.column() })?;
@@ -238,7 +242,8 @@ mod tests {
         check(r#"{"payload":[{"after":{},"topic":"t","updated":"1.0"}]}"#, Malformed::NoKey);
         check(r#"{"payload":[{"after":[],"key":[1],"topic":"t","updated":"1.0"}]}"#, Malformed::NoKey);
         check(r#"{"payload":[{"__crdb__":{"key":[1],"topic":"t","updated":"1.0"},"a":1}]}"#, Malformed::NoKey);
-        assert_eq!(parse(b"\xff").unwrap_err(), Malformed::NotUtf8);
+        check("[[],0,null]", Malformed::Syntax { line: 1, column: 1 });
+        assert_eq!(parse(b"{\xff").unwrap_err(), Malformed::NotUtf8);
     }
 
     #[test]
