@@ -1,5 +1,6 @@
 //! What a feed says of transactions.
 
+use ebb_crdb::Options;
 use serde_json::{Value, json};
 
 use crate::harness::{QUICK, Stage, connect};
@@ -112,6 +113,30 @@ async fn cascades_and_other_schemas_are_followed() {
     stage.run("DELETE FROM app.\"Tree\" WHERE id = 11").await;
     let rows = stage.receiver.until_rows(3).await;
     assert!(rows.iter().all(|row| row["after"].is_null()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_quoted_up_to_25_3_and_bare_from_25_4() {
+    for (version, name, full) in [
+        ("25.3.9", r#""My Table""#, r#"defaultdb.public."My Table""#),
+        ("25.4.0", "My Table", "defaultdb.public.My Table"),
+    ] {
+        let stage = Stage::with(Options { version: version.into(), ..Options::default() }).await;
+        stage.run(r#"CREATE TABLE "My Table" (id int8 PRIMARY KEY); CREATE TABLE plain (id int8 PRIMARY KEY)"#).await;
+        for (options, expected) in [("", [name, "plain"]), (", full_table_name", [full, "defaultdb.public.plain"])] {
+            let job = stage.feed(r#""My Table", plain"#, &format!("{QUICK}, initial_scan = 'no'{options}")).await;
+            stage.run(r#"INSERT INTO "My Table" SELECT count(*) FROM "My Table"; INSERT INTO plain SELECT count(*) FROM plain"#).await;
+            let rows = stage.receiver.until_rows(2).await;
+            let mut topics: Vec<&str> = rows.iter().map(|row| row["topic"].as_str().unwrap()).collect();
+            topics.sort_unstable();
+            let mut expected = expected;
+            expected.sort_unstable();
+            assert_eq!(topics, expected, "{version}");
+            stage.run(&format!("CANCEL JOB {job}")).await;
+            stage.await_status(job, "canceled").await;
+            stage.receiver.forget();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
