@@ -17,6 +17,7 @@ mod lex;
 mod options;
 mod rewrite;
 mod settings;
+mod show;
 mod sink_config;
 mod statement;
 

@@ -1,15 +1,18 @@
 //! Finds in a client's SQL what only CockroachDB knows, and puts in its place what PostgreSQL can run against the
 //! schema `crdb_internal`. Everything else stays byte for byte as it was.
 //!
-//! Does not own: reads of the past (`as_of`), the grammar of CREATE CHANGEFEED (`statement`), or any effect: a
-//! rewritten statement acts when PostgreSQL runs it, so that preparing one does nothing.
+//! Does not own: reads of the past (`as_of`), the grammar of CREATE CHANGEFEED (`statement`), of ALTER CHANGEFEED
+//! (`alter`) and of SHOW (`show`), or any effect: a rewritten statement acts when PostgreSQL runs it, so that preparing
+//! one does nothing.
 
 use crate::alter;
 use crate::as_of;
 use crate::cursor::Cursor;
 use crate::failure::Failure;
 use crate::lex::{self, Token, identifier, literal};
+use crate::schema::SYSTEM_PRIVILEGES;
 use crate::settings;
+use crate::show;
 use crate::statement;
 use crate::version::Version;
 
@@ -23,53 +26,6 @@ pub(crate) struct Edit {
 /// Functions that PostgreSQL lacks or answers otherwise.
 const FUNCTIONS: [&str; 3] = ["cluster_logical_timestamp", "unique_rowid", "version"];
 
-/// SHOW statements of CockroachDB that are no settings of PostgreSQL either.
-const SHOW_UNSUPPORTED: &[&str] = &[
-    "ALL CLUSTER",
-    "AUTOMATIC",
-    "BACKUP",
-    "BACKUPS",
-    "CLUSTER SETTINGS",
-    "COMMIT TIMESTAMP",
-    "CONSTRAINT",
-    "CONSTRAINTS",
-    "CREATE",
-    "DATABASES",
-    "DEFAULT",
-    "ENUMS",
-    "EXTERNAL",
-    "FINGERPRINTS",
-    "FULL",
-    "FUNCTIONS",
-    "GRANTS",
-    "JOB",
-    "JOBS",
-    "LOCALITY",
-    "PARTITIONS",
-    "PROCEDURES",
-    "QUERIES",
-    "RANGE",
-    "RANGES",
-    "REGIONS",
-    "ROLES",
-    "SAVEPOINT",
-    "SCHEDULES",
-    "SCHEMAS",
-    "SEQUENCES",
-    "SESSIONS",
-    "STATEMENTS",
-    "STATISTICS",
-    "SURVIVAL",
-    "SYNTAX",
-    "TRACE",
-    "TRANSACTIONS",
-    "TRANSFER",
-    "TYPES",
-    "USERS",
-    "VIRTUAL",
-    "ZONE",
-];
-
 /// The statement that PostgreSQL is to get, if it is another.
 pub(crate) fn rewrite(sql: &str, version: &Version) -> Option<String> {
     let tokens = lex::tokens(sql);
@@ -78,7 +34,7 @@ pub(crate) fn rewrite(sql: &str, version: &Version) -> Option<String> {
         match whole(sql, statement, version) {
             Some(Ok(text)) => edits.push(replace(statement, text)),
             Some(Err(failure)) => edits.push(replace(statement, raise(&failure))),
-            None => match parts(statement) {
+            None => match parts(statement, version) {
                 Ok(found) => edits.extend(found),
                 Err(failure) => edits.push(replace(statement, raise(&failure))),
             },
@@ -125,6 +81,10 @@ fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result
     if cursor.accept(&["EXPERIMENTAL", "CHANGEFEED"]) {
         return Some(Err(Failure::unsupported(format!("{} CHANGEFEED", statement[0].text.to_uppercase()))));
     }
+    let mut ahead = cursor;
+    if ahead.accept(&["CALL", "crdb_internal"]) && ahead.accept_symbol('.') && ahead.accept(&["license"]) {
+        return Some(call_license(&mut ahead));
+    }
     if cursor.accept(&["DROP", "DATABASE"]) {
         return Some(drop_database(cursor));
     }
@@ -132,11 +92,11 @@ fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result
         return Some(settings::set(&mut cursor));
     }
     if cursor.accept(&["SHOW"]) {
-        return show(sql, cursor, version);
+        return show::rewrite(sql, cursor, version);
     }
     for verb in ["PAUSE", "RESUME", "CANCEL"] {
         if cursor.accept(&[verb]) {
-            return Some(control(sql, verb, cursor));
+            return Some(control(sql, verb, cursor, version));
         }
     }
     for verb in ["GRANT", "REVOKE"] {
@@ -159,65 +119,7 @@ fn drop_database(mut cursor: Cursor<'_>) -> Result<String, Failure> {
     Ok(format!("DROP DATABASE {condition}{name} WITH (FORCE)"))
 }
 
-fn show(sql: &str, mut cursor: Cursor<'_>, version: &Version) -> Option<Result<String, Failure>> {
-    let mut ahead = cursor;
-    if ahead.accept(&["CLUSTER", "SETTING"]) {
-        return Some(settings::show(&mut ahead));
-    }
-    if ahead.accept(&["CRDB_VERSION"]) {
-        return Some(Ok("SELECT crdb_internal.version() AS crdb_version".to_owned()));
-    }
-    if let Some(source) = show_source(sql, &mut ahead).transpose() {
-        // Releases before 25.1 have no time that a person can read.
-        let columns = match version.is_at_least(25, 1) || !cursor.accept(&["CHANGEFEED"]) {
-            true => "*",
-            false => {
-                "job_id, description, user_name, status, running_status, created, started, finished, modified, \
-                      high_water_timestamp, error, sink_uri, full_table_names, topics, format"
-            }
-        };
-        let end = ahead.expect_end();
-        return Some(source.and_then(|source| end.map(|()| format!("SELECT {columns} FROM {source}"))));
-    }
-    let unsupported = SHOW_UNSUPPORTED.iter().find(|words| cursor.accept(&words.split(' ').collect::<Vec<_>>()));
-    unsupported.map(|words| Err(Failure::unsupported(format!("SHOW {words}"))))
-}
-
-/// The function that gives the rows of a SHOW; the cursor stands behind that word.
-fn show_source(sql: &str, cursor: &mut Cursor<'_>) -> Result<Option<String>, Failure> {
-    if cursor.accept(&["CHANGEFEED", "JOBS"]) {
-        return Ok(Some("crdb_internal.show_changefeed_jobs()".to_owned()));
-    }
-    if cursor.accept(&["CHANGEFEED", "JOB"]) {
-        let job = cursor.next().ok_or_else(|| Failure::syntax("EOF"))?;
-        return Ok(Some(format!("crdb_internal.show_changefeed_job({})", job.text)));
-    }
-    if cursor.accept(&["TABLES"]) {
-        return if cursor.is_at_end() {
-            Ok(Some("crdb_internal.show_tables()".to_owned()))
-        } else {
-            Err(Failure::unsupported(format!("SHOW TABLES {}", cursor.rest(sql))))
-        };
-    }
-    if cursor.accept(&["COLUMNS", "FROM"]) {
-        return Ok(Some(format!("crdb_internal.show_columns({}::regclass)", table(cursor)?)));
-    }
-    for word in ["INDEXES", "INDEX", "KEYS"] {
-        if cursor.accept(&[word, "FROM"]) {
-            return Ok(Some(format!("crdb_internal.show_indexes({}::regclass)", table(cursor)?)));
-        }
-    }
-    Ok(None)
-}
-
-/// A table's name as a string that `regclass` reads, without the database.
-fn table(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
-    let parts = cursor.name()?;
-    let parts: Vec<String> = parts.iter().skip(parts.len().saturating_sub(2)).map(|part| identifier(part)).collect();
-    Ok(literal(&parts.join(".")))
-}
-
-fn control(sql: &str, verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
+fn control(sql: &str, verb: &str, mut cursor: Cursor<'_>, version: &Version) -> Result<String, Failure> {
     if cursor.accept(&["JOB"]) {
         let job = cursor.next().ok_or_else(|| Failure::syntax("EOF"))?;
         if cursor.accept(&["WITH", "REASON"]) {
@@ -229,24 +131,24 @@ fn control(sql: &str, verb: &str, mut cursor: Cursor<'_>) -> Result<String, Fail
     }
     if cursor.accept(&["JOBS"]) {
         let jobs = cursor.rest(sql);
-        return Ok(many(verb, &format!("ARRAY({jobs})"), &format!("{verb} JOBS")));
+        return Ok(many(verb, &format!("ARRAY({jobs})"), &format!("{verb} JOBS"), version));
     }
     if cursor.accept(&["ALL", "CHANGEFEED", "JOBS"]) {
         cursor.expect_end()?;
         let jobs = format!("crdb_internal.controllable('{verb}')");
-        return Ok(many(verb, &jobs, &format!("{verb} ALL CHANGEFEED JOBS")));
+        return Ok(many(verb, &jobs, &format!("{verb} ALL CHANGEFEED JOBS"), version));
     }
     Err(Failure::unsupported(format!("{verb} {}", cursor.rest(sql))))
 }
 
 /// DO returns no rows and takes subqueries, which CALL does not.
-fn many(verb: &str, jobs: &str, tag: &str) -> String {
-    let inner = apply_parts(jobs);
+fn many(verb: &str, jobs: &str, tag: &str, version: &Version) -> String {
+    let inner = apply_parts(jobs, version);
     format!("DO $crdb$ BEGIN PERFORM crdb_internal.control_jobs('{verb}', {inner}, '{tag}'); END $crdb$")
 }
 
-fn apply_parts(sql: &str) -> String {
-    match parts(&lex::tokens(sql)) {
+fn apply_parts(sql: &str, version: &Version) -> String {
+    match parts(&lex::tokens(sql), version) {
         Ok(edits) => apply(sql, edits),
         Err(_) => sql.to_owned(),
     }
@@ -256,7 +158,7 @@ fn grant(verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
     let _ = cursor.accept(&["TABLE"]);
     let (mut tables, mut roles) = (Vec::new(), Vec::new());
     loop {
-        tables.push(table(&mut cursor)?);
+        tables.push(show::table(&mut cursor)?);
         if !cursor.accept_symbol(',') {
             break;
         }
@@ -274,10 +176,10 @@ fn grant(verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
 }
 
 fn grant_system(verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
-    let mut privileges = Vec::new();
+    let (mut privileges, mut roles) = (Vec::new(), Vec::new());
     loop {
         let token = cursor.next().ok_or_else(|| Failure::syntax("EOF"))?;
-        if !token.is_any(&["VIEWCLUSTERSETTING", "MODIFYCLUSTERSETTING"]) {
+        if !token.is_any(&SYSTEM_PRIVILEGES) {
             return Err(Failure::unsupported(format!("{verb} SYSTEM {}", token.text)));
         }
         privileges.push(literal(&token.text.to_uppercase()));
@@ -286,14 +188,32 @@ fn grant_system(verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
         }
     }
     cursor.expect(&[if verb == "GRANT" { "TO" } else { "FROM" }])?;
-    let role = literal(&cursor.name()?.join("."));
+    loop {
+        roles.push(literal(&cursor.name()?.join(".")));
+        if !cursor.accept_symbol(',') {
+            break;
+        }
+    }
+    if cursor.accept(&["WITH", "GRANT", "OPTION"]) {
+        return Err(Failure::unsupported(format!("{verb} SYSTEM with a grant option")));
+    }
     cursor.expect_end()?;
-    let privileges = privileges.join(", ");
-    Ok(format!("CALL crdb_internal.grant_system(ARRAY[{privileges}], ARRAY[{role}], {})", verb == "REVOKE"))
+    let (privileges, roles) = (privileges.join(", "), roles.join(", "));
+    Ok(format!("CALL crdb_internal.grant_system(ARRAY[{privileges}], ARRAY[{roles}], {})", verb == "REVOKE"))
+}
+
+/// `CALL crdb_internal.license('none')` orders the licence and, from 24.3 on, that the cluster is throttled without it:
+/// both at once, where `SELECT crdb_internal.license` orders the licence alone.
+fn call_license(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
+    cursor.expect_symbol('(')?;
+    let state = cursor.value()?;
+    cursor.expect_symbol(')')?;
+    cursor.expect_end()?;
+    Ok(format!("SELECT crdb_internal.license({}, is_throttled => true)", literal(&state)))
 }
 
 /// What is replaced inside a statement that otherwise stays.
-fn parts(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
+fn parts(statement: &[Token<'_>], version: &Version) -> Result<Vec<Edit>, Failure> {
     let mut edits = as_of::edits(statement)?;
     for (at, token) in statement.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| statement[before]);
@@ -303,7 +223,7 @@ fn parts(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
         if is_call && !is_qualified && token.is_any(&FUNCTIONS) {
             edits.push(Edit { start: token.start, end: token.start, text: "crdb_internal.".to_owned() });
         } else if token.is("SHOW") {
-            edits.extend(nested_show(&statement[at - usize::from(at > 0)..])?);
+            edits.extend(show::nested(&statement[at - usize::from(at > 0)..], version)?);
         } else if token.is("information_schema") && after(1).is_some_and(|t| t.is_symbol('.')) {
             edits.extend(after(2).filter(|name| name.is("columns")).map(|name| Edit {
                 start: token.start,
@@ -313,26 +233,6 @@ fn parts(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
         }
     }
     Ok(edits)
-}
-
-/// `[SHOW …]` stands where a table may; `(SHOW …)` where a query may. The first token is the bracket.
-fn nested_show(tokens: &[Token<'_>]) -> Result<Option<Edit>, Failure> {
-    let (open, close) = match tokens.first() {
-        Some(token) if token.is_symbol('[') => ('[', ']'),
-        Some(token) if token.is_symbol('(') => ('(', ')'),
-        _ => return Ok(None),
-    };
-    let Some(length) = tokens.iter().position(|token| token.is_symbol(close)) else { return Ok(None) };
-    let mut cursor = Cursor::new(&tokens[2..length]);
-    let source = match show_source("", &mut cursor)? {
-        Some(source) => source,
-        None if open == '[' => return Err(Failure::unsupported("this SHOW statement inside another")),
-        // A column may be called so.
-        None => return Ok(None),
-    };
-    cursor.expect_end()?;
-    let text = if open == '[' { source } else { format!("(SELECT * FROM {source})") };
-    Ok(Some(Edit { start: tokens[0].start, end: tokens[length].end(), text }))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 use crate::faults::Fault;
-use crate::lex::literal;
+use crate::lex::{identifier, literal};
 use crate::version::Version;
 
 /// In the order in which they need each other.
@@ -27,13 +27,24 @@ pub(crate) async fn connect(backend: &Config, database: &str) -> Result<Client, 
     Ok(client)
 }
 
-/// The role that CockroachDB always has, and the database that it starts with.
+/// Privileges on the cluster, each kept as a role of this name behind `crdb_internal.`.
+pub(crate) const SYSTEM_PRIVILEGES: [&str; 2] = ["VIEWCLUSTERSETTING", "MODIFYCLUSTERSETTING"];
+
+/// The role that CockroachDB always has, those for privileges, and the database that it starts with.
 pub(crate) async fn prepare_cluster(client: &Client) -> Result<(), Error> {
-    let sql = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'root') \
-               THEN CREATE ROLE root SUPERUSER LOGIN; END IF; END $$";
-    client.batch_execute(sql).await?;
+    create_role(client, "root", "SUPERUSER LOGIN").await?;
+    for privilege in SYSTEM_PRIVILEGES {
+        create_role(client, &format!("crdb_internal.{privilege}"), "NOLOGIN").await?;
+    }
     if client.query_opt("SELECT FROM pg_database WHERE datname = 'defaultdb'", &[]).await?.is_none() {
         client.batch_execute("CREATE DATABASE defaultdb").await?;
+    }
+    Ok(())
+}
+
+async fn create_role(client: &Client, name: &str, attributes: &str) -> Result<(), Error> {
+    if client.query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&name]).await?.is_none() {
+        client.batch_execute(&format!("CREATE ROLE {} {attributes}", identifier(name))).await?;
     }
     Ok(())
 }

@@ -56,17 +56,24 @@ CREATE OR REPLACE FUNCTION crdb_internal.cluster_setting(name text, fallback tex
       WHERE setdatabase = 0 AND setrole = 0 AND starts_with(entry, name || '=')), fallback)
 $$;
 
-CREATE OR REPLACE PROCEDURE crdb_internal.set_cluster_setting(name text, value text) LANGUAGE plpgsql SECURITY DEFINER AS $$
+-- Works for superusers only, and so for the functions here that clients call.
+CREATE OR REPLACE FUNCTION crdb_internal.keep_setting(name text, value text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
-    RAISE EXCEPTION 'only users with the MODIFYCLUSTERSETTING privilege are allowed to set cluster setting ''%''', name
-      USING ERRCODE = '42501';
-  END IF;
   IF value IS NULL THEN
     EXECUTE format('ALTER ROLE ALL RESET %I', name);
   ELSE
     EXECUTE format('ALTER ROLE ALL SET %I = %L', name, value);
   END IF;
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE crdb_internal.set_cluster_setting(name text, value text) LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  IF NOT crdb_internal.has_system_privilege('MODIFYCLUSTERSETTING') THEN
+    RAISE EXCEPTION 'only users with the MODIFYCLUSTERSETTING privilege are allowed to set cluster setting ''%''', name
+      USING ERRCODE = '42501';
+  END IF;
+  PERFORM crdb_internal.keep_setting(name, value);
   PERFORM crdb_internal.tag('SET CLUSTER SETTING');
 END
 $$;
@@ -187,6 +194,7 @@ DECLARE
   start int8;
   notice text;
 BEGIN
+  PERFORM crdb_internal.check_throttle();
   PERFORM crdb_internal.check_license();
   IF NOT crdb_internal.cluster_setting('feature.changefeed.enabled', 'true')::bool THEN
     RAISE EXCEPTION 'feature CHANGEFEED was disabled by the database administrator' USING ERRCODE = '0A000';

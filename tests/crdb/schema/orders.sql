@@ -2,31 +2,55 @@
 -- that an administrator gives.
 
 -- 'valid', 'none' or 'expired'; kept where settings of the cluster are.
-CREATE OR REPLACE PROCEDURE crdb_internal.license(state text) LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE OR REPLACE FUNCTION crdb_internal.license(state text, is_throttled bool DEFAULT false) RETURNS void LANGUAGE plpgsql
+SECURITY DEFINER AS $$
 BEGIN
-  IF state NOT IN ('valid', 'none', 'expired') THEN
+  IF state IS NULL OR state NOT IN ('valid', 'none', 'expired') THEN
     RAISE EXCEPTION 'a licence is valid, none or expired, not %', state USING ERRCODE = '22023';
   END IF;
-  CALL crdb_internal.set_cluster_setting('crdb_internal.license', state);
+  PERFORM crdb_internal.keep_setting('crdb_internal.license', state);
+  PERFORM crdb_internal.keep_setting('crdb_internal.throttle', (is_throttled AND state <> 'valid')::text);
 END
 $$;
 
--- Up to 24.2 changefeeds need a licence; later releases throttle the whole cluster without one.
+-- A cluster without a licence that has used up its grace period, and has more open transactions than it may have then.
+CREATE OR REPLACE FUNCTION crdb_internal.throttle(is_throttled bool) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  IF is_throttled AND NOT crdb_internal.is_throttled_without_license() THEN
+    RAISE EXCEPTION 'releases before 24.3 do not throttle: they refuse changefeeds' USING ERRCODE = '22023';
+  ELSIF is_throttled AND crdb_internal.cluster_setting('crdb_internal.license', 'valid') = 'valid' THEN
+    RAISE EXCEPTION 'a cluster with a valid licence is not throttled: order crdb_internal.license(''none'') first'
+      USING ERRCODE = '22023';
+  END IF;
+  PERFORM crdb_internal.keep_setting('crdb_internal.throttle', is_throttled::text);
+END
+$$;
+
+-- Real throttling hits any transaction beyond the fifth; here it hits the statements that only CockroachDB has.
+CREATE OR REPLACE FUNCTION crdb_internal.check_throttle() RETURNS void LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF NOT crdb_internal.is_throttled_without_license()
+      OR NOT crdb_internal.cluster_setting('crdb_internal.throttle', 'false')::bool THEN
+    RETURN;
+  ELSIF crdb_internal.cluster_setting('crdb_internal.license', 'valid') = 'none' THEN
+    RAISE EXCEPTION 'No license installed. The maximum number of concurrently open transactions has been reached.'
+      USING ERRCODE = 'XXC02', HINT = 'Obtain and install a valid license to continue.';
+  END IF;
+  RAISE EXCEPTION 'License expired on January 1, 1970. The maximum number of concurrently open transactions has been reached.'
+    USING ERRCODE = 'XXC02', HINT = 'Obtain and install a new license to continue.';
+END
+$$;
+
+-- Up to 24.2 a changefeed into a sink needs a licence.
 CREATE OR REPLACE FUNCTION crdb_internal.check_license() RETURNS void LANGUAGE plpgsql STABLE AS $$
 DECLARE
   state text := crdb_internal.cluster_setting('crdb_internal.license', 'valid');
 BEGIN
-  IF state = 'valid' THEN
+  IF state = 'valid' OR crdb_internal.is_throttled_without_license() THEN
     RETURN;
-  ELSIF crdb_internal.is_throttled_without_license() AND state = 'none' THEN
-    RAISE EXCEPTION 'No license installed. The maximum number of concurrently open transactions has been reached.'
-      USING ERRCODE = 'XXC02', HINT = 'Obtain and install a valid license to continue.';
-  ELSIF crdb_internal.is_throttled_without_license() THEN
-    RAISE EXCEPTION 'License expired on January 1, 1970. The maximum number of concurrently open transactions has been reached.'
-      USING ERRCODE = 'XXC02', HINT = 'Obtain and install a new license to continue.';
   ELSIF state = 'none' THEN
-    RAISE EXCEPTION 'use of CHANGEFEED requires an enterprise license. see https://cockroachlabs.com/pricing?cluster=1 for details on how to enable enterprise features'
-      USING ERRCODE = 'XXC02';
+    RAISE EXCEPTION 'use of CHANGEFEED requires an enterprise license. see https://cockroachlabs.com/pricing?cluster=% for details on how to enable enterprise features',
+      '5d5e5ab1-0000-4000-8000-000000000001' USING ERRCODE = 'XXC02';
   END IF;
   RAISE EXCEPTION 'Use of CHANGEFEED requires an enterprise license. Your evaluation license expired on January 1, 1970. If you''re interested in getting a new license, please contact subscriptions@cockroachlabs.com and we can help you out.'
     USING ERRCODE = 'XXC02';
@@ -67,27 +91,39 @@ BEGIN
 END
 $$;
 
-CREATE TABLE IF NOT EXISTS crdb_internal.system_privilege (role name, privilege text, PRIMARY KEY (role, privilege));
+-- Privileges on the whole cluster are memberships in roles, which all databases share; `schema.rs` makes the roles.
+-- Superusers are members of everything.
+CREATE OR REPLACE FUNCTION crdb_internal.has_system_privilege(privilege text) RETURNS bool LANGUAGE sql STABLE AS $$
+  SELECT pg_has_role(session_user, 'crdb_internal.' || privilege, 'MEMBER')
+$$;
 
+-- The wording of the error is from memory.
 CREATE OR REPLACE PROCEDURE crdb_internal.grant_system(privileges text[], roles text[], is_revoke bool) LANGUAGE plpgsql
 SECURITY DEFINER AS $$
+DECLARE
+  privilege text;
+  role text;
 BEGIN
-  IF is_revoke THEN
-    DELETE FROM crdb_internal.system_privilege WHERE role = ANY(roles) AND privilege = ANY(privileges);
-  ELSE
-    INSERT INTO crdb_internal.system_privilege SELECT role, privilege FROM unnest(roles) AS role, unnest(privileges) AS privilege
-      ON CONFLICT DO NOTHING;
+  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
+    RAISE EXCEPTION 'user % missing WITH GRANT OPTION privilege on %', session_user, privileges[1] USING ERRCODE = '42501';
   END IF;
+  FOREACH role IN ARRAY roles LOOP
+    FOREACH privilege IN ARRAY privileges LOOP
+      EXECUTE format(CASE WHEN is_revoke THEN 'REVOKE %I FROM %I' ELSE 'GRANT %I TO %I' END,
+        'crdb_internal.' || privilege, role);
+    END LOOP;
+  END LOOP;
   PERFORM crdb_internal.tag(CASE WHEN is_revoke THEN 'REVOKE' ELSE 'GRANT' END);
 END
 $$;
 
--- The wording of the error is from memory.
+-- The wording of the error is that of present releases.
 CREATE OR REPLACE FUNCTION crdb_internal.show_cluster_setting(name text, fallback text) RETURNS text LANGUAGE plpgsql STABLE
 SECURITY DEFINER AS $$
 BEGIN
-  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user)
-      AND NOT EXISTS (SELECT FROM crdb_internal.system_privilege WHERE role = session_user) THEN
+  PERFORM crdb_internal.check_throttle();
+  IF NOT crdb_internal.has_system_privilege('VIEWCLUSTERSETTING')
+      AND NOT crdb_internal.has_system_privilege('MODIFYCLUSTERSETTING') THEN
     RAISE EXCEPTION 'only users with MODIFYCLUSTERSETTING or VIEWCLUSTERSETTING privileges are allowed to show cluster setting ''%''', name
       USING ERRCODE = '42501';
   END IF;

@@ -13,33 +13,102 @@ async fn stage(version: &str) -> Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_licence_old_releases_refuse_and_new_ones_throttle() {
-    for (version, state, expected) in [
-        ("24.2.3", "none", "use of CHANGEFEED requires an enterprise license. see https"),
-        ("24.2.3", "expired", "Your evaluation license expired on January 1, 1970"),
-        ("25.2.1", "none", "No license installed. The maximum number of concurrently open transactions"),
-        ("25.2.1", "expired", "License expired on January 1, 1970. The maximum number"),
+async fn without_a_licence_old_releases_refuse_changefeeds() {
+    let stage = stage("24.2.3").await;
+    stage.run("CREATE DATABASE other").await;
+    let other = connect(&stage.crdb.url("other", "root")).await;
+    for (state, expected) in [
+        ("none", "use of CHANGEFEED requires an enterprise license. see https://cockroachlabs.com/pricing?cluster="),
+        (
+            "expired",
+            "Use of CHANGEFEED requires an enterprise license. Your evaluation license expired on January 1, 1970",
+        ),
     ] {
-        let stage = stage(version).await;
-        stage.run(&format!("CALL crdb_internal.license('{state}')")).await;
+        // One state for the whole cluster.
+        let order = format!("SELECT crdb_internal.license('{state}')");
+        other.batch_execute(&order).await.expect("the order is taken");
         let (code, message) = stage.refusal(CREATE).await;
-        assert!(code == "XXC02" && message.contains(expected), "{code} {message}");
-        stage.run("CALL crdb_internal.license('valid')").await;
-        stage.run(CREATE).await;
+        assert!(code == "XXC02" && message.starts_with(expected), "{code} {message}");
+        stage.run("SHOW CHANGEFEED JOBS").await;
     }
+    assert_eq!(stage.refusal("SELECT crdb_internal.throttle(true)").await.0, "22023");
+    assert_eq!(stage.refusal("SELECT crdb_internal.license('gone')").await.0, "22023");
+    stage.run("SELECT crdb_internal.license('valid')").await;
+    stage.run(CREATE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_are_shown_to_those_who_may_see_them() {
+async fn without_a_licence_new_releases_throttle_the_cluster_and_leave_feeds_alone() {
+    let stage = stage("24.3.1").await;
+    assert_eq!(stage.refusal("SELECT crdb_internal.throttle(true)").await.0, "22023");
+    let end = ". The maximum number of concurrently open transactions has been reached.";
+    for (state, expected, hint) in [
+        ("none", "No license installed", "Obtain and install a valid license to continue."),
+        ("expired", "License expired on January 1, 1970", "Obtain and install a new license to continue."),
+    ] {
+        stage.run(&format!("SELECT crdb_internal.license('{state}')")).await;
+        stage.feed("t", QUICK).await;
+        stage.run("SELECT crdb_internal.throttle(true)").await;
+        for sql in [
+            CREATE,
+            "SHOW CHANGEFEED JOBS",
+            "SELECT status FROM [SHOW CHANGEFEED JOB 1]",
+            "SHOW CLUSTER SETTING kv.rangefeed.enabled",
+            "SHOW TABLES",
+            "SHOW COLUMNS FROM t",
+            "SHOW INDEXES FROM t",
+            "SHOW crdb_version",
+        ] {
+            let error = stage.sql.batch_execute(sql).await.expect_err(sql);
+            let error = error.as_db_error().expect("an answer");
+            assert_eq!((error.code().code(), error.message()), ("XXC02", format!("{expected}{end}").as_str()), "{sql}");
+            assert_eq!(error.hint(), Some(hint));
+        }
+        stage.run("INSERT INTO t SELECT count(*) FROM t").await;
+        stage.await_resolved().await;
+        stage.run("SELECT crdb_internal.throttle(false)").await;
+        stage.run("SHOW CHANGEFEED JOBS").await;
+    }
+    stage.run("CALL crdb_internal.license('none')").await;
+    assert_eq!(stage.refusal(CREATE).await.0, "XXC02", "a CALL orders both");
+    stage.run("CALL crdb_internal.license('valid')").await;
+    stage.run(CREATE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_shown_and_set_by_those_who_may() {
+    const SHOW: &str = "SHOW CLUSTER SETTING kv.rangefeed.enabled";
+    const SET: &str = "SET CLUSTER SETTING changefeed.sink_io_workers = 2";
     let stage = stage("25.2.1").await;
-    stage.run("CREATE USER app").await;
+    stage.run("CREATE USER app; CREATE USER other").await;
+    stage.run("CREATE DATABASE far").await;
     let app = connect(&stage.crdb.url("defaultdb", "app")).await;
-    let refused = app.batch_execute("SHOW CLUSTER SETTING kv.rangefeed.enabled").await.expect_err("it is not granted");
-    assert_eq!(refused.code().expect("a code").code(), "42501");
-    stage.run("GRANT SYSTEM VIEWCLUSTERSETTING TO app").await;
-    app.batch_execute("SHOW CLUSTER SETTING kv.rangefeed.enabled").await.expect("it is granted");
+    // Privileges on the cluster are the same in every database.
+    let far = connect(&stage.crdb.url("far", "app")).await;
+    let check = async |sql: &str, is_allowed: bool| {
+        for client in [&app, &far] {
+            let result = client.batch_execute(sql).await;
+            let code = result.err().map(|error| error.code().expect("a code").code().to_owned());
+            assert_eq!(code.as_deref(), (!is_allowed).then_some("42501"), "{sql}");
+        }
+    };
+    check(SHOW, false).await;
+    check("GRANT SYSTEM VIEWCLUSTERSETTING TO app", false).await;
+    stage.run("GRANT SYSTEM VIEWCLUSTERSETTING TO other, app").await;
+    check(SHOW, true).await;
+    check(SET, false).await;
     stage.run("REVOKE SYSTEM VIEWCLUSTERSETTING FROM app").await;
-    app.batch_execute("SHOW CLUSTER SETTING kv.rangefeed.enabled").await.expect_err("it is revoked");
+    check(SHOW, false).await;
+    stage.run("GRANT SYSTEM MODIFYCLUSTERSETTING TO app").await;
+    check(SHOW, true).await;
+    check(SET, true).await;
+    stage.run("REVOKE SYSTEM MODIFYCLUSTERSETTING, VIEWCLUSTERSETTING FROM app").await;
+    check(SET, false).await;
+    let message = "only users with MODIFYCLUSTERSETTING or VIEWCLUSTERSETTING privileges are allowed to show cluster setting 'kv.rangefeed.enabled'";
+    let error = app.batch_execute(SHOW).await.expect_err("it is revoked");
+    assert_eq!(error.as_db_error().expect("an answer").message(), message);
+    assert_eq!(stage.text(SHOW).await, "t");
+    stage.run("DROP USER other").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Statements that only CockroachDB has: their results and their refusals.
 
+use ebb_crdb::Options;
+
 use crate::harness::{Stage, connect, text};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,4 +108,44 @@ async fn the_schema_is_shown() {
     assert_eq!(stage.refusal("SHOW CLUSTER SETTING a.b").await.1, "unknown setting: \"a.b\"");
     let id: i64 = stage.text("SELECT unique_rowid()").await.parse().unwrap();
     assert!(id > 1 << 58);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_list_jobs_with_their_own_columns() {
+    for (version, has_readable) in [("24.3.9", false), ("25.1.0", true)] {
+        let stage = Stage::with(Options { version: version.into(), ..Options::default() }).await;
+        stage.run("CREATE TABLE t (id int8 PRIMARY KEY)").await;
+        let job = stage.feed("t", "updated").await;
+        let mut expected = vec![
+            "job_id",
+            "description",
+            "user_name",
+            "status",
+            "running_status",
+            "created",
+            "started",
+            "finished",
+            "modified",
+            "high_water_timestamp",
+            "readable_high_water_timestamptz",
+            "error",
+            "sink_uri",
+            "full_table_names",
+            "topics",
+            "format",
+        ];
+        expected.retain(|name| has_readable || *name != "readable_high_water_timestamptz");
+        for sql in [
+            "SHOW CHANGEFEED JOBS".to_owned(),
+            format!("SHOW CHANGEFEED JOB {job}"),
+            "SELECT * FROM [SHOW CHANGEFEED JOBS]".to_owned(),
+            format!("SELECT * FROM [SHOW CHANGEFEED JOB {job}] AS x"),
+            "WITH x AS (SHOW CHANGEFEED JOBS) SELECT * FROM x".to_owned(),
+        ] {
+            let rows = stage.sql.query(&sql, &[]).await.unwrap();
+            let names: Vec<&str> = rows[0].columns().iter().map(|column| column.name()).collect();
+            assert_eq!(names, expected, "{version} {sql}");
+            assert_eq!((rows[0].get::<_, i64>("job_id"), rows[0].get("format")), (job, "json"));
+        }
+    }
 }
