@@ -129,8 +129,7 @@ const KNOWN: &[Known] = &[
 /// What CockroachDB finds before it looks at any table: names, and whether a value is given.
 pub(crate) fn check_names(options: &Options, version: &Version) -> Result<(), Failure> {
     for (name, value) in options {
-        let option = KNOWN.iter().find(|known| known.name == name && version.is_at_least(known.since.0, known.since.1));
-        match (option.map(|known| known.value), value) {
+        match (find(name, version).map(|known| known.value), value) {
             (None, _) => return Err(Failure::invalid(format!("invalid option {name:?}"))),
             (Some(Value::Required), None) => {
                 return Err(Failure::invalid(format!("option {name:?} requires a value")));
@@ -142,6 +141,14 @@ pub(crate) fn check_names(options: &Options, version: &Version) -> Result<(), Fa
         }
     }
     Ok(())
+}
+
+pub(crate) fn is_known(name: &str, version: &Version) -> bool {
+    find(name, version).is_some()
+}
+
+fn find(name: &str, version: &Version) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.name == name && version.is_at_least(known.since.0, known.since.1))
 }
 
 pub(crate) fn scan(options: &Options) -> Result<Scan, Failure> {

@@ -1,5 +1,5 @@
--- What a test may order beside faults of the feed: licences, terminal errors, column families; and the rights and changes
--- that an administrator gives.
+-- What a test may order beside faults of the feed: licences, terminal errors, column families; and the rights that an
+-- administrator gives.
 
 -- 'valid', 'none' or 'expired'; kept where settings of the cluster are.
 CREATE OR REPLACE FUNCTION crdb_internal.license(state text, is_throttled bool DEFAULT false) RETURNS void LANGUAGE plpgsql
@@ -26,7 +26,7 @@ BEGIN
 END
 $$;
 
--- Real throttling hits any transaction beyond the fifth; here it hits the statements that only CockroachDB has.
+-- Real throttling hits any transaction beyond the fifth; here it hits CREATE CHANGEFEED, and SHOW as CockroachDB has it.
 CREATE OR REPLACE FUNCTION crdb_internal.check_throttle() RETURNS void LANGUAGE plpgsql STABLE AS $$
 BEGIN
   IF NOT crdb_internal.is_throttled_without_license()
@@ -128,23 +128,5 @@ BEGIN
       USING ERRCODE = '42501';
   END IF;
   RETURN crdb_internal.cluster_setting(name, fallback);
-END
-$$;
-
--- What a paused changefeed is from now on. Its description stays that of the statement that created it.
-CREATE OR REPLACE FUNCTION crdb_internal.alter_changefeed(id int8, changes jsonb) RETURNS TABLE (job_id int8, job_description text)
-LANGUAGE plpgsql SECURITY DEFINER AS $$
-BEGIN
-  PERFORM FROM crdb_internal.job AS j WHERE j.id = $1 AND j.status = 'paused';
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'job % is not paused', $1 USING ERRCODE = 'XXUUU';
-  END IF;
-  UPDATE crdb_internal.job AS j SET modified = clock_timestamp(),
-      spec = jsonb_set(j.spec || coalesce(changes -> 'sink', '{}'), '{options}',
-        ((j.spec -> 'options') || (changes -> 'set')) - ARRAY(SELECT jsonb_array_elements_text(changes -> 'unset'))),
-      sink_uri = coalesce(changes #>> '{sink,sink_redacted}', j.sink_uri)
-    WHERE j.id = $1;
-  PERFORM crdb_internal.tag('ALTER CHANGEFEED 1');
-  RETURN QUERY SELECT j.id, j.description FROM crdb_internal.job AS j WHERE j.id = $1;
 END
 $$;

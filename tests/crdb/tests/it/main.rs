@@ -4,6 +4,7 @@
 mod harness;
 mod receiver;
 
+mod alter;
 mod changes;
 mod delivery;
 mod disorder;

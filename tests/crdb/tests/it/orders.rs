@@ -1,4 +1,4 @@
-//! What a test may order beside faults: licences, rights, terminal errors, families; and changes of a paused feed.
+//! What a test may order beside faults: licences, rights, terminal errors, families.
 
 use ebb_crdb::Options;
 
@@ -109,30 +109,6 @@ async fn settings_are_shown_and_set_by_those_who_may() {
     assert_eq!(error.as_db_error().expect("an answer").message(), message);
     assert_eq!(stage.text(SHOW).await, "t");
     stage.run("DROP USER other").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_paused_feed_is_changed_and_goes_on_with_what_it_was_given() {
-    let stage = stage("25.2.1").await;
-    let job = stage.feed("t", QUICK).await;
-    let header = "webhook_auth_header = 'Bearer geheim'";
-    let alter = format!("ALTER CHANGEFEED {job} SET {header}, sink = '{}&x=y'", stage.receiver.url("/new"));
-    assert_eq!(stage.refusal(&alter).await.1, format!("job {job} is not paused"));
-    stage.run(&format!("PAUSE JOB {job}")).await;
-    stage.await_status(job, "paused").await;
-    let cursor = format!("ALTER CHANGEFEED {job} SET cursor = '1'");
-    assert!(stage.refusal(&cursor).await.1.contains("cannot alter"));
-    assert!(stage.refusal(&format!("ALTER CHANGEFEED {job} ADD u")).await.1.contains("not supported"));
-    assert_eq!(stage.text(&alter).await, job.to_string());
-    stage.receiver.forget();
-    stage.run(&format!("RESUME JOB {job}; INSERT INTO t VALUES (1)")).await;
-    stage.await_resolved().await;
-    let shown = stage.text("SELECT sink_uri FROM [SHOW CHANGEFEED JOBS]").await;
-    assert!(shown.contains("/new?"), "{shown}");
-    let requests = stage.receiver.seen();
-    let request = requests.0.first().expect("a request");
-    assert_eq!(request.headers.get("authorization").expect("a header"), "Bearer geheim");
-    assert_eq!(request.target, "/new?x=y");
 }
 
 #[tokio::test(flavor = "multi_thread")]
