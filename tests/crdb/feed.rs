@@ -76,10 +76,6 @@ impl Job {
         })
     }
 
-    pub(crate) fn pauses_on_error(&self) -> bool {
-        self.changefeed.pause_on_error
-    }
-
     fn topic(&self, relation: u32) -> &str {
         let at = self.relations.iter().position(|candidate| *candidate == relation);
         at.and_then(|at| self.topics.get(at)).map_or("", String::as_str)

@@ -18,8 +18,9 @@ const POLL: Duration = Duration::from_millis(20);
 const RECONNECT: Duration = Duration::from_millis(200);
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(60);
 
-const ACTIVE: &str = "SELECT id, status FROM crdb_internal.job \
-     WHERE status IN ('running', 'pause-requested', 'cancel-requested')";
+/// With the error that a job is ordered to meet.
+const ACTIVE: &str = "SELECT id, status, message FROM crdb_internal.job \
+     LEFT JOIN crdb_internal.failure ON failure.job = id WHERE status IN ('running', 'pause-requested', 'cancel-requested')";
 const READ: &str =
     "SELECT id, spec::text, relations, topics, start_tick, high_water FROM crdb_internal.job WHERE id = $1";
 const PAUSED: &str = "UPDATE crdb_internal.job SET status = 'paused', modified = clock_timestamp() \
@@ -28,10 +29,7 @@ const CANCELED: &str = "UPDATE crdb_internal.job SET status = 'canceled', runnin
      finished = clock_timestamp(), modified = clock_timestamp() WHERE id = $1 AND status = 'cancel-requested'";
 const SUCCEEDED: &str = "UPDATE crdb_internal.job SET status = 'succeeded', running_status = NULL, \
      finished = clock_timestamp(), modified = clock_timestamp() WHERE id = $1 AND status = 'running' AND $2::text = ''";
-const FAILED: &str = "UPDATE crdb_internal.job SET status = 'failed', running_status = NULL, error = $2, \
-     finished = clock_timestamp(), modified = clock_timestamp() WHERE id = $1 AND status = 'running'";
-const PAUSED_ON_ERROR: &str = "UPDATE crdb_internal.job SET status = 'paused', running_status = $2, \
-     modified = clock_timestamp() WHERE id = $1 AND status = 'running'";
+const ENDED: &str = "SELECT crdb_internal.end_changefeed($1, $2)";
 const NOTE: &str = "UPDATE crdb_internal.job SET running_status = $2, modified = clock_timestamp() \
      WHERE id = $1 AND status = 'running'";
 
@@ -67,17 +65,21 @@ async fn serve(shared: &Arc<Shared>, database: &str, feeds: &mut HashMap<i64, Ta
         let rows = client.query(&active, &[]).await?;
         feeds.retain(|id, feed| !feed.0.is_finished() && rows.iter().any(|row| row.get::<_, i64>(0) == *id));
         for row in rows {
-            let (id, status): (i64, &str) = (row.get(0), row.get(1));
-            match status {
-                "running" if !feeds.contains_key(&id) => {
+            let (id, status, error): (i64, &str, Option<&str>) = (row.get(0), row.get(1), row.get(2));
+            match (status, error) {
+                ("running", Some(error)) => {
+                    stop(feeds, id).await;
+                    client.execute(ENDED, &[&id, &error]).await?;
+                }
+                ("running", None) if !feeds.contains_key(&id) => {
                     let task = start(shared, database, &client, id).await?;
                     feeds.extend(task.map(|task| (id, task)));
                 }
-                "pause-requested" => {
+                ("pause-requested", _) => {
                     stop(feeds, id).await;
                     client.execute(PAUSED, &[&id]).await?;
                 }
-                "cancel-requested" => {
+                ("cancel-requested", _) => {
                     stop(feeds, id).await;
                     client.execute(CANCELED, &[&id]).await?;
                 }
@@ -98,7 +100,7 @@ async fn start(shared: &Arc<Shared>, database: &str, client: &Client, id: i64) -
     match Job::read(&row, shared) {
         Ok(job) => Ok(Some(Task(tokio::spawn(run(Arc::clone(shared), database.to_owned(), job))))),
         // A job of another release, say.
-        Err(error) => client.execute(FAILED, &[&id, &error]).await.map(|_| None),
+        Err(error) => client.execute(ENDED, &[&id, &error]).await.map(|_| None),
     }
 }
 
@@ -111,13 +113,10 @@ async fn stop(feeds: &mut HashMap<i64, Task>, id: i64) {
 }
 
 async fn run(shared: Arc<Shared>, database: String, job: Job) {
-    let (id, pauses_on_error) = (job.id, job.pauses_on_error());
+    let id = job.id;
     let (sql, text) = match feed::run(&shared, &database, job).await {
         Outcome::Succeeded => (SUCCEEDED, String::new()),
-        Outcome::Failed(error) if pauses_on_error => {
-            (PAUSED_ON_ERROR, format!("job failed ({error}) but is being paused because of on_error=pause"))
-        }
-        Outcome::Failed(error) => (FAILED, error),
+        Outcome::Failed(error) => (ENDED, error),
     };
     while update(&shared, &database, sql, id, &text).await.is_err() {
         sleep(RECONNECT).await;

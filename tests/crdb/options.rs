@@ -40,7 +40,6 @@ pub(crate) struct Changefeed {
     /// The least distance between two resolved timestamps; None when there are to be none.
     pub(crate) resolved: Option<Duration>,
     pub(crate) min_checkpoint: Duration,
-    pub(crate) pause_on_error: bool,
     pub(crate) flush: Flush,
     pub(crate) retry: Retry,
     pub(crate) client_timeout: Option<Duration>,
@@ -190,6 +189,7 @@ pub(crate) fn check(options: &Options, version: &Version) -> Result<Changefeed, 
     }
     check_envelope(options)?;
     check_schema_changes(options)?;
+    one_of(options, "on_error", &["fail", "pause"])?;
     let compression = compression(options, version)?;
     let config = SinkConfig::parse(text(options, "webhook_sink_config"))?;
     let client_timeout = duration(options, "webhook_client_timeout")?;
@@ -208,7 +208,6 @@ pub(crate) fn check(options: &Options, version: &Version) -> Result<Changefeed, 
         null_objects: options.contains_key("encode_json_value_null_as_object"),
         resolved,
         min_checkpoint: duration(options, "min_checkpoint_frequency")?.unwrap_or(DEFAULT_MIN_CHECKPOINT),
-        pause_on_error: one_of(options, "on_error", &["fail", "pause"])? == Some("pause"),
         flush: config.flush,
         retry: config.retry,
         client_timeout: client_timeout.or(version.default_client_timeout()),

@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS crdb_internal.fault (
   amount int4
 );
 
+-- Errors that running jobs are ordered to end with.
+CREATE TABLE IF NOT EXISTS crdb_internal.failure (job int8 PRIMARY KEY, message text NOT NULL);
+
 CREATE TABLE IF NOT EXISTS crdb_internal.privilege (relation oid, role name, PRIMARY KEY (relation, role));
 
 -- The proxy takes a notice with this code for the tag of the statement and does not pass it on.
@@ -279,6 +282,20 @@ BEGIN
   END IF;
   UPDATE crdb_internal.job SET status = next_status, modified = clock_timestamp(), running_status = NULL
     WHERE id = job_id AND status <> next_status;
+END
+$$;
+
+-- The feed has met an error that no retry mends, and sends nothing any more.
+CREATE OR REPLACE FUNCTION crdb_internal.end_changefeed(job_id int8, message text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM crdb_internal.failure WHERE job = job_id;
+  UPDATE crdb_internal.job SET status = 'paused', modified = clock_timestamp(),
+      running_status = format('job failed (%s) but is being paused because of on_error=pause', message)
+    WHERE id = job_id AND status = 'running' AND spec #>> '{options,on_error}' = 'pause';
+  IF NOT FOUND THEN
+    UPDATE crdb_internal.job SET status = 'failed', running_status = NULL, error = message, finished = clock_timestamp(),
+        modified = clock_timestamp() WHERE id = job_id AND status = 'running';
+  END IF;
 END
 $$;
 

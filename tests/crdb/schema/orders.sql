@@ -1,6 +1,10 @@
 -- What a test may order beside faults of the feed: licences, terminal errors, column families; and the rights that an
 -- administrator gives.
 
+-- As it was in earlier versions of this file.
+DROP PROCEDURE IF EXISTS crdb_internal.license(text);
+DROP TABLE IF EXISTS crdb_internal.system_privilege;
+
 -- 'valid', 'none' or 'expired'; kept where settings of the cluster are.
 CREATE OR REPLACE FUNCTION crdb_internal.license(state text, is_throttled bool DEFAULT false) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER AS $$
@@ -57,28 +61,33 @@ BEGIN
 END
 $$;
 
--- The feed has met an error that ends it.
-CREATE OR REPLACE FUNCTION crdb_internal.fail_changefeed(job_id int8, message text) RETURNS void LANGUAGE sql
+-- The running job ends as if its feed had met this error: it fails, or is paused where on_error says so.
+CREATE OR REPLACE FUNCTION crdb_internal.fail_changefeed(job_id int8, message text) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER AS $$
-  UPDATE crdb_internal.job SET
-    status = CASE WHEN spec #>> '{options,on_error}' = 'pause' THEN 'paused' ELSE 'failed' END,
-    running_status = CASE WHEN spec #>> '{options,on_error}' = 'pause'
-      THEN format('job failed (%s) but is being paused because of on_error=pause', message) END,
-    error = CASE WHEN spec #>> '{options,on_error}' = 'pause' THEN '' ELSE message END,
-    finished = CASE WHEN spec #>> '{options,on_error}' = 'pause' THEN NULL ELSE clock_timestamp() END,
-    modified = clock_timestamp()
-  WHERE id = job_id AND status = 'running'
+DECLARE
+  now_status text := (SELECT status FROM crdb_internal.job WHERE id = job_id);
+BEGIN
+  IF now_status IS NULL THEN
+    RAISE EXCEPTION 'job with ID % does not exist', job_id USING ERRCODE = '22023';
+  ELSIF now_status <> 'running' THEN
+    RAISE EXCEPTION 'only a running job can meet an error, and job % is %', job_id, now_status USING ERRCODE = '22023';
+  END IF;
+  INSERT INTO crdb_internal.failure VALUES (job_id, message) ON CONFLICT (job) DO UPDATE SET message = excluded.message;
+END
 $$;
 
 CREATE TABLE IF NOT EXISTS crdb_internal.families (relation oid PRIMARY KEY);
 
--- The table has two column families from now on.
+-- The table has two column families from now on, which ends every feed of it, also one that is paused now, when it is
+-- resumed. Between the braces CockroachDB prints structures of its own.
 CREATE OR REPLACE FUNCTION crdb_internal.add_family(target regclass) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
   INSERT INTO crdb_internal.families VALUES (target) ON CONFLICT DO NOTHING;
-  PERFORM crdb_internal.fail_changefeed(id, format(
-      'CHANGEFEED created on a table with a single column family (%s) cannot now target a table with 2 families. targets: {}, tableDesc: {}',
-      target)) FROM crdb_internal.job WHERE target = ANY(relations);
+  IF FOUND THEN
+    INSERT INTO crdb_internal.ending SELECT target, crdb_internal.transaction_tick(), format(
+        'CHANGEFEED created on a table with a single column family (%s) cannot now target a table with 2 families. targets: {}, tableDesc: {}',
+        relname) FROM pg_class WHERE oid = target;
+  END IF;
 END
 $$;
 
@@ -86,7 +95,7 @@ CREATE OR REPLACE FUNCTION crdb_internal.check_families(target oid) RETURNS void
 BEGIN
   IF EXISTS (SELECT FROM crdb_internal.families WHERE relation = target) THEN
     RAISE EXCEPTION 'CHANGEFEED targeting a table (%) with multiple column families requires WITH split_column_families and will emit multiple events per row.',
-      target::regclass USING ERRCODE = 'XXUUU';
+      (SELECT relname FROM pg_class WHERE oid = target) USING ERRCODE = 'XXUUU';
   END IF;
 END
 $$;

@@ -112,18 +112,64 @@ async fn settings_are_shown_and_set_by_those_who_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn terminal_errors_end_a_feed_or_pause_it() {
+async fn a_terminal_error_ends_a_feed_or_pauses_it() {
     let stage = stage("25.2.1").await;
+    // Also one that is busy trying again.
+    stage.receiver.answer(|_| 500);
     let job = stage.feed("t", QUICK).await;
-    stage.run(&format!("SELECT crdb_internal.fail_changefeed({job}, 'it is over')")).await;
-    assert_eq!(stage.status(job).await, "failed");
-    assert_eq!(stage.text("SELECT error FROM [SHOW CHANGEFEED JOBS]").await, "it is over");
+    stage.run("INSERT INTO t VALUES (1)").await;
+    let row = format!("[SHOW CHANGEFEED JOB {job}]");
+    stage.await_text(&format!("SELECT running_status FROM {row}"), "transient error").await;
+    let gone = "batch timestamp 1,0 must be after replica GC threshold 2,0 (r45: /Table/104)";
+    let fail = |job: i64| format!("SELECT crdb_internal.fail_changefeed({job}, '{gone}')");
+    stage.run(&fail(job)).await;
+    stage.await_status(job, "failed").await;
+    assert_eq!(stage.text(&format!("SELECT error FROM {row} WHERE finished IS NOT NULL")).await, gone);
+    let again = stage.refusal(&fail(job)).await;
+    assert_eq!(again, ("22023".into(), format!("only a running job can meet an error, and job {job} is failed")));
+    assert_eq!(stage.refusal(&fail(5)).await.1, "job with ID 5 does not exist");
+
+    stage.receiver.answer(|_| 200);
     let job = stage.feed("t", &format!("{QUICK}, on_error = 'pause'")).await;
-    stage.run("SELECT crdb_internal.add_family('t')").await;
-    assert_eq!(stage.status(job).await, "paused");
-    let status = format!("SELECT running_status FROM [SHOW CHANGEFEED JOB {job}]");
-    assert!(stage.text(&status).await.contains("cannot now target a table with 2 families"));
-    assert!(
-        stage.refusal(CREATE).await.1.contains("with multiple column families requires WITH split_column_families")
+    stage.await_resolved().await;
+    stage.run(&fail(job)).await;
+    stage.await_status(job, "paused").await;
+    stage.receiver.forget();
+    let state = stage.text(&format!("SELECT running_status FROM [SHOW CHANGEFEED JOB {job}]")).await;
+    assert_eq!(state, format!("job failed ({gone}) but is being paused because of on_error=pause"));
+    // Nothing is sent any more, and nothing of the order is left.
+    stage.run("INSERT INTO t VALUES (2)").await;
+    assert_eq!(stage.receiver.seen().0.len(), 0);
+    stage.run(&format!("RESUME JOB {job}")).await;
+    stage.receiver.until_rows(1).await;
+    assert_eq!(stage.status(job).await, "running");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_family_ends_the_feeds_of_a_table_and_refuses_new_ones() {
+    let stage = stage("25.2.1").await;
+    stage.run(r#"CREATE TABLE "Wide" (id int8 PRIMARY KEY)"#).await;
+    let plain = stage.feed("t", QUICK).await;
+    let running = stage.feed(r#"t, "Wide""#, QUICK).await;
+    let paused = stage.feed(r#""Wide""#, QUICK).await;
+    stage.run(&format!("PAUSE JOB {paused}")).await;
+    stage.await_status(paused, "paused").await;
+    stage.run(r#"INSERT INTO "Wide" VALUES (1); SELECT crdb_internal.add_family('"Wide"')"#).await;
+    stage.await_status(running, "failed").await;
+    stage.run(&format!("RESUME JOB {paused}")).await;
+    stage.await_status(paused, "failed").await;
+    for job in [running, paused] {
+        let error = stage.text(&format!("SELECT error FROM [SHOW CHANGEFEED JOB {job}]")).await;
+        let expected = "CHANGEFEED created on a table with a single column family (Wide) cannot now target a table \
+                        with 2 families. targets: {}, tableDesc: {}";
+        assert_eq!(error, expected);
+    }
+    assert_eq!(stage.status(plain).await, "running");
+    let (_, message) = stage.refusal(&CREATE.replace("TABLE t", r#"TABLE t, "Wide""#)).await;
+    assert_eq!(
+        message,
+        "CHANGEFEED targeting a table (Wide) with multiple column families requires WITH split_column_families and will \
+         emit multiple events per row."
     );
+    stage.run(CREATE).await;
 }
