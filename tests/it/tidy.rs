@@ -26,7 +26,7 @@ fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
 
 #[test]
 fn every_file_says_what_it_owns_and_is_not_too_long() {
-    for (path, text) in sources(&["host", "sdk", "plugins", "tests", "examples"]) {
+    for (path, text) in sources(&["host", "sdk", "plugins", "tests", "examples", "benches", "fuzz/targets"]) {
         assert!(text.starts_with("//!"), "{} does not open with //!", path.display());
         let lines = text.lines().count();
         let allowed = LONGER.iter().any(|longer| path == Path::new(longer));
@@ -48,7 +48,7 @@ fn no_dialect_is_named_in_the_host() {
 #[test]
 fn unsafe_stands_where_it_may_and_says_why() {
     let allowed = ["host/plugin/library.rs", "sdk/abi.rs", "sdk/export.rs"].map(Path::new);
-    for (path, text) in sources(&["host", "sdk", "plugins", "tests", "examples"]) {
+    for (path, text) in sources(&["host", "sdk", "plugins", "tests", "examples", "benches", "fuzz/targets"]) {
         if path.ends_with("tidy.rs") {
             continue;
         }
