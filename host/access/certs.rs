@@ -20,6 +20,9 @@ use crate::error::{Error, Result};
 
 /// The authority's name, by which it is found again when certificates are renewed.
 const AUTHORITY: &str = "ebb authority";
+/// The line above the certificate (PEM admits text there) that names its hosts, for when it is renewed.
+const HOSTS: &str = "hosts: ";
+const THIS_MACHINE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// A clock that is behind must not find a certificate that is not valid yet.
 const BACKDATED: Duration = Duration::days(1);
 
@@ -28,7 +31,8 @@ const BACKDATED: Duration = Duration::days(1);
 pub struct Order {
     pub dir: PathBuf,
     pub changefeeds_path: PathBuf,
-    /// Names and addresses of the receiver; the first one is the changefeed's.
+    /// Names and addresses of the receiver; the first one is the changefeed's. Those of before, or of this machine, when
+    /// there are none.
     pub hosts: Vec<String>,
     pub port: u16,
     pub client_name: String,
@@ -41,19 +45,36 @@ pub struct Order {
 /// Writes the files, and returns what is to be printed.
 pub fn make(order: &Order) -> Result<String> {
     let file = |name: &str| order.dir.join(name);
-    let authority = if order.renew { read_authority(&order.dir)? } else { new_authority(order)? };
-    let server = certificate(&order.hosts[0], &order.hosts, ExtendedKeyUsagePurpose::ServerAuth, order.days)?;
+    let hosts = hosts(order)?;
+    let server = certificate(&hosts[0], &hosts, ExtendedKeyUsagePurpose::ServerAuth, order.days)?;
     let client = certificate(&order.client_name, &[], ExtendedKeyUsagePurpose::ClientAuth, order.days)?;
-    let server = sign(&server, &authority)?;
-    let client = sign(&client, &authority)?;
+    let authority = if order.renew { read_authority(&order.dir)? } else { new_authority(order)? };
+    let (server, client) = (sign(&server, &authority)?, sign(&client, &authority)?);
+    let settings = settings(order, &hosts[0], &client, &authority)?;
     // Whoever reloads takes a certificate and key that do not belong together for a change that is under way.
     files::replace(&file("server.key"), &server.key, Mode::Private)?;
-    files::replace(&file("server.crt"), &server.certificate, Mode::Public)?;
+    let named = format!("{HOSTS}{}\n{}", hosts.join(" "), server.certificate);
+    files::replace(&file("server.crt"), &named, Mode::Public)?;
     files::replace(&file("client.key"), &client.key, Mode::Private)?;
     files::replace(&file("client.crt"), &client.certificate, Mode::Public)?;
-    let settings = settings(order, &client, &authority)?;
     files::replace(&order.changefeeds_path, &settings, Mode::Private)?;
-    Ok(said(order))
+    Ok(said(order, &hosts))
+}
+
+/// A certificate that is renewed without a word about its hosts must not lose one.
+fn hosts(order: &Order) -> Result<Vec<String>> {
+    if !order.hosts.is_empty() {
+        return Ok(order.hosts.clone());
+    }
+    if !order.renew {
+        return Ok(THIS_MACHINE.map(String::from).to_vec());
+    }
+    let text = std::fs::read_to_string(order.dir.join("server.crt")).unwrap_or_default();
+    let named = text.lines().find_map(|line| line.strip_prefix(HOSTS));
+    named.map(|hosts| hosts.split_whitespace().map(str::to_owned).collect()).ok_or_else(|| {
+        Error::new(format!("{}/server.crt does not say which hosts it is for", order.dir.display()))
+            .hint("give them with --host")
+    })
 }
 
 struct Authority {
@@ -166,7 +187,7 @@ fn failed(error: &rcgen::Error) -> Error {
 }
 
 /// The settings of the changefeed. Keys that somebody has added to an earlier file stay.
-fn settings(order: &Order, client: &Signed, authority: &Authority) -> Result<String> {
+fn settings(order: &Order, host: &str, client: &Signed, authority: &Authority) -> Result<String> {
     let mut settings: Map<String, Value> = match std::fs::read_to_string(&order.changefeeds_path) {
         Err(_) => Map::new(),
         Ok(text) => serde_json::from_str(&text).map_err(|error| {
@@ -174,7 +195,7 @@ fn settings(order: &Order, client: &Signed, authority: &Authority) -> Result<Str
                 .hint("mend or remove it, or give another file with --changefeeds-path")
         })?,
     };
-    settings.entry("host").or_insert_with(|| order.hosts[0].as_str().into());
+    settings.entry("host").or_insert_with(|| host.into());
     settings.entry("port").or_insert_with(|| order.port.into());
     let parameter =
         |name: &str, pem: &str| format!("{name}={}", utf8_percent_encode(&STANDARD.encode(pem), NON_ALPHANUMERIC));
@@ -189,7 +210,7 @@ fn settings(order: &Order, client: &Signed, authority: &Authority) -> Result<Str
         .map_err(|error| Error::new(format!("the settings cannot be written: {error}")))
 }
 
-fn said(order: &Order) -> String {
+fn said(order: &Order, hosts: &[String]) -> String {
     let dir = order.dir.display();
     let is_here = order.dir == Path::new("certs");
     let flags = if is_here {
@@ -202,14 +223,14 @@ fn said(order: &Order) -> String {
         false => "an authority and certificates in",
     };
     let is_address = |host: &String| host.parse::<IpAddr>().is_ok();
-    let kind = if order.hosts.iter().all(is_address) { "addresses" } else { "names" };
+    let kind = if hosts.iter().all(is_address) { "addresses" } else { "names" };
     format!(
         "made {made} {dir}, valid {} days for the {kind} {}\n\
          {} is for --changefeeds-path; it holds a private key\n\
          keep {dir}/ca.key away from the receiver\n\
          now: ebb fetch --mode failback --source … --target … --changefeeds-path {}{flags}\n",
         order.days,
-        order.hosts.join(", "),
+        hosts.join(", "),
         order.changefeeds_path.display(),
         order.changefeeds_path.display(),
     )

@@ -184,7 +184,8 @@ pub struct Certs {
     #[arg(long, default_value = "changefeed-secure.json", value_name = "FILE")]
     pub changefeeds_path: PathBuf,
     /// Name or address under which CockroachDB reaches the receiver; may be repeated. The first one is the changefeed's
-    #[arg(long, value_name = "HOST", default_values = ["localhost", "127.0.0.1", "::1"])]
+    /// [default: localhost, 127.0.0.1, ::1; with --renew those of the certificate that is there]
+    #[arg(long, value_name = "HOST")]
     pub host: Vec<String>,
     /// Port of the receiver
     #[arg(long, default_value_t = 30004, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]

@@ -43,7 +43,7 @@ pub const CERTS: &str = "\
 Examples:
   ebb certs                                    for one machine
   ebb certs --host ebb.example.com --days 90   CockroachDB reaches the receiver under that name
-  ebb certs --host ebb.example.com --renew     new certificates, the same authority; a running ebb takes them up
+  ebb certs --renew                            new certificates, the same authority and hosts; a running ebb takes them up
 
 ebb fetch finds certs/server.crt and certs/server.key by itself when it is started in the same folder. Keep ca.key away from
 the receiver: whoever has it can make certificates that may write.";

@@ -206,6 +206,11 @@ impl Overrides {
         Ok(())
     }
 
+    /// Whether the sink's URL has a token.
+    pub fn shows_token(&self) -> bool {
+        self.parameter("access_token").is_some()
+    }
+
     /// Whether the changefeed shows a certificate of its own.
     pub fn shows_certificate(&self) -> bool {
         self.parameter("client_cert").is_some()

@@ -211,6 +211,7 @@ fn certificates_are_renewed_without_a_restart() {
     ebb.signal("HUP");
     ebb.wait_line("read certificates and keys again");
     let new = fs::read_to_string(world.dir().join("certs/server.crt")).expect("a certificate");
+    let new = new.lines().skip(1).collect::<Vec<_>>().join("\n");
     assert_ne!(shown(&world), old);
     assert!(shown(&world).contains(new.trim()), "the new certificate is shown");
     // The changefeed goes on with what it has: its certificate is of the same authority.
@@ -272,6 +273,8 @@ fn what_cannot_authenticate_anybody_is_refused_at_start() {
     refused("--jwt-public-keys nowhere.pem", "nowhere.pem cannot be used");
     refused("--jwt-revoked-ids x", "--jwt-public-keys");
     refused("--tlsClientCA nowhere.pem", "nowhere.pem");
+    world.write_changefeed_settings(&format!("{{{NO_CERTIFICATE}}}"));
+    refused("--jwt-public-keys a.key.pub", "demands a token, and the changefeed has none");
     // A token for the right schema, in the wrong place.
     let elsewhere = token(&world, "a.key", &["-a", &format!("{}.public", world.database())]);
     world.write_changefeed_settings(&format!(r#"{{{NO_CERTIFICATE}, "webhook_auth_header": "{elsewhere}"}}"#));
@@ -325,9 +328,21 @@ fn private_files_are_private_and_nothing_is_written_over() {
     // Whom somebody has admitted stays admitted, and what somebody has added stays there.
     fs::set_permissions(world.dir().join("certs/server.key"), fs::Permissions::from_mode(0o640)).expect("it is ours");
     fs::write(world.dir().join("made.json"), settings.replacen('{', "{\"resolved\": \"2s\",", 1)).expect("it is ours");
-    run(&world, &[&["certs", "--renew"][..], &made].concat());
+    // The hosts are those of before.
+    run(&world, &["certs", "--renew", "--changefeeds-path", "made.json"]);
+    let text = std::process::Command::new("openssl")
+        .args(["x509", "-noout", "-ext", "subjectAltName", "-in"])
+        .arg(world.dir().join("certs/server.crt"))
+        .output()
+        .expect("openssl is installed");
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("DNS:ebb.example.com") && text.contains("IP Address:10.0.0.7"), "{text}");
     assert_eq!(["certs/ca.key", "certs/server.key", "certs/client.key"].map(mode), [0o600, 0o640, 0o600]);
     assert!(fs::read_to_string(world.dir().join("made.json")).expect("the settings").contains("\"2s\""));
+    // What is wrong is found before anything is written.
+    let wrong = world.bare(env!("CARGO_BIN_EXE_ebb")).args(["certs", "--out", "other", "--host", "größe"]).output();
+    assert_eq!(wrong.expect("ebb starts").status.code(), Some(1));
+    assert!(!world.dir().join("other").exists());
     let again = world.bare(env!("CARGO_BIN_EXE_ebb")).arg("certs").output().expect("ebb starts");
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(again.status.code() == Some(1) && said.contains("not written over") && said.contains("--renew"), "{said}");

@@ -92,6 +92,12 @@ fn access(replicator: &Replicator, identity: &Identity, overrides: Option<&Overr
         public_keys: public_keys.clone(),
         revoked_ids: replicator.jwt_revoked_ids.clone(),
     });
+    if tokens.is_some() && header.is_none() && overrides.is_some_and(|overrides| !overrides.shows_token()) {
+        return Err(Error::new("--jwt-public-keys demands a token, and the changefeed has none").hint(
+            "give it one with --webhook-auth-header 'Bearer <token>' (EBB_WEBHOOK_AUTH_HEADER) or as webhook_auth_header in \
+             --changefeeds-path; ebb make-jwt makes one",
+        ));
+    }
     let is_chosen = header.is_some() || tokens.is_some();
     let access = Access { client_ca: client_ca(replicator, identity, overrides, is_chosen), header, tokens };
     if access.is_open() {
