@@ -50,6 +50,8 @@ pub struct Target {
     pub case_sensitive: bool,
     /// `--ignore-columns`: columns of the source that the target lacks and shall not have.
     pub ignored_columns: Vec<String>,
+    /// `--allow-rounding`, see [`ebb_sdk::ConnectOptions::allow_rounding`].
+    pub allow_rounding: Vec<String>,
     /// `--applyTimeout`: how long one target statement may run.
     pub apply_timeout: Duration,
 }
@@ -166,6 +168,8 @@ pub enum Triggers {
     /// Not where the session may suspend them: the source has sent what they would do.
     Skip,
     Fire,
+    /// They are dropped, and `ebb triggers restore` puts them back.
+    Drop,
 }
 
 /// CockroachDB.

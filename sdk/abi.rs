@@ -75,6 +75,12 @@ pub trait AbiSession: Send {
 
 /// [`AbiSession::call`]: JSON of a list of [`crate::FitQuestion`], answered with a list of [`crate::Fit`].
 pub const CALL_FITS: &str = "fits";
+/// [`AbiSession::call`]: an empty text, answered with JSON of a list of [`crate::Rounded`].
+pub const CALL_ROUNDED: &str = "rounded";
+/// [`AbiSession::call`]: JSON of a list of [`crate::SavedTrigger`], answered with `null`.
+pub const CALL_DROP_TRIGGERS: &str = "drop_triggers";
+/// [`AbiSession::call`]: JSON of a list of [`crate::SavedTrigger`], answered with such a list.
+pub const CALL_RESTORE_TRIGGERS: &str = "restore_triggers";
 
 pub type SessionBox = AbiSession_TO<'static, RBox<()>>;
 

@@ -41,12 +41,13 @@ pub struct Table {
     /// In the order of the key. Empty when the table has no primary key; ebb refuses such a table.
     pub primary_key: Vec<u32>,
     /// Every unique key beside the primary key.
-    pub unique_keys: Vec<Vec<u32>>,
+    pub unique_keys: Vec<UniqueKey>,
     pub foreign_keys: Vec<ForeignKey>,
-    /// It has triggers of its users that would fire on what a session writes.
-    pub triggers: bool,
-    /// Why the plugin cannot write to it, and what mends that. ebb refuses such a table where the source has it.
-    pub unfit: Option<Unfit>,
+    /// Those of its users that fire on what an ordinary session writes.
+    pub triggers: Vec<Trigger>,
+    /// Everything that keeps the plugin from writing rows to it exactly as they are, and what mends each. ebb refuses such
+    /// a table where the source has it.
+    pub unfit: Vec<Unfit>,
 }
 
 impl Table {
@@ -65,6 +66,39 @@ impl fmt::Display for Table {
             None => f.write_str(&self.name),
         }
     }
+}
+
+/// A unique key beside the primary key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UniqueKey {
+    /// Positions in [`Table::columns`].
+    pub columns: Vec<u32>,
+    /// Two rows with NULL in a column of it exclude each other, as other equal values do.
+    pub nulls_equal: bool,
+}
+
+/// A trigger of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trigger {
+    pub name: String,
+    /// It does not fire while checks are suspended ([`Checks::Suspended`](crate::Checks::Suspended)).
+    pub is_suspended: bool,
+    /// The statements that make the same trigger again after it was dropped, in their order: everything that the database
+    /// tells of it, so that nobody can tell the two apart.
+    pub create: Vec<String>,
+}
+
+/// A trigger that was dropped, as it is kept to be put back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SavedTrigger {
+    /// [`Table::namespace`] of its table.
+    pub namespace: Vec<String>,
+    /// [`Table::name`] of its table.
+    pub table: String,
+    pub trigger: Trigger,
 }
 
 /// Why a table cannot be written to.

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use crate::Operation;
-use crate::{Advance, Block, Catalog, Fit, Progress, Result, SourceType, Table};
+use crate::{
+    Advance, Block, Catalog, Error, ErrorKind, Fit, Progress, Result, Rounded, SavedTrigger, SourceType, Table,
+};
 
 /// What a dialect is called and which URLs it answers to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,27 @@ pub struct ConnectOptions {
     /// `--applyTimeout` in milliseconds: a statement that runs longer is cancelled and fails as
     /// [`ErrorKind::Retry`](crate::ErrorKind::Retry).
     pub apply_timeout_ms: u64,
+    /// `--allow-rounding`: columns that may hold a value with fewer digits than it came with. See
+    /// [`ConnectOptions::may_round`].
+    #[serde(default)]
+    pub allow_rounding: Vec<String>,
+}
+
+impl ConnectOptions {
+    /// Every column, in `allow_rounding`.
+    pub const EVERY_COLUMN: &'static str = "*";
+
+    /// Whether digits of a value may be lost in this column. It is named as `column`, `table.column` or
+    /// `schema.table.column`, in any case; [`ConnectOptions::EVERY_COLUMN`] means all of them. Never so for a column of the
+    /// primary key: two rows could become one.
+    pub fn may_round(&self, table: &Table, column: &str) -> bool {
+        let is_key = table.primary_key.iter().any(|&at| table.columns[at as usize].name == column);
+        let names = [column.to_owned(), format!("{}.{column}", table.name), format!("{table}.{column}")];
+        let is_it = |allowed: &String| {
+            allowed == Self::EVERY_COLUMN || names.iter().any(|name| name.to_lowercase() == allowed.to_lowercase())
+        };
+        !is_key && self.allow_rounding.iter().any(is_it)
+    }
 }
 
 /// One kind of database.
@@ -81,10 +104,15 @@ pub trait Session: Send + 'static {
     /// Starts a transaction. It may wait until the first `write`.
     fn begin(&mut self, checks: Checks) -> impl Future<Output = Result<()>> + Send;
 
-    /// Writes the rows of one block inside the transaction.
+    /// Writes the rows of one block inside the transaction, and makes sure of the effect: after an upsert of n rows those n
+    /// rows are there with the values meant, after a delete no row of these keys is there, letter by letter and in the
+    /// target's own terms. Rules, policies, triggers and loose comparisons must not turn a write into nothing or into
+    /// another one.
     ///
     /// # Errors
-    /// `Refused` with table, column and key for a value that the column cannot hold exactly.
+    /// `Refused` with table, column and key for a value that the column cannot hold exactly, or, in a column of the
+    /// primary key, for one that another value of the source would be equal to there. Digits that are lost are an error
+    /// too, unless [`ConnectOptions::may_round`] allows it.
     fn write(&mut self, block: Block<'_>) -> impl Future<Output = Result<()>> + Send;
 
     /// Moves the progress row and commits. `Ok` means that the database has said so.
@@ -103,6 +131,35 @@ pub trait Session: Send + 'static {
     fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
         let _ = (table, column, source);
         Fit::Whole
+    }
+
+    /// How many values lost digits in columns where they may ([`ConnectOptions::may_round`]), in transactions that were
+    /// committed since the last call.
+    fn rounded(&mut self) -> Vec<Rounded> {
+        Vec::new()
+    }
+
+    /// Takes triggers away for the time of replication. The definitions are saved in the database first, durably, in a
+    /// table of the plugin's own, so that [`Session::restore_triggers`] finds them whatever happens in between.
+    ///
+    /// # Errors
+    /// `Config` where the user may not; a dialect without triggers has nothing to drop.
+    fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> impl Future<Output = Result<()>> + Send {
+        let is_empty = triggers.is_empty();
+        async move {
+            match is_empty {
+                true => Ok(()),
+                false => Err(Error::new(ErrorKind::Config, "this dialect cannot drop triggers")),
+            }
+        }
+    }
+
+    /// Puts back every trigger that was dropped, and forgets it then: those that the database has saved, and those given,
+    /// which are what the host has saved, in case the database has lost them. One that is there already stays as it is. It
+    /// may be called again after a failure in the middle. Returns those that were put back.
+    fn restore_triggers(&mut self, saved: &[SavedTrigger]) -> impl Future<Output = Result<Vec<SavedTrigger>>> + Send {
+        let _ = saved;
+        async { Ok(Vec::new()) }
     }
 
     /// Ends the connection in an orderly way.

@@ -14,11 +14,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::abi::{AbiBlock, AbiSession, Answer, CALL_FITS, Done, LogSink, Plugin, PluginRef, SessionBox};
+use crate::abi::{
+    AbiBlock, AbiSession, Answer, CALL_DROP_TRIGGERS, CALL_FITS, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, Done, LogSink,
+    Plugin, PluginRef, SessionBox,
+};
 use crate::dialect::LOG;
 use crate::{
     Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, Level, Operation, Result,
-    Session,
+    SavedTrigger, Session,
 };
 
 /// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
@@ -201,8 +204,18 @@ impl<S: Session> AbiSession for Exported<S> {
     }
 
     fn call(&mut self, id: RStr<'_>, request: RStr<'_>) -> ROption<Answer> {
+        let request = request.as_str();
         match id.as_str() {
-            CALL_FITS => RSome(answer(self.fits(request.as_str()))),
+            CALL_FITS => RSome(answer(self.fits(request))),
+            CALL_ROUNDED => RSome(answer(self.run(async |session| Ok(session.rounded())))),
+            CALL_DROP_TRIGGERS => RSome(answer(self.run(async |session| {
+                let triggers: Vec<SavedTrigger> = decode(request)?;
+                session.drop_triggers(&triggers).await
+            }))),
+            CALL_RESTORE_TRIGGERS => RSome(answer(self.run(async |session| {
+                let saved: Vec<SavedTrigger> = decode(request)?;
+                session.restore_triggers(&saved).await
+            }))),
             _ => RNone,
         }
     }

@@ -78,16 +78,29 @@ impl SourceType {
     }
 }
 
-/// What a column makes of values of a type. Fraction digits beyond its precision are rounded, and do not count.
+/// What a column makes of values of a type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
     /// Every value has its place.
     Whole,
+    /// Some values are refused, and digits of others would be lost, which is refused too unless it is allowed
+    /// ([`ConnectOptions::may_round`](crate::ConnectOptions::may_round)): which, as in "digits behind the second one after
+    /// the point are lost". Never the answer for a column of the primary key.
+    Rounds(String),
     /// Some values are refused: which, as in "texts of more than 20 characters are refused".
     Part(String),
     /// No value has a place, or only by accident: why, as in "the column is a number".
     Never(String),
+}
+
+/// How many values of a column lost digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rounded {
+    /// `public.orders`
+    pub table: String,
+    pub column: String,
+    pub values: u64,
 }
 
 /// One question: whether this column of the catalog that was described last takes values of this type.

@@ -20,11 +20,11 @@ pub mod tls;
 pub mod abi;
 pub mod export;
 
-pub use catalog::{Action, Catalog, Column, ForeignKey, Identity, Table, Unfit};
+pub use catalog::{Action, Catalog, Column, ForeignKey, Identity, SavedTrigger, Table, Trigger, Unfit, UniqueKey};
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
 pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, with_causes};
-pub use fit::{Family, Fit, FitQuestion, SourceType};
+pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};
 pub use number::Number;
 pub use progress::{Advance, Progress};
 pub use url::{DatabaseUrl, Secret};

@@ -143,7 +143,9 @@ pub fn check_page(name: &str, title: &str, found: &Found) {
         for (source, fit) in fits {
             match fit {
                 Fit::Whole => whole.push(source.as_str()),
-                Fit::Part(why) => part.entry(why.trim_start_matches("it takes ")).or_default().push(source),
+                Fit::Rounds(why) | Fit::Part(why) => {
+                    part.entry(why.trim_start_matches("it takes ")).or_default().push(source);
+                }
                 Fit::Never(_) => never.push(source.as_str()),
             }
         }

@@ -3,7 +3,7 @@
 //! Owns: the plans, and what of a catalog they rest on. Does not own: which plan is tried when (`ladder`), carrying one out
 //! (`transaction`). Pure.
 
-use ebb_sdk::{Action, Catalog, Checks, ForeignKey, Table};
+use ebb_sdk::{Action, Catalog, Checks, ForeignKey, Table, UniqueKey};
 
 /// One pass over the rows of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,17 +95,17 @@ pub fn facts(catalog: &Catalog) -> Vec<Facts> {
             keys.filter(move |key| key.references as usize == at)
         };
         let is_referenced = |column: &u32| referring().any(|key| key.references_columns.contains(column));
-        let of_unique = table.unique_keys.iter().filter_map(|key| {
-            // NULL in one column is enough, since NULLs are distinct.
-            free(table, key).find(|column| !is_referenced(column))
-        });
+        // NULL in one column is enough where NULLs are distinct, and none is where they are not.
+        let of_unique = table.unique_keys.iter().filter(|key| !key.nulls_equal);
+        let of_unique = of_unique.filter_map(|key| free(table, &key.columns).find(|column| !is_referenced(column)));
         let of_foreign = table.foreign_keys.iter().flat_map(|key| free(table, &key.columns));
         let of_foreign = of_foreign.filter(|column| !is_referenced(column));
         facts[at].release = distinct(of_unique.chain(of_foreign));
-        let is_rigid = |key: &Vec<u32>| !key.iter().any(|column| facts[at].release.contains(column));
+        let is_rigid =
+            |key: &UniqueKey| key.nulls_equal || !key.columns.iter().any(|column| facts[at].release.contains(column));
         let is_rigid = table.unique_keys.iter().any(is_rigid);
         facts[at].replaces = is_rigid && referring().all(|key| key.on_delete == Action::NoAction);
-        facts[at].triggers = table.triggers;
+        facts[at].triggers = !table.triggers.is_empty();
         facts[at].cascades_on_delete = referring().any(|key| key.on_delete.acts());
         let is_key = |key: &ForeignKey| key.references_columns.iter().all(|column| table.primary_key.contains(column));
         facts[at].cascades_on_write = referring().any(|key| key.on_update.acts() && !is_key(key));
@@ -247,6 +247,10 @@ mod tests {
         Column { name: name.into(), nullable, ..Column::default() }
     }
 
+    fn unique(column: u32) -> UniqueKey {
+        UniqueKey { columns: vec![column], nulls_equal: false }
+    }
+
     fn refers(columns: &[u32], references: u32, on_delete: Action) -> ForeignKey {
         let columns = columns.to_vec();
         ForeignKey { columns, references, references_columns: vec![0], on_delete, ..ForeignKey::default() }
@@ -257,11 +261,11 @@ mod tests {
         let people = Table {
             columns: vec![column("id", false), column("seat", true), column("mail", false), column("boss", true)],
             primary_key: vec![0],
-            unique_keys: vec![vec![1]],
+            unique_keys: vec![unique(1)],
             foreign_keys: vec![refers(&[3], 0, Action::NoAction)],
             ..Table::default()
         };
-        let rigid = Table { unique_keys: vec![vec![1], vec![2]], ..people.clone() };
+        let rigid = Table { unique_keys: vec![unique(1), unique(2)], ..people.clone() };
         let of = |table: &Table| facts(&Catalog { tables: vec![table.clone()], ..Catalog::default() }).remove(0);
         let flexible = of(&people);
         assert_eq!((flexible.release.as_slice(), flexible.loosen.as_slice()), ([1, 3].as_slice(), [3].as_slice()));
@@ -290,7 +294,7 @@ mod tests {
         let parent = Table {
             columns: vec![column("id", false), column("name", false)],
             primary_key: vec![0],
-            unique_keys: vec![vec![1]],
+            unique_keys: vec![unique(1)],
             ..Table::default()
         };
         for (action, replaces, acts) in [

@@ -132,6 +132,10 @@ pub struct Common {
     /// Columns of the source that the target does without: column, table.column or schema.table.column
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
     pub ignore_columns: Vec<String>,
+    /// Columns of the target that may lose digits of a value (column, table.column or schema.table.column), or all of them
+    /// when none is named; such values are refused otherwise
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,…", num_args = 0.., default_missing_value = "*")]
+    pub allow_rounding: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -86,7 +86,7 @@ pub struct Replicator {
     /// Bytes of one target transaction, unless one source transaction has more
     #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
     pub transaction_bytes_max: usize,
-    /// Whether triggers and cascades of the target act on what is written; skip suspends them where this user may
+    /// What becomes of the target's triggers while ebb writes
     #[arg(long, value_enum, default_value = "skip")]
     pub triggers: Triggers,
     /// Largest request body in bytes, decompressed
@@ -126,6 +126,10 @@ pub struct Replicator {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Triggers {
+    /// They are suspended for what ebb writes; a start is refused where this user may not, or the target cannot
     Skip,
+    /// They act on what ebb writes
     Fire,
+    /// They are dropped, with their definitions saved, until `ebb triggers restore`
+    Drop,
 }

@@ -3,8 +3,11 @@
 //! Owns: the translation to the ABI. Does not own: threads; each session is used by the one thread that owns it.
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
-use ebb_sdk::abi::{AbiBlock, CALL_FITS, SessionBox};
-use ebb_sdk::{Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, Operation, Progress, Result, RowBuffer};
+use ebb_sdk::abi::{AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, SessionBox};
+use ebb_sdk::{
+    Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, Operation, Progress, Result, Rounded, RowBuffer,
+    SavedTrigger,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -47,9 +50,22 @@ impl Session {
 
     /// Whether columns take values of types of the source; an older plugin does not say.
     pub fn fits(&mut self, questions: &[FitQuestion]) -> Result<Option<Vec<Fit>>> {
-        let request = encode(&questions)?;
-        let fits = self.inner.call(RStr::from_str(CALL_FITS), RStr::from_str(&request));
-        fits.into_option().map(answer).transpose()
+        self.call(CALL_FITS, &questions)
+    }
+
+    /// Values that lost digits, since the last call; an older plugin does not count them.
+    pub fn rounded(&mut self) -> Result<Vec<Rounded>> {
+        Ok(self.call(CALL_ROUNDED, &())?.unwrap_or_default())
+    }
+
+    /// Drops triggers, with their definitions saved in the target.
+    pub fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {
+        self.call(CALL_DROP_TRIGGERS, &triggers)?.ok_or_else(no_triggers)
+    }
+
+    /// Puts back what was dropped, those of the target's own record and those given.
+    pub fn restore_triggers(&mut self, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+        self.call(CALL_RESTORE_TRIGGERS, &saved)?.ok_or_else(no_triggers)
     }
 
     pub fn commit(&mut self, advance: &Advance) -> Result<()> {
@@ -64,6 +80,17 @@ impl Session {
     pub fn close(&mut self) {
         self.inner.close();
     }
+
+    /// `None` when the plugin does not know the question.
+    fn call<T: DeserializeOwned>(&mut self, id: &str, request: &impl Serialize) -> Result<Option<T>> {
+        let request = encode(request)?;
+        self.inner.call(RStr::from_str(id), RStr::from_str(&request)).into_option().map(answer).transpose()
+    }
+}
+
+fn no_triggers() -> Error {
+    Error::new(ErrorKind::Config, "the plugin cannot drop triggers and put them back")
+        .hint("drop them by hand, or use a plugin that was built with a newer ebb-sdk")
 }
 
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<String> {

@@ -31,6 +31,10 @@ impl Asked {
                 Error::new(format!("the target's column {target} cannot hold every {source} of {shown}: {why}"))
                     .hint("widen the column on the target, or be sure that the application writes no other values"),
             ),
+            Fit::Rounds(why) => findings.fatal(
+                Error::new(format!("the target's column {target} would lose digits of the {source} of {shown}: {why}"))
+                    .hint("give the column on the target as many digits, or accept it: --allow-rounding"),
+            ),
             Fit::Never(why) => findings.fatal(
                 Error::new(format!("the target's column {target} cannot hold the {source} of {shown}: {why}"))
                     .hint("give the column on the target the type that it had when it was migrated from"),

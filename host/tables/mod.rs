@@ -154,7 +154,7 @@ impl Names<'_> {
             .tables
             .iter()
             .zip(0_u32..)
-            .filter(|(table, _)| !table.primary_key.is_empty() && table.unfit.is_none());
+            .filter(|(table, _)| !table.primary_key.is_empty() && table.unfit.is_empty());
         let describe = |(table, position): (&ebb_sdk::Table, u32)| {
             let mut same = known.iter().filter(|source| self.same(&source.name, &table.name));
             let in_schema = known
@@ -212,7 +212,7 @@ impl Names<'_> {
                 .hint(format!("ALTER TABLE {shown} ALTER COLUMN {column} TYPE STRING, {leave_out}")),
             );
         }
-        if let Some(unfit) = &target.unfit {
+        for unfit in &target.unfit {
             findings.fatal(
                 Error::new(format!("cannot write to the target's table {target}: {}", unfit.why))
                     .hint(format!("{} {leave_out}", unfit.hint)),
@@ -317,7 +317,7 @@ mod tests {
                 target("public", "Orders", &["id", "city", "total"], &[1, 0]),
                 target("public", "log", &["line"], &[]),
                 target("audit", "orders", &["id"], &[0]),
-                ebb_sdk::Table { unfit: Some(unfit), ..target("public", "odd", &["id"], &[0]) },
+                ebb_sdk::Table { unfit: vec![unfit], ..target("public", "odd", &["id"], &[0]) },
                 target("public", "strict", &["id", "must"], &[0]),
                 target("public", "twin", &["id"], &[0]),
                 target("public", "TWIN", &["id"], &[0]),

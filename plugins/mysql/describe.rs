@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Unfit};
+use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Trigger, Unfit, UniqueKey};
 use mysql_async::Row;
 use mysql_async::prelude::{FromRow, Queryable};
 
@@ -83,7 +83,7 @@ const FOREIGN_KEYS: &str = "SELECT k.table_name, k.constraint_name, k.column_nam
      ORDER BY k.table_name, k.constraint_name, k.ordinal_position";
 
 const TRIGGERS: &str =
-    "SELECT DISTINCT event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()";
+    "SELECT event_object_table, trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()";
 
 /// Describes every table of the database.
 pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
@@ -110,9 +110,9 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
         builder.reference(row);
     }
     builder.finish_references(&session.server.database);
-    for name in rows::<String>(session, TRIGGERS, vec![]).await? {
+    for (name, trigger) in rows::<(String, String)>(session, TRIGGERS, vec![]).await? {
         if let Some(&at) = builder.positions.get(&name) {
-            builder.tables[at].triggers = true;
+            builder.tables[at].triggers.push(Trigger { name: trigger, ..Trigger::default() });
         }
     }
     let catalog = Catalog {
@@ -167,7 +167,12 @@ impl Builder {
         });
         self.positions.insert(name.clone(), self.tables.len());
         self.facts.insert(name.clone(), TableFacts::default());
-        self.tables.push(Table { namespace: vec![server.database.clone()], name, unfit, ..Table::default() });
+        self.tables.push(Table {
+            namespace: vec![server.database.clone()],
+            name,
+            unfit: unfit.into_iter().collect(),
+            ..Table::default()
+        });
     }
 
     fn column(&mut self, flavour: Flavour, row: &Row, json: &[(String, String)]) {
@@ -222,7 +227,7 @@ impl Builder {
                 continue;
             }
             self.facts.entry(table.name.clone()).or_default().has_unique_keys = true;
-            table.unique_keys.extend(columns);
+            table.unique_keys.extend(columns.map(|columns| UniqueKey { columns, nulls_equal: false }));
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Unfit};
+use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Trigger, Unfit, UniqueKey};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::connect::Server;
@@ -125,7 +125,7 @@ fn foreign_keys_query() -> String {
 /// are those of INSERT, DELETE and UPDATE.
 fn triggers_query() -> String {
     format!(
-        "{parts} SELECT DISTINCT parts.root FROM parts JOIN pg_catalog.pg_trigger g ON g.tgrelid = parts.oid \
+        "{parts} SELECT DISTINCT parts.root, g.tgname::text FROM parts JOIN pg_catalog.pg_trigger g ON g.tgrelid = parts.oid \
          WHERE NOT g.tgisinternal AND g.tgenabled = 'O' AND g.tgtype & 28 <> 0",
         parts = parts(ROOTS),
     )
@@ -179,7 +179,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     }
     for row in client.query(&triggers_query(), &[&oids]).await? {
         let at = builder.position(&row)?;
-        builder.tables[at].triggers = true;
+        builder.tables[at].triggers.push(Trigger { name: row.try_get(1)?, is_suspended: true, ..Trigger::default() });
     }
     client.batch_execute("SAVEPOINT ebb_try").await?;
     let suspends_checks = client.batch_execute(SUSPEND).await.is_ok();
@@ -273,10 +273,10 @@ impl Builder {
         let table = &mut self.tables[at];
         match is_primary {
             true => {
-                table.unfit = deferrable.map(|name| deferrable_key(table, &name, &columns));
+                table.unfit.extend(deferrable.map(|name| deferrable_key(table, &name, &columns)));
                 table.primary_key = columns;
             }
-            false => table.unique_keys.push(columns),
+            false => table.unique_keys.push(UniqueKey { columns, nulls_equal: false }),
         }
         Ok(())
     }

@@ -154,8 +154,12 @@ impl World {
             tables.add(&["sim".into()], &[format!("t{number}")], true, table);
         }
         let store = Arc::new(store);
-        let connect =
-            ConnectOptions { url: format!("sim://{}", self.seed), allow_insecure: true, apply_timeout_ms: 1000 };
+        let connect = ConnectOptions {
+            url: format!("sim://{}", self.seed),
+            allow_insecure: true,
+            apply_timeout_ms: 1000,
+            allow_rounding: Vec::new(),
+        };
         let applier = Applier {
             target: Target { plugin: Arc::clone(&PLUGIN), connect },
             settings: self.settings.clone(),

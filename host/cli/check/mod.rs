@@ -197,6 +197,7 @@ fn target(url: &Secret, common: &Common, replicator: &Replicator) -> Result<Targ
         allow_insecure: common.allow_tls_mode_disable,
         case_sensitive: common.case_sensitive,
         ignored_columns: common.ignore_columns.clone(),
+        allow_rounding: common.allow_rounding.clone(),
         apply_timeout: not_zero("--applyTimeout", replicator.apply_timeout)?,
     })
 }
@@ -234,6 +235,7 @@ fn apply(replicator: &Replicator) -> Result<Apply> {
         triggers: match replicator.triggers {
             replicator::Triggers::Skip => Triggers::Skip,
             replicator::Triggers::Fire => Triggers::Fire,
+            replicator::Triggers::Drop => Triggers::Drop,
         },
     })
 }

@@ -71,7 +71,13 @@ pub async fn connect(url: &str) -> Result<Session> {
 }
 
 pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64) -> Result<Session> {
-    MySql::connect(&ConnectOptions { url: url.to_owned(), allow_insecure, apply_timeout_ms }).await
+    MySql::connect(&ConnectOptions {
+        url: url.to_owned(),
+        allow_insecure,
+        apply_timeout_ms,
+        allow_rounding: Vec::new(),
+    })
+    .await
 }
 
 /// The error of a connection that must not come about.
