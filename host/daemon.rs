@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use ebb_sdk::{Catalog, DatabaseUrl};
+use ebb_sdk::{Catalog, DatabaseUrl, Timestamp};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::apply::{Applier, Taken};
 use crate::changefeed::{self, Feed};
-use crate::config::{self, Config, InitialScan};
+use crate::config::{self, Config, InitialScan, Triggers};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::plugin;
@@ -23,8 +23,9 @@ use crate::signals::{self, Signals};
 use crate::source::{Source, advisories};
 use crate::stage::{self, Stage};
 use crate::status::{Pages, Status};
-use crate::tables;
+use crate::tables::{self, KeyWatch};
 use crate::target::{self, Open, Target};
+use crate::triggers;
 
 /// How often the state of the changefeed's job is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -123,12 +124,27 @@ async fn start(config: Config) -> Result<Started> {
     warn_of_advisories(source.as_ref(), config.changefeed.as_ref());
     let matched = tables::matched(&config, source.as_ref(), &known.catalog).await?;
     // The plugin answers without asking the server.
-    let watched = tokio::task::block_in_place(|| matched.settle(known.taken.as_mut().map(|taken| &mut taken.session)))?;
+    let watched = tokio::task::block_in_place(|| {
+        let session = known.taken.as_mut().map(|taken| (&mut taken.session, &target.connect));
+        matched.settle(&known.catalog, session)
+    })?;
+    if config.apply.triggers == Triggers::Drop {
+        let taken = known.taken.as_mut();
+        tokio::task::block_in_place(|| triggers::drop_all(&stage, &mut known.catalog, &watched, taken))?;
+    }
     let tables = Arc::new(tables::register(&stage, &known.catalog, &watched, &config)?);
+    let catalog = Arc::new(known.catalog);
+    let applied = known.taken.as_ref().map_or(Timestamp::ZERO, |taken| taken.progress.applied);
+    let keys = Arc::new(KeyWatch::new(&config, Arc::clone(&catalog), Arc::clone(&tables), stage.store(), applied)?);
+    // A key that was changed while no ebb ran is followed before anything is read by it.
+    keys.refresh().await?;
 
     let status = Arc::new(Status::new(&config.receiver.access));
     let pages = bind_pages(&config, &status, &stage).await?;
-    let receiver = Receiver::bind(&config.receiver, stage.clone(), Arc::clone(&tables), Arc::clone(&status)).await?;
+    let receiver = {
+        let (stage, tables, keys) = (stage.clone(), Arc::clone(&tables), Arc::clone(&keys));
+        Receiver::bind(&config.receiver, stage, tables, keys, Arc::clone(&status)).await?
+    };
     tracing::info!(address = %receiver.addr()?, authentication = status.authentication(), "receiver listening");
     if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
         tracing::info!(address = %addr, "pages listening");
@@ -137,13 +153,15 @@ async fn start(config: Config) -> Result<Started> {
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is settled: a changefeed that is being replaced must not deliver another resolved timestamp, and
     // without a finished handshake it cannot have sent one.
-    let Known { catalog, mut taken } = known;
+    let mut taken = known.taken;
     if let Some(taken) = &taken {
         stage.release(taken.progress.applied);
     }
     let feed = match (source, &config.changefeed) {
         (Some(source), Some(settings)) => {
-            let plan = changefeed::Plan { settings, watched: &watched, catalog: &catalog, stage: &stage };
+            let version = source.version().to_owned();
+            let plan =
+                changefeed::Plan { settings, watched: &watched, catalog: &catalog, stage: &stage, version: &version };
             let consent = Consent::of(config.staging.non_interactive);
             Some(changefeed::settle(source, &plan, taken.as_mut(), &config.staging.schema, consent).await?)
         }
@@ -161,8 +179,9 @@ async fn start(config: Config) -> Result<Started> {
             settings: config.apply.clone(),
             case_sensitive: config.target.case_sensitive,
             feed: config.staging.schema.clone(),
-            catalog: Arc::new(catalog),
+            catalog,
             tables,
+            keys,
             store: stage.store(),
             resolved: stage.resolved(),
             status,

@@ -14,6 +14,7 @@ pub mod plugin;
 pub mod source;
 pub mod tables;
 pub mod target;
+pub mod triggers;
 
 pub mod apply;
 pub mod order;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use ebb::access::{certs, make_jwt};
 use ebb::cli::{self, Command};
 use ebb::error::Error;
-use ebb::{daemon, log, plugin};
+use ebb::{daemon, log, plugin, triggers};
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Plugins { dirs } => list_plugins(&dirs),
         Command::Certs(order) => answer(certs::make(&order)),
         Command::MakeJwt(order) => answer(make_jwt::make(&order)),
+        Command::RestoreTriggers(order) => answer(triggers::restore(&order)),
         Command::Man { dir } => answer(cli::write_man_pages(&dir).map(|()| String::new())),
         Command::Print(text) => answer(Ok(text)),
     }

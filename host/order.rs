@@ -1,14 +1,18 @@
 //! Cuts staged rows into windows: what one target transaction will bring from one source state to a later one.
 //!
-//! Owns: the rule that a source transaction is never split over two windows, and that of several versions of a key only
+//! Owns: the rule that a source transaction is never split over two windows, and that of several versions of a row only
 //! the last is kept. Does no I/O: it reads an iterator of rows in commit order.
 //!
 //! Invariant: `from < to <= resolved`, and the target equals the source at `to` once the window is applied.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use ebb_sdk::Timestamp;
 
-use crate::error::Result;
-use crate::stage::Entry;
+use crate::error::{Error, Result};
+use crate::receive::{Table, Tables};
+use crate::stage::{Change, Entry};
 
 /// How much a window may hold, unless a single source transaction holds more.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +38,7 @@ pub struct Window {
 
 #[derive(Debug)]
 pub enum Content {
-    /// The last version of every key, sorted by table and key.
+    /// Every row, in commit order; [`last_versions`] leaves the one of each key that counts.
     Whole(Vec<Entry>),
     /// One source transaction, at `to`, that is larger than the limits: its rows stay in staging and are read as they
     /// are written.
@@ -96,7 +100,7 @@ impl<I: Iterator<Item = Result<Entry>>> Cutter<I> {
 
     fn finish(&mut self, to: Timestamp, rows: Vec<Entry>, transactions: usize) -> Window {
         let from = std::mem::replace(&mut self.from, to);
-        Window { from, to, content: Content::Whole(last_versions(rows)), transactions }
+        Window { from, to, content: Content::Whole(rows), transactions }
     }
 }
 
@@ -121,8 +125,49 @@ impl Building {
     }
 }
 
-/// Sorted by table and key; the sort is stable, so versions of one key stay in commit order and the last one wins.
-fn last_versions(mut rows: Vec<Entry>) -> Vec<Entry> {
+/// The last version of every row of the target, sorted by table and key. Two rows of the source may be one row there, one
+/// after the other: where both change at one timestamp, as when a row moves to another region, the one that is there
+/// afterwards wins over the one that is gone.
+pub fn last_versions(rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
+    let of_row = |row: &Entry| tables.numbered(row.table);
+    let mut is_identity = BTreeMap::new();
+    for row in &rows {
+        is_identity.entry(row.table).or_insert_with(|| of_row(row).is_none_or(|table| table.key.is_identity()));
+    }
+    let (plain, other): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| is_identity[&row.table]);
+    let mut kept = last_of_keys(plain);
+    if other.is_empty() {
+        return Ok(kept);
+    }
+    let mut identified = Vec::with_capacity(other.len());
+    for row in other {
+        let Some(table) = of_row(&row) else { continue };
+        let identity = identity(table, &row)?.into_owned();
+        identified.push((row.table, identity, row));
+    }
+    let is_there = |row: &Entry| matches!(row.change(), Change::Upsert(_));
+    identified.sort_by(|(a_table, a_identity, a), (b_table, b_identity, b)| {
+        let (a, b) = ((a.timestamp, is_there(a)), (b.timestamp, is_there(b)));
+        (a_table, a_identity).cmp(&(b_table, b_identity)).then(a.cmp(&b))
+    });
+    identified.reverse();
+    identified.dedup_by(|later, kept| (later.0, &later.1) == (kept.0, &kept.1));
+    kept.extend(identified.into_iter().rev().map(|(_, _, row)| row));
+    kept.sort_by_key(|row| row.table);
+    Ok(kept)
+}
+
+/// The text by which the row of the target is known.
+pub fn identity<'e>(table: &Table, row: &'e Entry) -> Result<Cow<'e, str>> {
+    table.key.identity(row.timestamp, row.key()).map_err(|why| {
+        Error::new(format!("a row came at {} with the key {}, {why}", row.timestamp, row.key()))
+            .hint("give source and target the same primary key, in any order, and start again")
+            .field("key", row.key())
+    })
+}
+
+/// The sort is stable, so versions of one key stay in commit order and the last one wins.
+fn last_of_keys(mut rows: Vec<Entry>) -> Vec<Entry> {
     rows.sort_by(|a, b| (a.table, a.key()).cmp(&(b.table, b.key())));
     // `dedup_by` keeps the first of equal neighbours, so the order is turned around for it.
     rows.reverse();
@@ -134,7 +179,9 @@ fn last_versions(mut rows: Vec<Entry>) -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::{Change, RowBatch};
+    use crate::stage::RowBatch;
+    use crate::tables::{KeyShape, SourceKey};
+    use std::sync::Arc;
 
     const NO_LIMITS: Limits = Limits { rows_max: 1000, bytes_max: usize::MAX };
 
@@ -151,10 +198,23 @@ mod tests {
         batch.entries()
     }
 
-    fn shown(window: &Window) -> String {
-        let content = match &window.content {
+    /// Table 3 has the source's key (region, id) and the target's key (id).
+    fn tables() -> Tables {
+        let mut tables = Tables::default();
+        for number in 1..=3 {
+            let columns = if number == 3 { vec!["region".to_owned(), "id".to_owned()] } else { vec!["id".to_owned()] };
+            let shapes = vec![KeyShape { since: Timestamp::ZERO, columns }];
+            let key = Arc::new(SourceKey::new(vec!["id".into()], false, shapes));
+            tables.add(&[], &[], false, Table { number, key, ..Table::default() });
+        }
+        tables
+    }
+
+    fn shown(window: Window) -> String {
+        let content = match window.content {
             Content::Streamed => "streamed".into(),
-            Content::Whole(rows) => rows
+            Content::Whole(rows) => last_versions(rows, &tables())
+                .unwrap()
                 .iter()
                 .map(|row| match row.change() {
                     Change::Upsert(json) => format!("{}:{}={json}", row.table, row.key()),
@@ -169,7 +229,7 @@ mod tests {
     fn check(rows: &[&str], limits: Limits, expected: &str) {
         let (from, resolved) = (Timestamp { wall: 1, logical: 0 }, Timestamp { wall: 99, logical: 0 });
         let window = Cutter::new(staged(rows).into_iter(), from, resolved).next(limits).unwrap().unwrap();
-        assert_eq!(shown(&window).trim_end(), expected);
+        assert_eq!(shown(window).trim_end(), expected);
     }
 
     #[test]
@@ -177,6 +237,23 @@ mod tests {
         check(&["5:1:a=1", "6:1:a=2", "6:1:b=1", "7:1:a", "8:2:a=9"], NO_LIMITS, "1-99 4 1:a 1:b=1 2:a=9");
         check(&["5:1:a", "6:1:a=2"], NO_LIMITS, "1-99 2 1:a=2");
         check(&[], NO_LIMITS, "1-99 0");
+    }
+
+    #[test]
+    fn a_row_that_moves_to_another_region_stays() {
+        // The delete of the old key and the upsert of the new one come in the order of their keys.
+        check(&["5:3:[\"eu\",7]", "5:3:[\"us\",7]={}"], NO_LIMITS, "1-99 1 3:[\"us\",7]={}");
+        check(&["5:3:[\"eu\",7]={}", "5:3:[\"us\",7]"], NO_LIMITS, "1-99 1 3:[\"eu\",7]={}");
+        check(
+            &["5:3:[\"eu\",7]={}", "6:3:[\"us\",7]={}", "6:3:[\"eu\",7]", "7:3:[\"us\",7]"],
+            NO_LIMITS,
+            "1-99 3 3:[\"us\",7]",
+        );
+        check(
+            &["5:3:[\"eu\",7]={}", "5:3:[\"eu\",8]={}", "5:1:[1]={}", "6:2:[1]={}"],
+            NO_LIMITS,
+            "1-99 2 1:[1]={} 2:[1]={} 3:[\"eu\",7]={} 3:[\"eu\",8]={}",
+        );
     }
 
     #[test]
@@ -198,8 +275,7 @@ mod tests {
         let (from, resolved) = (Timestamp { wall: 1, logical: 0 }, Timestamp { wall: 99, logical: 0 });
         let limits = Limits { rows_max: 3, bytes_max: usize::MAX };
         let mut cutter = Cutter::new(staged(&rows).into_iter(), from, resolved);
-        let windows: Vec<_> =
-            std::iter::from_fn(|| cutter.next(limits).unwrap()).map(|window| shown(&window)).collect();
+        let windows: Vec<_> = std::iter::from_fn(|| cutter.next(limits).unwrap()).map(shown).collect();
         let expected = ["1-5 1 1:a=1 1:b=1", "5-7 2 1:a=2 1:b=2 1:c=1", "7-8 1 1:d=1 1:e=1 1:f=1", "8-99 1 1:g=1"];
         assert_eq!(windows, expected);
     }

@@ -34,13 +34,17 @@ pub struct Open {
 
 impl Target {
     pub fn new(plugin: Arc<Plugin>, settings: &config::Target) -> Self {
-        let connect = ConnectOptions {
+        Self { plugin, connect: Self::options(settings) }
+    }
+
+    /// What the plugin is told.
+    pub fn options(settings: &config::Target) -> ConnectOptions {
+        ConnectOptions {
             url: settings.url.reveal().to_owned(),
             allow_insecure: settings.allow_insecure,
             apply_timeout_ms: u64::try_from(settings.apply_timeout.as_millis()).unwrap_or(u64::MAX),
             allow_rounding: settings.allow_rounding.clone(),
-        };
-        Self { plugin, connect }
+        }
     }
 
     /// `None` when the target cannot be reached now; what it would take to reach it is logged.

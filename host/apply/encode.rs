@@ -5,17 +5,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 
 use ebb_sdk::{Catalog, Operation, RowBuffer, Value};
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::row::{self, Pairs, push_value};
 use crate::error::{Error, Result};
 use crate::receive::{Table, Tables};
 use crate::stage::{Change, Entry};
 use crate::tables::names::{self, Found};
+use crate::tables::{Unreadable, parts_of};
 
 /// Rows of one table, operation and set of columns.
 #[derive(Debug)]
@@ -103,14 +102,14 @@ impl<'a> Encoder<'a> {
     pub fn covers(&mut self, entry: &Entry) -> Result<bool> {
         let Change::Upsert(json) = entry.change() else { return Ok(true) };
         let table = self.table(entry)?;
-        let Object(pairs) = serde_json::from_str(json).map_err(|error| damaged(entry, &error))?;
+        let pairs = self.pairs(entry, table, json)?;
         let at = self.shape(entry, table, &pairs)?;
         Ok(self.shapes[&entry.table][at].covers)
     }
 
     fn whole(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<()> {
         let table = self.table(entry)?;
-        let Object(pairs) = serde_json::from_str(json).map_err(|error| damaged(entry, &error))?;
+        let pairs = self.pairs(entry, table, json)?;
         let at = self.shape(entry, table, &pairs)?;
         let shape = &mut self.shapes.get_mut(&entry.table).expect("the shape was just found")[at];
         let operation = if shape.covers { operation } else { Operation::Upsert };
@@ -133,9 +132,15 @@ impl<'a> Encoder<'a> {
 
     fn key_of_row(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<()> {
         let table = self.table(entry)?;
-        let Object(pairs) = serde_json::from_str(json).map_err(|error| damaged(entry, &error))?;
+        let pairs = self.pairs(entry, table, json)?;
         let at = self.shape(entry, table, &pairs)?;
-        let block = self.key_block(table.position, operation, blank);
+        // A column that the row does not have keeps its value.
+        let positions = &self.shapes[&entry.table][at].positions;
+        let blank: Vec<u32> = blank.iter().copied().filter(|column| positions.contains(&Some(*column))).collect();
+        if blank.is_empty() && operation == Operation::Update {
+            return Ok(());
+        }
+        let block = self.key_block(table.position, operation, &blank);
         let shape = &self.shapes[&entry.table][at];
         for key in &self.catalog.tables[table.position as usize].primary_key {
             let place = shape.positions.iter().position(|position| position.as_ref() == Some(key));
@@ -155,16 +160,18 @@ impl<'a> Encoder<'a> {
     ) -> Result<()> {
         let table = self.table(entry)?;
         let target = &self.catalog.tables[table.position as usize];
-        let before: Object<'_> = match before {
-            Some(json) => serde_json::from_str(json).map_err(|error| damaged(entry, &error))?,
-            None => Object(Vec::new()),
+        let before = match before {
+            Some(json) => row::pairs(json).map_err(|error| damaged(entry, &error))?,
+            None => Vec::new(),
         };
-        let key: Vec<&RawValue> = serde_json::from_str(entry.key()).map_err(|error| damaged(entry, &error))?;
+        let key = parts_of(entry.key());
+        let count = table.key.check_count(entry.timestamp, key.len());
+        count.map_err(|why| unreadable_key(entry, target, &why))?;
         let block = self.key_block(table.position, operation, blank);
-        for &position in &target.primary_key {
+        for (at, &position) in target.primary_key.iter().enumerate() {
             let name = &target.columns[position as usize].name;
-            let from_key = self.key_value(table, name, target.primary_key.len(), &key);
-            let from_before = || before.0.iter().find(|(column, _)| self.same(column, name)).map(|(_, raw)| *raw);
+            let from_key = table.key.value(entry.timestamp, at, &key);
+            let from_before = || before.iter().find(|(column, _)| self.same(column, name)).map(|(_, raw)| *raw);
             let raw = from_key.or_else(from_before).ok_or_else(|| unknown_key(target, name))?;
             push_value(&mut self.blocks[block].rows, raw.get());
         }
@@ -172,23 +179,22 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// The value of a key column of the target, by its name at the source. A key of one column needs no name.
-    fn key_value<'k>(&self, table: &Table, name: &str, width: usize, key: &[&'k RawValue]) -> Option<&'k RawValue> {
-        match &table.key_columns {
-            Some(columns) => {
-                let at = columns.iter().position(|column| self.same(column, name))?;
-                key.get(at).copied()
-            }
-            None if width == 1 && key.len() == 1 => key.first().copied(),
-            None => None,
-        }
+    /// The columns of a row, which must say the same as the key that it came with.
+    fn pairs<'j>(&self, entry: &Entry, table: &Table, json: &'j str) -> Result<Pairs<'j>> {
+        let pairs = row::pairs(json).map_err(|error| damaged(entry, &error))?;
+        let same = table.key.check_row(entry.timestamp, &parts_of(entry.key()), &pairs);
+        same.map_err(|why| unreadable_key(entry, &self.catalog.tables[table.position as usize], &why))?;
+        Ok(pairs)
     }
 
     /// The block of keys, followed by columns that become NULL.
     fn key_block(&mut self, table: u32, operation: Operation, blank: &[u32]) -> usize {
-        let is_it = |block: &Block| block.table == table && block.operation == operation;
+        let key = &self.catalog.tables[table as usize].primary_key;
+        let is_it = |block: &Block| {
+            let columns = key.iter().chain(blank);
+            block.table == table && block.operation == operation && block.columns.iter().eq(columns)
+        };
         self.blocks.iter().position(is_it).unwrap_or_else(|| {
-            let key = &self.catalog.tables[table as usize].primary_key;
             let columns: Vec<u32> = key.iter().chain(blank).copied().collect();
             let rows = RowBuffer::new(columns.len());
             self.blocks.push(Block { table, operation, columns, rows });
@@ -258,71 +264,28 @@ fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
         .field("table", target.to_string())
 }
 
+fn unreadable_key(entry: &Entry, target: &ebb_sdk::Table, why: &Unreadable) -> Error {
+    Error::new(format!("a row of {target} came at {} with the key {}, {why}", entry.timestamp, entry.key()))
+        .hint(
+            "start again with the same command: the source's primary keys are read at every start (give --sourceConn); both \
+             sides must have the same one",
+        )
+        .field("table", target.to_string())
+        .field("key", entry.key())
+}
+
 fn damaged(entry: &Entry, error: &serde_json::Error) -> Error {
     // The text of a JSON error holds no data of the row.
     Error::new(format!("a staged row of table number {} is not JSON: {error}", entry.table))
 }
 
-/// What stands for a JSON null under the option `encode_json_value_null_as_object`.
-const JSON_NULL: &str = "{\"__crdb_json_null__\":true}";
-
-fn push_value(rows: &mut RowBuffer, raw: &str) {
-    match raw.as_bytes().first() {
-        Some(b'n') | None => rows.push(Value::Null),
-        Some(b't') => rows.push(Value::Bool(true)),
-        Some(b'f') => rows.push(Value::Bool(false)),
-        Some(b'"') => match raw.contains('\\') {
-            false => rows.push(Value::String(&raw[1..raw.len() - 1])),
-            true => rows.push(Value::String(&unescaped(raw))),
-        },
-        Some(b'{') if is_json_null(raw) => rows.push(Value::Json("null")),
-        Some(b'{' | b'[') => rows.push(Value::Json(raw)),
-        Some(_) => rows.push(Value::Number(raw)),
-    }
-}
-
-fn unescaped(raw: &str) -> String {
-    serde_json::from_str(raw).expect("the text was parsed as JSON when its row was")
-}
-
-fn is_json_null(raw: &str) -> bool {
-    raw.len() < 2 * JSON_NULL.len() && raw.bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(JSON_NULL.bytes())
-}
-
-/// An object as its pairs, in the order of the text, values untouched.
-struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((Name(name), value)) = map.next_entry()? {
-                    pairs.push((name, value));
-                }
-                Ok(Object(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(Pairs)
-    }
-}
-
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use crate::stage::RowBatch;
+    use crate::tables::{KeyShape, SourceKey};
     use ebb_sdk::{Column, Timestamp};
 
     fn catalog() -> Catalog {
@@ -340,9 +303,12 @@ mod tests {
 
     fn tables(key_columns: Option<&[&str]>) -> Tables {
         let mut tables = Tables::default();
-        let key_columns = key_columns.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let shape = |names: &[&str]| KeyShape { since: Timestamp::ZERO, columns: owned(names) };
+        let shapes = key_columns.map(shape).into_iter().collect();
+        let key = Arc::new(SourceKey::new(owned(&["city", "id"]), false, shapes));
         let hidden_columns = vec!["crdb_region".to_owned()];
-        tables.add(&[], &[], false, Table { number: 1, position: 0, key_columns, hidden_columns });
+        tables.add(&[], &[], false, Table { number: 1, position: 0, key, hidden_columns, source: None });
         tables
     }
 
@@ -372,21 +338,27 @@ mod tests {
 
     #[test]
     fn columns_are_matched_by_name() {
+        let key = "[\"ro\\\"me\",7]";
         let row = r#"{"city": "ro\"me", "crdb_region": "eu", "id": 7, "note": {"a": [1.10]}, "total": 3}"#;
-        let blocks = encode(None, "[]", Change::Upsert(row)).unwrap();
+        let blocks = encode(None, key, Change::Upsert(row)).unwrap();
         let expected = "Upsert city,id,Note String(\"ro\\\"me\"),Number(\"7\"),Json(\"{\\\"a\\\": [1.10]}\")";
         assert_eq!(shown(&blocks), expected);
         let row = r#"{"city": null, "id": true, "note": {"__crdb_json_null__": true}}"#;
-        let blocks = encode(None, "[]", Change::Upsert(row)).unwrap();
+        let blocks = encode(None, "[true,null]", Change::Upsert(row)).unwrap();
         assert_eq!(shown(&blocks), "Upsert city,id,Note Null,Bool(true),Json(\"null\")");
     }
 
     #[test]
     fn unknown_and_missing_columns_stop() {
-        let error = encode(None, "[]", Change::Upsert(r#"{"city":"a","id":1,"extra":2}"#)).unwrap_err();
+        let error = encode(None, "[\"a\",1]", Change::Upsert(r#"{"city":"a","id":1,"extra":2}"#)).unwrap_err();
         assert_eq!(error.message, "the source has a column extra that public.orders lacks");
-        let error = encode(None, "[]", Change::Upsert(r#"{"id":1}"#)).unwrap_err();
+        let named = Some(["id", "city"].as_slice());
+        let error = encode(named, "[1,\"a\"]", Change::Upsert(r#"{"id":1}"#)).unwrap_err();
         assert_eq!(error.message, "a row of public.orders has no value for the key column city");
+        let error = encode(named, "[1,\"a\"]", Change::Upsert(r#"{"city":"b","id":1}"#)).unwrap_err();
+        assert!(error.message.contains("its column city says otherwise"), "{error}");
+        let error = encode(None, "[]", Change::Upsert(r#"{"id":1}"#)).unwrap_err();
+        assert!(error.message.contains("0 values, and the primary key has 2 columns"), "{error}");
     }
 
     #[test]

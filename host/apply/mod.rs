@@ -11,6 +11,7 @@ mod plan;
 mod reader;
 mod reconnect;
 mod retry;
+mod row;
 mod transaction;
 
 use std::sync::Arc;
@@ -23,11 +24,12 @@ use tokio::time::timeout;
 
 use crate::config;
 use crate::error::{Error, Result};
-use crate::order::{Content, Cutter, Limits, Window};
+use crate::order::{Content, Cutter, Limits, Window, last_versions};
 use crate::plugin::Session;
 use crate::receive::Tables;
 use crate::stage::{Change, Entry, Store};
 use crate::status::Status;
+use crate::tables::KeyWatch;
 use crate::target::Target;
 use encode::Block;
 use ladder::{Ladder, Next, Touched};
@@ -45,6 +47,7 @@ pub struct Applier {
     pub feed: String,
     pub catalog: Arc<Catalog>,
     pub tables: Arc<Tables>,
+    pub keys: Arc<KeyWatch>,
     pub store: Arc<Store>,
     /// How far staging is complete.
     pub resolved: watch::Receiver<Timestamp>,
@@ -94,7 +97,7 @@ impl Applier {
         self.store.release(taken.progress.applied);
         self.status.applied(taken.progress.applied, 0, 0);
         self.warn_of_second_effects();
-        let windows = self.reader(&taken).spawn(self.resolved.clone(), self.runtime.clone());
+        let windows = self.reader(&taken).spawn(self.resolved.clone());
         // A catalog that has changed ends the run, so its plan holds for all of it.
         let facts = plan::facts(&self.catalog);
         // The reader ends, and with it the channel, once a stop is asked for.
@@ -138,6 +141,8 @@ impl Applier {
         Reader {
             catalog: Arc::clone(&self.catalog),
             tables: Arc::clone(&self.tables),
+            keys: Arc::clone(&self.keys),
+            runtime: self.runtime.clone(),
             case_sensitive: self.case_sensitive,
             store: Arc::clone(&self.store),
             limits: self.limits(),
@@ -174,6 +179,9 @@ impl Applier {
             taken.progress.applied = to;
             self.store.release(to);
             self.status.applied(to, transactions as u64, rows as u64);
+            if !self.target.connect.allow_rounding.is_empty() {
+                self.status.rounded(taken.session.rounded()?);
+            }
             tracing::debug!(%to, transactions, rows, "applied");
         }
         Ok(is_applied)
@@ -298,7 +306,13 @@ impl Applier {
     fn window(&self, step: Step, limits: Limits) -> Result<Window> {
         let mut cutter = Cutter::new(self.store.scan(step.from, step.to), step.from, step.to);
         let window = cutter.next(limits)?;
-        window.ok_or_else(|| Error::new(format!("nothing lies between {} and {}", step.from, step.to)))
+        let mut window =
+            window.ok_or_else(|| Error::new(format!("nothing lies between {} and {}", step.from, step.to)))?;
+        // The reader has made sure of the keys of this span.
+        if let Content::Whole(rows) = window.content {
+            window.content = Content::Whole(last_versions(rows, &self.tables)?);
+        }
+        Ok(window)
     }
 
     fn writer<'a>(&'a self, facts: &'a [Facts]) -> Writer<'a> {

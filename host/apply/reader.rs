@@ -14,9 +14,10 @@ use tokio::sync::watch;
 
 use super::encode::{Block, Encoder};
 use crate::error::Result;
-use crate::order::{Content, Cutter, Limits, Window};
+use crate::order::{Content, Cutter, Limits, Window, last_versions};
 use crate::receive::Tables;
-use crate::stage::{Scan, Store};
+use crate::stage::{Change, Entry, Scan, Store};
+use crate::tables::KeyWatch;
 
 /// While nothing changes, the progress row moves no more often than this.
 const IDLE_ADVANCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,6 +37,8 @@ pub(super) struct Prepared {
 pub(super) struct Reader {
     pub(super) catalog: Arc<Catalog>,
     pub(super) tables: Arc<Tables>,
+    pub(super) keys: Arc<KeyWatch>,
+    pub(super) runtime: Handle,
     pub(super) case_sensitive: bool,
     pub(super) store: Arc<Store>,
     pub(super) limits: Limits,
@@ -46,10 +49,10 @@ pub(super) struct Reader {
 impl Reader {
     /// Windows from the position on, each handed over when the one before has been taken. The sequence ends when a stop is
     /// asked for, and after an error.
-    pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>, runtime: Handle) -> Receiver<Result<Prepared>> {
+    pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>) -> Receiver<Result<Prepared>> {
         // Without room between the two: one window is being written and one waits here.
         let (sender, windows) = sync_channel(0);
-        thread::spawn(move || self.run(resolved, &runtime, &sender));
+        thread::spawn(move || self.run(resolved, &sender));
         windows
     }
 
@@ -60,23 +63,19 @@ impl Reader {
         self.windows(to, Idle::IsDue, &mut encoder, &mut take).map(drop)
     }
 
-    fn run(
-        mut self,
-        mut resolved: watch::Receiver<Timestamp>,
-        runtime: &Handle,
-        windows: &SyncSender<Result<Prepared>>,
-    ) {
+    fn run(mut self, mut resolved: watch::Receiver<Timestamp>, windows: &SyncSender<Result<Prepared>>) {
+        let runtime = self.runtime.clone();
         let (catalog, tables) = (Arc::clone(&self.catalog), Arc::clone(&self.tables));
         let mut encoder = Encoder::new(&catalog, &tables, self.case_sensitive);
         let mut last_sent = Instant::now();
-        while let Some(to) = self.wait(&mut resolved, runtime) {
+        while let Some(to) = self.wait(&mut resolved, &runtime) {
             let idle = if last_sent.elapsed() >= IDLE_ADVANCE_INTERVAL { Idle::IsDue } else { Idle::IsEarly };
             let stop = self.stop.clone();
             let mut send = |prepared| !*stop.borrow() && windows.send(Ok(prepared)).is_ok();
             match self.windows(to, idle, &mut encoder, &mut send) {
                 Ok(Read::Some) => last_sent = Instant::now(),
                 Ok(Read::Nothing) => {
-                    self.pause(&mut resolved, runtime, IDLE_ADVANCE_INTERVAL.saturating_sub(last_sent.elapsed()));
+                    self.pause(&mut resolved, &runtime, IDLE_ADVANCE_INTERVAL.saturating_sub(last_sent.elapsed()));
                 }
                 Ok(Read::Unwanted) => return,
                 Err(error) => {
@@ -106,12 +105,53 @@ impl Reader {
             if matches!(window.content, Content::Streamed) {
                 cutter = self.cutter(to);
             }
-            if !take(prepare(window, encoder)?) {
+            if needs_keys(&window) && matches!(self.know_keys(window.to)?, Keys::Stopped) {
+                return Ok(Read::Unwanted);
+            }
+            let (from, to_here) = (window.from, window.to);
+            let prepared = match self.prepare(window, encoder) {
+                Ok(prepared) => prepared,
+                Err(error) => match self.know_keys(to_here)? {
+                    // Its rows are read once more, under the keys that they have.
+                    Keys::Changed => {
+                        encoder.take();
+                        self.position = from;
+                        cutter = self.cutter(to);
+                        continue;
+                    }
+                    Keys::Same => return Err(error),
+                    Keys::Stopped => return Ok(Read::Unwanted),
+                },
+            };
+            if !take(prepared) {
                 return Ok(Read::Unwanted);
             }
             read = Read::Some;
         }
         Ok(read)
+    }
+
+    fn prepare(&self, window: Window, encoder: &mut Encoder<'_>) -> Result<Prepared> {
+        let Window { from, to, content, transactions } = window;
+        let Content::Whole(rows) = content else {
+            return Ok(Prepared { from, to, transactions, rows: 0, blocks: None });
+        };
+        let rows = last_versions(rows, &self.tables)?;
+        rows.iter().try_for_each(|row| encoder.push(row))?;
+        Ok(Prepared { from, to, transactions, rows: rows.len(), blocks: Some(encoder.take()) })
+    }
+
+    fn know_keys(&self, to: Timestamp) -> Result<Keys> {
+        let mut stop = self.stop.clone();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|&stop| stop) => Ok(Keys::Stopped),
+                known = self.keys.know(to) => {
+                    known.map(|has_changed| if has_changed { Keys::Changed } else { Keys::Same })
+                }
+            }
+        })
     }
 
     fn cutter(&self, to: Timestamp) -> Cutter<Scan> {
@@ -158,13 +198,19 @@ enum Read {
     Unwanted,
 }
 
-fn prepare(window: Window, encoder: &mut Encoder<'_>) -> Result<Prepared> {
-    let Window { from, to, content, transactions } = window;
-    match content {
-        Content::Streamed => Ok(Prepared { from, to, transactions, rows: 0, blocks: None }),
-        Content::Whole(rows) => {
-            rows.iter().try_for_each(|row| encoder.push(row))?;
-            Ok(Prepared { from, to, transactions, rows: rows.len(), blocks: Some(encoder.take()) })
-        }
+/// What is known of the source's primary keys after a look at them.
+enum Keys {
+    Same,
+    Changed,
+    /// A stop was asked for meanwhile.
+    Stopped,
+}
+
+/// A delete is nothing but a key; a row names its columns itself.
+fn needs_keys(window: &Window) -> bool {
+    let is_deleted = |row: &Entry| matches!(row.change(), Change::Delete(_));
+    match &window.content {
+        Content::Streamed => true,
+        Content::Whole(rows) => rows.iter().any(is_deleted),
     }
 }

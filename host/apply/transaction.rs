@@ -12,10 +12,13 @@ use ebb_sdk::{Advance, Catalog, Checks, Operation};
 use super::encode::{Block, Encoder, Task};
 use super::plan::{Facts, Phase, Plan};
 use crate::error::Error;
-use crate::order::{Content, Limits, Window};
+use crate::order::{Content, Limits, Window, identity};
 use crate::plugin::Session;
-use crate::receive::Tables;
+use crate::receive::{Table, Tables};
 use crate::stage::{Change, Entry, Store};
+
+/// Deletes that are held in memory at once, of a transaction that is not.
+const DELETES_HELD_MAX: usize = 100_000;
 
 /// What a transaction is made from.
 pub(super) struct Writer<'a> {
@@ -88,7 +91,12 @@ impl Writer<'_> {
             for (number, position) in self.in_order(phase) {
                 let facts = &self.facts[position as usize];
                 if let Some(task) = task(phase, facts) {
-                    self.pass(session, &mut encoder, rows.of_table(self.store, number), phase, task)?;
+                    match (&rows, self.tables.numbered(number)) {
+                        (Rows::Staged(window), Some(table)) if phase == Phase::Deletes && table.key.may_meet() => {
+                            self.streamed_deletes(session, &mut encoder, window, table, task)?;
+                        }
+                        _ => self.pass(session, &mut encoder, rows.of_table(self.store, number), phase, task)?,
+                    }
                 }
             }
         }
@@ -126,6 +134,38 @@ impl Writer<'_> {
             }
         }
         encoder.take().iter().try_for_each(|block| write_block(session, block))
+    }
+
+    /// Deletes of a transaction that is not held in memory, but for rows that are there again under another key of the
+    /// source: some at a time, each time with a look at all rows that are there.
+    fn streamed_deletes(
+        &self,
+        session: &mut Session,
+        encoder: &mut Encoder<'_>,
+        window: &Window,
+        table: &Table,
+        task: Task<'_>,
+    ) -> Result<(), Failure> {
+        let all = || self.store.scan_table(window.to, table.number);
+        let is_deleted = |row: &Entry| matches!(row.change(), Change::Delete(_));
+        let mut deleted = all().filter(|row| row.as_ref().map_or(true, is_deleted));
+        loop {
+            let mut gone = BTreeMap::new();
+            for row in deleted.by_ref().take(DELETES_HELD_MAX) {
+                let row = row?;
+                gone.insert(identity(table, &row)?.into_owned(), row);
+            }
+            if gone.is_empty() {
+                return Ok(());
+            }
+            for row in all() {
+                let row = row?;
+                if !is_deleted(&row) {
+                    gone.remove(identity(table, &row)?.as_ref());
+                }
+            }
+            self.pass(session, encoder, gone.into_values().map(Ok), Phase::Deletes, task)?;
+        }
     }
 
     /// Numbers in staging and positions of the tables: parents first where rows appear, children first where they vanish.

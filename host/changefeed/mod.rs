@@ -15,7 +15,7 @@ use crate::apply::Taken;
 use crate::config::{Changefeed, Config, InitialScan, OnExit};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
-use crate::source::{self, Job, JobState, Source, Statement};
+use crate::source::{self, Job, JobState, Source, Statement, advisories};
 use crate::stage::Stage;
 use crate::tables::{self, Watched};
 
@@ -40,6 +40,8 @@ pub struct Plan<'a> {
     pub watched: &'a [Watched],
     pub catalog: &'a Catalog,
     pub stage: &'a Stage,
+    /// What the source says of itself.
+    pub version: &'a str,
 }
 
 /// Finds or creates the changefeed. The progress may move to the place where a new feed begins. A target that is down
@@ -96,8 +98,8 @@ pub async fn is_there(config: &Config, source: Option<&Source>, catalog: &Catalo
         return Ok(false);
     }
     let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
-    let watched = tables::matched(config, Some(source), catalog).await?.settle(None)?;
-    let plan = Plan { settings, watched: &watched, catalog, stage };
+    let watched = tables::matched(config, Some(source), catalog).await?.settle(catalog, None)?;
+    let plan = Plan { settings, watched: &watched, catalog, stage, version: source.version() };
     let found = source.find_changefeed(&plan.statement(Timestamp::ZERO)).await?;
     Ok(found.is_some_and(|job| delivers_here(&job, stage)))
 }
@@ -111,6 +113,7 @@ impl<'a> Plan<'a> {
             staging: self.stage.id(),
             cursor,
             initial_scan: None,
+            release: advisories::release(self.version),
         }
     }
 }

@@ -43,6 +43,9 @@ pub enum Subcommand {
     /// Sign a token that lets a changefeed write to schemas of the target
     #[command(name = "make-jwt", after_help = help::MAKE_JWT)]
     MakeJwt(MakeJwt),
+    /// Put back the triggers that --triggers drop has dropped
+    #[command(subcommand)]
+    Triggers(TriggersCommand),
     /// Encode a password for a connection string
     #[command(name = "escape-password", after_help = help::ESCAPE_PASSWORD)]
     EscapePassword(EscapePassword),
@@ -228,6 +231,34 @@ pub struct MakeJwt {
     /// Print the claim instead, for a token that somebody else signs
     #[arg(long)]
     pub claim: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum TriggersCommand {
+    /// Make every trigger that was dropped again, exactly as it was; may be repeated
+    #[command(after_help = help::TRIGGERS_RESTORE)]
+    Restore(TriggersRestore),
+}
+
+#[derive(Debug, Args)]
+pub struct TriggersRestore {
+    /// The database whose triggers were dropped
+    #[arg(long, visible_alias = "targetConn", env = "EBB_TARGET", value_name = "URL", value_parser = secret)]
+    pub target: Secret,
+    /// Dialect of the target, a name or the path of a library; the URL's scheme decides when not given
+    #[arg(long, env = "EBB_TARGET_PLUGIN", value_name = "NAME|PATH")]
+    pub target_plugin: Option<String>,
+    #[command(flatten)]
+    pub plugin_search: PluginSearch,
+    /// Admit connections that are not encrypted
+    #[arg(long)]
+    pub allow_tls_mode_disable: bool,
+    /// The staging schema of the run, whose folder has a second record of what was dropped; the target's own is enough
+    #[arg(long = "stagingSchema", env = "EBB_STAGING_SCHEMA", value_name = "NAME")]
+    pub staging_schema: Option<String>,
+    /// Folder of the staging folders [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
+    #[arg(long, env = "EBB_STAGING_DIR", value_name = "DIR")]
+    pub staging_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -57,6 +57,13 @@ Examples:
   with a key that is there:
   ebb make-jwt -k ec.key -a ycsb.public -o out.jwt";
 
+pub const TRIGGERS_RESTORE: &str = "\
+Example:
+  ebb triggers restore --target 'postgres://postgres@db:5432/molt?sslmode=verify-full' --stagingSchema _replicator_1
+
+End the run first. The definitions are in the target (table ebb_triggers) and in the run's staging folder; a trigger that is
+there already stays as it is. Exit codes: 0 when no trigger is missing any more, 1 after a failure, 2 for wrong usage.";
+
 pub const ESCAPE_PASSWORD: &str = "\
 Examples:
   ebb escape-password --password 'a$52&'

@@ -25,7 +25,8 @@ use regex::Regex;
 use crate::access::{certs, make_jwt};
 use crate::config::Config;
 use crate::error::Error;
-use flags::{Cli, ConfigCommand, Subcommand};
+use crate::triggers;
+use flags::{Cli, ConfigCommand, Subcommand, TriggersCommand};
 use layers::Layers;
 
 /// What the user wants.
@@ -39,6 +40,8 @@ pub enum Command {
     Certs(certs::Order),
     /// Sign a token.
     MakeJwt(make_jwt::Order),
+    /// Put back triggers.
+    RestoreTriggers(triggers::Restore),
     /// Write the manual pages into this folder.
     Man { dir: PathBuf },
     /// The answer is known already.
@@ -111,6 +114,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
         Subcommand::Certs(order) => Ok(Command::Certs(certs_order(order))),
         Subcommand::MakeJwt(order) => make_jwt_order(order).map(Command::MakeJwt),
+        Subcommand::Triggers(TriggersCommand::Restore(order)) => {
+            check::restore_triggers(&order).map(Command::RestoreTriggers).map_err(Exit::from)
+        }
         Subcommand::EscapePassword(order) => escape_password(order.password).map(Command::Print),
         Subcommand::Config(ConfigCommand::Show { json, command }) => show::show(&command, json).map(Command::Print),
         Subcommand::Completions { shell } => Ok(Command::Print(completions(shell))),

@@ -6,6 +6,7 @@
 mod body;
 mod connection;
 mod doors;
+mod origin;
 pub mod payload;
 mod reload;
 mod tables;
@@ -25,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+pub use origin::Origins;
 pub use reload::Reloader;
 pub use tables::{Table, Tables};
 
@@ -34,9 +36,11 @@ use crate::error::{Error, Result};
 use crate::source::STAGING;
 use crate::stage::{Change, RowBatch, Stage, Staged};
 use crate::status::Status;
+use crate::tables::{KeyWatch, Unreadable};
 use body::Budget;
 use doors::Visitor;
 use payload::{Body, Message, canonical_key};
+use tables::Route;
 
 /// Longest part of a name that an answer repeats.
 const NAME_CHARS_MAX: usize = 200;
@@ -54,6 +58,8 @@ pub struct Receiver {
 struct Handler {
     stage: Stage,
     tables: Arc<Tables>,
+    origins: Origins,
+    keys: Arc<KeyWatch>,
     gate: Arc<Gate>,
     budget: Budget,
     response_timeout: Duration,
@@ -66,6 +72,7 @@ impl Receiver {
         settings: &config::Receiver,
         stage: Stage,
         tables: Arc<Tables>,
+        keys: Arc<KeyWatch>,
         status: Arc<Status>,
     ) -> Result<Self> {
         let paths: Vec<_> = tables.paths().cloned().collect();
@@ -78,8 +85,10 @@ impl Receiver {
         })?;
         let limits = settings.limits;
         let handler = Handler {
+            origins: Origins::load(&stage)?,
             stage,
             tables,
+            keys,
             gate,
             budget: Budget::new(limits),
             response_timeout: limits.response_timeout,
@@ -170,7 +179,11 @@ impl Handler {
     }
 
     async fn stage(&self, segments: &[String], body: body::Bytes) -> Result<Staged, Refusal> {
-        let content = tokio::task::block_in_place(|| self.rows_of(segments, &body.bytes))?;
+        let mut content = tokio::task::block_in_place(|| self.rows_of(segments, &body.bytes));
+        if matches!(content, Err(Untaken::Key(_))) && self.keys.refresh().await.is_ok() {
+            content = tokio::task::block_in_place(|| self.rows_of(segments, &body.bytes));
+        }
+        let content = content.map_err(|untaken| self.refused(untaken))?;
         // The rows are as large as the body was, and may outlive this request in the queue: the budget goes with them.
         let lease = body.into_lease();
         match content {
@@ -199,23 +212,57 @@ impl Handler {
         }
     }
 
-    fn rows_of(&self, path: &[String], body: &[u8]) -> Result<Content, Refusal> {
-        let malformed = |error: payload::Malformed| Refusal::new(StatusCode::BAD_REQUEST, error.to_string());
+    /// What cannot be taken now, and never will be as things are, ends the run: the changefeed would send it for ever.
+    fn refused(&self, untaken: Untaken) -> Refusal {
+        match untaken {
+            Untaken::Request(refusal) => refusal,
+            Untaken::Run(error) | Untaken::Key(error) => {
+                let refusal = Refusal::new(StatusCode::BAD_REQUEST, error.message.clone());
+                self.stage.fail(error);
+                refusal
+            }
+        }
+    }
+
+    fn rows_of(&self, path: &[String], body: &[u8]) -> Result<Content, Untaken> {
+        let malformed =
+            |error: payload::Malformed| Untaken::Request(Refusal::new(StatusCode::BAD_REQUEST, error.to_string()));
         let messages = match payload::parse(body).map_err(malformed)? {
             Body::Resolved(timestamp) => return Ok(Content::Resolved(timestamp)),
             Body::Rows(messages) => messages,
         };
         let mut rows = RowBatch::default();
+        // Messages of one table often stand together.
+        let mut last: Option<(&str, &Table)> = None;
         for message in &messages {
-            let table = self.tables.find(path, &message.topic).ok_or_else(|| unknown_table(message))?;
+            let table = match last {
+                Some((topic, table)) if topic == message.topic => table,
+                _ => self.table_of(path, message)?,
+            };
+            last = Some((&message.topic, table));
             let key = canonical_key(message.key).map_err(malformed)?;
+            let unreadable = |why| Untaken::Key(unreadable_key(&message.topic, &key.text, &why));
+            table.key.check_count(message.updated, key.values).map_err(unreadable)?;
             let change = match (message.after, message.before) {
                 (Some(after), _) => Change::Upsert(after.get()),
-                (None, before) => Change::Delete(before.map(|before| before.get())),
+                // There was no such row, and nothing else names the columns of its key.
+                (None, Some(None)) if key.values > 1 && !table.key.is_known() => continue,
+                (None, before) => Change::Delete(before.flatten().map(|before| before.get())),
             };
-            rows.push(message.updated, table.number, &key, change);
+            rows.push(message.updated, table.number, &key.text, change);
         }
         Ok(Content::Rows(rows))
+    }
+
+    fn table_of(&self, path: &[String], message: &Message<'_>) -> Result<&Table, Untaken> {
+        match self.tables.find(path, &message.topic) {
+            Route::Table(table, _) if table.source.is_some() => Ok(table),
+            Route::Table(table, origin) => {
+                self.origins.admit(table.number, origin).map(|()| table).map_err(Untaken::Run)
+            }
+            Route::Refused(why) => Err(Untaken::Run(why.clone())),
+            Route::Unknown => Err(Untaken::Request(unknown_table(message))),
+        }
     }
 
     fn expected_path(&self) -> String {
@@ -223,6 +270,16 @@ impl Handler {
         paths.sort();
         format!("this path is not a schema of the target; send to {}", paths.join(" or "))
     }
+}
+
+/// Why a body is not taken.
+enum Untaken {
+    /// It is at fault by itself.
+    Request(Refusal),
+    /// It cannot be taken as the run is.
+    Run(Error),
+    /// A key is not what is known of the source's primary key, which may have changed.
+    Key(Error),
 }
 
 enum Content {
@@ -233,6 +290,16 @@ enum Content {
 /// The only place that answers a delivery with success.
 fn ok(_staged: Staged) -> Response<Full<bytes::Bytes>> {
     Response::new(Full::from("OK\n"))
+}
+
+fn unreadable_key(topic: &str, key: &str, why: &Unreadable) -> Error {
+    Error::new(format!("a row of {topic} came with the key {key}, {why}"))
+        .hint(
+            "give both sides the same primary key, and give --sourceConn where the source's has more columns; after ALTER \
+             PRIMARY KEY, start again with the same command",
+        )
+        .field("table", topic)
+        .field("key", key)
 }
 
 fn unknown_table(message: &Message<'_>) -> Refusal {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use ebb_sdk::{Number, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// What one request says.
@@ -26,8 +26,16 @@ pub struct Message<'a> {
     pub key: &'a RawValue,
     /// The row as a JSON object; `None` when it was deleted.
     pub after: Option<&'a RawValue>,
-    /// The row as it was, when the changefeed has the option `diff`.
-    pub before: Option<&'a RawValue>,
+    /// The row as it was, when the changefeed has the option `diff`; `Some(None)` when there was none.
+    pub before: Option<Option<&'a RawValue>>,
+}
+
+/// A primary key in the one spelling that all of its spellings have.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    pub text: String,
+    /// How many values it has.
+    pub values: usize,
 }
 
 /// Why a body cannot be taken. Its text is for the answer and the log, and holds no row data.
@@ -48,6 +56,7 @@ pub enum Malformed {
     NoUpdated,
     NoKey,
     NoTopic,
+    NoAfter,
     BadTimestamp,
 }
 
@@ -67,6 +76,7 @@ impl fmt::Display for Malformed {
             Self::NoKey => f.write_str(
                 "a message has no \"key\": only table changefeeds WITH envelope = 'wrapped' (the default) can be applied",
             ),
+            Self::NoAfter => f.write_str("a message does not say what its row is \"after\" the change"),
             Self::NoTopic => f.write_str("a message has no \"topic\": only table changefeeds can be applied"),
             Self::BadTimestamp => f.write_str("a timestamp is not of the form <nanoseconds>.<logical>"),
         }
@@ -95,10 +105,10 @@ pub fn parse(body: &[u8]) -> Result<Body<'_>, Malformed> {
     messages.into_iter().map(message).collect::<Result<_, _>>().map(Body::Rows)
 }
 
-/// The text by which a key is known: the array without white space, strings escaped and numbers written in one way only, so
+/// The text by which a key is staged: the array without white space, strings escaped and numbers written in one way only, so
 /// that every spelling of the feed gives the same text. Of a deleted row CockroachDB knows no more than its key, which
 /// does not hold the trailing zeros of a DECIMAL.
-pub fn canonical_key(key: &RawValue) -> Result<String, Malformed> {
+pub fn canonical_key(key: &RawValue) -> Result<Key, Malformed> {
     let parts: Vec<&RawValue> = serde_json::from_str(key.get()).map_err(|_| Malformed::NoKey)?;
     let mut text = String::with_capacity(key.get().len());
     text.push('[');
@@ -106,17 +116,22 @@ pub fn canonical_key(key: &RawValue) -> Result<String, Malformed> {
         if at > 0 {
             text.push(',');
         }
-        match part.get().as_bytes().first() {
-            Some(b'"') => {
-                let unescaped: String = serde_json::from_str(part.get()).map_err(|_| Malformed::NoKey)?;
-                text.push_str(&serde_json::Value::from(unescaped).to_string());
-            }
-            Some(b'-' | b'0'..=b'9') => text.push_str(&canonical_number(part.get())),
-            _ => text.push_str(part.get()),
-        }
+        text.push_str(&canonical_value(part)?);
     }
     text.push(']');
-    Ok(text)
+    Ok(Key { text, values: parts.len() })
+}
+
+/// A value of a key in its one spelling.
+pub fn canonical_value(value: &RawValue) -> Result<Cow<'_, str>, Malformed> {
+    match value.get().as_bytes().first() {
+        Some(b'"') => {
+            let unescaped: String = serde_json::from_str(value.get()).map_err(|_| Malformed::NoKey)?;
+            Ok(serde_json::Value::from(unescaped).to_string().into())
+        }
+        Some(b'-' | b'0'..=b'9') => Ok(canonical_number(value.get())),
+        _ => Ok(value.get().into()),
+    }
 }
 
 /// No number of CockroachDB has an exponent beyond this; such a text stays as it is.
@@ -156,10 +171,10 @@ struct Frame<'a> {
 
 #[derive(Deserialize)]
 struct RawMessage<'a> {
-    #[serde(borrow, default)]
-    after: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    before: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "stated")]
+    after: Option<Option<&'a RawValue>>,
+    #[serde(borrow, default, deserialize_with = "stated")]
+    before: Option<Option<&'a RawValue>>,
     #[serde(borrow, default)]
     key: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -168,16 +183,22 @@ struct RawMessage<'a> {
     updated: Option<Cow<'a, str>>,
 }
 
+/// A field that is there, whether or not it is null; one that is not there is never asked for.
+fn stated<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<&'de RawValue>>, D::Error> {
+    let value = <&RawValue>::deserialize(field)?;
+    Ok(Some(Some(value).filter(|value| value.get() != "null")))
+}
+
 fn message(raw: RawMessage<'_>) -> Result<Message<'_>, Malformed> {
     let is_object = |raw: &&RawValue| raw.get().starts_with('{');
-    if !raw.after.iter().chain(&raw.before).all(is_object) {
+    if !raw.after.iter().chain(&raw.before).flatten().all(is_object) {
         return Err(Malformed::NoKey);
     }
     Ok(Message {
         key: raw.key.filter(|key| key.get().starts_with('[')).ok_or(Malformed::NoKey)?,
         topic: raw.topic.ok_or(Malformed::NoTopic)?,
         updated: timestamp(&raw.updated.ok_or(Malformed::NoUpdated)?)?,
-        after: raw.after,
+        after: raw.after.ok_or(Malformed::NoAfter)?,
         before: raw.before,
     })
 }
@@ -196,7 +217,7 @@ mod tests {
                 .into_iter()
                 .map(|message| {
                     let after = message.after.map(|after| after.get().to_owned());
-                    (message.topic.into_owned(), message.updated, canonical_key(message.key).unwrap(), after)
+                    (message.topic.into_owned(), message.updated, canonical_key(message.key).unwrap().text, after)
                 })
                 .collect(),
             Body::Resolved(_) => panic!("a resolved message"),
@@ -213,12 +234,16 @@ mod tests {
     }
 
     #[test]
-    fn deletes_with_and_without_after() {
-        let body = r#"{ "payload" : [ { "key" : [ 42 ], "topic" : "tbl", "updated" : "30.0" },
-            { "after" : null, "key" : [ 99 ], "topic" : "\"Tbl\"", "updated" : "30.0", "new_field": [1] } ] }"#;
-        let rows = rows(body);
-        assert_eq!(rows.iter().map(|row| row.3.is_none()).collect::<Vec<_>>(), [true, true]);
-        assert_eq!(rows[1].0, "\"Tbl\"");
+    fn deletes_with_and_without_before() {
+        let body = r#"{ "payload" : [ { "after": null, "key" : [ 42 ], "topic" : "tbl", "updated" : "30.0" },
+            { "after" : null, "before": null, "key" : [ 9 ], "topic" : "\"Tbl\"", "updated" : "30.0", "new_field": [1] },
+            { "after" : null, "before": {"a": 1}, "key" : [ 1 ], "topic" : "tbl", "updated" : "30.0" } ] }"#;
+        let Body::Rows(messages) = parse(body.as_bytes()).unwrap() else { panic!("rows") };
+        assert!(messages.iter().all(|message| message.after.is_none()));
+        let before = |message: &Message<'_>| message.before.map(|before| before.map(|row| row.get().to_owned()));
+        let before: Vec<_> = messages.iter().map(before).collect();
+        assert_eq!(before, [None, Some(None), Some(Some("{\"a\": 1}".to_owned()))]);
+        assert_eq!(messages[1].topic, "\"Tbl\"");
     }
 
     #[test]
@@ -239,6 +264,7 @@ mod tests {
         check(r#"{"resolved":"x"}"#, Malformed::BadTimestamp);
         check(r#"{"payload":[],"length":1}"#, Malformed::Length { stated: 1, counted: 0 });
         check(r#"{"payload":[{"key":[1],"topic":"t"}]}"#, Malformed::NoUpdated);
+        check(r#"{"payload":[{"key":[1],"topic":"t","updated":"1.0"}]}"#, Malformed::NoAfter);
         check(r#"{"payload":[{"after":{},"topic":"t","updated":"1.0"}]}"#, Malformed::NoKey);
         check(r#"{"payload":[{"after":[],"key":[1],"topic":"t","updated":"1.0"}]}"#, Malformed::NoKey);
         check(r#"{"payload":[{"__crdb__":{"key":[1],"topic":"t","updated":"1.0"},"a":1}]}"#, Malformed::NoKey);
@@ -275,7 +301,7 @@ mod tests {
                 let key: &RawValue = serde_json::from_str(spelling).unwrap();
                 let array = format!("[{key},\"1.0\"]");
                 let key = canonical_key(serde_json::from_str(&array).unwrap()).unwrap();
-                assert_eq!(key, format!("[{expected},\"1.0\"]"), "{spelling}");
+                assert_eq!(key.text, format!("[{expected},\"1.0\"]"), "{spelling}");
             }
         }
     }

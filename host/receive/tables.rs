@@ -4,53 +4,79 @@
 //! is settled before the receiver starts. What is not found here is refused, never passed over.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::origin::Origin;
+use crate::error::Error;
+use crate::tables::SourceKey;
 
 /// A table that rows are taken for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Its number in the staging folder.
     pub number: u32,
     /// Its position in the target's catalog.
     pub position: u32,
-    /// The source's primary key, in the order of a message's `key`; `None` when the source cannot be asked.
-    pub key_columns: Option<Vec<String>>,
+    /// Schema and name at the source; `None` when the source cannot be asked.
+    pub source: Option<(String, String)>,
+    pub key: Arc<SourceKey>,
     /// Columns that the source hides and the target lacks, such as the shard of a hash-sharded key.
     pub hidden_columns: Vec<String>,
+}
+
+/// What a topic stands for.
+#[derive(Debug)]
+pub enum Route<'a> {
+    Table(&'a Table, Origin),
+    /// The target has the table, and rows cannot be written to it as they are: why.
+    Refused(&'a Error),
+    Unknown,
 }
 
 /// Every table that rows are taken for, by path and topic.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     list: Vec<Table>,
+    refused: Vec<Error>,
     paths: HashMap<Vec<String>, Topics>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Topics {
-    exact: HashMap<String, usize>,
+    exact: HashMap<String, Place>,
     /// By the lower-case topic; `None` when two tables differ in case only.
-    folded: HashMap<String, Option<usize>>,
+    folded: HashMap<String, Option<Place>>,
+}
+
+/// Where a table stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Taken(usize),
+    Refused(usize),
 }
 
 impl Tables {
     /// Adds a table under a path and every topic it may come with.
     pub fn add(&mut self, path: &[String], topics: &[String], case_sensitive: bool, table: Table) {
-        let at = self.list.len();
+        let place = Place::Taken(self.list.len());
         self.list.push(table);
-        let known = self.paths.entry(path.to_vec()).or_default();
-        for topic in topics {
-            known.exact.insert(topic.clone(), at);
-            if !case_sensitive {
-                let folded = known.folded.entry(topic.to_lowercase()).or_insert(Some(at));
-                if *folded != Some(at) {
-                    *folded = None;
-                }
-            }
-        }
+        self.paths.entry(path.to_vec()).or_default().add(topics, case_sensitive, place);
+    }
+
+    /// Adds a table whose rows end the run, and why.
+    pub fn refuse(&mut self, path: &[String], topics: &[String], case_sensitive: bool, why: Error) {
+        let place = Place::Refused(self.refused.len());
+        self.refused.push(why);
+        self.paths.entry(path.to_vec()).or_default().add(topics, case_sensitive, place);
     }
 
     pub fn list(&self) -> &[Table] {
         &self.list
+    }
+
+    /// The table of a number in staging.
+    pub fn numbered(&self, number: u32) -> Option<&Table> {
+        self.list.iter().find(|table| table.number == number)
     }
 
     /// Whether requests to this path are for us.
@@ -64,19 +90,54 @@ impl Tables {
     }
 
     /// The table of a topic.
-    pub fn find(&self, path: &[String], topic: &str) -> Option<&Table> {
-        let topics = self.paths.get(path)?;
-        let parts = identifiers(topic);
+    pub fn find(&self, path: &[String], topic: &str) -> Route<'_> {
+        let Some(topics) = self.paths.get(path) else { return Route::Unknown };
         // A bare name since 25.4 may itself hold dots and quotes, so the topic as it stands comes first.
-        let spellings = [Some(topic.to_owned()), parts.as_ref().map(|parts| parts.join("."))];
+        if let Some(place) = topics.find(topic) {
+            return self.route(place, || Origin::bare(topic));
+        }
+        let Some(parts) = identifiers(topic) else { return Route::Unknown };
+        let whole = parts.join(".");
         // `db.schema.table`. Two parts are a table and a column family, whose rows are not whole: they are not taken.
-        let last = parts.as_ref().filter(|parts| parts.len() == 3).and_then(|parts| parts.last().cloned());
-        spellings.into_iter().chain([last]).flatten().find_map(|name| topics.find(&name)).map(|at| &self.list[at])
+        let [database, schema, name] = parts.as_slice() else {
+            return topics.find(&whole).map_or(Route::Unknown, |place| self.route(place, || Origin::bare(&whole)));
+        };
+        let origin = || Origin::qualified(&format!("{database}.{schema}"), name);
+        if let Some(place) = topics.find(&whole) {
+            return self.route(place, origin);
+        }
+        match topics.find(name) {
+            // Of a table that is known, another schema's table of the same name is another table.
+            Some(Place::Taken(at)) if self.list[at].source.as_ref().is_some_and(|(known, _)| known != schema) => {
+                Route::Unknown
+            }
+            Some(place) => self.route(place, origin),
+            None => Route::Unknown,
+        }
+    }
+
+    fn route(&self, place: Place, origin: impl FnOnce() -> Origin) -> Route<'_> {
+        match place {
+            Place::Taken(at) => Route::Table(&self.list[at], origin()),
+            Place::Refused(at) => Route::Refused(&self.refused[at]),
+        }
     }
 }
 
 impl Topics {
-    fn find(&self, name: &str) -> Option<usize> {
+    fn add(&mut self, topics: &[String], case_sensitive: bool, place: Place) {
+        for topic in topics {
+            self.exact.insert(topic.clone(), place);
+            if !case_sensitive {
+                let folded = self.folded.entry(topic.to_lowercase()).or_insert(Some(place));
+                if *folded != Some(place) {
+                    *folded = None;
+                }
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<Place> {
         self.exact.get(name).copied().or_else(|| *self.folded.get(&name.to_lowercase())?)
     }
 }
@@ -136,11 +197,28 @@ mod tests {
         tables
     }
 
+    fn number(route: &Route<'_>) -> Option<u32> {
+        match route {
+            Route::Table(table, _) => Some(table.number),
+            Route::Refused(_) | Route::Unknown => None,
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_known_has_one_schema() {
+        let mut tables = tables(&["orders"], true);
+        tables.list[0].source = Some(("tenant1".into(), "orders".into()));
+        assert_eq!(number(&tables.find(&path(), "shop.tenant1.orders")), Some(0));
+        assert_eq!(number(&tables.find(&path(), "shop.tenant2.orders")), None);
+        tables.refuse(&path(), &["loud".to_owned()], true, Error::new("it has a rule"));
+        assert!(matches!(tables.find(&path(), "loud"), Route::Refused(why) if why.message == "it has a rule"));
+    }
+
     #[test]
     fn topics_in_every_spelling() {
         let tables = tables(&["orders", "My Table", "odd\"name", "a.b"], true);
         let check = |topic: &str, expected: Option<u32>| {
-            assert_eq!(tables.find(&path(), topic).map(|table| table.number), expected, "{topic}");
+            assert_eq!(number(&tables.find(&path(), topic)), expected, "{topic}");
         };
         check("orders", Some(0));
         check("defaultdb.public.orders", Some(0));
@@ -154,13 +232,13 @@ mod tests {
         check("defaultdb.public.customers.orders", None);
         check("customers", None);
         check("\"orders", None);
-        assert!(tables.find(&["molt".to_owned()], "orders").is_none());
+        assert_eq!(number(&tables.find(&["molt".to_owned()], "orders")), None);
     }
 
     #[test]
     fn case_is_folded_unless_ambiguous() {
         let tables = tables(&["Orders", "items", "Items"], false);
-        let find = |topic: &str| tables.find(&path(), topic).map(|table| table.number);
+        let find = |topic: &str| number(&tables.find(&path(), topic));
         assert_eq!(find("orders"), Some(0));
         assert_eq!(find("items"), Some(1));
         assert_eq!(find("Items"), Some(2));

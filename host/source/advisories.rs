@@ -4,7 +4,7 @@
 //! Source: <https://www.cockroachlabs.com/docs/advisories/>, A-104309 and A-123371.
 
 /// Major, minor, patch.
-type Release = (u32, u32, u32);
+pub type Release = (u32, u32, u32);
 
 /// One advisory that matters to a changefeed.
 struct Advisory {
@@ -62,7 +62,8 @@ impl Advisory {
     }
 }
 
-fn release(version: &str) -> Option<Release> {
+/// The release of a version text (`CockroachDB CCL v25.2.1 (…)`).
+pub fn release(version: &str) -> Option<Release> {
     let numbers = version.split_whitespace().find_map(|word| word.strip_prefix('v'))?;
     // Pre-releases of a version come before its first patch; what is said of that patch is near enough.
     let mut parts = numbers.split(['.', '-']).map(str::parse);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ebb_sdk::SourceType;
+use ebb_sdk::{SourceType, Timestamp};
 use regex::Regex;
 use tokio_postgres::SimpleQueryRow;
 
@@ -28,7 +28,12 @@ pub struct SourceTable {
     pub hidden_columns: Vec<String>,
     /// In the order of a message's `key`. Empty, or hidden columns only, when the table has no key of its own.
     pub key_columns: Vec<String>,
+    /// Sets of columns of which no two rows have the same values, other than the primary key.
+    pub unique_keys: Vec<Vec<String>>,
 }
+
+/// Schema and name of a table.
+pub type Place = (String, String);
 
 /// One of its columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,11 +51,23 @@ const COLUMNS: &str = "SELECT c.* \
      AND c.table_schema NOT IN ('crdb_internal', 'pg_catalog', 'information_schema', 'pg_extension') \
      ORDER BY c.table_schema, c.table_name, c.ordinal_position";
 
+/// `{as_of}` is the place of AS OF SYSTEM TIME.
 const KEYS: &str = "SELECT k.table_schema, k.table_name, k.column_name \
      FROM information_schema.key_column_usage k JOIN information_schema.table_constraints c \
      ON c.constraint_schema = k.constraint_schema AND c.constraint_name = k.constraint_name \
-     AND c.table_schema = k.table_schema AND c.table_name = k.table_name \
+     AND c.table_schema = k.table_schema AND c.table_name = k.table_name{as_of} \
      WHERE c.constraint_type = 'PRIMARY KEY' ORDER BY k.table_schema, k.table_name, k.ordinal_position";
+
+/// Unique indexes that hold for every row and are on columns only.
+const UNIQUE_KEYS: &str = "SELECT n.nspname AS table_schema, t.relname AS table_name, i.indexrelid AS index_id, \
+     a.attname AS column_name FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey) \
+     WHERE i.indisunique AND NOT i.indisprimary AND i.indpred IS NULL AND i.indexprs IS NULL \
+     AND n.nspname NOT IN ('crdb_internal', 'pg_catalog', 'information_schema', 'pg_extension')";
+
+/// The column that a REGIONAL BY ROW table has for the region of each row.
+const REGION: &str = "crdb_region";
 
 /// Changefeeds leave virtual columns out. (That of a sharded key is in `key` all the same.)
 const VIRTUAL_COLUMNS: &str = "SELECT n.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name \
@@ -73,8 +90,6 @@ impl SourceTable {
 impl Source {
     /// Every user table of the connection's database.
     pub async fn tables(&self) -> Result<Vec<SourceTable>> {
-        let name = |row: &SimpleQueryRow, column| row.try_get(column).ok().flatten().unwrap_or_default().to_owned();
-        let place = |row: &SimpleQueryRow| (name(row, "table_schema"), name(row, "table_name"));
         let mut tables: BTreeMap<(String, String), SourceTable> = BTreeMap::new();
         let virtual_columns: BTreeSet<_> =
             self.rows(VIRTUAL_COLUMNS).await?.iter().map(|row| (place(row), name(row, "column_name"))).collect();
@@ -90,12 +105,60 @@ impl Source {
                 table.columns.push(SourceColumn { name: column, source_type, nullable });
             }
         }
-        for row in self.rows(KEYS).await? {
-            if let Some(table) = tables.get_mut(&place(&row)) {
-                table.key_columns.push(name(&row, "column_name"));
+        for (place, columns) in self.primary_keys(None).await? {
+            if let Some(table) = tables.get_mut(&place) {
+                table.key_columns = columns;
             }
         }
+        let mut unique_keys: BTreeMap<(Place, String), Vec<String>> = BTreeMap::new();
+        for row in self.rows(UNIQUE_KEYS).await? {
+            unique_keys.entry((place(&row), name(&row, "index_id"))).or_default().push(name(&row, "column_name"));
+        }
+        for ((place, _), columns) in unique_keys {
+            if let Some(table) = tables.get_mut(&place) {
+                table.unique_keys.push(columns);
+            }
+        }
+        for table in tables.values_mut().filter(|table| table.columns.iter().any(|column| column.name == REGION)) {
+            self.read_implicit_columns(table).await?;
+        }
         Ok(tables.into_values().collect())
+    }
+
+    /// The columns of every table's primary key, now or as they were at a time.
+    pub async fn primary_keys(&self, at: Option<Timestamp>) -> Result<BTreeMap<Place, Vec<String>>> {
+        let as_of = at.map(|at| format!(" AS OF SYSTEM TIME '{at}'")).unwrap_or_default();
+        let mut keys: BTreeMap<Place, Vec<String>> = BTreeMap::new();
+        for row in self.rows(&KEYS.replace("{as_of}", &as_of)).await? {
+            keys.entry(place(&row)).or_default().push(name(&row, "column_name"));
+        }
+        Ok(keys)
+    }
+
+    /// Of a table whose rows have a region: columns that CockroachDB has put before those of the key that was declared, and
+    /// which alone is unique (<https://www.cockroachlabs.com/docs/stable/show-index>).
+    async fn read_implicit_columns(&self, table: &mut SourceTable) -> Result<()> {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let sql = format!("SHOW INDEXES FROM {}.{}", quoted(&table.schema), quoted(&table.name));
+        let is = |row: &SimpleQueryRow, column: &str| matches!(name(row, column).as_str(), "t" | "true" | "YES");
+        let mut indexes: BTreeMap<String, Vec<SimpleQueryRow>> = BTreeMap::new();
+        for row in self.rows(&sql).await? {
+            if !is(&row, "storing") && !is(&row, "non_unique") {
+                indexes.entry(name(&row, "index_name")).or_default().push(row);
+            }
+        }
+        for mut rows in indexes.into_values() {
+            rows.sort_by_key(|row| name(row, "seq_in_index").parse::<u32>().unwrap_or(u32::MAX));
+            let column = |row: &SimpleQueryRow| name(row, "column_name");
+            let all: Vec<String> = rows.iter().map(column).collect();
+            let declared: Vec<String> = rows.iter().filter(|row| !is(row, "implicit")).map(column).collect();
+            // The catalog may name the key as it was declared, or as it is stored.
+            if declared.len() < all.len() && (table.key_columns == declared || table.key_columns == all) {
+                table.key_columns = all;
+                table.unique_keys.push(declared);
+            }
+        }
+        Ok(())
     }
 
     /// The tables that the filters choose.
@@ -124,6 +187,14 @@ impl Source {
         }
         Ok(chosen)
     }
+}
+
+fn name(row: &SimpleQueryRow, column: &str) -> String {
+    row.try_get(column).ok().flatten().unwrap_or_default().to_owned()
+}
+
+fn place(row: &SimpleQueryRow) -> Place {
+    (name(row, "table_schema"), name(row, "table_name"))
 }
 
 fn is_chosen(table: &SourceTable, settings: &Changefeed) -> bool {

@@ -9,8 +9,8 @@ mod jobs;
 mod statement;
 mod types;
 
-pub use catalog::{SourceColumn, SourceTable};
+pub use catalog::{Place, SourceColumn, SourceTable};
 pub use connect::{Source, check_url};
 pub(crate) use jobs::ended;
 pub use jobs::{Job, JobState};
-pub use statement::{STAGING, Statement, sink_address};
+pub use statement::{STAGING, Statement, sink_address, tells_json_null};

@@ -6,6 +6,7 @@
 use ebb_sdk::{Secret, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::advisories::{Release, release};
 use crate::config::Changefeed;
 
 /// Characters of a path segment that stand as they are.
@@ -30,7 +31,18 @@ pub struct Statement<'a> {
     pub cursor: Timestamp,
     /// `None` leaves the option of the settings; a changefeed that goes on never scans again.
     pub initial_scan: Option<&'static str>,
+    /// Of the source; decides which of [`OWN_OPTIONS`] it takes.
+    pub release: Option<Release>,
 }
+
+/// Options without a value that ebb adds by itself, and the releases that have them.
+const OWN_OPTIONS: [(&str, (u32, u32)); 2] = [
+    // A session or a table may keep its changes from changefeeds, and the target would never hear of them.
+    ("ignore_disable_changefeed_replication", (24, 1)),
+    // A JSON null would look like SQL NULL.
+    (JSON_NULL_OPTION, (24, 2)),
+];
+const JSON_NULL_OPTION: &str = "encode_json_value_null_as_object";
 
 impl Statement<'_> {
     pub fn sql(&self) -> Secret {
@@ -49,13 +61,19 @@ impl Statement<'_> {
         for (name, value) in self.settings.options.iter().filter(|(name, _)| name != INITIAL_SCAN) {
             set.push(format!("{name} = {}", literal(value.reveal())));
         }
+        set.extend(self.own_options().map(str::to_owned));
         let unset = if dropped.is_empty() { String::new() } else { format!(" UNSET {}", dropped.join(", ")) };
         Secret::new(format!("ALTER CHANGEFEED {job} SET {}{unset}", set.join(", ")))
     }
 
     /// The names of the options that may be altered.
     pub fn options(&self) -> impl Iterator<Item = String> {
-        self.settings.options.iter().map(|(name, _)| name.clone()).filter(|name| name != INITIAL_SCAN)
+        let settings = self.settings.options.iter().map(|(name, _)| name.clone()).filter(|name| name != INITIAL_SCAN);
+        settings.chain(self.own_options().map(str::to_owned))
+    }
+
+    fn own_options(&self) -> impl Iterator<Item = &'static str> {
+        own_options(self.release)
     }
 
     /// The tables as the statement lists them: sorted, and with their schema where it says more.
@@ -90,6 +108,7 @@ impl Statement<'_> {
         // Without a cursor the feed would begin at the time of the statement, and everything before would be missing.
         let behind_scan = options.iter().position(|option| option.starts_with("initial_scan ")).map_or(1, |at| at + 1);
         options.insert(behind_scan, format!("cursor = {}", literal(&self.cursor.to_string())));
+        options.extend(self.own_options().map(str::to_owned));
         if self.qualified() {
             options.push("full_table_name".into());
         }
@@ -116,6 +135,17 @@ impl Statement<'_> {
             false => format!("{}.{}", identifier(schema), identifier(name)),
         }
     }
+}
+
+fn own_options(release: Option<Release>) -> impl Iterator<Item = &'static str> {
+    let release = release.map(|(major, minor, _)| (major, minor));
+    let is_there = move |since: (u32, u32)| release.is_some_and(|release| release >= since);
+    OWN_OPTIONS.into_iter().filter(move |(_, since)| is_there(*since)).map(|(option, _)| option)
+}
+
+/// Whether a changefeed of this version (`CockroachDB CCL v25.2.1 (…)`) tells a JSON null from SQL NULL.
+pub fn tells_json_null(version: &str) -> bool {
+    own_options(release(version)).any(|option| option == JSON_NULL_OPTION)
 }
 
 /// The sink's URL without its query: what tells one changefeed's receiver from another's.
@@ -181,7 +211,7 @@ mod tests {
     fn statement<'a>(settings: &'a Changefeed, path: &'a [String], tables: &[(&str, &str)]) -> Statement<'a> {
         let tables = tables.iter().map(|(schema, name)| ((*schema).to_owned(), (*name).to_owned())).collect();
         let cursor = Timestamp { wall: 17, logical: 2 };
-        Statement { settings, tables, path, staging: "7a", cursor, initial_scan: None }
+        Statement { settings, tables, path, staging: "7a", cursor, initial_scan: None, release: None }
     }
 
     #[test]
@@ -202,6 +232,12 @@ mod tests {
     fn names_are_quoted_where_they_must_be() {
         let (settings, path) = (settings(), ["My db".to_owned()]);
         let text = |tables: &[(&str, &str)]| statement(&settings, &path, tables).sql().reveal().to_owned();
+        let of_release = |release| Statement { release: Some(release), ..statement(&settings, &path, &[("s", "t")]) };
+        assert!(!of_release((23, 2, 9)).sql().reveal().contains("ignore_disable"));
+        let options = "ignore_disable_changefeed_replication, encode_json_value_null_as_object";
+        assert!(of_release((25, 1, 0)).sql().reveal().ends_with(options));
+        let altered = of_release((24, 1, 3)).alteration(7, &[]);
+        assert!(altered.reveal().ends_with(", ignore_disable_changefeed_replication"));
         let sql = text(&[("public", "order"), ("public", "My \"T\"")]);
         assert!(sql.contains("FOR TABLE \"My \"\"T\"\"\", \"order\" INTO"), "{sql}");
         assert!(sql.contains("localhost:30004/My%20db?"), "{sql}");

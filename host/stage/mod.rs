@@ -39,6 +39,7 @@ pub use notes::Note;
 pub use record::{Change, Entry, RowBatch};
 pub use scan::Scan;
 pub use space::Forecast;
+pub(crate) use store::lock;
 pub use store::{Limits, NotWritten, Store};
 
 use crate::error::{Error, Result};
@@ -63,6 +64,7 @@ pub struct Stage {
     requests: mpsc::Sender<Request>,
     resolved: watch::Receiver<Timestamp>,
     failed: watch::Receiver<Option<Error>>,
+    ending: watch::Sender<Option<Error>>,
     space: Arc<Space>,
 }
 
@@ -83,11 +85,11 @@ impl Stage {
         let (keeper, woken) = sync_channel(1);
         let reports =
             Reports { resolved: resolved_sender, failed: failed_sender.clone(), keeper, space: Arc::clone(&space) };
-        let writer_store = Arc::clone(&store);
+        let (writer_store, ending) = (Arc::clone(&store), failed_sender.clone());
         thread::spawn(move || writer::run(&writer_store, incoming, &reports));
         let (keeper_store, keeper_space) = (Arc::clone(&store), Arc::clone(&space));
         thread::spawn(move || keep(&keeper_store, &woken, &keeper_space, &failed_sender));
-        Self { store, requests, resolved, failed, space }
+        Self { store, requests, resolved, failed, ending, space }
     }
 
     /// What the threads work on.
@@ -128,6 +130,17 @@ impl Stage {
     /// The resolved timestamp, as it moves.
     pub fn resolved(&self) -> watch::Receiver<Timestamp> {
         self.resolved.clone()
+    }
+
+    /// Ends the run: what comes next cannot be taken, and may not be passed over.
+    pub fn fail(&self, error: Error) {
+        self.ending.send_if_modified(|failed| {
+            let is_first = failed.is_none();
+            if is_first {
+                *failed = Some(error);
+            }
+            is_first
+        });
     }
 
     /// Set once, when the disk has failed or the changefeed has broken its promise; the process must end.

@@ -14,6 +14,12 @@ pub enum Note {
     Catalog,
     /// What the changefeed was created with.
     Changefeed,
+    /// Which tables of the source rows have come from.
+    Origins,
+    /// The primary keys of the source's tables, over time.
+    Keys,
+    /// Triggers of the target that were dropped.
+    Triggers,
 }
 
 impl Note {
@@ -21,6 +27,9 @@ impl Note {
         match self {
             Self::Catalog => "catalog",
             Self::Changefeed => "changefeed",
+            Self::Origins => "origins",
+            Self::Keys => "keys",
+            Self::Triggers => "triggers",
         }
     }
 }

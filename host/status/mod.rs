@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ebb_sdk::Timestamp;
+use ebb_sdk::{Rounded, Timestamp};
 
 pub use pages::Pages;
 
@@ -34,6 +34,8 @@ pub struct Status {
     rows_applied: AtomicU64,
     transactions_applied: AtomicU64,
     retries: AtomicU64,
+    /// By table and column: values that lost digits, as `--allow-rounding` lets them.
+    values_rounded: Mutex<BTreeMap<(String, String), u64>>,
     applied: Mutex<Timestamp>,
     refusals: Mutex<HashMap<String, Instant>>,
 }
@@ -62,6 +64,18 @@ impl Status {
         *lock(&self.applied) = to;
         self.transactions_applied.fetch_add(transactions, Ordering::Relaxed);
         self.rows_applied.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub fn rounded(&self, values: Vec<Rounded>) {
+        let mut rounded = lock(&self.values_rounded);
+        for Rounded { table, column, values } in values {
+            let place = (table, column);
+            if !rounded.contains_key(&place) {
+                let (table, column) = &place;
+                tracing::warn!(table, column, "values have lost digits, as --allow-rounding allows");
+            }
+            *rounded.entry(place).or_default() += values;
+        }
     }
 
     pub fn retried(&self) {
@@ -125,6 +139,12 @@ impl Status {
         for (code, count) in lock(&self.requests_refused).iter() {
             let _ = writeln!(text, "{name}{{code=\"{code}\"}} {count}");
         }
+        let name = "ebb_values_rounded_total";
+        let _ = writeln!(text, "# HELP {name} Values that lost digits (--allow-rounding).\n# TYPE {name} counter");
+        for ((table, column), count) in lock(&self.values_rounded).iter() {
+            let (table, column) = (label(table), label(column));
+            let _ = writeln!(text, "{name}{{table=\"{table}\",column=\"{column}\"}} {count}");
+        }
         text
     }
 
@@ -142,6 +162,7 @@ impl Status {
             "transactions_applied": count(&self.transactions_applied),
             "apply_retries": count(&self.retries),
             "requests_refused": lock(&self.requests_refused).values().sum::<u64>(),
+            "values_rounded": lock(&self.values_rounded).values().sum::<u64>(),
             "authentication": self.authentication,
             "warnings": self.warnings(),
             "staging_disk_bytes": staging.disk_bytes,
@@ -168,6 +189,11 @@ impl Status {
         refusals.insert(what.to_owned(), now);
         true
     }
+}
+
+/// A name as the value of a label (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+fn label(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// A number as Prometheus spells it.

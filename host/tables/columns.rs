@@ -4,8 +4,8 @@
 
 use ebb_sdk::{Fit, FitQuestion, Identity, Table};
 
-use super::Names;
 use super::findings::Findings;
+use super::matching::Names;
 use super::names::{self, Found};
 use crate::error::Error;
 use crate::source::{SourceColumn, SourceTable};
@@ -14,6 +14,10 @@ use crate::source::{SourceColumn, SourceTable};
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub question: FitQuestion,
+    /// `public.orders`, on the target.
+    pub table: String,
+    /// `orders.total`, as `--allow-rounding` takes it.
+    pub column: String,
     /// `public.orders.total`, at the source.
     pub shown: String,
     /// `public.orders.total numeric(10,2)`, on the target.
@@ -22,18 +26,22 @@ pub struct Asked {
 
 impl Asked {
     /// What the plugin's answer means for the start.
-    pub fn judge(self, fit: Fit, findings: &mut Findings) {
-        let Self { question, shown, target } = self;
+    pub fn judge(self, fit: Fit, may_round: bool, findings: &mut Findings) {
+        let Self { question, table, column, shown, target } = self;
         let source = question.source.name;
         match fit {
             Fit::Whole => {}
-            Fit::Part(why) => findings.warn(
-                Error::new(format!("the target's column {target} cannot hold every {source} of {shown}: {why}"))
-                    .hint("widen the column on the target, or be sure that the application writes no other values"),
-            ),
-            Fit::Rounds(why) => findings.fatal(
+            Fit::Part(why) => {
+                findings.narrow(&table, format!("{target} cannot hold every {source} of {shown}: {why}"));
+            }
+            Fit::Rounds(why) if may_round => {
+                findings.narrow(&table, format!("{target} may lose digits of the {source} of {shown}: {why}"));
+            }
+            Fit::Rounds(why) => findings.harm(
                 Error::new(format!("the target's column {target} would lose digits of the {source} of {shown}: {why}"))
-                    .hint("give the column on the target as many digits, or accept it: --allow-rounding"),
+                    .hint(format!(
+                        "give the column on the target as many digits, or accept it: --allow-rounding {column}"
+                    )),
             ),
             Fit::Never(why) => findings.fatal(
                 Error::new(format!("the target's column {target} cannot hold the {source} of {shown}: {why}"))
@@ -53,13 +61,16 @@ impl Names<'_> {
     ) -> (Vec<Asked>, Vec<String>) {
         let target = &self.catalog.tables[position as usize];
         let (mut asked, mut ignored, mut matched) = (Vec::new(), Vec::new(), Vec::new());
-        for column in source.columns.iter().filter(|column| !source.hidden_columns.contains(&column.name)) {
+        for column in &source.columns {
+            let is_hidden = source.hidden_columns.contains(&column.name);
             let shown = format!("{}.{}.{}", source.schema, source.name, column.name);
             match names::column(target, &column.name, self.case_sensitive) {
                 Found::One(at) => {
                     matched.push(at);
                     asked.extend(self.values(column, target, position, at, shown, findings));
                 }
+                // What the source hides the target need not have.
+                Found::None if is_hidden => {}
                 Found::None if self.is_ignored(source, &column.name) => ignored.push(column.name.clone()),
                 Found::None => findings.fatal(
                     Error::new(format!("the target's table {target} lacks the source's column {shown}")).hint(format!(
@@ -105,17 +116,25 @@ impl Names<'_> {
             return None;
         }
         if column.nullable && !counterpart.nullable {
-            findings.warn(
-                Error::new(format!(
-                    "the target's column {} of {target} takes no NULL, and the source's may be NULL",
-                    counterpart.name
-                ))
-                .hint("let the column on the target be NULL, or be sure that the application writes none"),
-            );
+            let what = format!("{target}.{} takes no NULL, and the source's {shown} may be NULL", counterpart.name);
+            findings.narrow(&target.to_string(), what);
         }
         let question = FitQuestion { table, column: at, source: column.source_type.clone() };
+        let (table, column) = (target.to_string(), format!("{}.{}", target.name, counterpart.name));
         let target = format!("{target}.{} {}", counterpart.name, counterpart.type_name);
-        Some(Asked { question, shown, target })
+        Some(Asked { question, table, column, shown, target })
+    }
+
+    /// Columns that `--ignore-columns` names of a table whose source is not known.
+    pub(super) fn ignored_of(&self, table: &Table) -> Vec<String> {
+        let of_table = |ignored: &String| match ignored.rsplit_once('.') {
+            None => Some(ignored.clone()),
+            Some((of, column)) => {
+                let is_it = self.same(of, &table.name) || self.same(of, &table.to_string());
+                is_it.then(|| column.to_owned())
+            }
+        };
+        self.ignored_columns.iter().filter_map(of_table).collect()
     }
 
     fn is_ignored(&self, table: &SourceTable, column: &str) -> bool {

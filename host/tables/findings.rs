@@ -1,47 +1,68 @@
 //! What a start finds out about source and target, all of it at once.
 //!
-//! Owns: the list, and which of it keeps the run from starting. Does not own: finding it out (`mod`, `columns`).
+//! Owns: the list, its order and grouping, and which of it keeps the run from starting. Does not own: finding it out (`mod`,
+//! `columns`, `problems`).
+
+use std::collections::BTreeMap;
 
 use crate::error::Error;
+
+/// How bad it is, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Severity {
+    /// Rows would be lost, merged or altered.
+    Harm,
+    /// The run cannot work like this.
+    Fatal,
+    /// Worth knowing.
+    Warning,
+}
 
 /// One thing that does not fit, with what mends it.
 #[derive(Debug)]
 struct Finding {
-    is_fatal: bool,
+    severity: Severity,
     error: Error,
 }
 
 /// In the order of discovery.
 #[derive(Debug, Default)]
-pub struct Findings(Vec<Finding>);
+pub struct Findings {
+    list: Vec<Finding>,
+    /// By table: what its columns cannot hold of all that the source's may have. A row that has it is refused when it comes.
+    narrow: BTreeMap<String, Vec<String>>,
+}
 
 impl Findings {
-    /// The run cannot work like this.
-    pub fn fatal(&mut self, error: Error) {
-        self.0.push(Finding { is_fatal: true, error });
+    /// Rows would be lost, merged or altered.
+    pub fn harm(&mut self, error: Error) {
+        self.list.push(Finding { severity: Severity::Harm, error });
     }
 
-    /// Some rows may be refused when they come.
+    /// The run cannot work like this.
+    pub fn fatal(&mut self, error: Error) {
+        self.list.push(Finding { severity: Severity::Fatal, error });
+    }
+
+    /// Something to know that may be as it should be.
     pub fn warn(&mut self, error: Error) {
-        self.0.push(Finding { is_fatal: false, error });
+        self.list.push(Finding { severity: Severity::Warning, error });
+    }
+
+    /// A column of a table takes a part of the values that its counterpart may have.
+    pub fn narrow(&mut self, table: &str, what: String) {
+        self.narrow.entry(table.to_owned()).or_default().push(what);
     }
 
     /// Logs what is no hindrance, and makes one error of all that is.
-    pub fn conclude(self) -> Result<(), Error> {
-        let (fatal, warnings): (Vec<_>, Vec<_>) = self.0.into_iter().partition(|finding| finding.is_fatal);
-        if !warnings.is_empty() {
-            let warnings: Vec<Error> = warnings.into_iter().map(|finding| finding.error).collect();
-            let mut hints: Vec<&str> = warnings.iter().filter_map(|warning| warning.hint.as_deref()).collect();
-            hints.sort_unstable();
-            hints.dedup();
-            let hint = hints.join("; ");
-            tracing::warn!(
-                hint,
-                "{} findings may stand in the way of rows to come: {}",
-                warnings.len(),
-                messages(&warnings)
-            );
+    pub fn conclude(mut self) -> Result<(), Error> {
+        self.list.sort_by_key(|finding| finding.severity);
+        let fatal = |finding: &Finding| finding.severity < Severity::Warning;
+        let (fatal, warnings): (Vec<_>, Vec<_>) = self.list.into_iter().partition(fatal);
+        for Finding { error, .. } in warnings {
+            tracing::warn!(hint = error.hint, "{error}");
         }
+        log_narrow(&self.narrow);
         let mut errors: Vec<Error> = fatal.into_iter().map(|finding| finding.error).collect();
         match errors.len() {
             0 => Ok(()),
@@ -51,6 +72,23 @@ impl Findings {
                 Err(Error::new(format!("{count} findings keep ebb from starting: {}", messages(&errors))).hint(hints))
             }
         }
+    }
+}
+
+/// One line for all tables; each column by itself only for those who want to know.
+fn log_narrow(narrow: &BTreeMap<String, Vec<String>>) {
+    let columns: usize = narrow.values().map(Vec::len).sum();
+    if columns == 0 {
+        return;
+    }
+    let tables: Vec<_> = narrow.iter().map(|(table, columns)| format!("{table} {}", columns.len())).collect();
+    tracing::warn!(
+        hint = "such a row is refused by name when it comes; --logging debug lists every column",
+        "values beyond the range of {columns} columns of the target would be refused: {}",
+        tables.join(", ")
+    );
+    for what in narrow.values().flatten() {
+        tracing::debug!("the target's column {what}");
     }
 }
 
@@ -68,14 +106,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_said_at_once() {
+    fn all_is_said_at_once_and_the_worst_first() {
         let mut findings = Findings::default();
-        findings.warn(Error::new("narrow"));
+        findings.warn(Error::new("idle"));
+        findings.narrow("public.orders", "total is narrow".into());
         assert_eq!(Findings::default().conclude(), Ok(()));
         findings.fatal(Error::new("a is missing").hint("create a"));
-        findings.fatal(Error::new("b is missing").hint("create b"));
+        findings.harm(Error::new("b has a rule").hint("drop it"));
         let error = findings.conclude().unwrap_err();
-        assert_eq!(error.message, "2 findings keep ebb from starting: 1) a is missing; 2) b is missing");
-        assert_eq!(error.hint.as_deref(), Some("1) create a; 2) create b"));
+        assert_eq!(error.message, "2 findings keep ebb from starting: 1) b has a rule; 2) a is missing");
+        assert_eq!(error.hint.as_deref(), Some("1) drop it; 2) create a"));
     }
 }

@@ -13,6 +13,7 @@ use ebb::plugin::Plugin;
 use ebb::receive::{Table, Tables};
 use ebb::stage::{Limits, NotWritten, Store};
 use ebb::status::Status;
+use ebb::tables::{KeyShape, KeyWatch, SourceKey};
 use ebb::target::Target;
 use ebb_sdk::{ConnectOptions, Timestamp};
 use fastrand::Rng;
@@ -149,8 +150,10 @@ impl World {
         }
         let mut tables = Tables::default();
         for number in 0..TABLES {
-            let key_columns = Some(vec!["id".to_owned()]);
-            let table = Table { number: number + 1, position: number, key_columns, hidden_columns: Vec::new() };
+            let columns = vec!["id".to_owned()];
+            let shapes = vec![KeyShape { since: Timestamp::ZERO, columns: columns.clone() }];
+            let key = Arc::new(SourceKey::new(columns, true, shapes));
+            let table = Table { number: number + 1, position: number, key, ..Table::default() };
             tables.add(&["sim".into()], &[format!("t{number}")], true, table);
         }
         let store = Arc::new(store);
@@ -160,13 +163,16 @@ impl World {
             apply_timeout_ms: 1000,
             allow_rounding: Vec::new(),
         };
+        let (catalog, tables) = (Arc::new(target::catalog()), Arc::new(tables));
+        let keys = KeyWatch::without_source(Arc::clone(&catalog), Arc::clone(&tables), Arc::clone(&store));
         let applier = Applier {
             target: Target { plugin: Arc::clone(&PLUGIN), connect },
             settings: self.settings.clone(),
             case_sensitive: true,
             feed: "sim".into(),
-            catalog: Arc::new(target::catalog()),
-            tables: Arc::new(tables),
+            catalog,
+            tables,
+            keys: Arc::new(keys),
             store: Arc::clone(&store),
             resolved: watch::channel(Timestamp::ZERO).1,
             status: Arc::new(Status::default()),

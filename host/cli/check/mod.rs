@@ -6,13 +6,13 @@ mod receiver;
 mod values;
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::{DatabaseUrl, Secret};
 use regex::{Regex, RegexBuilder};
 use tracing::Level;
 
-use super::flags::{self, Common, Fetch, Logging, Start};
+use super::flags::{self, Common, Fetch, Logging, Start, TriggersRestore};
 use super::ignored;
 use super::layers::Layers;
 use super::overrides::{self, Overrides};
@@ -21,12 +21,14 @@ use crate::config::{
     Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, PagesAddr, Source, Staging, Target, Triggers,
 };
 use crate::error::{Error, Result};
-use crate::source;
+use crate::{source, triggers};
 use receiver::receiver;
 use values::{address, at_least_one, not_zero};
 
 const MODES_OF_OTHERS: [&str; 5] =
     ["data-load", "data-load-and-replication", "replication-only", "export-only", "import-only"];
+/// Making a trigger waits for whoever uses its table.
+const RESTORE_TIMEOUT: Duration = Duration::from_secs(300);
 const START_BIND_ADDR: &str = ":26258";
 const FETCH_PAGES_ADDR: &str = "127.0.0.1:3030";
 
@@ -187,9 +189,7 @@ fn source(url: &Secret, allow_insecure: bool) -> Result<Source> {
 }
 
 fn target(url: &Secret, common: &Common, replicator: &Replicator) -> Result<Target> {
-    // What the parameters mean is for the plugin to judge.
-    DatabaseUrl::parse(url.reveal())
-        .map_err(|error| Error { message: format!("the target: {}", error.message), ..error.into() })?;
+    check_target_url(url)?;
     Ok(Target {
         url: url.clone(),
         plugin: common.target_plugin.clone(),
@@ -210,20 +210,48 @@ fn staging(replicator: &Replicator, non_interactive: bool) -> Result<Staging> {
             format!("_replicator_{now}")
         }
     };
-    let state_home = || std::env::var_os("XDG_STATE_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let dir = replicator.staging_dir.clone().or_else(|| state_home().or_else(home).map(|state| state.join("ebb")));
-    let dir = dir.ok_or_else(|| {
-        Error::new("there is no folder for staging: neither XDG_STATE_HOME nor HOME is set")
-            .hint("give --staging-dir DIR")
-    })?;
     Ok(Staging {
         schema,
-        dir,
+        dir: staging_dir(replicator.staging_dir.as_ref())?,
         disk_bytes_max: replicator.staging_max_bytes.unwrap_or(u64::MAX),
         remember: replicator.retire_offset,
         non_interactive,
     })
+}
+
+fn staging_dir(given: Option<&PathBuf>) -> Result<PathBuf> {
+    let state_home = || std::env::var_os("XDG_STATE_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let dir = given.cloned().or_else(|| state_home().or_else(home).map(|state| state.join("ebb")));
+    dir.ok_or_else(|| {
+        Error::new("there is no folder for staging: neither XDG_STATE_HOME nor HOME is set")
+            .hint("give --staging-dir DIR")
+    })
+}
+
+/// `ebb triggers restore`.
+pub fn restore_triggers(order: &TriggersRestore) -> Result<triggers::Restore> {
+    check_target_url(&order.target)?;
+    Ok(triggers::Restore {
+        target: Target {
+            url: order.target.clone(),
+            plugin: order.target_plugin.clone(),
+            plugin_dirs: order.plugin_search.dirs(),
+            allow_insecure: order.allow_tls_mode_disable,
+            case_sensitive: true,
+            ignored_columns: Vec::new(),
+            allow_rounding: Vec::new(),
+            apply_timeout: RESTORE_TIMEOUT,
+        },
+        staging_dir: staging_dir(order.staging_dir.as_ref())?,
+        schema: order.staging_schema.clone(),
+    })
+}
+
+/// What the parameters mean is for the plugin to judge.
+fn check_target_url(url: &Secret) -> Result<()> {
+    let parsed = DatabaseUrl::parse(url.reveal());
+    parsed.map(drop).map_err(|error| Error { message: format!("the target: {}", error.message), ..error.into() })
 }
 
 fn apply(replicator: &Replicator) -> Result<Apply> {

@@ -1,0 +1,120 @@
+//! Which table of the source the rows of a table come from, where only their topics tell.
+//!
+//! Owns: that it is one and the same for the whole life of a staging folder: rows of two tables would overwrite each other in
+//! one. Does not own: finding the target's table (`tables`).
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::stage::{Note, Stage, lock};
+
+/// A table of the source as a topic names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Database and schema; `None` for a topic that is a name alone.
+    schema: Option<String>,
+    name: String,
+}
+
+impl Origin {
+    pub fn bare(name: &str) -> Self {
+        // A quoted topic, up to 25.3, names the same table as a bare one later on.
+        let unquoted = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        Self { schema: None, name: unquoted.map_or_else(|| name.to_owned(), |name| name.replace("\"\"", "\"")) }
+    }
+
+    pub fn qualified(schema: &str, name: &str) -> Self {
+        Self { schema: Some(schema.to_owned()), name: name.to_owned() }
+    }
+
+    /// What both say of one table; `None` when they are two.
+    fn merged(&self, other: &Self) -> Option<Self> {
+        let is_same = self.name == other.name && self.schema.iter().zip(&other.schema).all(|(one, other)| one == other);
+        is_same.then(|| if self.schema.is_some() { self.clone() } else { other.clone() })
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// What has come so far, by the number of the table in staging.
+pub struct Origins {
+    stage: Stage,
+    known: Mutex<BTreeMap<u32, Origin>>,
+}
+
+impl Origins {
+    /// Those of the staging folder.
+    pub fn load(stage: &Stage) -> Result<Self> {
+        let known = match stage.load(Note::Origins)? {
+            None => BTreeMap::new(),
+            Some(text) => serde_json::from_str(&text).map_err(|error| {
+                Error::new(format!("the origins of tables in the staging folder cannot be read: {error}"))
+                    .hint("the file origins was altered by hand; put it back")
+            })?,
+        };
+        Ok(Self { stage: stage.clone(), known: Mutex::new(known) })
+    }
+
+    /// Takes a row of this origin for a table, durably the first time.
+    ///
+    /// # Errors
+    /// When rows of the table have come from another table before.
+    pub fn admit(&self, table: u32, origin: Origin) -> Result<()> {
+        let mut known = lock(&self.known);
+        let merged = match known.get(&table) {
+            Some(before) if *before == origin => return Ok(()),
+            Some(before) => before.merged(&origin).ok_or_else(|| two_tables(before, &origin))?,
+            None => origin,
+        };
+        if known.get(&table) != Some(&merged) {
+            let mut changed = known.clone();
+            changed.insert(table, merged);
+            let text = serde_json::to_string(&changed)
+                .map_err(|error| Error::new(format!("the origins of tables cannot be written down: {error}")))?;
+            self.stage.save(Note::Origins, &text)?;
+            *known = changed;
+        }
+        Ok(())
+    }
+}
+
+fn two_tables(one: &Origin, other: &Origin) -> Error {
+    Error::new(format!("rows of two tables of the source, {one} and {other}, come for one table of the target"))
+        .hint(
+            "they would overwrite each other: leave one of them out of the changefeed, or give --sourceConn and send \
+               each to a schema of its own",
+        )
+        .field("table", one.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_table_has_one_origin() {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = Stage::open(folder.path(), crate::stage::Limits::default()).unwrap();
+        let origins = Origins::load(&stage).unwrap();
+        origins.admit(1, Origin::bare("orders")).unwrap();
+        origins.admit(1, Origin::bare("\"orders\"")).unwrap();
+        assert!(origins.admit(1, Origin::bare("Orders")).is_err());
+        origins.admit(1, Origin::qualified("shop.tenant1", "orders")).unwrap();
+        origins.admit(1, Origin::bare("orders")).unwrap();
+        assert!(origins.admit(1, Origin::qualified("shop.tenant2", "orders")).is_err());
+        origins.admit(2, Origin::qualified("shop.tenant2", "orders")).unwrap();
+        let again = Origins::load(&stage).unwrap();
+        let error = again.admit(1, Origin::qualified("shop.tenant2", "orders")).unwrap_err();
+        assert!(error.message.contains("shop.tenant1.orders and shop.tenant2.orders"), "{error}");
+    }
+}

@@ -1,0 +1,288 @@
+//! Each table of the source with its counterpart on the target.
+//!
+//! Owns: finding it by name. Does not own: keys and obstacles (`problems`), columns (`columns`), what is done with the result
+//! (`mod`). Pure.
+
+use ebb_sdk::Catalog;
+
+use super::findings::Findings;
+use super::problems::Judge;
+use super::{Matched, SHOWN_MAX, Watched, join, names};
+use crate::config;
+use crate::error::Error;
+use crate::source::SourceTable;
+
+/// Names of both sides, and how they are compared.
+pub(super) struct Names<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) case_sensitive: bool,
+    pub(super) ignored_columns: &'a [String],
+    pub(super) triggers: config::Triggers,
+}
+
+impl Names<'_> {
+    /// Every chosen table of the source with its counterpart.
+    pub(super) fn matched(&self, database: &str, chosen: &[SourceTable]) -> Matched {
+        let first_schema = &chosen[0].schema;
+        let one_schema = chosen.iter().all(|table| table.schema == *first_schema);
+        let mut matched = Matched { watched: Vec::new(), findings: Findings::default(), asked: Vec::new() };
+        for table in chosen {
+            let Some(position) = self.counterpart(table, &mut matched.findings) else { continue };
+            let target = &self.catalog.tables[position as usize];
+            for problem in self.judge().problems(Some(table), target, &leave_out(table)) {
+                matched.findings.harm(problem);
+            }
+            refuse_shared(&matched.watched, table, position, target, &mut matched.findings);
+            let (asked, ignored) = self.columns(table, position, &mut matched.findings);
+            matched.asked.extend(asked);
+            matched.watched.push(Watched {
+                path: self.catalog.namespace.clone(),
+                topics: topics(database, table, one_schema),
+                position,
+                source: Some((table.schema.clone(), table.name.clone())),
+                key_columns: Some(table.key_columns.clone()),
+                hidden_columns: table.hidden_columns.iter().cloned().chain(ignored).collect(),
+                refused: None,
+            });
+        }
+        self.name_accepted_triggers(&matched.watched);
+        self.without_source(&mut matched);
+        matched
+    }
+
+    fn judge(&self) -> Judge<'_> {
+        Judge { catalog: self.catalog, case_sensitive: self.case_sensitive, triggers: self.triggers }
+    }
+
+    /// `--triggers fire` accepts them, each by its name.
+    fn name_accepted_triggers(&self, watched: &[Watched]) {
+        if self.triggers != config::Triggers::Fire {
+            return;
+        }
+        for table in watched.iter().map(|watched| &self.catalog.tables[watched.position as usize]) {
+            if !table.triggers.is_empty() {
+                let names: Vec<_> = table.triggers.iter().map(|trigger| &trigger.name).collect();
+                tracing::warn!("triggers of {table} act on what ebb writes, as --triggers fire says: {}", join(&names));
+            }
+        }
+    }
+
+    /// Tables of the target, in its default schema, that no row will come for.
+    fn without_source(&self, matched: &mut Matched) {
+        let is_served = |position: u32| matched.watched.iter().any(|watched| watched.position == position);
+        let tables = self.catalog.tables.iter().zip(0_u32..);
+        let idle: Vec<_> = tables
+            .filter(|(table, position)| table.namespace == self.catalog.namespace && !is_served(*position))
+            .map(|(table, _)| &table.name)
+            .collect();
+        if !idle.is_empty() {
+            let more = if idle.len() > SHOWN_MAX { ", …" } else { "" };
+            let shown = join(&idle[..idle.len().min(SHOWN_MAX)]);
+            matched.findings.warn(
+                Error::new(format!("no row will come for {} tables of the target: {shown}{more}", idle.len()))
+                    .hint("the source does not have them, or the filters leave them out"),
+            );
+        }
+    }
+
+    /// Every table of the target, each under its own namespace.
+    pub(super) fn every(&self, known: &[SourceTable]) -> Vec<Watched> {
+        let describe = |(table, position): (&ebb_sdk::Table, u32)| {
+            let mut same = known.iter().filter(|source| self.same(&source.name, &table.name));
+            let in_schema = known
+                .iter()
+                .find(|source| self.same(&source.name, &table.name) && Some(&source.schema) == table.namespace.last());
+            let source = in_schema.or_else(|| same.next().filter(|_| same.next().is_none()));
+            let hidden = source.map(|source| source.hidden_columns.clone()).unwrap_or_default();
+            let leave_out = format!(", or leave {} out of the changefeed", table.name);
+            let refused = self.judge().problems(source, table, &leave_out).into_iter().next();
+            Watched {
+                path: table.namespace.clone(),
+                topics: vec![table.name.clone()],
+                position,
+                source: source.map(|source| (source.schema.clone(), source.name.clone())),
+                key_columns: source.map(|source| source.key_columns.clone()),
+                hidden_columns: hidden.into_iter().chain(self.ignored_of(table)).collect(),
+                refused: refused.map(|error| error.field("table", table.to_string())),
+            }
+        };
+        self.catalog.tables.iter().zip(0_u32..).map(describe).collect()
+    }
+
+    fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<u32> {
+        let shown = format!("{}.{}", table.schema, table.name);
+        let (what, mend) = match self.candidates(table).as_slice() {
+            [position] => return Some(*position),
+            [] => {
+                ("is missing on the target", format!("create it in {} on the target", self.catalog.namespace.join(".")))
+            }
+            _ => (
+                "has several counterparts on the target that differ in case only",
+                "rename one of them, or start with --case-sensitive".into(),
+            ),
+        };
+        let error = Error::new(format!("the source's table {shown} {what}"));
+        findings.fatal(error.hint(format!("{mend}{}", leave_out(table))));
+        None
+    }
+
+    /// The target's table of this name: in the schema of the same name where there is one, else in the default one. Several
+    /// when they differ in case only and none has the name to the letter.
+    fn candidates(&self, table: &SourceTable) -> Vec<u32> {
+        let default = &self.catalog.namespace;
+        let mut own = default.clone();
+        if let Some(last) = own.last_mut().filter(|_| default.len() > 1 && table.schema != "public") {
+            last.clone_from(&table.schema);
+        }
+        let namespace = if self.catalog.tables.iter().any(|target| target.namespace == own) { &own } else { default };
+        let tables = self.catalog.tables.iter().zip(0_u32..);
+        let there: Vec<_> = tables.filter(|(target, _)| target.namespace == *namespace).collect();
+        let exact = there.iter().find(|(target, _)| target.name == table.name);
+        let folded = || there.iter().filter(|(target, _)| self.same(&target.name, &table.name));
+        exact.map_or_else(|| folded().map(|(_, at)| *at).collect(), |(_, at)| vec![*at])
+    }
+
+    pub(super) fn same(&self, a: &str, b: &str) -> bool {
+        names::same(a, b, self.case_sensitive)
+    }
+}
+
+fn topics(database: &str, table: &SourceTable, one_schema: bool) -> Vec<String> {
+    let mut topics = vec![format!("{database}.{}.{}", table.schema, table.name)];
+    if one_schema {
+        topics.push(table.name.clone());
+    }
+    topics
+}
+
+/// Two tables of the source would overwrite each other's rows in one of the target.
+fn refuse_shared(
+    watched: &[Watched],
+    table: &SourceTable,
+    position: u32,
+    target: &ebb_sdk::Table,
+    findings: &mut Findings,
+) {
+    let other = watched.iter().find(|other| other.position == position).and_then(|other| other.source.as_ref());
+    if let Some((schema, name)) = other {
+        findings.harm(
+            Error::new(format!(
+                "two tables of the source, {schema}.{name} and {}.{}, would both be written to the target's table {target}",
+                table.schema, table.name
+            ))
+            .hint(format!("create a schema {} with its own table on the target{}", table.schema, leave_out(table))),
+        );
+    }
+}
+
+fn leave_out(table: &SourceTable) -> String {
+    format!(", or leave it out: --table-exclusion-filter '^{}$'", table.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::SourceColumn;
+    use ebb_sdk::{Column, SourceType, Unfit};
+
+    fn target(schema: &str, name: &str, columns: &[&str], key: &[u32]) -> ebb_sdk::Table {
+        let column = |name: &&str| Column { name: (*name).to_owned(), nullable: *name != "must", ..Column::default() };
+        ebb_sdk::Table {
+            namespace: vec!["molt".into(), schema.into()],
+            name: name.into(),
+            columns: columns.iter().map(column).collect(),
+            primary_key: key.to_vec(),
+            ..ebb_sdk::Table::default()
+        }
+    }
+
+    fn source(schema: &str, name: &str, columns: &[&str], key: &[&str]) -> SourceTable {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let hidden = columns.iter().filter(|name| name.starts_with("crdb_") || **name == "rowid").copied();
+        let hidden_columns = owned(&hidden.collect::<Vec<_>>());
+        SourceTable {
+            schema: schema.into(),
+            name: name.into(),
+            columns: columns
+                .iter()
+                .map(|name| SourceColumn { name: (*name).into(), ..SourceColumn::default() })
+                .collect(),
+            hidden_columns,
+            key_columns: owned(key),
+            unique_keys: Vec::new(),
+        }
+    }
+
+    fn catalog() -> Catalog {
+        let unfit = Unfit { why: "for a reason".into(), hint: "mend it".into() };
+        Catalog {
+            namespace: vec!["molt".into(), "public".into()],
+            tables: vec![
+                target("public", "Orders", &["id", "city", "total"], &[1, 0]),
+                target("public", "log", &["line"], &[]),
+                target("audit", "orders", &["id"], &[0]),
+                ebb_sdk::Table { unfit: vec![unfit], ..target("public", "odd", &["id"], &[0]) },
+                target("public", "strict", &["id", "must"], &[0]),
+                target("public", "twin", &["id"], &[0]),
+                target("public", "TWIN", &["id"], &[0]),
+            ],
+            ..Catalog::default()
+        }
+    }
+
+    fn check(tables: &[SourceTable], expected: Result<&[u32], &str>) {
+        let catalog = catalog();
+        let triggers = config::Triggers::Skip;
+        let names =
+            Names { catalog: &catalog, case_sensitive: false, ignored_columns: &["spare".to_owned()], triggers };
+        match (names.matched("defaultdb", tables).settle(&catalog, None), expected) {
+            (Ok(watched), Ok(expected)) => {
+                assert_eq!(watched.iter().map(|table| table.position).collect::<Vec<_>>(), expected);
+            }
+            (Err(error), Err(expected)) => assert!(error.message.contains(expected), "{error}"),
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn tables_find_their_counterpart() {
+        let key = ["crdb_internal_id_shard_16", "id", "city"];
+        let orders = source("public", "orders", &["id", "CITY", "total", "crdb_internal_id_shard_16"], &key);
+        check(std::slice::from_ref(&orders), Ok(&[0]));
+        let audit = source("audit", "orders", &["id"], &["id"]);
+        check(&[orders.clone(), audit], Ok(&[0, 2]));
+        check(&[source("elsewhere", "orders", &["id", "city"], &["id", "city"])], Ok(&[0]));
+        let elsewhere = source("elsewhere", "orders", &["id", "city"], &["id", "city"]);
+        check(&[orders, elsewhere], Err("public.orders and elsewhere.orders, would both be written to"));
+    }
+
+    #[test]
+    fn what_cannot_be_applied_is_named() {
+        check(&[source("public", "gone", &["id"], &["id"])], Err("public.gone is missing on the target"));
+        check(&[source("public", "log", &["line"], &["line"])], Err("target's table public.log has no primary key"));
+        check(
+            &[source("public", "log", &["line", "rowid"], &["rowid"])],
+            Err("source's table public.log has no primary key"),
+        );
+        check(
+            &[source("public", "orders", &["id", "city"], &["id"])],
+            Err("(id) at the source, (city, id) on the target"),
+        );
+        check(&[source("public", "odd", &["id"], &["id"])], Err("table public.odd: for a reason"));
+        let mut folded = source("public", "orders", &["id", "city"], &["id", "city"]);
+        folded.columns[0].source_type = SourceType { name: "STRING COLLATE en".into(), ..SourceType::default() };
+        check(&[folded], Err("a column id of type STRING COLLATE en"));
+        check(&[source("public", "orders", &["id", "city", "Spare"], &["id", "city"])], Ok(&[0]));
+        check(&[source("public", "Twin", &["id"], &["id"])], Err("several counterparts"));
+        check(&[source("public", "twin", &["id"], &["id"])], Ok(&[5]));
+        check(&[source("public", "strict", &["id"], &["id"])], Err("column must of public.strict takes no NULL"));
+        let wide = source("public", "orders", &["id", "city", "extra", "more"], &["id", "city"]);
+        check(
+            std::slice::from_ref(&wide),
+            Err(
+                "2 findings keep ebb from starting: 1) the target's table public.Orders lacks the source's column public.orders.extra",
+            ),
+        );
+        check(&[wide, source("public", "gone", &["id"], &["id"])], Err("3) the source's table public.gone is missing"));
+    }
+}

@@ -1,0 +1,202 @@
+//! What keeps a table's rows from being written exactly as they are: known before the first one comes.
+//!
+//! Owns: the keys of both sides, the target's own obstacles, its triggers. Does not own: columns and their types (`columns`),
+//! what is done about a problem (`mod`). Pure.
+
+use ebb_sdk::{Catalog, Table};
+
+use super::{join, names};
+use crate::config::Triggers;
+use crate::error::Error;
+use crate::source::SourceTable;
+
+/// What the judgement rests on.
+#[derive(Clone, Copy)]
+pub struct Judge<'a> {
+    pub catalog: &'a Catalog,
+    pub case_sensitive: bool,
+    pub triggers: Triggers,
+}
+
+impl Judge<'_> {
+    /// Everything that stands in the way of a table, the worst first. `leave_out` ends each hint.
+    pub fn problems(&self, source: Option<&SourceTable>, target: &Table, leave_out: &str) -> Vec<Error> {
+        let mut problems: Vec<Error> = source.map(|source| self.keys(source, target, leave_out)).unwrap_or_default();
+        if target.primary_key.is_empty() {
+            problems.push(
+                Error::new(format!("the target's table {target} has no primary key"))
+                    .hint(format!("ALTER TABLE {target} ADD PRIMARY KEY (…){leave_out}")),
+            );
+        }
+        problems.extend(target.unfit.iter().map(|unfit| {
+            Error::new(format!("cannot write to the target's table {target}: {}", unfit.why))
+                .hint(format!("{}{leave_out}", unfit.hint))
+        }));
+        problems.extend(self.acting_triggers(target));
+        problems
+    }
+
+    /// Whether a row of the source is one row of the target, and no other row is the same one there.
+    pub fn keys(&self, source: &SourceTable, target: &Table, leave_out: &str) -> Vec<Error> {
+        let shown = format!("{}.{}", source.schema, source.name);
+        let visible: Vec<_> = source.key_columns.iter().filter(|key| !source.hidden_columns.contains(key)).collect();
+        let mut problems = Vec::new();
+        if visible.is_empty() {
+            problems.push(
+                Error::new(format!("the source's table {shown} has no primary key"))
+                    .hint(format!("ALTER TABLE {shown} ALTER PRIMARY KEY USING COLUMNS (…){leave_out}")),
+            );
+        }
+        if let Some((column, type_name)) =
+            source.folded_columns().find(|(column, _)| source.key_columns.contains(column))
+        {
+            // A changefeed may then spell one key in two ways, and a delete may not find its row.
+            problems.push(
+                Error::new(format!(
+                    "the primary key of the source's table {shown} has a column {column} of type {type_name}, whose equal \
+                     values may differ"
+                ))
+                .hint(format!("ALTER TABLE {shown} ALTER COLUMN {column} TYPE STRING{leave_out}")),
+            );
+        }
+        let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at as usize].name).collect();
+        if target_key.is_empty() || visible.is_empty() {
+            return problems;
+        }
+        if !target_key.iter().all(|name| source.key_columns.iter().any(|key| self.same(key, name))) {
+            problems.push(
+                Error::new(format!(
+                    "the primary keys of {shown} differ: ({}) at the source, ({}) on the target",
+                    join(&visible),
+                    join(&target_key)
+                ))
+                .hint(format!("give both the same primary key, in any order{leave_out}")),
+            );
+        } else if let Some(extra) = self.ambiguous(source, &target_key) {
+            problems.push(
+                Error::new(format!(
+                    "several rows of the source's table {shown} could become one row of {target}: its key ({}) has the \
+                     column {extra}, which the target's key ({}) lacks, and ({}) need not be unique at the source",
+                    join(&source.key_columns.iter().collect::<Vec<_>>()),
+                    join(&target_key),
+                    join(&target_key)
+                ))
+                .hint(format!(
+                    "ALTER TABLE {shown} ADD CONSTRAINT … UNIQUE ({}) at the source, or give the target the same primary \
+                     key{leave_out}",
+                    join(&target_key)
+                )),
+            );
+        }
+        problems
+    }
+
+    /// A column of the source's key that tells rows apart which the target's key does not.
+    fn ambiguous<'s>(&self, source: &'s SourceTable, target_key: &[&String]) -> Option<&'s String> {
+        let is_in_target = |column: &String| target_key.iter().any(|name| self.same(column, name));
+        let is_unique = || source.unique_keys.iter().any(|key| key.iter().all(is_in_target));
+        let is_derived = |column: &String| {
+            source.hidden_columns.contains(column) && column.starts_with("crdb_internal_") && column.contains("_shard_")
+        };
+        let extra = source.key_columns.iter().find(|column| !is_in_target(column) && !is_derived(column));
+        extra.filter(|_| !is_unique())
+    }
+
+    /// Triggers that act on what the source sends by itself, where that was not accepted and nothing keeps them from it.
+    fn acting_triggers(&self, target: &Table) -> Option<Error> {
+        if self.triggers != Triggers::Skip {
+            return None;
+        }
+        let acts = |is_suspended: bool| !is_suspended || !self.catalog.suspends_triggers;
+        let acting: Vec<_> =
+            target.triggers.iter().filter(|trigger| acts(trigger.is_suspended)).map(|trigger| &trigger.name).collect();
+        if acting.is_empty() {
+            return None;
+        }
+        let right = self.catalog.suspend_hint.as_ref().filter(|_| target.triggers.iter().all(|one| one.is_suspended));
+        let right = right.map(|right| format!("{right} or ")).unwrap_or_default();
+        Some(
+            Error::new(format!(
+                "triggers of the target's table {target} would change what is written, and cannot be suspended: {}",
+                join(&acting)
+            ))
+            .hint(format!(
+                "{right}--triggers drop keeps their definitions and drops them until `ebb triggers restore`; \
+                 --triggers fire lets them act (now --triggers skip)"
+            )),
+        )
+    }
+
+    fn same(&self, a: &str, b: &str) -> bool {
+        names::same(a, b, self.case_sensitive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebb_sdk::{Column, Trigger};
+
+    fn target(columns: &[&str], key: &[u32]) -> Table {
+        let columns = columns.iter().map(|name| Column { name: (*name).into(), ..Column::default() }).collect();
+        Table {
+            namespace: vec!["public".into()],
+            name: "t".into(),
+            columns,
+            primary_key: key.to_vec(),
+            ..Table::default()
+        }
+    }
+
+    fn source(key: &[&str], hidden: &[&str], unique: &[&[&str]]) -> SourceTable {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        SourceTable {
+            schema: "public".into(),
+            name: "t".into(),
+            key_columns: owned(key),
+            hidden_columns: owned(hidden),
+            unique_keys: unique.iter().map(|key| owned(key)).collect(),
+            ..SourceTable::default()
+        }
+    }
+
+    fn check(source: &SourceTable, target: &Table, expected: &str) {
+        let catalog = Catalog::default();
+        let judge = Judge { catalog: &catalog, case_sensitive: false, triggers: Triggers::Skip };
+        let problems = judge.problems(Some(source), target, "");
+        let shown = problems.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; ");
+        assert!(shown.contains(expected) && (expected.is_empty() == shown.is_empty()), "{shown}");
+    }
+
+    #[test]
+    fn a_row_of_the_source_is_one_row_of_the_target() {
+        let by_id = target(&["id", "v"], &[0]);
+        check(&source(&["id"], &[], &[]), &by_id, "");
+        check(&source(&["crdb_internal_id_shard_16", "id"], &["crdb_internal_id_shard_16"], &[]), &by_id, "");
+        check(&source(&["crdb_region", "ID"], &["crdb_region"], &[&["id"]]), &by_id, "");
+        check(&source(&["crdb_region", "id"], &["crdb_region"], &[]), &by_id, "has the column crdb_region, which");
+        check(&source(&["tenant", "id"], &[], &[&["id", "v"]]), &by_id, "(id) need not be unique at the source");
+        check(&source(&["tenant", "id"], &[], &[&["id"]]), &by_id, "");
+        check(&source(&["other"], &[], &[]), &by_id, "(other) at the source, (id) on the target");
+        check(&source(&["id"], &[], &[]), &target(&["id", "v"], &[0, 1]), "(id) at the source, (id, v) on the target");
+        check(&source(&["rowid"], &["rowid"], &[]), &by_id, "has no primary key");
+    }
+
+    #[test]
+    fn triggers_that_cannot_be_suspended_are_named() {
+        let trigger = |is_suspended| Trigger { name: "audit".into(), is_suspended, ..Trigger::default() };
+        for (triggers, is_suspended, suspends_triggers, is_problem) in [
+            (Triggers::Skip, true, true, false),
+            (Triggers::Skip, true, false, true),
+            (Triggers::Skip, false, true, true),
+            (Triggers::Fire, false, false, false),
+            (Triggers::Drop, false, false, false),
+        ] {
+            let catalog = Catalog { suspends_triggers, ..Catalog::default() };
+            let table = Table { triggers: vec![trigger(is_suspended)], ..target(&["id"], &[0]) };
+            let judge = Judge { catalog: &catalog, case_sensitive: false, triggers };
+            let problems = judge.problems(None, &table, "");
+            assert_eq!(problems.len(), usize::from(is_problem), "{triggers:?} {is_suspended} {suspends_triggers}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Reads the primary keys of the source again while a run goes on, and follows ALTER PRIMARY KEY.
+//!
+//! Owns: up to which time the keys are known, and when one of them changed. Does not own: reading rows by them (`key`).
+//!
+//! A delete is known by nothing but its key, so that a window with deletes is applied only once the keys of its time are
+//! known ([`KeyWatch::know`]). The source tells how a table was at any time that its garbage collection has left.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ebb_sdk::{Catalog, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::key::KeyShape;
+use super::problems::Judge;
+use crate::config;
+use crate::error::{Error, Result};
+use crate::receive::{Table, Tables};
+use crate::source::{Place, Source, SourceTable};
+use crate::stage::{Note, Store};
+
+/// How long a source that does not answer is waited for, before rows are read by the keys that were known last.
+const SOURCE_WAIT: Duration = Duration::from_secs(30);
+const SOURCE_RETRY: Duration = Duration::from_secs(1);
+/// After that wait it is asked no more often than this.
+const SOURCE_REST: Duration = Duration::from_secs(10);
+/// The clock of the node that is asked may be behind the one that wrote a row.
+const CLOCK_WAIT: Duration = Duration::from_millis(20);
+
+/// See the module.
+pub struct KeyWatch {
+    /// `None` where the source is not known.
+    source: Option<config::Source>,
+    catalog: Arc<Catalog>,
+    tables: Arc<Tables>,
+    store: Arc<Store>,
+    case_sensitive: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Source>,
+    seen: Seen,
+    given_up: Option<Instant>,
+}
+
+/// What is kept in the staging folder.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    /// Every change up to here is known.
+    until: Timestamp,
+    /// The keys at that time, as the source's catalog lists them.
+    keys: Vec<(Place, Vec<String>)>,
+    /// Every key that a table has had since the first start.
+    shapes: Vec<(Place, Vec<KeyShape>)>,
+}
+
+/// Why keys could not be read.
+enum Failure {
+    /// The source cannot be asked now.
+    Unreachable(Error),
+    Final(Error),
+}
+
+impl KeyWatch {
+    /// Goes on from what the staging folder knows. `applied` is the target's progress: older rows do not matter any more.
+    pub fn new(
+        config: &config::Config,
+        catalog: Arc<Catalog>,
+        tables: Arc<Tables>,
+        store: Arc<Store>,
+        applied: Timestamp,
+    ) -> Result<Self> {
+        let mut seen = Seen::load(&store)?;
+        seen.until = seen.until.max(applied);
+        for (place, shapes) in &seen.shapes {
+            if let Some(table) = of_place(&tables, place).filter(|table| table.key.is_known()) {
+                table.key.replace(shapes.clone());
+            }
+        }
+        Ok(Self {
+            source: config.source.clone(),
+            catalog,
+            tables,
+            store,
+            case_sensitive: config.target.case_sensitive,
+            state: Mutex::new(State { seen, ..State::default() }),
+        })
+    }
+
+    /// For a source that is not known: nothing is read.
+    pub fn without_source(catalog: Arc<Catalog>, tables: Arc<Tables>, store: Arc<Store>) -> Self {
+        Self { source: None, catalog, tables, store, case_sensitive: false, state: Mutex::default() }
+    }
+
+    /// Makes sure that the key of every row up to a time is known. Returns whether one turned out to have changed.
+    ///
+    /// # Errors
+    /// When a key has changed so that rows cannot be told apart, or it cannot be found out when it changed.
+    pub async fn know(&self, to: Timestamp) -> Result<bool> {
+        if !self.tables.list().iter().any(|table| table.source.is_some() && table.key.is_known()) {
+            return Ok(false);
+        }
+        let Some(settings) = &self.source else { return Ok(false) };
+        let mut state = self.state.lock().await;
+        if state.seen.until >= to || state.given_up.is_some_and(|since| since.elapsed() < SOURCE_REST) {
+            return Ok(false);
+        }
+        let deadline = Instant::now() + if state.given_up.is_some() { Duration::ZERO } else { SOURCE_WAIT };
+        loop {
+            match self.read(settings, &mut state, to).await {
+                Ok(is_changed) => {
+                    state.given_up = None;
+                    return Ok(is_changed);
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Unreachable(error)) if Instant::now() >= deadline => {
+                    if state.given_up.is_none() {
+                        tracing::warn!(
+                            hint = "see that CockroachDB runs and can be reached; a primary key that was changed there since \
+                                    would not be noticed",
+                            "the source's primary keys cannot be read: {error}; rows are applied by the keys of {}",
+                            state.seen.until
+                        );
+                    }
+                    state.given_up = Some(Instant::now());
+                    return Ok(false);
+                }
+                Err(Failure::Unreachable(_)) => tokio::time::sleep(SOURCE_RETRY).await,
+            }
+        }
+    }
+
+    /// Reads the keys as they are now.
+    pub async fn refresh(&self) -> Result<bool> {
+        let until = {
+            let mut state = self.state.lock().await;
+            state.given_up = None;
+            state.seen.until
+        };
+        self.know(Timestamp { wall: until.wall.saturating_add(1), ..until }).await
+    }
+
+    async fn read(&self, settings: &config::Source, state: &mut State, to: Timestamp) -> Result<bool, Failure> {
+        let source = match state.connection.take() {
+            Some(source) => source,
+            None => Source::connect(settings).await.map_err(failure)?,
+        };
+        let mut now = source.now().await.map_err(failure)?;
+        while now < to {
+            tokio::time::sleep(CLOCK_WAIT).await;
+            now = source.now().await.map_err(failure)?;
+        }
+        let keys = source.primary_keys(None).await.map_err(failure)?;
+        let before: BTreeMap<Place, Vec<String>> = state.seen.keys.iter().cloned().collect();
+        let changed: Vec<&Table> =
+            self.tables.list().iter().filter(|table| is_changed(table, &before, &keys)).collect();
+        if !changed.is_empty() {
+            self.follow(&source, (state.seen.until, &before), (now, &keys), &changed).await?;
+        }
+        let has_changed = !changed.is_empty();
+        let is_new = state.seen.keys.is_empty() || has_changed;
+        state.seen = Seen { until: now, keys: keys.into_iter().collect(), shapes: self.shapes() };
+        state.connection = Some(source);
+        if is_new {
+            state.seen.save(&self.store).map_err(Failure::Final)?;
+        }
+        Ok(has_changed)
+    }
+
+    /// Finds out when keys changed, and makes their rows readable before and after.
+    async fn follow(
+        &self,
+        source: &Source,
+        (from, before): (Timestamp, &BTreeMap<Place, Vec<String>>),
+        (to, after): (Timestamp, &BTreeMap<Place, Vec<String>>),
+        changed: &[&Table],
+    ) -> Result<(), Failure> {
+        let full = source.tables().await.map_err(failure)?;
+        for table in changed {
+            let Some(place) = &table.source else { continue };
+            let (Some(old), Some(new)) = (before.get(place), after.get(place)) else { continue };
+            let found = full.iter().find(|found| (&found.schema, &found.name) == (&place.0, &place.1));
+            let Some(found) = found else { continue };
+            self.refuse(table, found, old).map_err(Failure::Final)?;
+            let mut moments = Vec::new();
+            let span = Span { from, old: old.clone(), to, new: new.clone() };
+            changes(source, place, span, &mut moments).await.map_err(|error| undated(&error, place, old, new))?;
+            let mut shapes = table.key.history();
+            for (since, columns) in moments {
+                // The catalog may leave out columns that CockroachDB has put before the key.
+                let columns = if columns == *new { found.key_columns.clone() } else { columns };
+                tracing::info!(
+                    since = %since,
+                    "the primary key of {}.{} changed at the source to ({}); its rows are read by it from then on",
+                    place.0,
+                    place.1,
+                    columns.join(", ")
+                );
+                shapes.push(KeyShape { since, columns });
+            }
+            table.key.replace(shapes);
+        }
+        Ok(())
+    }
+
+    /// A key by which rows cannot be told apart on the target ends the run.
+    fn refuse(&self, table: &Table, found: &SourceTable, old: &[String]) -> Result<()> {
+        let target = &self.catalog.tables[table.position as usize];
+        let judge =
+            Judge { catalog: &self.catalog, case_sensitive: self.case_sensitive, triggers: config::Triggers::Fire };
+        let problem = judge.keys(found, target, ", and start again").into_iter().next();
+        problem.map_or(Ok(()), |problem| {
+            let message = format!(
+                "the primary key of {}.{} was changed at the source from ({}) while ebb ran: {}",
+                found.schema,
+                found.name,
+                old.join(", "),
+                problem.message
+            );
+            Err(Error { message, ..problem })
+        })
+    }
+
+    fn shapes(&self) -> Vec<(Place, Vec<KeyShape>)> {
+        let of = |table: &Table| Some((table.source.clone()?, table.key.history()));
+        self.tables.list().iter().filter_map(of).filter(|(_, shapes)| !shapes.is_empty()).collect()
+    }
+}
+
+impl Seen {
+    fn load(store: &Store) -> Result<Self> {
+        let Some(text) = store.load(Note::Keys)? else { return Ok(Self::default()) };
+        serde_json::from_str(&text).map_err(|error| {
+            Error::new(format!("the primary keys in the staging folder cannot be read: {error}"))
+                .hint("the file keys was altered by hand; put it back")
+        })
+    }
+
+    fn save(&self, store: &Store) -> Result<()> {
+        let text = serde_json::to_string(self)
+            .map_err(|error| Error::new(format!("the primary keys cannot be written down: {error}")))?;
+        store.save(Note::Keys, &text)
+    }
+}
+
+fn of_place<'t>(tables: &'t Tables, place: &Place) -> Option<&'t Table> {
+    tables.list().iter().find(|table| table.source.as_ref() == Some(place))
+}
+
+/// A table that was not seen before has not changed; one that is gone has no rows to come.
+fn is_changed(table: &Table, before: &BTreeMap<Place, Vec<String>>, now: &BTreeMap<Place, Vec<String>>) -> bool {
+    let Some(place) = &table.source else { return false };
+    matches!((before.get(place), now.get(place)), (Some(before), Some(now)) if before != now)
+}
+
+/// A key at one time and, changed, at a later one.
+struct Span {
+    from: Timestamp,
+    old: Vec<String>,
+    to: Timestamp,
+    new: Vec<String>,
+}
+
+/// Every change of a table's key within a span, from the oldest on: halves it until both ends are one tick apart.
+async fn changes(source: &Source, place: &Place, span: Span, found: &mut Vec<(Timestamp, Vec<String>)>) -> Result<()> {
+    let mut spans = vec![span];
+    while let Some(Span { from, old, to, new }) = spans.pop() {
+        if old == new {
+            continue;
+        }
+        if to.wall - from.wall <= 1 {
+            let since = Timestamp { wall: to.wall - 1, logical: i32::MAX };
+            found.push((since, new));
+            continue;
+        }
+        let middle = Timestamp { wall: from.wall + (to.wall - from.wall) / 2, logical: 0 };
+        let keys = source.primary_keys(Some(middle)).await?;
+        let between = keys.get(place).cloned().unwrap_or_else(|| old.clone());
+        spans.push(Span { from: middle, old: between.clone(), to, new });
+        spans.push(Span { from, old, to: middle, new: between });
+    }
+    Ok(())
+}
+
+/// An answer of the source is final; no answer may come later.
+fn failure(error: Error) -> Failure {
+    match error.fields.iter().any(|(name, _)| *name == "code") {
+        true => Failure::Final(error),
+        false => Failure::Unreachable(error),
+    }
+}
+
+fn undated(error: &Error, place: &Place, old: &[String], new: &[String]) -> Failure {
+    let message = format!(
+        "the primary key of {}.{} was changed at the source from ({}) to ({}), and when cannot be found out: {}",
+        place.0,
+        place.1,
+        old.join(", "),
+        new.join(", "),
+        error.message
+    );
+    let hint = "deletes around that time cannot be read: load the table anew, and start with a new --stagingSchema";
+    Failure::Final(Error::new(message).hint(hint).field("table", format!("{}.{}", place.0, place.1)))
+}
