@@ -71,6 +71,12 @@ impl Ebb {
         assert!(ended.is_none(), "it has ended by itself: {ended:?}\n{}", self.log());
     }
 
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.child.try_wait().expect("the child can be asked");
+        ended.inspect(|_| std::thread::sleep(POLL))
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -2,6 +2,7 @@
 //! them. Each test has databases of its own; the servers are shared and end with the process.
 
 mod access;
+mod cases;
 mod changefeed;
 mod chaos;
 mod client;
@@ -19,6 +20,7 @@ mod names;
 mod plugins;
 mod post;
 mod promises;
+mod receiver;
 mod rows;
 mod runbooks;
 mod secrets;

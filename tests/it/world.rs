@@ -37,6 +37,28 @@ static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
     Servers { certs, runtime: runtime.expect("a runtime"), _dir: dir }
 });
 
+/// The authority and certificates of all tests.
+pub fn certs() -> &'static Certs {
+    &SERVERS.certs
+}
+
+/// A stand-in for several tests, and the PostgreSQL behind it.
+pub fn start_source() -> (Postgres, Crdb) {
+    start_source_of(RELEASE)
+}
+
+fn start_source_of(version: &str) -> (Postgres, Crdb) {
+    let trusting = ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
+    let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
+    let crdb = start_crdb(&backend, version);
+    (backend, crdb)
+}
+
+pub fn crdb_url(crdb: &Crdb, user: &str, database: &str) -> String {
+    let (port, authority) = (crdb.addr().port(), SERVERS.certs.ca());
+    format!("postgres://{user}@localhost:{port}/{database}?sslmode=verify-full&sslrootcert={}", authority.display())
+}
+
 /// One test's own source, target and folders.
 pub struct World {
     name: String,
@@ -90,9 +112,7 @@ impl World {
     }
 
     fn between(version: &str, target: Target, name: &str, source_schema: &str, target_schema: &str) -> Self {
-        let trusting =
-            ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
-        let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
+        let (backend, crdb) = start_source_of(version);
         backend.psql("postgres", &format!("CREATE DATABASE \"{name}\"")).expect("a database");
         match &target {
             Target::Shared(server) => server.create_database(name),
@@ -100,14 +120,7 @@ impl World {
         }
         .expect("a database");
         let dir = TempDir::new().expect("a temporary folder");
-        let world = Self {
-            name: name.to_owned(),
-            crdb: Some(start_crdb(&backend, version)),
-            target,
-            _backend: backend,
-            dir,
-            port: free_port(),
-        };
+        let world = Self { name: name.to_owned(), crdb: Some(crdb), target, _backend: backend, dir, port: free_port() };
         world.write_changefeed_settings("{}");
         world.source("SET CLUSTER SETTING kv.rangefeed.enabled = true");
         world.source(source_schema);
@@ -153,14 +166,7 @@ impl World {
     }
 
     pub fn source_url_as(&self, user: &str) -> String {
-        let certs = &SERVERS.certs;
-        let crdb = self.crdb.as_ref().expect("the stand-in runs");
-        format!(
-            "postgres://{user}@localhost:{}/{}?sslmode=verify-full&sslrootcert={}",
-            crdb.addr().port(),
-            self.name,
-            certs.ca().display()
-        )
+        crdb_url(self.crdb.as_ref().expect("the stand-in runs"), user, &self.name)
     }
 
     pub fn target_url(&self) -> String {
@@ -357,15 +363,18 @@ pub fn free_port() -> u16 {
 }
 
 pub fn http_get(addr: &str, path: &str) -> String {
-    use std::io::{Read, Write};
-    let mut socket = std::net::TcpStream::connect(addr).expect("the pages listen");
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("an answer");
-    answer
+    try_http_get(addr, path).expect("the pages answer")
 }
 
-fn psql(url: &str, sql: &str) -> Result<String, String> {
+pub fn try_http_get(addr: &str, path: &str) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut socket = std::net::TcpStream::connect(addr)?;
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).map(|_| answer)
+}
+
+pub fn psql(url: &str, sql: &str) -> Result<String, String> {
     let output = Command::new("psql")
         .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql])
         .output()

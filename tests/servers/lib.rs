@@ -1,7 +1,7 @@
 //! Real servers for the tests and the demo: each is started on a free loopback port with its files in a temporary
 //! folder, and ended by its process id when its value is dropped, or when the process that started it dies.
 //!
-//! Everything here blocks and uses no runtime, so that it serves synchronous and asynchronous tests alike.
+//! Beside them [`Webhook`], which posts to ebb what a changefeed would. Everything here blocks and uses no runtime, so that it serves synchronous and asynchronous tests alike.
 //! Does not own: connecting to a server (any driver will do), and what a test keeps in it.
 
 mod certs;
@@ -11,6 +11,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod server;
+mod webhook;
 
 pub use certs::{Certs, KeyPair};
 pub use error::{Error, Result};
@@ -18,3 +19,4 @@ pub use mysql::{Flavour, MySql, MySqlOptions};
 pub use postgres::{Authentication, Options, Postgres};
 pub use proxy::{Cut, Protocol, Proxy};
 pub use server::{Dialect, Server};
+pub use webhook::Webhook;
