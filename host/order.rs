@@ -203,7 +203,7 @@ mod tests {
         let mut tables = Tables::default();
         for number in 1..=3 {
             let columns = if number == 3 { vec!["region".to_owned(), "id".to_owned()] } else { vec!["id".to_owned()] };
-            let shapes = vec![KeyShape { since: Timestamp::ZERO, columns }];
+            let shapes = vec![KeyShape { since: Timestamp::ZERO, columns, families: Vec::new() }];
             let key = Arc::new(SourceKey::new(vec!["id".into()], false, shapes));
             tables.add(&[], &[], false, Table { number, key, ..Table::default() });
         }

@@ -165,8 +165,8 @@ impl<'a> Encoder<'a> {
             None => Vec::new(),
         };
         let key = parts_of(entry.key());
-        let count = table.key.check_count(entry.timestamp, key.len());
-        count.map_err(|why| unreadable_key(entry, target, &why))?;
+        let same = table.key.check_values(entry.timestamp, &key);
+        same.map_err(|why| unreadable_key(entry, target, &why))?;
         let block = self.key_block(table.position, operation, blank);
         for (at, &position) in target.primary_key.iter().enumerate() {
             let name = &target.columns[position as usize].name;
@@ -304,7 +304,7 @@ mod tests {
     fn tables(key_columns: Option<&[&str]>) -> Tables {
         let mut tables = Tables::default();
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let shape = |names: &[&str]| KeyShape { since: Timestamp::ZERO, columns: owned(names) };
+        let shape = |names: &[&str]| KeyShape { since: Timestamp::ZERO, columns: owned(names), families: Vec::new() };
         let shapes = key_columns.map(shape).into_iter().collect();
         let key = Arc::new(SourceKey::new(owned(&["city", "id"]), false, shapes));
         let hidden_columns = vec!["crdb_region".to_owned()];

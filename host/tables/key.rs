@@ -10,12 +10,13 @@
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use ebb_sdk::Timestamp;
+use ebb_sdk::{Family, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::names;
 use crate::receive::payload::canonical_value;
+use crate::source::SourceTable;
 
 /// The columns of a source's primary key, in the order of a message's `key`, from a time on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,21 @@ pub struct KeyShape {
     /// Rows behind this timestamp have it.
     pub since: Timestamp,
     pub columns: Vec<String>,
+    /// Of which kind each column is, as far as it is known: it tells in which JSON its values come.
+    #[serde(default)]
+    pub families: Vec<Family>,
+}
+
+impl KeyShape {
+    /// The key of a table of the source from a time on; columns that it does not know are of any kind.
+    pub fn of(table: &SourceTable, columns: Vec<String>, since: Timestamp) -> Self {
+        let family = |name: &String| {
+            let column = table.columns.iter().find(|column| column.name == *name);
+            column.map_or(Family::Other, |column| column.source_type.family)
+        };
+        let families = columns.iter().map(family).collect();
+        Self { since, columns, families }
+    }
 }
 
 /// See the module.
@@ -115,6 +131,19 @@ impl SourceKey {
         if values == columns { Ok(()) } else { Err(Unreadable::Count { values, columns }) }
     }
 
+    /// Whether a key that came without a row has as many values as it should have, each in the JSON of its column.
+    pub fn check_values(&self, at: Timestamp, parts: &[&RawValue]) -> Result<(), Unreadable> {
+        self.check_count(at, parts.len())?;
+        let shapes = self.shapes();
+        let Some(placed) = placed_at(&shapes, at) else { return Ok(()) };
+        let KeyShape { columns, families, .. } = &placed.shape;
+        let mut values = columns.iter().zip(families).zip(parts);
+        match values.find(|((_, family), part)| !is_of_family(**family, part)) {
+            Some(((column, _), _)) => Err(Unreadable::Differs { column: column.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// The text by which the target's row is known: the canonical key, reduced to the target's columns, in their order.
     /// Two rows with one identity are one row of the target.
     pub fn identity<'k>(&self, at: Timestamp, key: &'k str) -> Result<Cow<'k, str>, Unreadable> {
@@ -153,7 +182,7 @@ impl SourceKey {
     ) -> Result<(), Unreadable> {
         self.check_count(at, parts.len())?;
         let shapes = self.shapes();
-        let Some(placed) = placed_at(&shapes, at) else { return self.check_values(parts, row) };
+        let Some(placed) = placed_at(&shapes, at) else { return self.check_same(parts, row) };
         for (column, part) in placed.shape.columns.iter().zip(parts) {
             // Names of one side are equal to the letter.
             let value = row.iter().find(|(name, _)| name == column);
@@ -165,7 +194,7 @@ impl SourceKey {
     }
 
     /// Without names: the values of the target's key are those of `key`, each once, in whatever order.
-    fn check_values(&self, parts: &[&RawValue], row: &[(Cow<'_, str>, &RawValue)]) -> Result<(), Unreadable> {
+    fn check_same(&self, parts: &[&RawValue], row: &[(Cow<'_, str>, &RawValue)]) -> Result<(), Unreadable> {
         let mut rest = parts.to_vec();
         for column in &self.target {
             let value = row.iter().find(|(name, _)| names::same(name, column, self.case_sensitive));
@@ -202,6 +231,21 @@ pub fn parts_of(key: &str) -> Vec<&RawValue> {
     serde_json::from_str(key).unwrap_or_default()
 }
 
+/// Whether a value of this kind may have this JSON.
+fn is_of_family(family: Family, value: &RawValue) -> bool {
+    let json = value.get();
+    let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    match family {
+        Family::Int => is_number,
+        Family::Decimal | Family::Float => {
+            is_number || matches!(json, "\"NaN\"" | "\"Infinity\"" | "\"-Infinity\"" | "\"Inf\"" | "\"-Inf\"")
+        }
+        Family::Bool => matches!(json, "true" | "false"),
+        Family::Json | Family::Array | Family::Geometry | Family::Vector | Family::Other => true,
+        _ => json.starts_with('"'),
+    }
+}
+
 /// CockroachDB writes a value in `key` as it writes it in the row, but for the trailing zeros of a DECIMAL. JSON and arrays
 /// are not looked into.
 fn is_same_value(a: &RawValue, b: &RawValue) -> bool {
@@ -215,7 +259,11 @@ mod tests {
 
     fn key(target: &[&str], shapes: &[(i64, &[&str])]) -> SourceKey {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let shape = |&(wall, columns): &(i64, &[&str])| KeyShape { since: at(wall), columns: owned(columns) };
+        let shape = |&(wall, columns): &(i64, &[&str])| KeyShape {
+            since: at(wall),
+            columns: owned(columns),
+            families: Vec::new(),
+        };
         SourceKey::new(owned(target), false, shapes.iter().map(shape).collect())
     }
 
@@ -254,6 +302,19 @@ mod tests {
         assert_eq!(altered.check_count(at(21), 2), Err(Unreadable::Count { values: 2, columns: 3 }));
         let parts = parts_of("[9,1,2]");
         assert_eq!(altered.value(at(21), 1, &parts).unwrap().get(), "2");
+    }
+
+    #[test]
+    fn a_key_without_a_row_has_values_of_its_columns() {
+        let families = vec![Family::Int, Family::String, Family::Decimal];
+        let columns = ["a", "b", "c"].map(String::from).to_vec();
+        let shape = KeyShape { since: at(0), columns: columns.clone(), families };
+        let key = SourceKey::new(columns, false, vec![shape]);
+        assert_eq!(key.check_values(at(1), &parts_of("[1,\"x\",\"NaN\"]")), Ok(()));
+        let differs = |column: &str| Err(Unreadable::Differs { column: column.into() });
+        assert_eq!(key.check_values(at(1), &parts_of("[\"x\",\"1\",1]")), differs("a"));
+        assert_eq!(key.check_values(at(1), &parts_of("[1,2,3]")), differs("b"));
+        assert_eq!(key.check_values(at(1), &parts_of("[1,\"x\",\"3\"]")), differs("c"));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! Owns: finding it by name. Does not own: keys and obstacles (`problems`), columns (`columns`), what is done with the result
 //! (`mod`). Pure.
 
-use ebb_sdk::Catalog;
+use ebb_sdk::{Catalog, Timestamp};
 
 use super::findings::Findings;
 use super::problems::Judge;
-use super::{Matched, SHOWN_MAX, Watched, join, names};
+use super::{KeyShape, Matched, SHOWN_MAX, Watched, join, names};
 use crate::config;
 use crate::error::Error;
 use crate::source::SourceTable;
@@ -40,7 +40,7 @@ impl Names<'_> {
                 topics: topics(database, table, one_schema),
                 position,
                 source: Some((table.schema.clone(), table.name.clone())),
-                key_columns: Some(table.key_columns.clone()),
+                key: Some(KeyShape::of(table, table.key_columns.clone(), Timestamp::ZERO)),
                 hidden_columns: table.hidden_columns.iter().cloned().chain(ignored).collect(),
                 refused: None,
             });
@@ -101,7 +101,7 @@ impl Names<'_> {
                 topics: vec![table.name.clone()],
                 position,
                 source: source.map(|source| (source.schema.clone(), source.name.clone())),
-                key_columns: source.map(|source| source.key_columns.clone()),
+                key: source.map(|source| KeyShape::of(source, source.key_columns.clone(), Timestamp::ZERO)),
                 hidden_columns: hidden.into_iter().chain(self.ignored_of(table)).collect(),
                 refused: refused.map(|error| error.field("table", table.to_string())),
             }

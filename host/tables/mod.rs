@@ -42,7 +42,8 @@ pub struct Watched {
     pub position: u32,
     /// Schema and name at the source; `None` when the source is not known.
     pub source: Option<(String, String)>,
-    pub key_columns: Option<Vec<String>>,
+    /// The source's primary key; `None` when the source is not known.
+    pub key: Option<KeyShape>,
     pub hidden_columns: Vec<String>,
     /// Why a row of it ends the run, where it is not known which tables will send rows.
     pub refused: Option<Error>,
@@ -146,12 +147,11 @@ pub fn register(stage: &Stage, catalog: &Catalog, watched: &[Watched], config: &
     for (watched, number) in taken.into_iter().zip(numbers) {
         let target = &catalog.tables[watched.position as usize];
         let key = target.primary_key.iter().map(|&at| target.columns[at as usize].name.clone()).collect();
-        let shape = |columns: &Vec<String>| KeyShape { since: ebb_sdk::Timestamp::ZERO, columns: columns.clone() };
         let table = Table {
             number,
             position: watched.position,
             source: watched.source.clone(),
-            key: Arc::new(SourceKey::new(key, case_sensitive, watched.key_columns.iter().map(shape).collect())),
+            key: Arc::new(SourceKey::new(key, case_sensitive, watched.key.iter().cloned().collect())),
             hidden_columns: watched.hidden_columns.clone(),
         };
         tables.add(&watched.path, &watched.topics, case_sensitive, table);

@@ -200,7 +200,7 @@ impl KeyWatch {
                     place.1,
                     columns.join(", ")
                 );
-                shapes.push(KeyShape { since, columns });
+                shapes.push(KeyShape::of(found, columns, since));
             }
             table.key.replace(shapes);
         }

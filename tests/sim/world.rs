@@ -151,7 +151,7 @@ impl World {
         let mut tables = Tables::default();
         for number in 0..TABLES {
             let columns = vec!["id".to_owned()];
-            let shapes = vec![KeyShape { since: Timestamp::ZERO, columns: columns.clone() }];
+            let shapes = vec![KeyShape { since: Timestamp::ZERO, columns: columns.clone(), families: Vec::new() }];
             let key = Arc::new(SourceKey::new(columns, true, shapes));
             let table = Table { number: number + 1, position: number, key, ..Table::default() };
             tables.add(&["sim".into()], &[format!("t{number}")], true, table);
