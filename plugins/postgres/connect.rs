@@ -15,6 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::Session;
+use crate::before::Before;
 use crate::error::translate;
 use crate::rounding::Rounding;
 
@@ -74,6 +75,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         rounded: Rounding::default(),
         facts: HashMap::new(),
         checks: Checks::Immediate,
+        before: Before::default(),
         questions: HashMap::new(),
         statements: HashMap::new(),
         advance: None,

@@ -20,6 +20,7 @@ mod values;
 mod effect;
 mod rounding;
 
+mod before;
 mod constraints;
 mod verify;
 
@@ -39,6 +40,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Statement};
 
+use before::Before;
 use constraints::{Name, Question};
 use describe::TableFacts;
 use error::translate;
@@ -84,6 +86,8 @@ pub struct Session {
     facts: TableFacts,
     /// Of the transaction that was begun last.
     checks: Checks,
+    /// What the rows of the open transaction were, where checks are suspended.
+    before: Before,
     /// What is to be verified of a table where checks were suspended.
     questions: HashMap<Name, Arc<[Question]>>,
     statements: HashMap<StatementKey, Arc<Prepared>>,
@@ -119,6 +123,7 @@ impl ebb_sdk::Session for Session {
         };
         self.checks = checks;
         self.rounded.forget();
+        self.before.forget();
         self.command(sql, "begin a transaction").await
     }
 

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{BufMut, BytesMut};
-use ebb_sdk::{Block, Checks, Error, ErrorKind, Operation, Result, Value};
+use ebb_sdk::{Block, Checks, Error, ErrorKind, Operation, Result, Table, Value};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
 
 use crate::error::translate;
 use crate::statement::{self, Target};
 use crate::values::{LOST, Reason};
-use crate::{Session, effect, locate};
+use crate::{Session, before, effect, locate};
 
 /// Prepared statements kept; at the limit all are forgotten and prepared anew.
 const STATEMENTS_MAX: usize = 1000;
@@ -50,14 +50,25 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
     }
     let doing = doing(block);
     let prepared = prepared(session, block, &doing).await?;
+    let looks = match session.checks {
+        Checks::Suspended => before::looks(session, block).await?,
+        Checks::Immediate | Checks::Deferred => Vec::new(),
+    };
     let attempt = Attempt { client: &session.client, prepared: &prepared, block, doing: &doing };
     let rows = 0..block.rows();
-    let outcome = session.answered(&doing, async { Ok(attempt.run(rows.clone()).await) }).await?;
-    let written = match outcome {
-        Ok(written) => written,
+    let work = async {
+        let mut found = Vec::with_capacity(looks.len());
+        for look in &looks {
+            found.push(look.read(&attempt).await?);
+        }
+        Ok((found, attempt.run(rows.clone()).await?))
+    };
+    let (found, written) = match session.answered(&doing, async { Ok(work.await) }).await? {
+        Ok(done) => done,
         Err(failure) => return Err(locate::explain(&attempt, &failure, rows).await),
     };
     session.answered(&doing, effect::check(&attempt, &written, fires(session, block))).await?;
+    session.before.keep(block, found);
     session.rounded.add(block, &prepared.targets, &written.rounded);
     Ok(())
 }
@@ -105,7 +116,15 @@ async fn prepared(session: &mut Session, block: &Block<'_>, doing: &str) -> Resu
 }
 
 pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<Target>> {
-    let table = block.table();
+    targets_of(session, block.table(), block.columns())
+}
+
+/// Columns of a table and how their values are written.
+pub(crate) fn targets_of<'a>(
+    session: &Session,
+    table: &Table,
+    columns: impl Iterator<Item = &'a ebb_sdk::Column>,
+) -> Result<Vec<Target>> {
     let schema = table.namespace.last().cloned().unwrap_or_default();
     let undescribed = || Error::new(ErrorKind::Broken, format!("the host writes to {table}, which was not described"));
     let types = &session.facts.get(&(schema, table.name.clone())).ok_or_else(undescribed)?.types;
@@ -115,7 +134,7 @@ pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<Target
         let may_round = session.rounding.may_round(table, &column.name);
         Ok(Target { column: column.clone(), column_type, is_key: table.primary_key.contains(&at), may_round })
     };
-    block.columns().map(target).collect()
+    columns.map(target).collect()
 }
 
 /// What a statement did.
