@@ -14,6 +14,7 @@ use crate::fit::Base;
 use crate::keys::KeyForm;
 use crate::progress::TABLE;
 use crate::quoted;
+use crate::saved;
 use crate::statement::qualified;
 use crate::triggers::{self, Found};
 use crate::unfit;
@@ -171,7 +172,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     let about = client.query_one(about, &[]).await?;
     let mut builder = Builder { database: about.try_get(0)?, ..Builder::default() };
     let mut oids: Vec<u32> = Vec::new();
-    for row in client.query(TABLES, &[&[TABLE, triggers::TABLE].as_slice()]).await? {
+    for row in client.query(TABLES, &[&[TABLE, saved::TABLE].as_slice()]).await? {
         oids.push(builder.table(&row)?);
     }
     for row in client.query(&columns_query(server.version), &[&oids]).await? {

@@ -8,6 +8,7 @@ mod connect;
 mod describe;
 mod fit;
 mod progress;
+mod saved;
 mod triggers;
 mod unfit;
 mod write;
@@ -34,7 +35,7 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Operation, Progress,
-    Result, Rounded, SourceType, Table,
+    Result, Rounded, SavedTrigger, SourceType, Table,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -158,6 +159,14 @@ impl ebb_sdk::Session for Session {
 
     fn rounded(&mut self) -> Vec<Rounded> {
         self.rounded.take()
+    }
+
+    async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {
+        saved::drop_all(self, triggers).await
+    }
+
+    async fn restore_triggers(&mut self, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+        saved::restore_all(self, saved).await
     }
 
     async fn close(self) {

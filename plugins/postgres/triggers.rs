@@ -1,15 +1,11 @@
-//! Triggers of users: what they are to the last letter, taking them away for a time, and putting them back.
+//! Triggers of users: what they are to the last letter.
 //!
-//! Owns: the statements that make a trigger again, and the table `ebb_triggers` that keeps them meanwhile. Does not own: when
-//! triggers are dropped (the host's). PostgreSQL's DDL is transactional: a trigger is saved and dropped, or neither.
+//! Owns: the statements that make a trigger again. Does not own: taking triggers away and putting them back (`saved`).
 
-use ebb_sdk::{Result, Trigger};
+use ebb_sdk::Trigger;
 use tokio_postgres::{Client, Error};
 
 use crate::describe::parts;
-
-/// The table of those that were dropped; it is left out of descriptions.
-pub(crate) const TABLE: &str = "ebb_triggers";
 
 /// A trigger and where it is.
 pub(crate) struct Found {
@@ -20,6 +16,8 @@ pub(crate) struct Found {
     pub(crate) fires: bool,
     /// While checks are suspended.
     pub(crate) fires_suspended: bool,
+    /// The statement that takes it away, with its copies on partitions.
+    pub(crate) drop: String,
 }
 
 /// Only with this path are all other names written with their schemas.
@@ -57,7 +55,8 @@ fn query() -> String {
          ) SELECT t.root, g.tgname::text, \
              pg_catalog.pg_get_triggerdef(t.oid), \
              (SELECT pg_catalog.array_agg(m.sql ORDER BY m.is_copy, m.owner, m.step, m.sql) FROM more m WHERE m.top = t.top), \
-             (SELECT pg_catalog.array_agg(m.tgenabled::text) FROM member m WHERE m.top = t.top) \
+             (SELECT pg_catalog.array_agg(m.tgenabled::text) FROM member m WHERE m.top = t.top), \
+             'DROP TRIGGER ' || t.name || ' ON ' || t.owner \
          FROM member t JOIN pg_catalog.pg_trigger g ON g.oid = t.oid \
          WHERE NOT t.is_copy AND EXISTS (SELECT FROM member m WHERE m.top = t.top AND m.tgenabled <> 'D') \
          ORDER BY t.root, t.relname, g.tgname",
@@ -83,6 +82,7 @@ pub(crate) async fn read(client: &Client, tables: &[u32]) -> Result<Vec<Found>, 
             },
             fires: is_any(&["O", "A"]),
             fires_suspended,
+            drop: row.try_get(5)?,
         });
     }
     client.batch_execute("ROLLBACK TO SAVEPOINT ebb_triggers").await?;

@@ -15,6 +15,7 @@ mod fit;
 mod progress;
 mod rounding;
 mod rows;
+mod triggers;
 mod unfit;
 mod values;
 mod verify;
