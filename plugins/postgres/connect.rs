@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use ebb_sdk::tls::{SslMode, TlsSettings};
-use ebb_sdk::{ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result};
+use ebb_sdk::{Checks, ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -15,7 +15,9 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::Session;
+use crate::before::Before;
 use crate::error::translate;
+use crate::rounding::Rounding;
 
 /// Unless `connect_timeout` says otherwise; it covers everything up to the first answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,7 +71,11 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         driver,
         server,
         answer_wait: Duration::from_millis(apply_timeout_ms) + ANSWER_GRACE,
-        types: HashMap::new(),
+        rounding: ConnectOptions { url: String::new(), ..options.clone() },
+        rounded: Rounding::default(),
+        facts: HashMap::new(),
+        checks: Checks::Immediate,
+        before: Before::default(),
         questions: HashMap::new(),
         statements: HashMap::new(),
         advance: None,
@@ -108,7 +114,7 @@ fn settings(apply_timeout_ms: u64) -> String {
     let lock_timeout_ms = (apply_timeout_ms * 4 / 5).max(1);
     format!(
         "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
-         SET extra_float_digits = 1; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; SET jit = off; \
+         SET extra_float_digits = 1; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; SET jit = off; SET row_security = off; \
          SET statement_timeout = {apply_timeout_ms}; SET lock_timeout = {lock_timeout_ms}; \
          SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}; \
          SET default_transaction_isolation = 'read committed'; {PLANS}"

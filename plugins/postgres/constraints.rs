@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use crate::describe::{ENFORCED, names, parts};
 use crate::quoted;
-use crate::statement::{Target, qualified, rows, same_key};
+use crate::statement::{Target, rows, same_key};
 
 /// Schema and table.
 pub(crate) type Name = (String, String);
@@ -17,14 +17,27 @@ pub(crate) type Name = (String, String);
 /// One constraint and the statement that looks for a row which violates it, and returns that row's primary key as text.
 #[derive(Debug)]
 pub(crate) struct Question {
-    /// Its parameters are the primary keys of a block; `None` where no question can be asked.
+    /// `None` where no question can be asked.
     pub(crate) sql: Option<String>,
+    pub(crate) about: About,
     pub(crate) constraint: String,
     /// The table of the row that is at fault.
     pub(crate) table: String,
     pub(crate) code: &'static str,
     /// Completes "the row … ".
     pub(crate) finding: String,
+}
+
+/// What the parameters of a question are, and what has to be known of the time before a write for it.
+#[derive(Debug)]
+pub(crate) enum About {
+    /// The primary keys of a block.
+    Rows,
+    /// The primary keys of a block; those that referred to nothing before, and were not changed in that, are no finding.
+    /// The second column of the answer tells them.
+    Children(Reference),
+    /// Values of the referenced columns that rows had and may not have any more.
+    Parents(Reference),
 }
 
 /// Every question that the rows of a table raise. `key` are the columns of its primary key, in the order of the parameters.
@@ -34,8 +47,8 @@ pub(crate) async fn read(client: &Client, table: &Table, key: &[Target]) -> Resu
     for row in client.query(&references(), &[&schema, &table.name]).await? {
         let reference = Reference::read(&row)?;
         let (is_own, is_referred_to): (bool, bool) = (row.try_get(11)?, row.try_get(12)?);
-        questions.extend(is_own.then(|| reference.of_rows(key)));
-        questions.extend(is_referred_to.then(|| reference.to_rows(table, key)));
+        questions.extend(is_own.then(|| reference.clone().of_rows(key)));
+        questions.extend(is_referred_to.then(|| reference.of_values()));
     }
     for row in client.query(&exclusions(), &[&schema, &table.name]).await? {
         questions.push(exclusion(&row, table, key)?);
@@ -55,7 +68,8 @@ fn references() -> String {
              k.confmatchtype = 'f', {columns}, {referenced}, {operators}, \
              (SELECT {key} FROM pg_catalog.pg_constraint q WHERE q.conrelid = k.conrelid AND q.contype = 'p'), \
              coalesce((pg_catalog.to_jsonb(k) ->> 'conperiod')::bool, false), \
-             k.conrelid IN (SELECT oid FROM parts) AND {looks_up}, k.confrelid IN (SELECT oid FROM parts) AND {looks_down} \
+             k.conrelid IN (SELECT oid FROM parts) AND {looks_up}, k.confrelid IN (SELECT oid FROM parts) AND {looks_down}, \
+             {same}, {types} \
          FROM pg_catalog.pg_constraint k \
          JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace \
          JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
@@ -65,6 +79,8 @@ fn references() -> String {
         columns = names("k.conrelid", "k.conkey"),
         referenced = names("k.confrelid", "k.confkey"),
         operators = operators("k.conpfeqop"),
+        same = operators("k.conppeqop"),
+        types = types("k.confrelid", "k.confkey"),
         key = names("q.conrelid", "q.conkey"),
         looks_up = enforced("k.conrelid"),
         looks_down = enforced("k.confrelid"),
@@ -103,8 +119,19 @@ fn operators(oids: &str) -> String {
     )
 }
 
+/// Types of columns, in the order of an array of their numbers.
+fn types(relation: &str, numbers: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.array_agg(pg_catalog.format('%I.%I', s.nspname, t.typname) ORDER BY x.at) \
+          FROM pg_catalog.unnest({numbers}) WITH ORDINALITY AS x (number, at) \
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = {relation} AND a.attnum = x.number \
+          JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace s ON s.oid = t.typnamespace)"
+    )
+}
+
 /// A foreign key: `child (columns)` refers to `parent (referenced)`.
-struct Reference {
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
     name: String,
     child: Name,
     parent: Name,
@@ -114,6 +141,10 @@ struct Reference {
     referenced: Vec<String>,
     /// From a referenced column to the column that refers.
     operators: Vec<String>,
+    /// From a referenced column to another of the same.
+    same: Vec<String>,
+    /// Of the referenced columns.
+    types: Vec<String>,
     /// The child's primary key.
     key: Vec<String>,
     /// `PERIOD`: it asks for rows that cover a range together, which no operator between two rows says.
@@ -132,62 +163,113 @@ impl Reference {
             operators: row.try_get(8)?,
             key: row.try_get::<_, Option<_>>(9)?.unwrap_or_default(),
             is_temporal: row.try_get(10)?,
+            same: row.try_get(13)?,
+            types: row.try_get(14)?,
         })
     }
 
     /// Of rows of the child with these keys: is what they refer to there?
-    fn of_rows(&self, key: &[Target]) -> Question {
-        let applies = if self.is_full { "pg_catalog.num_nonnulls({}) > 0" } else { "pg_catalog.num_nulls({}) = 0" };
-        self.question(format!(
-            "SELECT {} FROM {} JOIN {} AS c ON {} WHERE {} AND NOT {} LIMIT 1",
+    fn of_rows(self, key: &[Target]) -> Question {
+        let sql = format!(
+            "SELECT {}, {} FROM {} JOIN {} AS c ON {} WHERE {}",
             self.shown_key(),
+            self.mark(),
             rows(key.len()),
             relation(&self.child),
             same_key("c", key),
-            applies.replace("{}", &self.referring()),
-            self.has_parent()
-        ))
+            self.refers_to_nothing()
+        );
+        self.question(sql, About::Children)
     }
 
-    /// Of these keys of the parent: does anything refer to a row that is not there any more? For a reference to other
-    /// columns than those of the primary key all is looked at: which values the rows had before is not known.
-    fn to_rows(&self, table: &Table, key: &[Target]) -> Question {
-        let place = |target: &Target| self.referenced.iter().position(|name| *name == target.column.name);
-        let places: Option<Vec<_>> = key.iter().map(place).collect();
-        let from = match places {
-            Some(places) => {
-                let refers = |(at, there): (usize, &usize)| {
-                    let cast = &key[at].column_type.cast;
-                    format!("v.c{at}::{cast} {} c.{}", self.operators[*there], quoted(&self.columns[*there]))
-                };
-                let refers: Vec<_> = places.iter().enumerate().map(refers).collect();
-                format!("{} JOIN {} AS c ON {}", self.gone(table, key), relation(&self.child), refers.join(" AND "))
-            }
-            None => {
-                format!("{} AS c JOIN (SELECT FROM {} LIMIT 1) AS v ON true", relation(&self.child), rows(key.len()))
-            }
+    /// Of values that rows of the parent had: does anything refer to one that is gone? The OFFSET keeps the planner from
+    /// looking for the references first.
+    fn of_values(self) -> Question {
+        let gone = |(at, there): (usize, &String)| {
+            format!("p.{} {} v.c{at}::{}", quoted(there), self.same[at], self.types[at])
         };
-        self.question(format!(
-            "SELECT {} FROM {from} WHERE pg_catalog.num_nulls({}) = 0 AND NOT {} LIMIT 1",
+        let gone: Vec<_> = self.referenced.iter().enumerate().map(gone).collect();
+        let refers = |(at, here): (usize, &String)| {
+            format!("v.c{at}::{} {} c.{}", self.types[at], self.operators[at], quoted(here))
+        };
+        let refers: Vec<_> = self.columns.iter().enumerate().map(refers).collect();
+        let sql = format!(
+            "SELECT {} FROM (SELECT v.* FROM {} WHERE NOT EXISTS (SELECT FROM {} AS p WHERE {}) OFFSET 0) AS v \
+             JOIN {} AS c ON {} WHERE pg_catalog.num_nulls({}) = 0 AND NOT {} LIMIT 1",
             self.shown_key(),
+            rows(self.referenced.len()),
+            relation(&self.parent),
+            gone.join(" AND "),
+            relation(&self.child),
+            refers.join(" AND "),
             self.referring(),
             self.has_parent()
+        );
+        self.question(sql, About::Parents)
+    }
+
+    /// Before rows of the child are written: which of them refer to nothing, and do so afterwards in the same way? `key` are
+    /// the first columns of the parameters, `others` those that follow.
+    pub(crate) fn orphans(&self, key: &[Target], others: &[&Target]) -> String {
+        let is_own = |target: &&Target| self.columns.contains(&target.column.name);
+        let stays = others.iter().enumerate().filter(|(_, target)| is_own(target)).map(|(at, target)| {
+            let (given, stored) = (given(key.len() + at, target), format!("c.{}", name(target)));
+            format!(" AND ({stored} {} {given} OR {stored} IS NULL AND {given} IS NULL)", target.column_type.equals)
+        });
+        format!(
+            "SELECT {} FROM {} JOIN {} AS c ON {} WHERE {}{}",
+            self.mark(),
+            rows(key.len() + others.len()),
+            relation(&self.child),
+            same_key("c", key),
+            self.refers_to_nothing(),
+            stays.collect::<String>()
+        )
+    }
+
+    /// Before rows of the parent are deleted, or get these values: what could be referred to of them that will not be there
+    /// any more? Each referenced column as text; `None` where the write changes none.
+    pub(crate) fn parting(&self, key: &[Target], others: &[&Target], is_delete: bool) -> Option<String> {
+        let is_referenced = |target: &&Target| self.referenced.contains(&target.column.name);
+        let changes = others.iter().enumerate().filter(|(_, target)| is_referenced(target)).map(|(at, target)| {
+            let (given, stored) = (given(key.len() + at, target), format!("p.{}", name(target)));
+            format!("({stored} {} {given}) IS NOT TRUE", target.column_type.equals)
+        });
+        let changes: Vec<_> = changes.collect();
+        if changes.is_empty() && !is_delete {
+            return None;
+        }
+        let referenced = || self.referenced.iter().map(|column| format!("p.{}", quoted(column)));
+        Some(format!(
+            "SELECT {} FROM {} JOIN {} AS p ON {} WHERE pg_catalog.num_nulls({}) = 0 AND ({})",
+            referenced().map(|column| format!("{column}::pg_catalog.text")).collect::<Vec<_>>().join(", "),
+            rows(key.len() + others.len()),
+            relation(&self.parent),
+            same_key("p", key),
+            referenced().collect::<Vec<_>>().join(", "),
+            if changes.is_empty() { "true".into() } else { changes.join(" OR ") }
         ))
     }
 
-    /// The keys to look for. Where the primary key alone is referred to, those that are there need no further look; the
-    /// OFFSET keeps the planner from looking for the references first.
-    fn gone(&self, table: &Table, key: &[Target]) -> String {
-        let is_whole = relation(&self.parent) == qualified(table) && self.referenced.len() == key.len();
-        match is_whole {
-            false => rows(key.len()),
-            true => format!(
-                "(SELECT v.* FROM {} WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {}) OFFSET 0) AS v",
-                rows(key.len()),
-                qualified(table),
-                same_key("t", key)
-            ),
-        }
+    /// Columns of the child, and of the parent.
+    pub(crate) fn concerns(&self, column: &str) -> bool {
+        self.columns.iter().chain(&self.referenced).any(|name| name == column)
+    }
+
+    fn refers_to_nothing(&self) -> String {
+        let referring = self.referring();
+        let applies = match self.is_full {
+            true => format!("pg_catalog.num_nonnulls({referring}) > 0"),
+            false => format!("pg_catalog.num_nulls({referring}) = 0"),
+        };
+        format!("{applies} AND NOT {}", self.has_parent())
+    }
+
+    /// A row of the child with what it refers to.
+    fn mark(&self) -> String {
+        let columns: Vec<_> =
+            self.columns.iter().map(|column| format!("c.{}::pg_catalog.text", quoted(column))).collect();
+        format!("{} || ARRAY[{}]::pg_catalog.text", self.shown_key(), columns.join(", "))
     }
 
     fn has_parent(&self) -> String {
@@ -208,15 +290,21 @@ impl Reference {
         shown_key("c", self.key.iter().map(String::as_str))
     }
 
-    fn question(&self, sql: String) -> Question {
+    fn question(self, sql: String, about: fn(Self) -> About) -> Question {
         Question {
             sql: (!self.is_temporal).then_some(sql),
             constraint: self.name.clone(),
             table: shown(&self.child),
             code: "23503",
             finding: format!("refers to a row that {} does not have", shown(&self.parent)),
+            about: about(self),
         }
     }
+}
+
+/// A parameter as a value of its column.
+fn given(at: usize, target: &Target) -> String {
+    format!("v.c{at}::{}", target.column_type.cast)
 }
 
 /// Of rows with these keys: does another row exclude one of them? Both sides are subqueries, in which the expressions of
@@ -257,6 +345,7 @@ fn exclusion(row: &Row, table: &Table, key: &[Target]) -> Result<Question, Error
     );
     Ok(Question {
         sql: Some(sql),
+        about: About::Rows,
         constraint,
         finding: format!("and another row of {table} exclude each other"),
         table: shown(&owner),

@@ -5,15 +5,19 @@
 
 use std::collections::HashMap;
 
-use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Trigger, Unfit, UniqueKey};
+use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Unfit, UniqueKey};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::connect::Server;
 use crate::error::translate;
 use crate::fit::Base;
+use crate::keys::KeyForm;
 use crate::progress::TABLE;
 use crate::quoted;
+use crate::saved;
 use crate::statement::qualified;
+use crate::triggers::{self, Found};
+use crate::unfit;
 use crate::values::Form;
 
 /// How a column's values are written.
@@ -26,6 +30,8 @@ pub(crate) struct ColumnType {
     pub(crate) equals: String,
     pub(crate) equality: Equality,
     pub(crate) form: Form,
+    /// What a value must be to be a key.
+    pub(crate) key: KeyForm,
     pub(crate) base: Base,
 }
 
@@ -39,18 +45,28 @@ pub(crate) enum Equality {
     Folded,
 }
 
-/// Types of the columns by schema and table.
-pub(crate) type TableTypes = HashMap<(String, String), Vec<ColumnType>>;
+/// What writing needs of a table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) types: Vec<ColumnType>,
+    /// A trigger of a user fires on what an ordinary session writes.
+    pub(crate) fires: bool,
+    /// One fires also, or only, while checks are suspended.
+    pub(crate) fires_suspended: bool,
+}
+
+/// By schema and table.
+pub(crate) type TableFacts = HashMap<(String, String), Facts>;
 
 pub(crate) struct Described {
     pub(crate) catalog: Catalog,
-    pub(crate) types: TableTypes,
+    pub(crate) facts: TableFacts,
 }
 
 /// Ordinary and partitioned tables that are not part of another and not the system's.
 const TABLES: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND c.relname <> $1 \
+     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND c.relname <> ALL ($1) \
      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 2, 3";
 
 /// One row per column. `base` leads from each type to the one that is not a domain, with the length or precision that
@@ -60,7 +76,7 @@ const COLUMNS: &str = "WITH RECURSIVE chain (declared, type, modifier) AS (\
          UNION ALL SELECT chain.declared, t.typbasetype, t.typtypmod \
          FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.type WHERE t.typtype = 'd'\
      ), base AS (\
-         SELECT chain.declared, t.oid, t.typname, t.typnamespace, chain.modifier \
+         SELECT chain.declared, t.oid, t.typname, t.typnamespace, t.typtype, chain.modifier \
          FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.type WHERE t.typtype <> 'd'\
      ) SELECT c.oid, a.attnum, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, \
          $generated, a.attidentity::text, tn.nspname::text, t.typname::text, \
@@ -68,7 +84,7 @@ const COLUMNS: &str = "WITH RECURSIVE chain (declared, type, modifier) AS (\
          e.typname::text, $loose, \
          (SELECT pn.nspname::text FROM pg_catalog.pg_operator o \
           JOIN pg_catalog.pg_namespace pn ON pn.oid = o.oprnamespace WHERE o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.oid ORDER BY 1 LIMIT 1), \
-         a.atthasdef \
+         a.atthasdef, coalesce(e.typtype, t.typtype)::text \
      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
      JOIN base t ON t.declared = a.atttypid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace \
      LEFT JOIN pg_catalog.pg_type r ON r.typarray = t.oid LEFT JOIN base e ON e.declared = r.oid \
@@ -84,7 +100,7 @@ pub(crate) fn parts(roots: &str) -> String {
 }
 
 /// Those of the parameter.
-const ROOTS: &str = "pg_catalog.unnest($1::oid[]) AS c (oid)";
+pub(crate) const ROOTS: &str = "pg_catalog.unnest($1::oid[]) AS c (oid)";
 
 /// Whether the foreign key `k` is enforced on writes to the table `$side`: version 18 knows some that never are, and its
 /// triggers may be disabled on either side.
@@ -96,7 +112,8 @@ pub(crate) const ENFORCED: &str = "(coalesce((pg_catalog.to_jsonb(k) ->> 'conenf
 /// DEFERRABLE, which no upsert can rest on.
 fn unique_keys_query() -> String {
     format!(
-        "{parts} SELECT parts.root, i.indisprimary, {columns}, CASE WHEN NOT i.indimmediate THEN x.relname::text END \
+        "{parts} SELECT parts.root, i.indisprimary, {columns}, CASE WHEN NOT i.indimmediate THEN x.relname::text END, \
+             coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) \
          FROM parts JOIN pg_catalog.pg_index i ON i.indrelid = parts.oid JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid \
          WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT x.relispartition \
          AND (parts.oid = parts.root OR NOT i.indisprimary) ORDER BY i.indexrelid",
@@ -118,16 +135,6 @@ fn foreign_keys_query() -> String {
         referenced = names("k.confrelid", "k.confkey"),
         looks_up = ENFORCED.replace("$side", "k.conrelid"),
         looks_down = ENFORCED.replace("$side", "k.confrelid"),
-    )
-}
-
-/// Tables with triggers of users that fire on rows that an ordinary session writes, on the whole or a partition. The bits
-/// are those of INSERT, DELETE and UPDATE.
-fn triggers_query() -> String {
-    format!(
-        "{parts} SELECT DISTINCT parts.root, g.tgname::text FROM parts JOIN pg_catalog.pg_trigger g ON g.tgrelid = parts.oid \
-         WHERE NOT g.tgisinternal AND g.tgenabled = 'O' AND g.tgtype & 28 <> 0",
-        parts = parts(ROOTS),
     )
 }
 
@@ -165,7 +172,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     let about = client.query_one(about, &[]).await?;
     let mut builder = Builder { database: about.try_get(0)?, ..Builder::default() };
     let mut oids: Vec<u32> = Vec::new();
-    for row in client.query(TABLES, &[&TABLE]).await? {
+    for row in client.query(TABLES, &[&[TABLE, saved::TABLE].as_slice()]).await? {
         oids.push(builder.table(&row)?);
     }
     for row in client.query(&columns_query(server.version), &[&oids]).await? {
@@ -177,13 +184,16 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     for row in client.query(&foreign_keys_query(), &[&oids]).await? {
         builder.foreign_key(&row)?;
     }
-    for row in client.query(&triggers_query(), &[&oids]).await? {
-        let at = builder.position(&row)?;
-        builder.tables[at].triggers.push(Trigger { name: row.try_get(1)?, is_suspended: true, ..Trigger::default() });
+    for (oid, unfit) in unfit::read(client, server, &oids).await? {
+        builder.tables[builder.positions[&oid]].unfit.push(unfit);
     }
     client.batch_execute("SAVEPOINT ebb_try").await?;
     let suspends_checks = client.batch_execute(SUSPEND).await.is_ok();
     client.batch_execute("ROLLBACK TO SAVEPOINT ebb_try").await?;
+    for found in triggers::read(client, &oids).await? {
+        builder.trigger(found);
+    }
+    builder.keys(server);
     // Debian and others add their own words behind the number.
     let version: String = about.try_get(1)?;
     let number = version.split_whitespace().next().unwrap_or_default();
@@ -197,7 +207,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         suspends_triggers: suspends_checks,
         suspend_hint: (!suspends_checks).then(|| suspend_hint(server)),
     };
-    Ok(Described { catalog, types: builder.types })
+    Ok(Described { catalog, facts: builder.facts })
 }
 
 fn columns_query(version: u32) -> String {
@@ -234,14 +244,14 @@ struct Builder {
     /// Position in `tables` by PostgreSQL's number of the table.
     positions: HashMap<u32, usize>,
     tables: Vec<Table>,
-    types: TableTypes,
+    facts: TableFacts,
 }
 
 impl Builder {
     fn table(&mut self, row: &Row) -> Result<u32, Error> {
         let (oid, schema, name): (u32, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         self.positions.insert(oid, self.tables.len());
-        self.types.insert((schema.clone(), name.clone()), Vec::new());
+        self.facts.insert((schema.clone(), name.clone()), Facts::default());
         self.tables.push(Table { namespace: vec![self.database.clone(), schema], name, ..Table::default() });
         Ok(oid)
     }
@@ -261,8 +271,7 @@ impl Builder {
             },
             has_default: row.try_get(13)?,
         });
-        let key = (table.namespace[1].clone(), table.name.clone());
-        self.types.entry(key).or_default().push(column_type(row)?);
+        self.facts_of(at).types.push(column_type(row)?);
         Ok(())
     }
 
@@ -276,7 +285,7 @@ impl Builder {
                 table.unfit.extend(deferrable.map(|name| deferrable_key(table, &name, &columns)));
                 table.primary_key = columns;
             }
-            false => table.unique_keys.push(UniqueKey { columns, nulls_equal: false }),
+            false => table.unique_keys.push(UniqueKey { columns, nulls_equal: row.try_get(4)? }),
         }
         Ok(())
     }
@@ -297,6 +306,30 @@ impl Builder {
             deferred: row.try_get(4)?,
         });
         Ok(())
+    }
+
+    fn trigger(&mut self, found: Found) {
+        let at = self.positions[&found.root];
+        let facts = self.facts_of(at);
+        facts.fires |= found.fires;
+        facts.fires_suspended |= found.fires_suspended;
+        self.tables[at].triggers.push(found.trigger);
+    }
+
+    /// What keeps the primary keys from converting one to one.
+    fn keys(&mut self, server: &Server) {
+        for at in 0..self.tables.len() {
+            let types = self.facts_of(at).types.clone();
+            let table = &mut self.tables[at];
+            let key = table.primary_key.iter().map(|&at| at as usize);
+            let found: Vec<_> = key.filter_map(|at| unfit::key_column(table, at, &types[at], server)).collect();
+            table.unfit.extend(found);
+        }
+    }
+
+    fn facts_of(&mut self, at: usize) -> &mut Facts {
+        let table = &self.tables[at];
+        self.facts.entry((table.namespace[1].clone(), table.name.clone())).or_default()
     }
 
     /// The queries ask for the tables of `positions` only.
@@ -327,13 +360,18 @@ fn column_type(row: &Row) -> Result<ColumnType, Error> {
         folded if FOLDED_TYPES.contains(&folded) || row.try_get(11)? => Equality::Folded,
         _ => Equality::Same,
     };
-    // A cast to bit would pad or cut to one bit; from varbit the column itself checks the length.
-    let cast = if name == "bit" { "varbit" } else { &name };
+    let base = Base {
+        is_array: element.is_some(),
+        name: element.unwrap_or_else(|| name.clone()),
+        modifier,
+        kind: row.try_get::<_, String>(14)?.chars().next().unwrap_or('b'),
+    };
     Ok(ColumnType {
-        cast: format!("{}.{}", quoted(&schema), quoted(cast)),
+        cast: format!("{}.{}", quoted(&schema), quoted(&name)),
         equals: format!("OPERATOR({}.=)", quoted(operators.as_deref().unwrap_or("pg_catalog"))),
         equality,
-        form: Form::of(&name, element.as_deref(), modifier),
-        base: Base { is_array: element.is_some(), name: element.unwrap_or(name), modifier },
+        form: Form::of(&base),
+        key: KeyForm::of(&base),
+        base,
     })
 }

@@ -122,6 +122,7 @@ fn hint(code: &str) -> Option<&'static str> {
         }
         "23502" | "23514" => "correct the row at the source, or the constraint on the target",
         "22001" | "22003" => "widen the column on the target, or correct the row at the source",
+        "0A000" => "change the column's type on the target, or leave the column out",
         "25006" => "the target is read-only: it is a standby, or default_transaction_read_only is on",
         "53100" => "the target's disk is full",
         "53300" => "the target admits no more connections (max_connections)",

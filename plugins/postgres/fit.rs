@@ -8,6 +8,8 @@ use ebb_sdk::Family::{
 };
 use ebb_sdk::{Fit, SourceType};
 
+use crate::keys::KeyForm;
+
 /// A column's type without its domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Base {
@@ -16,12 +18,34 @@ pub(crate) struct Base {
     /// Length or precision as `pg_attribute` has it, -1 for none.
     pub(crate) modifier: i32,
     pub(crate) is_array: bool,
+    /// What `pg_type` calls the type of the type: `b` for base, `c` composite, `e` enum, `r` range and so on.
+    pub(crate) kind: char,
 }
 
 /// PostgreSQL adds this to most modifiers.
 const OFFSET: i32 = 4;
+const MICROSECONDS: usize = 6;
+/// In the upper half of the modifier of an interval.
+const EVERY_FIELD: i32 = 0x7fff;
 
 impl Base {
+    /// The digits of seconds behind the point that a type of time keeps.
+    pub(crate) fn second_digits(&self) -> usize {
+        let given = if self.name == "interval" { self.modifier & 0xffff } else { self.modifier };
+        usize::try_from(given).unwrap_or(MICROSECONDS).min(MICROSECONDS)
+    }
+
+    /// An interval that keeps only some of its fields, as `interval year to month`.
+    pub(crate) fn has_fields(&self) -> bool {
+        self.name == "interval" && self.modifier >= 0 && self.modifier >> 16 != EVERY_FIELD
+    }
+
+    /// The digits of a `numeric` behind the point, negative where even some before it are lost.
+    pub(crate) fn scale(&self) -> Option<i64> {
+        let modifier = i64::from(self.modifier - OFFSET);
+        (modifier >= 0).then_some(((modifier & 0x7ff) ^ 1024) - 1024)
+    }
+
     /// Of a key not even digits behind the point may be lost: two rows could become one.
     pub(crate) fn fit(&self, source: &SourceType, is_key: bool) -> Fit {
         if self.is_array {
@@ -32,6 +56,16 @@ impl Base {
                 _ => never("the column is an array"),
             };
         }
+        if self.kind == 'c' || self.has_fields() {
+            return never("ebb cannot write to a row type, or to an interval with fields");
+        }
+        match self.value(source) {
+            fit if !is_key => fit,
+            fit => self.key(source, fit),
+        }
+    }
+
+    fn value(&self, source: &SourceType) -> Fit {
         let limit = u64::try_from(self.modifier - OFFSET).ok();
         match self.name.as_str() {
             "text" | "citext" => Fit::Whole,
@@ -40,21 +74,46 @@ impl Base {
             "char" => chars(source, Some(1)),
             "json" | "jsonb" => Fit::Whole,
             "int2" | "int4" | "int8" | "oid" => self.integer(source),
-            "numeric" => self.numeric(source, is_key),
-            "float4" => match source.family {
-                Float if source.size_max == Some(4) => Fit::Whole,
-                Float | Int | Decimal => only("numbers in the range of a float4, rounded to it"),
-                Text | Enum | Json | Other => only("texts that are numbers"),
-                _ => never("the column is a number"),
-            },
-            "float8" => match source.family {
-                Float => Fit::Whole,
-                Int | Decimal => only("numbers in the range of a float8, rounded to it"),
-                Text | Enum | Json | Other => only("texts that are numbers"),
-                _ => never("the column is a number"),
-            },
-            _ => self.plain(source),
+            "numeric" => self.numeric(source),
+            "money" => money(source),
+            "float4" => self.float(source, 4, 2),
+            "float8" => self.float(source, 8, 4),
+            _ => self.rounding_seconds(self.plain(source)),
         }
+    }
+
+    /// What of the values that the column takes is refused in a key (`keys`). That an endless moment is refused there too is
+    /// not worth a word about every such column.
+    fn key(&self, source: &SourceType, fit: Fit) -> Fit {
+        let is_text = matches!(source.family, Text | Enum | Json | Other);
+        let form = KeyForm::of(self);
+        match (&form, fit) {
+            (KeyForm::None, _) => never("values that differ at the source may be equal to it"),
+            (_, Fit::Never(why)) => Fit::Never(why),
+            (KeyForm::Text | KeyForm::Padded, _) if matches!(source.family, Array | Geometry) => {
+                never("a key may be spelled in more than one way")
+            }
+            (KeyForm::Text | KeyForm::Padded, _) if source.family == Json => only("texts"),
+            (KeyForm::Text | KeyForm::Padded, _) if matches!(source.family, Decimal | Float) => {
+                only("numbers without an exponent and without a zero behind their last digit")
+            }
+            (KeyForm::Padded, _) if is_text => only("texts without a blank at the end"),
+            (KeyForm::Text | KeyForm::Padded, fit) => fit,
+            (_, _) if is_text => only(&format!("texts that spell a {} as CockroachDB does", self.name)),
+            (KeyForm::Date | KeyForm::Timestamp { .. } | KeyForm::TimeTz { .. }, _) if !self.is_own(source) => {
+                never(&format!("as a key it takes only what CockroachDB calls a {}", self.name))
+            }
+            (_, Fit::Rounds(why)) => Fit::Part(format!("{why}; a key that loses some is refused")),
+            (_, fit) => fit,
+        }
+    }
+
+    /// Of types of time: the source has the same.
+    fn is_own(&self, source: &SourceType) -> bool {
+        matches!(
+            (self.name.as_str(), source.family),
+            ("date", Date) | ("timetz", TimeTz) | ("timestamp", Timestamp) | ("timestamptz", TimestampTz)
+        )
     }
 
     fn integer(&self, source: &SourceType) -> Fit {
@@ -67,31 +126,56 @@ impl Base {
             Int if self.name != "oid" && source.size_max.unwrap_or(8) <= bytes => Fit::Whole,
             Int => only(&format!("integers in the range of {}", self.name)),
             Decimal | Float => only("numbers without digits behind the point"),
-            Text | Enum | Bit | Json | Other => only("texts that are integers"),
+            Text | Enum | Json | Other => only("texts that are integers"),
             _ => never("the column is an integer"),
         }
     }
 
-    fn numeric(&self, source: &SourceType, is_key: bool) -> Fit {
-        let modifier = u64::try_from(self.modifier - OFFSET).ok();
-        let whole_digits = modifier.map(|modifier| ((modifier >> 16) & 0xffff).saturating_sub(modifier & 0x7ff));
-        let needs = match source.family {
-            Int => Some(if source.size_max.unwrap_or(8) == 8 { 19 } else { 10 }),
-            Decimal => source.size_max.map(|digits| digits - source.scale.unwrap_or(0)),
-            Float => None,
-            Text | Enum | Bit | Json | Other => return only("texts that are numbers"),
+    fn numeric(&self, source: &SourceType) -> Fit {
+        let modifier = i64::from(self.modifier - OFFSET);
+        let scale = self.scale();
+        let whole_digits = scale.and_then(|scale| u64::try_from((modifier >> 16) - scale).ok());
+        let (needs, digits) = match source.family {
+            Int => (Some(if source.size_max.unwrap_or(8) == 8 { 19 } else { 10 }), Some(0)),
+            Decimal => (source.size_max.map(|digits| digits - source.scale.unwrap_or(0)), source.scale),
+            Float | Text | Enum | Json | Other => (None, None),
             _ => return never("the column is a number"),
         };
-        let scale = modifier.map(|modifier| modifier & 0x7ff).filter(|_| is_key && source.family != Int);
-        if let Some(scale) = scale.filter(|scale| source.scale.is_none_or(|digits| digits > *scale)) {
-            return only(&format!(
-                "keys of up to {scale} digits behind the point; others would be rounded to one of them"
-            ));
+        let is_text = matches!(source.family, Text | Enum | Json | Other);
+        let fit = match (whole_digits, needs) {
+            _ if is_text => only("texts that are numbers"),
+            (Some(has), Some(needs)) if needs > has => only(&format!("numbers of up to {has} digits before the point")),
+            (Some(has), None) => only(&format!("numbers of up to {has} digits before the point")),
+            _ => Fit::Whole,
+        };
+        let is_lost =
+            |scale: &i64| digits.and_then(|digits| i64::try_from(digits).ok()).is_none_or(|digits| digits > *scale);
+        match scale.filter(is_lost) {
+            Some(scale) => rounds(fit, &format!("only {scale} digits behind the point are kept")),
+            None => fit,
         }
-        match (whole_digits, needs) {
-            (None, _) => Fit::Whole,
-            (Some(has), Some(needs)) if needs <= has => Fit::Whole,
-            (Some(has), _) => only(&format!("numbers of up to {has} digits before the point")),
+    }
+
+    /// A float of these bytes takes every integer of up to so many.
+    fn float(&self, source: &SourceType, bytes: u64, exact_bytes: u64) -> Fit {
+        let is_within = |bytes: u64| source.size_max.is_some_and(|size| size <= bytes);
+        let lost = format!("digits that a {} has no room for are lost", self.name);
+        match source.family {
+            Float if bytes == 8 || is_within(bytes) => Fit::Whole,
+            Int if is_within(exact_bytes) => Fit::Whole,
+            Int | Decimal | Float => rounds(only(&format!("numbers in the range of a {}", self.name)), &lost),
+            Text | Enum | Json | Other => rounds(only("texts that are numbers"), &lost),
+            _ => never("the column is a number"),
+        }
+    }
+
+    fn rounding_seconds(&self, fit: Fit) -> Fit {
+        let is_time = matches!(self.name.as_str(), "time" | "timetz" | "timestamp" | "timestamptz" | "interval");
+        match self.second_digits() {
+            digits if is_time && digits < MICROSECONDS => {
+                rounds(fit, &format!("only {digits} digits of a second behind the point are kept"))
+            }
+            _ => fit,
         }
     }
 
@@ -134,6 +218,26 @@ impl Base {
             // What ebb does not know the server may read.
             _ => only(&format!("values that the server reads as a {}", self.name)),
         }
+    }
+}
+
+fn money(source: &SourceType) -> Fit {
+    let lost = "only 2 digits behind the point are kept";
+    match source.family {
+        Int => only("numbers in the range of a money"),
+        Decimal if source.scale.is_some_and(|scale| scale <= 2) => only("numbers in the range of a money"),
+        Decimal | Float => rounds(only("numbers in the range of a money"), lost),
+        Text | Enum | Json | Other => rounds(only("texts that are a money"), lost),
+        _ => never("the column is a number"),
+    }
+}
+
+/// Besides, digits are lost.
+fn rounds(fit: Fit, lost: &str) -> Fit {
+    match fit {
+        Fit::Whole => Fit::Rounds(lost.to_owned()),
+        Fit::Part(why) | Fit::Rounds(why) => Fit::Rounds(format!("{why}, and {lost}")),
+        Fit::Never(why) => Fit::Never(why),
     }
 }
 

@@ -8,11 +8,20 @@ mod connect;
 mod describe;
 mod fit;
 mod progress;
+mod saved;
+mod triggers;
+mod unfit;
 mod write;
 
+mod digits;
+mod keys;
 mod statement;
 mod values;
 
+mod effect;
+mod rounding;
+
+mod before;
 mod constraints;
 mod verify;
 
@@ -26,15 +35,17 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Operation, Progress,
-    Result, SourceType, Table,
+    Result, Rounded, SavedTrigger, SourceType, Table,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Statement};
 
+use before::Before;
 use constraints::{Name, Question};
-use describe::TableTypes;
+use describe::TableFacts;
 use error::translate;
+use rounding::Rounding;
 use write::{Prepared, StatementKey};
 
 ebb_sdk::export_dialect!(Postgres);
@@ -69,8 +80,15 @@ pub struct Session {
     server: connect::Server,
     /// The server ends a statement by itself; this ends the waiting for a server that does not answer at all.
     answer_wait: Duration,
+    /// Which columns may lose digits, and nothing else of the options.
+    rounding: ConnectOptions,
+    rounded: Rounding,
     /// As described last.
-    types: TableTypes,
+    facts: TableFacts,
+    /// Of the transaction that was begun last.
+    checks: Checks,
+    /// What the rows of the open transaction were, where checks are suspended.
+    before: Before,
     /// What is to be verified of a table where checks were suspended.
     questions: HashMap<Name, Arc<[Question]>>,
     statements: HashMap<StatementKey, Arc<Prepared>>,
@@ -82,7 +100,7 @@ impl ebb_sdk::Session for Session {
     async fn describe(&mut self) -> Result<Catalog> {
         let work = describe::describe(&self.client, &self.server);
         let described = self.answered("describe the target's tables", work).await?;
-        self.types = described.types;
+        self.facts = described.facts;
         self.questions.clear();
         self.statements.clear();
         Ok(described.catalog)
@@ -104,6 +122,9 @@ impl ebb_sdk::Session for Session {
             // Foreign keys and DEFERRABLE keys are enforced by triggers, which do not fire on a replica.
             Checks::Suspended => "BEGIN; SET LOCAL session_replication_role = replica",
         };
+        self.checks = checks;
+        self.rounded.forget();
+        self.before.forget();
         self.command(sql, "begin a transaction").await
     }
 
@@ -119,7 +140,9 @@ impl ebb_sdk::Session for Session {
             self.advance = Some(self.answered("commit", progress::prepare(self)).await?);
         }
         let statement = self.advance.as_ref().expect("it was prepared just now");
-        self.answered("commit", progress::commit(self, statement, advance)).await
+        self.answered("commit", progress::commit(self, statement, advance)).await?;
+        self.rounded.keep();
+        Ok(())
     }
 
     async fn rollback(&mut self) -> Result<()> {
@@ -128,9 +151,22 @@ impl ebb_sdk::Session for Session {
 
     fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
         let schema = table.namespace.last().cloned().unwrap_or_default();
-        let types = self.types.get(&(schema, table.name.clone()));
+        let facts = self.facts.get(&(schema, table.name.clone()));
         let is_key = table.primary_key.contains(&column);
-        types.and_then(|types| types.get(column as usize)).map_or(Fit::Whole, |column| column.base.fit(source, is_key))
+        let column = facts.and_then(|facts| facts.types.get(column as usize));
+        column.map_or(Fit::Whole, |column| column.base.fit(source, is_key))
+    }
+
+    fn rounded(&mut self) -> Vec<Rounded> {
+        self.rounded.take()
+    }
+
+    async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {
+        saved::drop_all(self, triggers).await
+    }
+
+    async fn restore_triggers(&mut self, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+        saved::restore_all(self, saved).await
     }
 
     async fn close(self) {

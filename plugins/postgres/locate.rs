@@ -9,8 +9,10 @@ use ebb_sdk::{Error, ErrorKind};
 use tokio_postgres::types::Type;
 
 use crate::error::{refused, translate};
-use crate::statement;
-use crate::write::{Attempt, Failure};
+use crate::keys::AMBIGUOUS;
+use crate::values::LOST;
+use crate::write::{Attempt, Failure, Unfit};
+use crate::{quoted, statement};
 
 /// Makes of a failure an error that names the row, where one row is to blame. The transaction is over in any case.
 pub(crate) async fn explain(attempt: &Attempt<'_>, failure: &Failure, rows: Range<usize>) -> Error {
@@ -34,7 +36,7 @@ fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
     let table = attempt.block.table();
     match failure {
         Failure::Database(failure) => translate(failure, attempt.doing),
-        Failure::Unfit(unfit) => refused(unfit.why.code, attempt.doing, unfit.why.text),
+        Failure::Unfit(unfit) => unfit_value(attempt, unfit),
         Failure::LeftOut => match statement::fixed(table, &attempt.prepared.targets).next() {
             Some(column) => Error::new(
                 ErrorKind::Refused,
@@ -52,6 +54,29 @@ fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
             None => Error::new(ErrorKind::Refused, format!("cannot {}: a trigger left a row out", attempt.doing))
                 .hint(format!("see the triggers of {table}: one of them returns NULL")),
         },
+    }
+}
+
+/// A value that was not sent. Where digits would be lost, both ways out are named.
+fn unfit_value(attempt: &Attempt<'_>, unfit: &Unfit) -> Error {
+    let error = refused(unfit.why.code, attempt.doing, unfit.why.text);
+    let (table, column) = (attempt.block.table(), &attempt.prepared.targets[unfit.column].column);
+    match unfit.why {
+        LOST => {
+            let why = format!("{}, which is a {}, and would be rounded", unfit.why.text, column.type_name);
+            refused(unfit.why.code, attempt.doing, &why).hint(format!(
+                "give the column as many digits (ALTER TABLE {} ALTER COLUMN {} TYPE …), or accept it with \
+                 --allow-rounding {table}.{}",
+                statement::qualified(table),
+                quoted(&column.name),
+                column.name
+            ))
+        }
+        AMBIGUOUS => error.hint(format!(
+            "the column is a {}: give it a type that holds every key of the source as it is, or text",
+            column.type_name
+        )),
+        _ => error,
     }
 }
 
@@ -88,7 +113,7 @@ async fn refusal(attempt: &Attempt<'_>, rows: Range<usize>) -> Result<Option<Err
     let outcome = attempt.run(rows).await;
     attempt.client.batch_execute("ROLLBACK TO SAVEPOINT ebb_search").await?;
     match outcome.map_err(|failure| error(attempt, &failure)) {
-        Ok(()) => Ok(None),
+        Ok(_) => Ok(None),
         Err(error) if error.kind == ErrorKind::Refused => Ok(Some(error)),
         Err(_) => Err(Interrupted),
     }

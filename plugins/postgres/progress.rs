@@ -111,10 +111,15 @@ fn refused(session: &Session, failure: &tokio_postgres::Error, doing: &str) -> E
 }
 
 async fn exists(session: &Session) -> Result<bool> {
+    is_there(session, TABLE).await
+}
+
+/// Whether the connection's own schema has a table of this name.
+pub(crate) async fn is_there(session: &Session, table: &str) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)";
-    let row = session.client.query_one(sql, &[&session.server.schema, &TABLE]).await;
-    row.and_then(|row| row.try_get(0)).map_err(|failure| translate(&failure, "look for the progress table"))
+    let row = session.client.query_one(sql, &[&session.server.schema, &table]).await;
+    row.and_then(|row| row.try_get(0)).map_err(|failure| translate(&failure, "look for the tables of ebb"))
 }
 
 fn qualified(session: &Session) -> String {

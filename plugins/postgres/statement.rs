@@ -12,6 +12,9 @@ use crate::quoted;
 pub(crate) struct Target {
     pub(crate) column: Column,
     pub(crate) column_type: ColumnType,
+    pub(crate) is_key: bool,
+    /// Digits of its values may be lost.
+    pub(crate) may_round: bool,
 }
 
 /// The statement that applies `operation` to rows of these columns, each column an array of text.
@@ -89,7 +92,7 @@ pub(crate) fn folded<'a>(table: &'a Table, targets: &'a [Target]) -> impl Iterat
 }
 
 /// Whether two values are written with the same letters.
-fn exactly(a: &str, b: &str) -> String {
+pub(crate) fn exactly(a: &str, b: &str) -> String {
     let text = "::pg_catalog.text COLLATE \"C\"";
     format!("{a}{text} OPERATOR(pg_catalog.=) {b}{text}")
 }
@@ -143,7 +146,7 @@ fn replace(table: &Table, targets: &[Target]) -> String {
 }
 
 /// Joins a row `t` with the parameters `v` by the primary key.
-fn same_row(table: &Table, targets: &[Target]) -> String {
+pub(crate) fn same_row(table: &Table, targets: &[Target]) -> String {
     joined("t", targets.iter().enumerate().filter(|(_, target)| is_key(table, &target.column)))
 }
 
@@ -155,7 +158,7 @@ pub(crate) fn same_key(alias: &str, key: &[Target]) -> String {
 /// The parameter is cast, not the column, so that the index of the key serves. Among the rows that the index finds, one
 /// that the source tells from this one is another row.
 fn joined<'a>(alias: &str, key: impl Iterator<Item = (usize, &'a Target)>) -> String {
-    let same = |(at, Target { column, column_type }): (usize, &Target)| {
+    let same = |(at, Target { column, column_type, .. }): (usize, &Target)| {
         let (stored, given) = (format!("{alias}.{}", quoted(&column.name)), format!("v.c{at}::{}", column_type.cast));
         let equal = format!("{stored} {} {given}", column_type.equals);
         match column_type.equality {
@@ -191,6 +194,7 @@ pub(crate) fn qualified(table: &Table) -> String {
 mod tests {
     use super::*;
     use crate::fit::Base;
+    use crate::keys::KeyForm;
     use crate::values::Form;
 
     fn check(columns: &[(&str, &str, Identity)], operation: Operation, expected: &str) {
@@ -210,8 +214,11 @@ mod tests {
                 equals: "=".into(),
                 equality: if column.type_name == "numeric" { Equality::Number } else { Equality::Same },
                 form: Form::Plain,
-                base: Base { name: String::new(), modifier: -1, is_array: false },
+                key: KeyForm::Text,
+                base: Base { name: String::new(), modifier: -1, is_array: false, kind: 'b' },
             },
+            is_key: column.name == "id",
+            may_round: false,
         });
         let table = Table {
             namespace: vec!["db".into(), "s".into()],

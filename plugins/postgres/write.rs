@@ -3,20 +3,22 @@
 //! Owns: prepared statements and their parameters. Does not own: the SQL (`statement`), the texts of values (`values`),
 //! finding the row that was refused (`locate`).
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{BufMut, BytesMut};
-use ebb_sdk::{Block, Error, ErrorKind, Operation, Result};
+use ebb_sdk::{Block, Checks, Error, ErrorKind, Operation, Result, Table, Value};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
 
 use crate::error::translate;
 use crate::statement::{self, Target};
-use crate::values::{Form, Reason};
-use crate::{Session, locate};
+use crate::values::{LOST, Reason};
+use crate::{Session, before, effect, locate};
 
 /// Prepared statements kept; at the limit all are forgotten and prepared anew.
 const STATEMENTS_MAX: usize = 1000;
@@ -48,13 +50,35 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
     }
     let doing = doing(block);
     let prepared = prepared(session, block, &doing).await?;
+    let looks = match session.checks {
+        Checks::Suspended => before::looks(session, block).await?,
+        Checks::Immediate | Checks::Deferred => Vec::new(),
+    };
     let attempt = Attempt { client: &session.client, prepared: &prepared, block, doing: &doing };
     let rows = 0..block.rows();
-    let outcome = session.answered(&doing, async { Ok(attempt.run(rows.clone()).await) }).await?;
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(failure) => Err(locate::explain(&attempt, &failure, rows).await),
-    }
+    let work = async {
+        let mut found = Vec::with_capacity(looks.len());
+        for look in &looks {
+            found.push(look.read(&attempt).await?);
+        }
+        Ok((found, attempt.run(rows.clone()).await?))
+    };
+    let (found, written) = match session.answered(&doing, async { Ok(work.await) }).await? {
+        Ok(done) => done,
+        Err(failure) => return Err(locate::explain(&attempt, &failure, rows).await),
+    };
+    session.answered(&doing, effect::check(&attempt, &written, fires(session, block))).await?;
+    session.before.keep(block, found);
+    session.rounded.add(block, &prepared.targets, &written.rounded);
+    Ok(())
+}
+
+/// Whether a trigger of a user fires on what this transaction writes to the table.
+fn fires(session: &Session, block: &Block<'_>) -> bool {
+    let table = block.table();
+    let schema = table.namespace.last().cloned().unwrap_or_default();
+    let facts = session.facts.get(&(schema, table.name.clone()));
+    facts.is_some_and(|facts| if session.checks == Checks::Suspended { facts.fires_suspended } else { facts.fires })
 }
 
 pub(crate) fn doing(block: &Block<'_>) -> String {
@@ -92,16 +116,32 @@ async fn prepared(session: &mut Session, block: &Block<'_>, doing: &str) -> Resu
 }
 
 pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<Target>> {
-    let table = block.table();
+    targets_of(session, block.table(), block.columns())
+}
+
+/// Columns of a table and how their values are written.
+pub(crate) fn targets_of<'a>(
+    session: &Session,
+    table: &Table,
+    columns: impl Iterator<Item = &'a ebb_sdk::Column>,
+) -> Result<Vec<Target>> {
     let schema = table.namespace.last().cloned().unwrap_or_default();
     let undescribed = || Error::new(ErrorKind::Broken, format!("the host writes to {table}, which was not described"));
-    let types = session.types.get(&(schema, table.name.clone())).ok_or_else(undescribed)?;
+    let types = &session.facts.get(&(schema, table.name.clone())).ok_or_else(undescribed)?.types;
     let target = |column: &ebb_sdk::Column| {
-        let at = table.column(&column.name).and_then(|at| usize::try_from(at).ok());
-        let column_type = at.and_then(|at| types.get(at)).cloned().ok_or_else(undescribed)?;
-        Ok(Target { column: column.clone(), column_type })
+        let at = table.column(&column.name).ok_or_else(undescribed)?;
+        let column_type = types.get(at as usize).cloned().ok_or_else(undescribed)?;
+        let may_round = session.rounding.may_round(table, &column.name);
+        Ok(Target { column: column.clone(), column_type, is_key: table.primary_key.contains(&at), may_round })
     };
-    block.columns().map(target).collect()
+    columns.map(target).collect()
+}
+
+/// What a statement did.
+pub(crate) struct Written {
+    pub(crate) rows: u64,
+    /// Values that lost digits, by column.
+    pub(crate) rounded: Vec<u64>,
 }
 
 /// One block on its way into the database.
@@ -120,7 +160,7 @@ pub(crate) enum Failure {
     Database(tokio_postgres::Error),
     /// A value has no text that its column could take; nothing was sent.
     Unfit(Unfit),
-    /// No error, and fewer rows written than sent.
+    /// No error, and fewer rows written than sent, or more.
     LeftOut,
 }
 
@@ -135,7 +175,7 @@ impl From<tokio_postgres::Error> for Failure {
 
 impl Attempt<'_> {
     /// Runs the statement for some rows of the block.
-    pub(crate) async fn run(&self, rows: Range<usize>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, rows: Range<usize>) -> Result<Written, Failure> {
         let columns: Vec<_> = (0..self.prepared.targets.len()).map(|at| self.parameter(at, rows.clone())).collect();
         let parameters = columns.iter().map(|column| column as &(dyn ToSql + Sync));
         let written = match &self.prepared.plan {
@@ -145,15 +185,20 @@ impl Attempt<'_> {
                 self.client.execute_typed(sql, &typed).await?
             }
         };
-        match self.prepared.writes_every_row && written < rows.len() as u64 {
-            true => Err(Failure::LeftOut),
-            false => Ok(()),
+        let is_whole = match self.prepared.writes_every_row {
+            true => written == rows.len() as u64,
+            // More are rows of other tables, which no key of this one keeps apart.
+            false => written <= rows.len() as u64,
+        };
+        match is_whole {
+            true => Ok(Written { rows: written, rounded: columns.iter().map(TextArray::rounded).collect() }),
+            false => Err(Failure::LeftOut),
         }
     }
 
     /// The values of one column as a parameter.
     pub(crate) fn parameter(&self, column: usize, rows: Range<usize>) -> TextArray<'_> {
-        TextArray { block: self.block, column, form: &self.prepared.targets[column].column_type.form, rows }
+        TextArray::of(self.block, column, &self.prepared.targets[column], rows)
     }
 }
 
@@ -164,14 +209,39 @@ impl Attempt<'_> {
 pub(crate) struct TextArray<'a> {
     block: &'a Block<'a>,
     column: usize,
-    form: &'a Form,
+    target: &'a Target,
     rows: Range<usize>,
+    /// Values that lose digits and may.
+    rounded: AtomicU64,
 }
 
 impl<'a> TextArray<'a> {
     /// Every value of a column.
     pub(crate) fn new(block: &'a Block<'a>, column: usize, target: &'a Target) -> Self {
-        Self { block, column, form: &target.column_type.form, rows: 0..block.rows() }
+        Self::of(block, column, target, 0..block.rows())
+    }
+
+    fn of(block: &'a Block<'a>, column: usize, target: &'a Target, rows: Range<usize>) -> Self {
+        Self { block, column, target, rows, rounded: AtomicU64::new(0) }
+    }
+
+    /// How many, once they were written.
+    fn rounded(&self) -> u64 {
+        self.rounded.load(Ordering::Relaxed)
+    }
+
+    fn text(&self, value: Value<'a>) -> Result<Option<Cow<'a, str>>, Reason> {
+        let mut is_lost = false;
+        if self.target.is_key {
+            self.target.column_type.key.check(value)?;
+        }
+        let text = self.target.column_type.form.text(value, &mut is_lost)?;
+        match (is_lost, self.target.may_round) {
+            (false, _) => {}
+            (true, true) => drop(self.rounded.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => return Err(LOST),
+        }
+        Ok(text)
     }
 }
 
@@ -184,7 +254,7 @@ impl ToSql for TextArray<'_> {
         out.put_i32(1);
         for row in self.rows.clone() {
             let unfit = |why| Unfit { row, column: self.column, why };
-            match self.form.text(self.block.value(row, self.column)).map_err(unfit)? {
+            match self.text(self.block.value(row, self.column)).map_err(unfit)? {
                 None => out.put_i32(-1),
                 Some(text) => {
                     out.put_i32(i32::try_from(text.len())?);

@@ -11,7 +11,7 @@ const TYPES: &str = "
     CREATE SCHEMA \"Other\"; CREATE TYPE \"Other\".\"State\" AS ENUM ('foo', 'bar', 'a \"b\", {c}');
     CREATE DOMAIN \"Other\".code AS varchar(5) CHECK (VALUE <> 'bad');
     CREATE DOMAIN \"Other\".document AS jsonb; CREATE DOMAIN nested AS \"Other\".document;
-    CREATE DOMAIN places AS int8[];
+    CREATE DOMAIN places AS int8[]; CREATE TYPE \"Other\".pair AS (a int, b int);
     ALTER DATABASE values_held SET TimeZone = 'America/New_York';
     ALTER DATABASE values_held SET DateStyle = 'SQL, DMY';
     ALTER DATABASE values_held SET IntervalStyle = 'iso_8601';";
@@ -29,6 +29,9 @@ const HELD: &[(&str, Use, &str, &str)] = &[
     ("boolean", Key, "true", "true"),
     ("int2", Key, "12345", "12345"),
     ("int4", Key, "-2147483648", "-2147483648"),
+    ("int4", Key, "1E+2", "100"),
+    ("int4", Value, "7.0", "7"),
+    ("int8[]", Key, "[1, 2]", "{1,2}"),
     ("int8", Key, "9223372036854775807", "9223372036854775807"),
     ("numeric", Key, "26.30", "26.30"),
     ("numeric", Key, "1E+2", "100"),
@@ -37,7 +40,6 @@ const HELD: &[(&str, Use, &str, &str)] = &[
     ("numeric(600,2)", Key, "4E+50", "400000000000000000000000000000000000000000000000000.00"),
     ("numeric", Value, "\"NaN\"", "NaN"),
     ("numeric", Value, "\"Infinity\"", "Infinity"),
-    ("numeric(6,2)", Value, "1.005", "1.01"),
     ("float4", Key, "1.2345", "1.2345"),
     ("float4", Value, "1.100000023841858", "1.1"),
     ("float8", Key, "1E+2", "100"),
@@ -77,8 +79,6 @@ const HELD: &[(&str, Use, &str, &str)] = &[
     ("timestamptz", Key, "\"2016-01-25T15:10:10Z\"", "2016-01-25 15:10:10+00"),
     ("timestamptz", Key, "\"-0043-03-15T01:02:03.5Z\"", "0044-03-15 01:02:03.5+00 BC"),
     ("timestamptz", Value, "\"-4713-11-24T00:00:00Z\"", "-infinity"),
-    ("timestamptz(0)", Value, "\"2016-01-25T15:10:10.6Z\"", "2016-01-25 15:10:11+00"),
-    ("timestamp(3)", Value, "\"2016-01-25T15:10:10.1239\"", "2016-01-25 15:10:10.124"),
     ("interval", Key, "\"1 year 2 mons 3 days 04:05:06.789\"", "1 year 2 mons 3 days 04:05:06.789"),
     ("interval", Key, "\"-1 days +02:00:00\"", "-1 days +02:00:00"),
     ("uuid", Key, "\"7f9c24e8-3b12-4fef-91e0-56a2d5a246ec\"", "7f9c24e8-3b12-4fef-91e0-56a2d5a246ec"),
@@ -89,7 +89,7 @@ const HELD: &[(&str, Use, &str, &str)] = &[
     ("json", Value, "{\"b\": 1, \"a\": [1.10,  null]}", "{\"b\": 1, \"a\": [1.10,  null]}"),
     ("json", Value, "\"hello \\\"you\\\"\"", "\"hello \\\"you\\\"\""),
     ("jsonb", Value, "{\"b\": 1, \"a\": [1.10, null]}", "{\"a\": [1.10, null], \"b\": 1}"),
-    ("jsonb", Key, "\"hello\"", "\"hello\""),
+    ("jsonb", Value, "\"hello\"", "\"hello\""),
     ("jsonb", Value, "\"123\"", "\"123\""),
     ("jsonb", Value, "123", "123"),
     ("jsonb", Value, "true", "true"),
@@ -117,7 +117,7 @@ const HELD: &[(&str, Use, &str, &str)] = &[
     ("xml", Value, "\"<a>1</a>\"", "<a>1</a>"),
     ("ext.hstore", Value, "\"\\\"a\\\"=>\\\"1\\\"\"", "\"a\"=>\"1\""),
     ("ext.ltree", Key, "\"a.b\"", "a.b"),
-    ("int4range", Key, "\"[1,5)\"", "[1,5)"),
+    ("int4range", Value, "\"[1,5)\"", "[1,5)"),
     ("tstzrange", Value, "\"[2016-01-25T15:10:10Z,)\"", "[\"2016-01-25 15:10:10+00\",)"),
     ("money", Value, "\"$12.50\"", "$12.50"),
     ("pg_lsn", Value, "\"16/B374D848\"", "16/B374D848"),
@@ -179,7 +179,14 @@ async fn every_key_finds_its_row() {
 /// Type, JSON, and what the message says.
 const REFUSED: &[(&str, &str, &str)] = &[
     ("int4", "9223372036854775807", "out of range"),
-    ("int4", "1.5", "invalid input syntax for type integer: \"1.5\""),
+    ("int4", "1.5", "an integer cannot hold digits behind the point"),
+    ("int4", "\"0x10\"", "not a number in its plain spelling"),
+    ("oid", "-1", "read as something else"),
+    ("bit(8)", "10", "digits 0 and 1"),
+    ("date", "\"70-01-02\"", "a year of four digits"),
+    ("timestamp", "\"now\"", "a year of four digits"),
+    ("interval year to month", "\"1 year 5 days\"", "an interval with fields"),
+    ("\"Other\".pair", "\"(1,2)\"", "a row type"),
     ("numeric(6,2)", "123456", "numeric field overflow (A field with precision 6, scale 2"),
     ("float4", "1E+300", "out of range"),
     ("varchar(3)", "\"abcd\"", "value too long"),
@@ -199,7 +206,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("\"Other\".\"State\"", "\"baz\"", "invalid input value for enum \"Other\".\"State\": \"baz\""),
     ("\"Other\".code", "\"bad\"", "violates check constraint"),
     ("\"Other\".code", "\"abcdef\"", "value too long"),
-    ("int8[]", "[1, \"x\"]", "invalid input syntax for type bigint"),
+    ("int8[]", "[1, \"x\"]", "not a number in its plain spelling"),
     ("int8[]", "{\"a\": 1}", "the value is not an array"),
     ("text NOT NULL", "null", "null value in column \"v\""),
 ];
@@ -241,6 +248,10 @@ fn good_value(type_name: &str) -> &'static str {
         "bytea" => r#""\\x00""#,
         "date" => "\"2016-01-25\"",
         "bit(8)" => "\"00000000\"",
+        "time" => "\"10:00:00\"",
+        "timestamp" => "\"2016-01-25T00:00:00\"",
+        "interval year to month" | "\"Other\".pair" => "null",
+        "oid" => "1",
         "bit varying(2)" => "\"1\"",
         "uuid" => "\"7f9c24e8-3b12-4fef-91e0-56a2d5a246ec\"",
         "\"Other\".\"State\"" => "\"foo\"",

@@ -13,6 +13,25 @@ async fn verify(writer: &mut Writer<ebb_postgres::Session>, table: &str, key: &[
     verified
 }
 
+/// Deletes rows by their key with checks suspended, and verifies the same; nothing stays.
+async fn delete(writer: &mut Writer<ebb_postgres::Session>, table: &str, key: &[&str], keys: &[&[&str]]) -> Result<()> {
+    write(writer, table, Operation::Delete, (key, keys), (key, keys)).await
+}
+
+async fn write(
+    writer: &mut Writer<ebb_postgres::Session>,
+    table: &str,
+    operation: Operation,
+    (columns, rows): (&[&str], &[&[&str]]),
+    (key, keys): (&[&str], &[&[&str]]),
+) -> Result<()> {
+    writer.session.begin(Checks::Suspended).await?;
+    writer.write(table, operation, columns, rows).await?;
+    let verified = writer.write(table, Operation::Verify, key, keys).await;
+    writer.session.rollback().await?;
+    verified
+}
+
 /// Runs SQL as a transaction with suspended checks would.
 fn force(world: &World, sql: &str) {
     world.sql(&format!("BEGIN; SET LOCAL session_replication_role = replica; {sql}; COMMIT"));
@@ -75,18 +94,62 @@ async fn rows_that_are_referred_to_and_gone() {
          INSERT INTO e VALUES (1, 5, 1), (2, 6, NULL);",
     );
     let mut writer = world.writer().await;
-    let keys: [&[&str]; 4] = [&["3"], &["1"], &["2"], &["7"]];
-    verify(&mut writer, "p", &["id"], &keys).await.unwrap();
-    force(&world, "DELETE FROM p WHERE id IN (3, 6)");
-    verify(&mut writer, "p", &["id"], &keys).await.unwrap();
-    force(&world, "DELETE FROM p WHERE id = 2");
-    check(verify(&mut writer, "p", &["id"], &keys).await, ("23503", "c_up", "public.c", "a=2, b=y"));
+    // Nothing refers to these, and the last was never there.
+    delete(&mut writer, "p", &["id"], &[&["3"], &["6"], &["7"], &["70"]]).await.unwrap();
+    let keys: [&[&str]; 3] = [&["3"], &["2"], &["7"]];
+    check(delete(&mut writer, "p", &["id"], &keys).await, ("23503", "c_up", "public.c", "a=2, b=y"));
     // The row is there, and the value that was referred to is not.
-    force(&world, "INSERT INTO p VALUES (2, 'c2', 1); UPDATE p SET code = 'other' WHERE id = 4");
-    check(verify(&mut writer, "p", &["id"], &[&["4"]]).await, ("23503", "d_code", "public.d", "id=1"));
-    force(&world, "UPDATE p SET code = 'c4' WHERE id = 4; UPDATE p SET tenant = 2 WHERE id = 5");
-    verify(&mut writer, "p", &["id"], &[&["4"]]).await.unwrap();
-    check(verify(&mut writer, "p", &["id"], &[&["5"]]).await, ("23503", "e_up", "public.e", "id=1"));
+    let update = async |writer: &mut Writer<_>, columns: &[&str], row: &[&str]| {
+        let rows = [row];
+        write(writer, "p", Operation::Update, (columns, &rows), (&["id"], &[&row[..1]])).await
+    };
+    let found = update(&mut writer, &["id", "code"], &["4", "\"other\""]).await;
+    check(found, ("23503", "d_code", "public.d", "id=1"));
+    update(&mut writer, &["id", "code"], &["4", "\"c4\""]).await.unwrap();
+    update(&mut writer, &["id", "code"], &["3", "\"other\""]).await.unwrap();
+    check(update(&mut writer, &["id", "tenant"], &["5", "2"]).await, ("23503", "e_up", "public.e", "id=1"));
+    // Another row has taken the value over meanwhile.
+    writer.session.begin(Checks::Suspended).await.unwrap();
+    let rows: [&[&str]; 2] = [&["4", "null"], &["8", "\"c4\""]];
+    writer.write("p", Operation::Update, &["id", "code"], &rows[..1]).await.unwrap();
+    writer.write("p", Operation::Update, &["id", "code"], &rows[1..]).await.unwrap();
+    writer.write("p", Operation::Verify, &["id"], &[&["4"], &["8"]]).await.unwrap();
+    writer.session.rollback().await.unwrap();
+}
+
+/// Rows that refer to nothing came before ebb: with checks off, or before the constraint, which was not validated.
+#[tokio::test]
+async fn what_was_amiss_before_is_not_complained_of() {
+    let world = World::new(
+        "verify_orphans",
+        "CREATE TABLE p (id int PRIMARY KEY, code text UNIQUE, n int); INSERT INTO p VALUES (1, 'a', 0), (2, 'b', 0);
+         CREATE TABLE c (id int PRIMARY KEY, code text, up int, v text);
+         INSERT INTO c VALUES (1, 'a', 1), (2, 'orphan', 99), (3, NULL, NULL);
+         ALTER TABLE c ADD CONSTRAINT c_code FOREIGN KEY (code) REFERENCES p (code) ON UPDATE CASCADE NOT VALID,
+             ADD CONSTRAINT c_up FOREIGN KEY (up) REFERENCES p ON DELETE CASCADE NOT VALID;",
+    );
+    let mut writer = world.writer().await;
+    // A delete of a row that was not there, and an upsert of one that keeps what is referred to.
+    delete(&mut writer, "p", &["id"], &[&["99"], &["2"]]).await.unwrap();
+    let (columns, rows): ([&str; 3], [&[&str]; 1]) = (["id", "code", "n"], [&["1", "\"a\"", "1"]]);
+    write(&mut writer, "p", Operation::Upsert, (&columns, &rows), (&["id"], &[&["1"]])).await.unwrap();
+    // An orphan that stays one, and one that is made.
+    let columns = ["id", "code", "up", "v"];
+    for operation in [Operation::Upsert, Operation::Replace] {
+        let rows: [&[&str]; 2] = [&["2", "\"orphan\"", "99", "\"new\""], &["3", "\"b\"", "2", "null"]];
+        write(&mut writer, "c", operation, (&columns, &rows), (&["id"], &[&["2"], &["3"]])).await.unwrap();
+        let rows: [&[&str]; 2] = [&["2", "\"orphan\"", "98", "\"new\""], &["3", "null", "null", "null"]];
+        let found = write(&mut writer, "c", operation, (&columns, &rows), (&["id"], &[&["2"], &["3"]])).await;
+        check(found, ("23503", "c_up", "public.c", "id=2"));
+    }
+    // One that this transaction orphaned itself, before it wrote to it.
+    writer.session.begin(Checks::Suspended).await.unwrap();
+    writer.write("p", Operation::Delete, &["id"], &[&["1"]]).await.unwrap();
+    writer.write("c", Operation::Upsert, &columns, &[&["1", "\"a\"", "1", "\"x\""]]).await.unwrap();
+    writer.write("c", Operation::Verify, &["id"], &[&["1"]]).await.unwrap();
+    let found = writer.write("p", Operation::Verify, &["id"], &[&["1"]]).await;
+    check(found, ("23503", "c_code", "public.c", "id=1"));
+    writer.session.rollback().await.unwrap();
 }
 
 #[tokio::test]
@@ -132,10 +195,9 @@ async fn single_partitions_are_looked_at_too() {
     verify(&mut writer, "whole", &["id"], &keys).await.unwrap();
     force(&world, "UPDATE whole SET up = 5 WHERE id = 1");
     check(verify(&mut writer, "whole", &["id"], &keys).await, ("23503", "low_up", "public.low", "id=1"));
-    force(&world, "DELETE FROM whole WHERE id <= 2");
-    check(verify(&mut writer, "whole", &["id"], &keys).await, ("23503", "r_low", "public.r", "id=1"));
-    force(&world, "DELETE FROM r; DELETE FROM whole");
-    check(verify(&mut writer, "whole", &["id"], &keys).await, ("23503", "s_whole", "public.s", "id=1"));
+    let found = delete(&mut writer, "whole", &["id"], &keys[..2]).await;
+    check(found, ("23503", "r_low", "public.r", "id=1"));
+    check(delete(&mut writer, "whole", &["id"], &keys[2..]).await, ("23503", "s_whole", "public.s", "id=1"));
 }
 
 #[tokio::test]
@@ -150,12 +212,11 @@ async fn keys_that_nobody_enforces_are_not_verified() {
     // What refers is not looked at any more; what is referred to still is.
     force(&world, "UPDATE c SET up = 9 WHERE id = 1");
     verify(&mut writer, "c", &["id"], &[&["1"]]).await.unwrap();
-    force(&world, "DELETE FROM p WHERE id = 2");
-    check(verify(&mut writer, "p", &["id"], &[&["2"]]).await, ("23503", "c_up", "public.c", "id=2"));
+    check(delete(&mut writer, "p", &["id"], &[&["2"]]).await, ("23503", "c_up", "public.c", "id=2"));
     assert_eq!(table_of(&writer.catalog, "c").foreign_keys.len(), 1);
     world.sql("ALTER TABLE p DISABLE TRIGGER ALL");
     let mut writer = world.writer().await;
-    verify(&mut writer, "p", &["id"], &[&["2"]]).await.unwrap();
+    delete(&mut writer, "p", &["id"], &[&["2"]]).await.unwrap();
     assert_eq!(table_of(&writer.catalog, "c").foreign_keys.len(), 0);
 }
 
@@ -171,8 +232,8 @@ async fn names_and_types_of_every_kind() {
     let mut writer = world.writer().await;
     verify(&mut writer, "P'\"", &["k'\""], &[&["\"aDA\""]]).await.unwrap();
     verify(&mut writer, "c", &["i'd"], &[&["\"x\""]]).await.unwrap();
+    check(delete(&mut writer, "P'\"", &["k'\""], &[&["\"Ada\""]]).await, ("23503", "c '\"", "public.c", "i'd=x"));
     force(&world, "DELETE FROM \"o d\".\"P'\"\"\"");
-    check(verify(&mut writer, "P'\"", &["k'\""], &[&["\"aDA\""]]).await, ("23503", "c '\"", "public.c", "i'd=x"));
     check(verify(&mut writer, "c", &["i'd"], &[&["\"x\""]]).await, ("23503", "c '\"", "public.c", "i'd=x"));
 }
 
@@ -191,8 +252,15 @@ async fn questions_find_rows_by_their_keys() {
     let numbers: Vec<_> = (0..1000).map(|at: u32| (at * 20).to_string()).collect();
     let rows: Vec<_> = numbers.iter().map(|number| [number.as_str()]).collect();
     let rows: Vec<&[&str]> = rows.iter().map(<[&str; 1]>::as_slice).collect();
-    verify(&mut writer, "p", &["id"], &rows).await.unwrap();
-    verify(&mut writer, "c", &["id"], &rows).await.unwrap();
+    let children: Vec<_> = numbers.iter().map(|number| [number.as_str(); 3]).collect();
+    let children: Vec<&[&str]> = children.iter().map(<[&str; 3]>::as_slice).collect();
+    writer.session.begin(Checks::Suspended).await.unwrap();
+    writer.write("p", Operation::Delete, &["id"], &rows).await.unwrap();
+    writer.write("c", Operation::Upsert, &["id", "up", "u"], &children[1..]).await.unwrap();
+    writer.write("p", Operation::Upsert, &["id"], &rows).await.unwrap();
+    writer.write("p", Operation::Verify, &["id"], &rows).await.unwrap();
+    writer.write("c", Operation::Verify, &["id"], &rows).await.unwrap();
+    writer.commit().await.unwrap();
     writer.session.close().await;
     world.wait_for_no_session();
     assert_eq!(world.sql(scans), before);

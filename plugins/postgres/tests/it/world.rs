@@ -61,6 +61,13 @@ impl World {
         connect(&self.url()).await.expect("a session")
     }
 
+    /// A writer whose columns of these names may lose digits.
+    pub async fn rounding_writer(&self, allow_rounding: &[&str]) -> Writer<Session> {
+        let allow_rounding = allow_rounding.iter().map(|&name| name.to_owned()).collect();
+        let options = ConnectOptions { allow_rounding, ..options(&self.url(), true, APPLY_TIMEOUT_MS) };
+        Writer::new(Postgres::connect(&options).await.expect("a session")).await
+    }
+
     /// A session that has taken over the feed and knows the tables.
     pub async fn writer(&self) -> Writer<Session> {
         Writer::new(self.session().await).await
@@ -72,13 +79,11 @@ pub async fn connect(url: &str) -> Result<Session> {
 }
 
 pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64) -> Result<Session> {
-    Postgres::connect(&ConnectOptions {
-        url: url.to_owned(),
-        allow_insecure,
-        apply_timeout_ms,
-        allow_rounding: Vec::new(),
-    })
-    .await
+    Postgres::connect(&options(url, allow_insecure, apply_timeout_ms)).await
+}
+
+fn options(url: &str, allow_insecure: bool, apply_timeout_ms: u64) -> ConnectOptions {
+    ConnectOptions { url: url.to_owned(), allow_insecure, apply_timeout_ms, allow_rounding: Vec::new() }
 }
 
 /// The error of a connection that must not come about.

@@ -1,0 +1,128 @@
+//! Numbers as texts: which spelling is plain, and whether a column keeps every digit.
+//!
+//! Owns: digits. Does not own: what becomes of a value that loses some (`values`, `keys`). Pure.
+
+use ebb_sdk::Number;
+
+/// Beyond this PostgreSQL has no numbers.
+pub(crate) const EXPONENT_MAX: u32 = 20_000;
+
+/// `NaN` and the infinities.
+pub(crate) fn is_special(text: &str) -> bool {
+    matches!(text, "NaN" | "Infinity" | "-Infinity")
+}
+
+/// A number in its only plain spelling: no plus, no zeros that do not count, no exponent.
+pub(crate) fn is_plain(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, fraction)| (whole, Some(fraction)));
+    let is_whole = is_count(whole);
+    let is_fraction = fraction.is_none_or(|fraction| is_digits(fraction) && !fraction.ends_with('0'));
+    is_whole && is_fraction && text != "-0"
+}
+
+/// Whether the nearest double is printed as this number again. Fifteen digits always are.
+pub(crate) fn is_float8(text: &str, number: &Number) -> bool {
+    text.parse::<f64>().is_ok_and(|float| same(&format!("{float:e}"), number))
+}
+
+/// The same for four bytes, which CockroachDB prints as a double or as what they are.
+pub(crate) fn is_float4(text: &str, number: &Number) -> bool {
+    let is_it = |float: f32| same(&format!("{float:e}"), number) || same(&format!("{:e}", f64::from(float)), number);
+    text.parse::<f32>().is_ok_and(is_it)
+}
+
+fn same(printed: &str, number: &Number) -> bool {
+    Number::parse(printed, EXPONENT_MAX).is_some_and(|printed| printed == *number)
+}
+
+pub(crate) fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Digits without a zero in front that does not count.
+pub(crate) fn is_count(text: &str) -> bool {
+    is_digits(text) && (text == "0" || !text.starts_with('0'))
+}
+
+/// A number as JSON writes it.
+pub(crate) fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) =
+        digits.split_once(['e', 'E']).map_or((digits, None), |(first, last)| (first, Some(last)));
+    let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(first, last)| (first, Some(last)));
+    let is_exponent = |text: &str| is_digits(text.strip_prefix(['+', '-']).unwrap_or(text));
+    is_count(whole) && fraction.is_none_or(is_digits) && exponent.is_none_or(is_exponent)
+}
+
+/// Digits behind the point, zeros at the end left out; negative for a multiple of a power of ten.
+pub(crate) fn decimals(text: &str) -> Option<i64> {
+    match text.bytes().any(|byte| !byte.is_ascii_digit()) {
+        // The most common number needs no second look, unless a column keeps no units.
+        false if !text.ends_with('0') => Some(0),
+        _ => Number::parse(text, EXPONENT_MAX).map(|number| match number.digits.as_str() {
+            "0" => i64::MIN,
+            _ => -number.exponent,
+        }),
+    }
+}
+
+/// Digits of seconds behind the point, zeros at the end left out.
+pub(crate) fn second_digits(text: &str) -> usize {
+    let Some((_, fraction)) = text.split_once('.') else { return 0 };
+    let end = fraction.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(fraction.len());
+    fraction[..end].trim_end_matches('0').len()
+}
+
+/// An integer without point and exponent; `None` where digits behind the point are left, or there is no end of digits.
+pub(crate) fn integer(text: &str) -> Option<String> {
+    let number = Number::parse(text, EXPONENT_MAX)?;
+    let zeros = usize::try_from(number.exponent).ok().filter(|zeros| *zeros <= INTEGER_DIGITS_MAX)?;
+    Some(format!("{}{}{}", number.sign(), number.digits, "0".repeat(zeros)))
+}
+
+/// No integer has more.
+const INTEGER_DIGITS_MAX: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_in_every_spelling() {
+        for (text, expected) in [
+            ("1E+2", Some("100")),
+            ("-7.0", Some("-7")),
+            ("0.00", Some("0")),
+            ("7.5", None),
+            ("1E-1", None),
+            ("1E+99", None),
+        ] {
+            assert_eq!(integer(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_behind_the_point() {
+        for (text, expected) in [("7", 0), ("70", -1), ("7.10", 1), ("1E-3", 3), ("1.5E+3", -2), ("0.000", i64::MIN)] {
+            assert_eq!(decimals(text), Some(expected), "{text}");
+        }
+        for (text, expected) in [("10:10:10", 0), ("10:10:10.1200Z", 2), ("1 day 00:00:00.000001", 6)] {
+            assert_eq!(second_digits(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_floats_keep() {
+        let check = |text: &str, in_eight: bool, in_four: bool| {
+            let number = Number::parse(text, EXPONENT_MAX).unwrap();
+            assert_eq!((is_float8(text, &number), is_float4(text, &number)), (in_eight, in_four), "{text}");
+        };
+        check("0.1", true, true);
+        check("1.100000023841858", true, true);
+        check("0.1234567890123", true, false);
+        check("9007199254740993", false, false);
+        check("5E-324", true, false);
+        check("-0", true, true);
+    }
+}

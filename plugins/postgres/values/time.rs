@@ -1,0 +1,88 @@
+//! Texts of days and moments: years before Christ, infinity, and what PostgreSQL would cut or guess.
+//!
+//! Owns: the text that PostgreSQL takes. Does not own: digits of seconds (`digits`). Pure.
+
+use std::borrow::Cow;
+
+use super::Reason;
+use crate::digits::is_digits;
+
+const NO_DATE: Reason = Reason { code: "22008", text: "a date cannot hold a time of day" };
+const NO_ZONE: Reason = Reason { code: "22007", text: "a time without a zone cannot hold one" };
+pub(super) const NO_TIME: Reason = Reason {
+    code: "22007",
+    text: "a day needs a year of four digits, as in 2016-01-25, and a time its minutes, as in 10:20:30",
+};
+
+pub(super) fn time(text: &str, has_zone: bool) -> Result<Cow<'_, str>, Reason> {
+    let has_minutes = text.len() >= 5 && text.bytes().take(3).map(|byte| byte.is_ascii_digit()).eq([true, true, false]);
+    match text.contains(['+', '-', 'Z']) && !has_zone {
+        true => Err(NO_ZONE),
+        false if has_minutes && text.as_bytes()[2] == b':' => Ok(text.into()),
+        false => Err(NO_TIME),
+    }
+}
+
+/// A year of four digits or more: of two PostgreSQL would make its own century, and of `today` its own day.
+pub(super) fn has_year(text: &str) -> bool {
+    let year = text.strip_prefix('-').unwrap_or(text).split_once('-').map_or("", |(year, _)| year);
+    year.len() >= 4 && is_digits(year) || matches!(text, "infinity" | "-infinity")
+}
+
+pub(super) fn day(text: &str) -> Result<Cow<'_, str>, Reason> {
+    match text.trim_end_matches('Z').split_once('T') {
+        Some((_, "00:00:00")) if has_year(text) => Ok(timestamp(text)),
+        _ => Err(NO_DATE),
+    }
+}
+
+/// CockroachDB counts years astronomically: year 0 is 1 BC, year -43 is 44 BC. It has no text for the infinities, and
+/// prints the ends of its range, or values beyond it, instead.
+pub(super) fn timestamp(text: &str) -> Cow<'_, str> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let Some((year, rest)) = digits.split_once('-') else { return Cow::Borrowed(text) };
+    let Ok(year_number) = year.parse::<i64>() else { return Cow::Borrowed(text) };
+    let moment = rest.trim_end_matches('Z');
+    match (negative, year_number) {
+        (false, 294_277..) => "infinity".into(),
+        (false, 294_276) if moment == "12-31T23:59:59.999999" => "infinity".into(),
+        (true, 4714..) => "-infinity".into(),
+        (true, 4713) if moment == "11-24T00:00:00" => "-infinity".into(),
+        (false, 1..) => Cow::Borrowed(text),
+        (_, years) => format!("{:04}-{rest} BC", years + 1).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_of_every_age() {
+        for (text, expected) in [
+            ("2016-01-25T10:10:10", "2016-01-25T10:10:10"),
+            ("2016-01-25T15:10:10Z", "2016-01-25T15:10:10Z"),
+            ("12345-01-01T00:00:00", "12345-01-01T00:00:00"),
+            ("-0043-03-15T00:00:00", "0044-03-15T00:00:00 BC"),
+            ("-0043-03-15T00:00:00Z", "0044-03-15T00:00:00Z BC"),
+            ("0000-01-01T00:00:00", "0001-01-01T00:00:00 BC"),
+            ("294276-12-31T23:59:59Z", "294276-12-31T23:59:59Z"),
+            ("294276-12-31T23:59:59.999999Z", "infinity"),
+            ("294277-01-01T23:59:59.999999Z", "infinity"),
+            ("-4713-11-24T00:00:00.5Z", "4714-11-24T00:00:00.5Z BC"),
+            ("-4713-11-24T00:00:00Z", "-infinity"),
+            ("infinity", "infinity"),
+        ] {
+            assert_eq!(timestamp(text), expected);
+        }
+    }
+
+    #[test]
+    fn days_have_no_time() {
+        assert_eq!(day("2016-01-25T00:00:00Z").unwrap(), "2016-01-25T00:00:00Z");
+        assert!(day("2016-01-25T00:00:01").is_err());
+    }
+}
