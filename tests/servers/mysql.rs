@@ -179,6 +179,8 @@ impl MySql {
         let path = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
         command.args(as_user()).args([
             path("datadir", self.data()),
+            // A server removes temporary files that it finds at its start: those of others must not be among them.
+            path("tmpdir", self.dir.path().into()),
             path("socket", self.socket()),
             path("pid-file", self.dir.path().join("pid")),
             path("log-error", self.dir.path().join("log.err")),
