@@ -19,8 +19,8 @@ DEMO_PLUGIN = $(or $(if $(filter postgres,$(DEMO_TARGET)),ebb-postgres),$(if $(f
 	$(error TARGET=$(TARGET) is not known: it is postgres, mysql or mariadb))
 DEMO_PACKAGES = $(PACKAGES_BUILD) postgresql postgresql-client $(if $(filter ebb-mysql,$(DEMO_PLUGIN)),$(PACKAGES_MARIADB))
 
-# Where the output of each step is kept.
-STEP = scripts/step.sh target/logs
+# Where the output of each step is kept. `exec`, since the shell in between would keep a SIGTERM to itself.
+STEP = exec scripts/step.sh target/logs
 # MySQL 9 beside Debian's MariaDB: unpacked into target/mysql, not installed.
 GET_MYSQL = [ -e target/mysql/complete ] || $(STEP)/mysql.log "download MySQL into target/mysql" tests/servers/get-mysql.sh target/mysql
 
@@ -44,7 +44,7 @@ demo:
 	@echo "1. install what is missing of $(words $(DEMO_PACKAGES)) Debian packages: up to 2 minutes"
 	@echo "2. compile: up to 3 minutes for the first time, on two cores"
 	@echo "3. run on $(DEMO_TARGET): half a minute"
-	@scripts/packages.sh $(DEMO_PACKAGES)
+	@exec scripts/packages.sh $(DEMO_PACKAGES)
 	@$(if $(filter mysql,$(DEMO_TARGET)),$(GET_MYSQL))
 	@$(STEP)/demo-build.log "compile" $(CARGO) build --profile demo -p ebb -p ebb-quickstart -p $(DEMO_PLUGIN) --bins --lib
 	@TARGET=$(DEMO_TARGET) exec target/demo/quickstart
@@ -57,8 +57,8 @@ test: packages mysql
 
 # Run it before a change of tools, packages or scripts is done.
 fresh:
-	@scripts/packages.sh debootstrap git util-linux
-	@scripts/fresh.sh
+	@exec scripts/packages.sh debootstrap git util-linux
+	@exec scripts/fresh.sh
 
 soak: packages mysql
 	$(CARGO) build --release --workspace --bins --lib
@@ -70,11 +70,11 @@ bench: packages mysql
 	@$(STEP)/bench.log "bench" $(CARGO) bench --bench feed -- $(BENCH)
 
 build:
-	@scripts/packages.sh $(PACKAGES_BUILD)
+	@exec scripts/packages.sh $(PACKAGES_BUILD)
 	$(CARGO) build --release --workspace --bins --lib
 
 deb: build
-	@scripts/packages.sh dpkg-dev
+	@exec scripts/packages.sh dpkg-dev
 	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deb
 	mkdir -p target/packaging
 	target/release/ebb man target/packaging/man
@@ -86,7 +86,7 @@ deb: build
 
 # Coverage needs a flag that stable compilers keep for themselves.
 fuzz:
-	@scripts/packages.sh $(PACKAGES_BUILD) g++
+	@exec scripts/packages.sh $(PACKAGES_BUILD) g++
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build --fuzz-dir . --target $$(rustc -vV | sed -n 's/host: //p')
 	cd fuzz && for target in body path url overrides jwt; do \
@@ -99,7 +99,7 @@ lint:
 
 # Installs what is missing when run as root; else says what to install.
 packages:
-	@scripts/packages.sh $(PACKAGES)
+	@exec scripts/packages.sh $(PACKAGES)
 
 mysql: packages
 	@$(GET_MYSQL)

@@ -104,11 +104,32 @@ first_process() {
     for command in demo test; do
         say "make $command"
         start=$SECONDS
-        inside "$root" make "$command" || { say "FAIL in the step: make $command, after $((SECONDS - start)) s"; exit 1; }
+        inside "$root" make "$command" || {
+            rm -rf target/logs/fresh
+            mkdir -p target/logs
+            cp -R "$root/root/ebb/target/logs" target/logs/fresh || true
+            say "FAIL in the step: make $command, after $((SECONDS - start)) s; its logs are in target/logs/fresh"
+            exit 1
+        }
         times+=("make $command: $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s")
     done
     say "PASS on a bare Debian $SUITE with $(nproc) cores, packages and crates downloaded:"
     printf 'fresh:   %s\n' "${times[@]}"
+}
+
+folder=
+namespaces=
+# All mounts are in the namespaces: once those have ended, the folder is nothing but files.
+clean_up() {
+    [ -z "$namespaces" ] || kill -KILL "$namespaces" 2> /dev/null || true
+    [ -z "$namespaces" ] || wait "$namespaces" 2> /dev/null || true
+    [ -z "$folder" ] || rm -rf --one-file-system "$folder"
+}
+
+interrupted() {
+    trap '' INT TERM HUP
+    say "FAIL: interrupted; removing $folder"
+    exit "$1"
 }
 
 main() {
@@ -118,23 +139,28 @@ main() {
     }
     cd "$(dirname "$0")/.."
     [ -z "$(git status --porcelain)" ] || say "changes that are not committed are not in the clone"
-    local sysroot folder status=0
+    local sysroot status=0
     sysroot=$(toolchain)
+    trap clean_up EXIT
+    trap 'interrupted 130' INT
+    trap 'interrupted 143' TERM
+    trap 'interrupted 129' HUP
     folder=$(mktemp -d "${TMPDIR:-/var/tmp}/ebb-fresh.XXXXXX")
     mkdir "$folder/root"
     # The namespaces end with their first process, and that with this one, however this one ends.
-    setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child "$0" --inside "$folder/root" "$sysroot" < /dev/null &
-    local namespaces=$!
-    # shellcheck disable=SC2064
-    trap "kill -KILL $namespaces 2> /dev/null; wait $namespaces 2> /dev/null; rm -rf --one-file-system '$folder'" EXIT
-    trap 'say "FAIL: interrupted"; exit 130' INT
-    trap 'say "FAIL: interrupted"; exit 143' TERM HUP
+    setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child scripts/fresh.sh --inside "$folder/root" "$sysroot" < /dev/null &
+    namespaces=$!
     wait "$namespaces" || status=$?
+    namespaces=
     exit "$status"
 }
 
-if [ "${1:-}" = --inside ]; then
-    first_process "$2" "$3"
-else
-    main
-fi
+# Read as a whole before it runs, so that nothing happens when this file changes meanwhile.
+{
+    if [ "${1:-}" = --inside ]; then
+        first_process "$2" "$3"
+    else
+        main
+    fi
+    exit
+}

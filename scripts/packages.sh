@@ -11,19 +11,24 @@ done
 rust=
 command -v "${CARGO:-cargo}" > /dev/null ||
     rust="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\""
+[ "${#missing[@]}" != 0 ] || [ -n "$rust" ] || exit 0
 
-if [ "${#missing[@]}" != 0 ] && [ "$(id -u)" = 0 ]; then
+is_root=$([ "$(id -u)" != 0 ] || echo yes)
+if [ -n "$is_root" ] && [ -z "$rust" ]; then
     export DEBIAN_FRONTEND=noninteractive
-    # A machine that has just been started may be installing updates.
-    scripts/step.sh target/logs/packages.log "install ${missing[*]}" \
-        sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"' sh "${missing[@]}"
-    missing=()
+    # A machine that has just been started may be installing updates: its lock is waited for.
+    exec scripts/step.sh target/logs/packages.log "install ${missing[*]}" \
+        sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"' \
+        sh "${missing[@]}"
 fi
+
+# Rust's own installer is fetched with curl.
+[ -z "$rust" ] || command -v curl > /dev/null || missing+=(curl ca-certificates)
 command=
-[ "${#missing[@]}" = 0 ] ||
-    command="sudo apt-get update && sudo apt-get install --yes --no-install-recommends ${missing[*]}"
-[ -z "$rust" ] || command="${command:+$command && }$rust"
-if [ -n "$command" ]; then
-    printf 'What is needed is missing. This command installs it:\n%s\n' "$command"
-    exit 1
+if [ "${#missing[@]}" != 0 ]; then
+    sudo=$([ -n "$is_root" ] || echo "sudo ")
+    command="${sudo}apt-get update && ${sudo}apt-get install --yes --no-install-recommends ${missing[*]}"
 fi
+[ -z "$rust" ] || command="${command:+$command && }$rust"
+printf 'What is needed is missing. This command installs it:\n%s\n' "$command"
+exit 1

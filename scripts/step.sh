@@ -27,6 +27,8 @@ interrupted() {
     done
     kill -KILL -- "-$group" 2> /dev/null
     wait "$group" 2> /dev/null
+    # cargo leaves its progress on the terminal's line.
+    [ ! -t 1 ] || echo
     echo "FAIL: interrupted in the step: $title; its log is $log"
     exit "$1"
 }

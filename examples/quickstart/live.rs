@@ -51,3 +51,23 @@ fn describe(source: State, name: &str, target: State) -> String {
     };
     format!("rows: CockroachDB {:>6}   {name} {:>6}   {behind}", source.rows, target.rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_on_both_sides_is_up_to_date() {
+        let at = |newest_ms| State { rows: 50, newest_ms };
+        let ends = |source, target, end: &str| {
+            let text = describe(at(source), "MySQL", at(target));
+            assert!(text.ends_with(end), "{text}");
+        };
+        ends(0, 0, "no order yet");
+        ends(1700, 0, "no order there yet");
+        ends(1700, 400, "1.3 s behind");
+        ends(1700, 1700, "up to date");
+        // The target was asked later.
+        ends(1700, 1800, "up to date");
+    }
+}

@@ -12,15 +12,17 @@ mod screen;
 mod shop;
 mod target;
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ebb_crdb::{Crdb, Options, Tls};
-use ebb_servers::{Authentication, Certs, Postgres};
+use ebb_servers::{Authentication, Certs, Postgres, Watcher};
 use tempfile::TempDir;
 use tokio_postgres::Client;
 
+use interrupt::Interrupted;
 use live::Live;
 use replicator::Replicator;
 use screen::Screen;
@@ -29,6 +31,8 @@ use target::Target;
 
 /// How long the shop sells before and after the fault.
 const SELLING: Duration = Duration::from_secs(4);
+/// How much later than a failure the signal may be known that has caused it.
+const SIGNAL_WAIT: Duration = Duration::from_millis(100);
 const CATCH_UP_MAX: Duration = Duration::from_secs(60);
 
 const STEPS: &[&str] = &[
@@ -59,20 +63,28 @@ async fn run(screen: &Arc<Screen>) -> ExitCode {
         Ok(interrupted) => interrupted,
         Err(error) => return fail(screen, &format!("cannot listen to signals: {error}")),
     };
-    tokio::select! {
-        outcome = story(screen) => match outcome {
-            Ok(true) => {
-                screen.line("\nPASS: every row is the same on both sides");
-                ExitCode::SUCCESS
-            }
-            Ok(false) => fail(screen, "the sides differ, or ebb did not end well"),
-            Err(error) => fail(screen, &error.to_string()),
-        },
-        interrupted = interrupted => {
-            fail(screen, &format!("{} has come", interrupted.name));
-            interrupted.exit_code()
+    let mut interrupted = pin!(interrupted);
+    let outcome = tokio::select! {
+        outcome = story(screen) => outcome,
+        interrupted = &mut interrupted => return leave(screen, interrupted),
+    };
+    match outcome {
+        Ok(true) => {
+            screen.line("\nPASS: every row is the same on both sides");
+            ExitCode::SUCCESS
         }
+        Ok(false) => fail(screen, "the sides differ, or ebb did not end well"),
+        // A terminal interrupts all that was started too, whose failure may be known first.
+        Err(error) => match tokio::time::timeout(SIGNAL_WAIT, interrupted).await {
+            Ok(interrupted) => leave(screen, interrupted),
+            Err(_) => fail(screen, &error.to_string()),
+        },
     }
+}
+
+fn leave(screen: &Screen, interrupted: Interrupted) -> ExitCode {
+    fail(screen, &format!("{} has come", interrupted.name));
+    interrupted.exit_code()
 }
 
 fn fail(screen: &Screen, why: &str) -> ExitCode {
@@ -82,6 +94,7 @@ fn fail(screen: &Screen, why: &str) -> ExitCode {
 
 async fn story(screen: &Arc<Screen>) -> Result<bool> {
     let dir = TempDir::new()?;
+    let _removes_it_after_a_kill = Watcher::start(dir.path())?;
     screen.step();
     let certs = Certs::create(&dir.path().join("databases"))?;
     let target = Target::start(&certs)?;

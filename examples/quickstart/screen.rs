@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,11 +30,13 @@ struct State {
 }
 
 impl Screen {
-    /// The log stands beside this program.
+    /// The log stands among those of the Makefile's steps, beside the folder of this program.
     pub fn open(steps: &'static [&'static str]) -> Result<Self> {
-        let log_path = std::env::current_exe()?.with_extension("log");
-        let log = File::create(&log_path)
-            .map_err(|error| format!("cannot write the log {}: {error}; free that path", log_path.display()))?;
+        let program = std::env::current_exe()?;
+        let target = program.parent().and_then(Path::parent).ok_or("this program has no folder: run make demo")?;
+        let log_path = target.join("logs/demo.log");
+        let log = std::fs::create_dir_all(target.join("logs")).and_then(|()| File::create(&log_path));
+        let log = log.map_err(|error| format!("cannot write the log: {error}; make way for {}", log_path.display()))?;
         let state = Mutex::new(State { log, step: 0, is_live: false, last_plain: None });
         Ok(Self { is_terminal: std::io::stdout().is_terminal(), steps, log_path, state })
     }

@@ -21,6 +21,7 @@ mod post;
 mod promises;
 mod rows;
 mod runbooks;
+mod scripts;
 mod secrets;
 mod stranger;
 mod target;

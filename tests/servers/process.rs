@@ -99,7 +99,7 @@ if [ -n "$pid" ]; then
     tries=0
     while kill -0 "$pid" 2>/dev/null; do
         tries=$((tries + 1))
-        [ "$tries" -lt 200 ] || kill -KILL "$pid" 2>/dev/null
+        [ "$tries" -lt 100 ] || kill -KILL "$pid" 2>/dev/null
         sleep 0.05
     done
 fi
