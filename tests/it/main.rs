@@ -23,6 +23,7 @@ mod promises;
 mod receiver;
 mod rows;
 mod runbooks;
+mod scripts;
 mod secrets;
 mod stranger;
 mod target;
