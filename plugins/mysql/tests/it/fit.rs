@@ -74,8 +74,8 @@ async fn columns_take_what_they_are_said_to_take() {
         let mut writer = world.writer().await;
         let found = try_all(&mut writer, columns()).await;
         match world.flavour {
-            Flavour::MySql => check_page("types-mysql.md", "Types: CockroachDB to MySQL", &found),
-            Flavour::MariaDb => check_page("types-mariadb.md", "Types: CockroachDB to MariaDB", &found),
+            Flavour::MySql => check_page("types-mysql.md", "Types: CockroachDB to MySQL", &found, ""),
+            Flavour::MariaDb => check_page("types-mariadb.md", "Types: CockroachDB to MariaDB", &found, ""),
         }
     }
 }
