@@ -15,7 +15,9 @@ use mysql_async::{ClientIdentity, Conn, DriverError, Opts, OptsBuilder, SslOpts}
 use rustls::CertificateError;
 use tokio::time::timeout;
 
+use crate::before::Before;
 use crate::error::translate;
+use crate::rounding::Rounding;
 use crate::{Session, Tables};
 
 const PORT: u16 = 3306;
@@ -81,12 +83,28 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
     let (conn, server) = timeout(wait, opened).await.map_err(late)??;
     let apply_timeout = Duration::from_millis(options.apply_timeout_ms.max(1));
     let settings = settings(&server, apply_timeout);
-    let mut session =
-        Session { conn, server, answer_wait: apply_timeout + ANSWER_GRACE, tables: Tables::default(), enforces: true };
-    for setting in settings {
+    let mut session = Session {
+        conn,
+        server,
+        options: ConnectOptions { url: String::new(), ..options.clone() },
+        settings,
+        answer_wait: apply_timeout + ANSWER_GRACE,
+        tables: Tables::default(),
+        enforces: true,
+        before: Before::default(),
+        rounding: Rounding::default(),
+    };
+    set_up(&mut session).await?;
+    Ok(session)
+}
+
+/// The settings of the session, as often as they are changed for something else.
+pub(crate) async fn set_up(session: &mut Session) -> Result<()> {
+    for setting in session.settings.clone() {
         session.command(&setting, "set the session up").await?;
     }
-    Ok(session)
+    session.enforces = true;
+    Ok(())
 }
 
 async fn look_at(conn: &mut Conn, url: &DatabaseUrl) -> Result<Server> {

@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Trigger, Unfit, UniqueKey};
+use ebb_sdk::{
+    Action, Catalog, Column, ConnectOptions, ForeignKey, Identity, Result, Table, Trigger, Unfit, UniqueKey,
+};
 use mysql_async::Row;
 use mysql_async::prelude::{FromRow, Queryable};
 
@@ -15,13 +17,17 @@ use crate::constraints::Reference;
 use crate::error::translate;
 use crate::progress::TABLE;
 use crate::values::Form;
-use crate::{Session, answered, quoted};
+use crate::{Session, answered, quoted, rights, triggers};
 
 /// How a column's values are written.
 #[derive(Clone, Debug)]
 pub(crate) struct ColumnType {
+    /// The column's name.
+    pub(crate) column: String,
     pub(crate) form: Form,
     pub(crate) nullable: bool,
+    /// Digits that it has no room for may be lost.
+    pub(crate) may_round: bool,
     /// The character set of a text.
     pub(crate) charset: Option<String>,
     /// The type's name without length: `tinyint`.
@@ -44,8 +50,11 @@ impl ColumnType {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TableFacts {
     pub(crate) columns: Vec<ColumnType>,
-    /// It has unique keys beside the primary key, of any kind: an upsert may meet another row than it means.
+    /// It has unique keys beside the primary key, of any kind, or looks at the beginning of a key only: an upsert may meet
+    /// another row than it means.
     pub(crate) has_unique_keys: bool,
+    /// The names of its triggers, or that this user cannot see whether there are any.
+    pub(crate) triggers: Option<String>,
 }
 
 /// As described last.
@@ -62,7 +71,7 @@ pub(crate) struct Described {
 }
 
 const TABLES: &str = "SELECT table_name AS name, engine AS engine FROM information_schema.tables \
-     WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_name <> ? \
+     WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_name NOT IN (?, ?) \
      ORDER BY table_name";
 
 const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, is_nullable, extra, \
@@ -73,7 +82,7 @@ const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, i
 const JSON_COLUMNS: &str = "SELECT table_name, constraint_name FROM information_schema.check_constraints \
      WHERE constraint_schema = DATABASE() AND check_clause LIKE 'json\\_valid(%'";
 
-const UNIQUE_KEYS: &str = "SELECT table_name, index_name, column_name FROM information_schema.statistics \
+const UNIQUE_KEYS: &str = "SELECT table_name, index_name, column_name, sub_part FROM information_schema.statistics \
      WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index";
 
 const FOREIGN_KEYS: &str = "SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, r.delete_rule, r.update_rule \
@@ -82,13 +91,11 @@ const FOREIGN_KEYS: &str = "SELECT k.table_name, k.constraint_name, k.column_nam
      WHERE k.table_schema = DATABASE() AND k.referenced_table_name IS NOT NULL \
      ORDER BY k.table_name, k.constraint_name, k.ordinal_position";
 
-const TRIGGERS: &str =
-    "SELECT event_object_table, trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()";
-
 /// Describes every table of the database.
 pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
-    let mut builder = Builder::default();
-    for (name, engine) in rows::<(String, Option<String>)>(session, TABLES, vec![TABLE.into()]).await? {
+    let mut builder = Builder::new(session.options.clone());
+    let own = vec![TABLE.into(), triggers::TABLE.into()];
+    for (name, engine) in rows::<(String, Option<String>)>(session, TABLES, own).await? {
         builder.table(&session.server, name, engine);
     }
     let srid = match session.server.flavour {
@@ -102,19 +109,19 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
     for row in rows::<Row>(session, &COLUMNS.replace("$srid", srid), vec![]).await? {
         builder.column(session.server.flavour, &row, &json);
     }
-    for (table, key, column) in rows::<(String, String, Option<String>)>(session, UNIQUE_KEYS, vec![]).await? {
-        builder.unique_key(&table, key, column.as_deref());
+    for (table, key, column, beginning) in rows::<UniqueKeyRow>(session, UNIQUE_KEYS, vec![]).await? {
+        builder.unique_key(&table, key, column.as_deref(), beginning.is_some());
     }
     builder.finish_unique_keys();
+    builder.finish_columns();
     for row in rows::<ForeignKeyRow>(session, FOREIGN_KEYS, vec![]).await? {
         builder.reference(row);
     }
     builder.finish_references(&session.server.database);
-    for (name, trigger) in rows::<(String, String)>(session, TRIGGERS, vec![]).await? {
-        if let Some(&at) = builder.positions.get(&name) {
-            builder.tables[at].triggers.push(Trigger { name: trigger, ..Trigger::default() });
-        }
+    for (table, trigger) in triggers::all(session).await? {
+        builder.trigger(&table, trigger);
     }
+    builder.hide_triggers(&rights::of_triggers(session).await?);
     let catalog = Catalog {
         namespace: vec![session.server.database.clone()],
         tables: builder.tables,
@@ -128,7 +135,7 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
     Ok(Described { catalog, tables: Tables { facts: builder.facts, references: builder.references.into() } })
 }
 
-async fn rows<T: FromRow + Send + 'static>(
+pub(crate) async fn rows<T: FromRow + Send + 'static>(
     session: &mut Session,
     sql: &str,
     parameters: Vec<mysql_async::Value>,
@@ -143,11 +150,14 @@ async fn rows<T: FromRow + Send + 'static>(
     answered(wait, doing, read).await
 }
 
+/// Table, key, column, and how much of it counts where it is not all.
+type UniqueKeyRow = (String, String, Option<String>, Option<u64>);
+
 /// Table, constraint, column, the parent's database, table and column, ON DELETE, ON UPDATE.
 type ForeignKeyRow = (String, String, String, String, String, String, String, String);
 
-#[derive(Default)]
 struct Builder {
+    options: ConnectOptions,
     /// Position in `tables` by name.
     positions: HashMap<String, usize>,
     tables: Vec<Table>,
@@ -159,6 +169,18 @@ struct Builder {
 }
 
 impl Builder {
+    fn new(options: ConnectOptions) -> Self {
+        Self {
+            options,
+            positions: HashMap::new(),
+            tables: Vec::new(),
+            facts: HashMap::new(),
+            unique_keys: Vec::new(),
+            references: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+
     fn table(&mut self, server: &Server, name: String, engine: Option<String>) {
         let engine = engine.unwrap_or_default();
         let unfit = (!engine.eq_ignore_ascii_case("InnoDB")).then(|| Unfit {
@@ -183,12 +205,14 @@ impl Builder {
         let is_json = json.iter().any(|(json_table, column)| *json_table == table && *column == name);
         let (data_type, type_name) = (text(2).to_lowercase(), text(3));
         let data_type = if is_json { "json" } else { &data_type };
-        let form = Form::of(flavour, data_type, &type_name, [number(7), number(8), number(9), number(10), number(11)]);
+        let form = Form::of(flavour, data_type, &type_name, [7, 8, 9, 10, 11, 13].map(number));
         let nullable = text(4) == "YES";
         let charset = Some(text(6)).filter(|charset| !charset.is_empty());
         self.facts.entry(table).or_default().columns.push(ColumnType {
+            column: name.clone(),
             form,
             nullable,
+            may_round: false,
             charset,
             name: data_type.to_owned(),
             is_unsigned: type_name.contains("unsigned"),
@@ -205,8 +229,11 @@ impl Builder {
         });
     }
 
-    fn unique_key(&mut self, table: &str, key: String, column: Option<&str>) {
+    fn unique_key(&mut self, table: &str, key: String, column: Option<&str>, is_beginning: bool) {
         let Some(&at) = self.positions.get(table) else { return };
+        if is_beginning {
+            self.facts.entry(table.to_owned()).or_default().has_unique_keys = true;
+        }
         let position = column.and_then(|column| self.tables[at].column(column));
         match self.unique_keys.last_mut() {
             Some((same, name, columns)) if *same == at && *name == key => {
@@ -228,6 +255,42 @@ impl Builder {
             }
             self.facts.entry(table.name.clone()).or_default().has_unique_keys = true;
             table.unique_keys.extend(columns.map(|columns| UniqueKey { columns, nulls_equal: false }));
+        }
+    }
+
+    /// What rests on knowing the primary key.
+    fn finish_columns(&mut self) {
+        for table in &mut self.tables {
+            let Some(facts) = self.facts.get_mut(&table.name) else { continue };
+            for (column, column_type) in table.columns.iter().zip(&mut facts.columns) {
+                column_type.may_round = self.options.may_round(table, &column.name);
+            }
+            for &at in &table.primary_key {
+                let unfit = unfit_key(&table.name, &table.columns[at as usize], &facts.columns[at as usize].form);
+                table.unfit.extend(unfit);
+            }
+        }
+    }
+
+    /// Triggers come in the order in which they fire.
+    fn trigger(&mut self, table: &str, trigger: Trigger) {
+        let Some(&at) = self.positions.get(table) else { return };
+        let names = &mut self.facts.entry(table.to_owned()).or_default().triggers;
+        match names {
+            Some(names) => *names = format!("{names}, {}", trigger.name),
+            None => *names = Some(trigger.name.clone()),
+        }
+        self.tables[at].triggers.push(trigger);
+    }
+
+    /// Where the user has no right to see triggers there may be some.
+    fn hide_triggers(&mut self, rights: &rights::OfTriggers) {
+        let hidden: Vec<_> = self.tables.iter().filter(|table| !rights.sees(&table.name)).collect();
+        for table in &hidden {
+            self.facts.entry(table.name.clone()).or_default().triggers = Some("unknown to ebb".into());
+        }
+        if let [first, ..] = hidden.as_slice() {
+            rights.warn(first, hidden.len());
         }
     }
 
@@ -266,6 +329,22 @@ impl Builder {
             self.tables[child].foreign_keys.push(key);
         }
     }
+}
+
+/// Why a column cannot be a part of a key here.
+fn unfit_key(table: &str, column: &Column, form: &Form) -> Option<Unfit> {
+    let (name, table) = (quoted(&column.name), quoted(table));
+    let modify = |type_name: &str| format!("ALTER TABLE {table} MODIFY {name} {type_name} NOT NULL;");
+    let (why, hint) = match form {
+        _ if column.generated => ("is generated and no row can be given it", modify(&column.type_name)),
+        Form::Json { .. } => ("is JSON, which has many spellings of one value", modify("LONGTEXT")),
+        Form::Shape { .. } | Form::Vector(_) | Form::Plain => (
+            "has a type whose values ebb cannot tell apart as the server does",
+            format!("ALTER TABLE {table} DROP PRIMARY KEY, ADD PRIMARY KEY (…);"),
+        ),
+        _ => return None,
+    };
+    Some(Unfit { why: format!("column {} of its primary key {why}", column.name), hint })
 }
 
 fn key_names(table: &Table) -> Vec<String> {

@@ -11,9 +11,19 @@ use ebb_sdk::{Fit, SourceType};
 use crate::describe::ColumnType;
 use crate::values::Form;
 
+/// Digits of a second's fraction at the source, unless its type says less.
+const SECOND_DIGITS: u64 = 6;
+/// A double has all numbers of so many digits.
+const DOUBLE_DIGITS: u64 = 15;
+
 impl ColumnType {
-    /// Of a key not even digits behind the point may be lost: two rows could become one.
+    /// In a key not even digits may be lost, and one value has one spelling: two rows could become one.
     pub(crate) fn fit(&self, source: &SourceType, is_key: bool) -> Fit {
+        let fit = self.value_fit(source);
+        if is_key { self.key_fit(source, fit) } else { fit }
+    }
+
+    fn value_fit(&self, source: &SourceType) -> Fit {
         let is_text = matches!(source.family, Text | Enum | Json | Other);
         match &self.form {
             Form::Text { chars_max, is_char } => match self.letters(source, *chars_max) {
@@ -22,40 +32,42 @@ impl ColumnType {
             },
             Form::LongText { bytes_max } => self.letters(source, *bytes_max),
             Form::Json { keeps_text: true } => Fit::Whole,
-            Form::Json { .. } => match source.family {
-                Json | Array | Decimal => only("numbers that MySQL's JSON does not round"),
+            Form::Json { .. } => match source.element.as_ref().map_or(source.family, |element| element.family) {
+                Json | Decimal | Array => rounds("numbers in JSON of more than about 16 digits lose some"),
                 _ => Fit::Whole,
             },
             Form::Integer => self.integer(source),
-            Form::Decimal { scale } => self.decimal(source, *scale, is_key),
-            Form::Float | Form::Double => match source.family {
-                Float if self.form == Form::Double || source.size_max == Some(4) => {
-                    only("numbers, not NaN or infinity")
-                }
-                Float | Int | Decimal => only("numbers in the range of the type, rounded to it"),
-                Bool => Fit::Whole,
-                _ if is_text => only("texts that are numbers"),
-                _ => never("the column is a number"),
+            Form::Year => match source.family {
+                Int | Decimal | Float => only("the years 0 and 1901 to 2155"),
+                _ if is_text => only("texts of the four digits of the years 0000 and 1901 to 2155"),
+                _ => never("the column is a year"),
             },
+            Form::Decimal { scale } => self.decimal(source, *scale),
+            Form::Float { scale } => self.float(source, *scale, 4),
+            Form::Double { scale } => self.float(source, *scale, 8),
             Form::Bytes { .. } => self.bytes(source),
-            Form::Bit => self.bits(source),
+            Form::Bit { .. } => self.bits(source),
             Form::Date => match source.family {
                 Date => only("the years 1 to 9999"),
                 Timestamp | TimestampTz => only("times of midnight in the years 1 to 9999"),
                 _ if is_text => only("texts that are dates"),
                 _ => never("the column is a date"),
             },
-            Form::Timestamp { .. } => match source.family {
-                Date | Timestamp | TimestampTz if self.name == "timestamp" => only("the years 1970 to 2038"),
-                Date | Timestamp | TimestampTz => only("the years 1 to 9999"),
-                _ if is_text => only("texts that are times"),
-                _ => never("the column is a date with a time"),
-            },
-            Form::Time { .. } => match source.family {
-                Time => Fit::Whole,
-                Interval => only("intervals of up to 838 hours, without months and years"),
+            Form::Timestamp { digits } => {
+                let years = if self.name == "timestamp" { "the years 1970 to 2038" } else { "the years 1 to 9999" };
+                match source.family {
+                    Timestamp | TimestampTz => seconds(source, *digits, years),
+                    Date => only(years),
+                    _ if is_text => seconds(source, *digits, "texts that are times"),
+                    _ => never("the column is a date with a time"),
+                }
+            }
+            Form::Time { digits } => match source.family {
+                Time if second_digits(source) <= *digits => Fit::Whole,
+                Time => seconds(source, *digits, "times of day"),
+                Interval => seconds(source, *digits, "intervals of up to 838 hours, without months and years"),
                 TimeTz => never("a time without a zone would lose the zone"),
-                _ if is_text => only("texts that are times of day"),
+                _ if is_text => seconds(source, *digits, "texts that are times of day"),
                 _ => never("the column is a time"),
             },
             Form::Enum(_) | Form::Set(_) => match source.family {
@@ -71,11 +83,55 @@ impl ColumnType {
             },
             Form::Vector(_) => match source.family {
                 Vector => only("vectors of the column's length"),
-                Array | Json => only("arrays of numbers"),
-                _ if is_text => only("texts that are vectors"),
+                Array | Json => rounds("it takes only arrays of numbers, of which digits after about the 7th are lost"),
+                _ if is_text => {
+                    rounds("it takes only texts that are vectors, of which digits after about the 7th are lost")
+                }
                 _ => never("the column is a vector"),
             },
-            Form::Plain => self.plain(source),
+            Form::Plain | Form::Uuid | Form::Inet4 | Form::Inet6 => self.plain(source),
+        }
+    }
+
+    /// What a key takes of what a value would take. The rules for single keys are in `values`.
+    fn key_fit(&self, source: &SourceType, fit: Fit) -> Fit {
+        let fit = match fit {
+            Fit::Never(_) => return fit,
+            Fit::Rounds(why) => Fit::Part(format!("keys whose digits would be lost are refused: {why}")),
+            fit => fit,
+        };
+        let is_text = matches!(source.family, Text | Enum | Other);
+        let is_exact = matches!(source.family, Decimal | Float);
+        match &self.form {
+            _ if matches!(source.family, Json | Array | Geometry | Vector) => {
+                never("one value has several spellings, and two rows could become one or one could become two")
+            }
+            Form::Text { .. } | Form::LongText { .. } | Form::Enum(_) if is_exact => {
+                only("numbers without an exponent, and without zeros at the end of digits behind the point")
+            }
+            Form::Set(_) => only("members of the column's type, once each and in its order"),
+            Form::Float { .. }
+                if !matches!((source.family, source.size_max), (Float, Some(4)) | (Int, Some(2)) | (Bool, _)) =>
+            {
+                never("a number of four bytes stands for several numbers, and two rows could become one")
+            }
+            Form::Bytes { padded_to: Some(length) } => match source.family {
+                Uuid if *length == 16 => Fit::Whole,
+                Uuid => never("the column would pad the key"),
+                _ => only(&format!("keys of exactly {length} bytes")),
+            },
+            Form::Bit { digits } if source.family == Bit => match source.size_max {
+                Some(size) if size == *digits as u64 && !is_varying(source) => Fit::Whole,
+                _ => only(&format!("keys of exactly {digits} binary digits")),
+            },
+            Form::Date if matches!(source.family, Timestamp | TimestampTz) => never("a key must be spelled as a date"),
+            Form::Timestamp { .. } if source.family == Date => never("a key must be spelled as a date with a time"),
+            Form::Time { .. } if source.family == Interval => {
+                only("intervals of up to 838 hours that are spelled without days, such as 36:00:00, and lose no digits")
+            }
+            Form::Text { .. } | Form::LongText { .. } | Form::Enum(_) => fit,
+            _ if is_text => only("texts in the one spelling that CockroachDB has for values of the column's type"),
+            _ => fit,
         }
     }
 
@@ -105,38 +161,61 @@ impl ColumnType {
             "mediumint" => 3,
             "int" => 4,
             "bigint" => 8,
-            // A year, of one byte.
             _ => 0,
         };
         match source.family {
-            Bool if bytes > 0 => Fit::Whole,
+            Bool => Fit::Whole,
             Int if !self.is_unsigned && source.size_max.unwrap_or(8) <= bytes => Fit::Whole,
-            Bool | Int => only(&format!("integers in the range of {}", self.name)),
-            Decimal | Float => only("numbers in the range of the type, rounded to integers"),
-            Text | Enum | Bit | Json | Other => only("texts that are integers"),
+            Int => only(&format!("integers in the range of {}", self.name)),
+            Decimal if source.scale == Some(0) => only(&format!("integers in the range of {}", self.name)),
+            Decimal | Float => rounds("digits behind the point are lost"),
+            Text | Enum | Json | Other => {
+                rounds("it takes only texts that are numbers, of which digits behind the point are lost")
+            }
+            Bit => never("binary digits would be read as decimal ones"),
             _ => never("the column is an integer"),
         }
     }
 
-    fn decimal(&self, source: &SourceType, scale: u64, is_key: bool) -> Fit {
+    fn decimal(&self, source: &SourceType, scale: u64) -> Fit {
         let has = self.precision.unwrap_or(10).saturating_sub(scale);
         let needs = match source.family {
             Bool => Some(1),
             Int => Some(if source.size_max.unwrap_or(8) == 8 { 19 } else { 10 }),
             Decimal => source.size_max.map(|digits| digits - source.scale.unwrap_or(0)),
             Float => None,
-            Text | Enum | Bit | Json | Other => return only("texts that are numbers"),
+            Text | Enum | Json | Other => {
+                return rounds(&format!(
+                    "it takes only texts that are numbers, of which digits after the {scale} behind the point are lost"
+                ));
+            }
+            Bit => return never("binary digits would be read as decimal ones"),
             _ => return never("the column is a number"),
         };
-        let is_rounded = matches!(source.family, Decimal | Float) && source.scale.is_none_or(|digits| digits > scale);
-        if is_key && is_rounded {
-            return only(&format!(
-                "keys of up to {scale} digits behind the point; others would be rounded to one of them"
-            ));
+        if matches!(source.family, Decimal | Float) && source.scale.is_none_or(|digits| digits > scale) {
+            return rounds(&format!("digits after the {scale} behind the point are lost"));
         }
         match needs {
             Some(needs) if needs <= has => Fit::Whole,
             _ => only(&format!("numbers of up to {has} digits before the point")),
+        }
+    }
+
+    fn float(&self, source: &SourceType, scale: Option<u64>, bytes: u64) -> Fit {
+        let size = source.size_max;
+        let digits = if bytes == 8 { DOUBLE_DIGITS } else { 6 };
+        match source.family {
+            Bool => Fit::Whole,
+            Float | Decimal if scale.is_some() => rounds("digits behind those of the type after the point are lost"),
+            Float if size.unwrap_or(8) <= bytes => only("numbers, not NaN or infinity"),
+            Int if size.unwrap_or(8) < bytes && scale.is_none() => Fit::Whole,
+            Decimal if size.is_some_and(|size| size <= digits) => only("numbers, not NaN or infinity"),
+            Float | Decimal | Int => rounds(&format!("digits after about the {}th are lost", digits + 1)),
+            Text | Enum | Json | Other => rounds(&format!(
+                "it takes only texts that are numbers, of which digits after about the {}th are lost",
+                digits + 1
+            )),
+            _ => never("the column is a number"),
         }
     }
 
@@ -155,17 +234,19 @@ impl ColumnType {
         let bits = self.precision.unwrap_or(1);
         match source.family {
             Bool => Fit::Whole,
-            Bit if source.size_max.is_some_and(|size| size <= bits) => Fit::Whole,
-            Bit => only(&format!("up to {bits} bits")),
-            Text | Json | Int | Decimal | Float | Other => only("digits 0 and 1"),
+            Bit if source.size_max.is_some_and(|size| size <= bits) && !is_varying(source) => Fit::Whole,
+            Bit => only(&format!("1 to {bits} binary digits")),
+            Int | Decimal | Float => only(&format!("integers of up to {bits} binary digits, none below 0")),
+            Text | Json | Other => only("digits 0 and 1"),
             _ => never("the column holds bits"),
         }
     }
 
     fn plain(&self, source: &SourceType) -> Fit {
         match (self.name.as_str(), source.family) {
-            ("uuid", Uuid) | ("inet6", Inet) if self.name == "uuid" => Fit::Whole,
-            ("inet4" | "inet6", Inet) => only("addresses of its kind, without a network"),
+            ("uuid", Uuid) => Fit::Whole,
+            ("inet4", Inet) => only("IPv4 addresses without a network"),
+            ("inet6", Inet) => only("IPv6 addresses without a network"),
             ("uuid" | "inet4" | "inet6", Text | Enum | Json | Other) => {
                 only(&format!("texts that are a {}", self.name))
             }
@@ -173,6 +254,33 @@ impl ColumnType {
             _ => only(&format!("values that the server reads as a {}", self.name)),
         }
     }
+}
+
+/// Digits of a second's fraction: `TIMESTAMP(3)` has three, and a text may have any number of them.
+fn second_digits(source: &SourceType) -> u64 {
+    if matches!(source.family, Text | Enum | Json | Other) {
+        return u64::MAX;
+    }
+    let digits = source.name.split(['(', ')']).nth(1).and_then(|digits| digits.parse().ok());
+    digits.unwrap_or(SECOND_DIGITS)
+}
+
+/// What a column takes that keeps so many digits of a second's fraction.
+fn seconds(source: &SourceType, digits: u64, what: &str) -> Fit {
+    match second_digits(source) <= digits {
+        true => only(what),
+        false if digits == 0 => rounds(&format!("it takes only {what}, of which a second's fraction is lost")),
+        false => rounds(&format!("it takes only {what}, of which a second's fraction after {digits} digits is lost")),
+    }
+}
+
+/// Bit strings of any length up to the largest.
+fn is_varying(source: &SourceType) -> bool {
+    source.name.to_uppercase().contains("VAR")
+}
+
+fn rounds(why: &str) -> Fit {
+    Fit::Rounds(why.to_owned())
 }
 
 fn only(what: &str) -> Fit {

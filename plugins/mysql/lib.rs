@@ -5,13 +5,19 @@
 
 mod connect;
 mod describe;
+mod rights;
+mod triggers;
+
 mod fit;
 mod progress;
 mod write;
 
+mod effect;
+mod rounding;
 mod statement;
 mod values;
 
+mod before;
 mod constraints;
 mod verify;
 
@@ -23,15 +29,17 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Operation, Progress,
-    Result, SourceType, Table,
+    Result, Rounded, SavedTrigger, SourceType, Table,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
+use before::Before;
 use connect::{Flavour, IDLE_IN_TRANSACTION_SECONDS, IDLE_SECONDS};
 use describe::Tables;
 use error::translate;
+use rounding::Rounding;
 
 ebb_sdk::export_dialect!(MySql);
 
@@ -61,12 +69,19 @@ impl Dialect for MySql {
 pub struct Session {
     conn: Conn,
     server: connect::Server,
+    /// Without the connection string.
+    options: ConnectOptions,
+    /// The statements that set the session up.
+    settings: Vec<String>,
     /// The server may end a statement by itself; this ends the waiting for a server that does not answer at all.
     answer_wait: Duration,
     /// As described last.
     tables: Tables,
     /// Whether foreign keys are checked at this moment.
     enforces: bool,
+    /// What rows were before the open transaction changed them, where checks are suspended.
+    before: Before,
+    rounding: Rounding,
 }
 
 impl ebb_sdk::Session for Session {
@@ -92,6 +107,8 @@ impl ebb_sdk::Session for Session {
             self.command(&setting, "begin a transaction").await?;
             self.enforces = enforces;
         }
+        self.before.forget();
+        self.rounding.forget();
         let begin = self.with_idle_limit("START TRANSACTION", IDLE_IN_TRANSACTION_SECONDS);
         self.command(&begin, "begin a transaction").await
     }
@@ -104,7 +121,9 @@ impl ebb_sdk::Session for Session {
     }
 
     async fn commit(&mut self, advance: &Advance) -> Result<()> {
-        progress::commit(self, advance).await
+        progress::commit(self, advance).await?;
+        self.rounding.committed();
+        Ok(())
     }
 
     async fn rollback(&mut self) -> Result<()> {
@@ -117,6 +136,18 @@ impl ebb_sdk::Session for Session {
         columns
             .and_then(|columns| columns.get(column as usize))
             .map_or(Fit::Whole, |found| found.fit(source, table.primary_key.contains(&column)))
+    }
+
+    fn rounded(&mut self) -> Vec<Rounded> {
+        self.rounding.take()
+    }
+
+    async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {
+        triggers::drop_all(self, triggers).await
+    }
+
+    async fn restore_triggers(&mut self, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+        triggers::restore(self, saved).await
     }
 
     async fn close(self) {

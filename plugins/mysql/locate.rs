@@ -11,6 +11,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::error::{self, DIVISION_BY_ZERO, NO_CHARACTER, refused, translate};
 use crate::statement;
+use crate::values::{Mend, Reason};
 use crate::write::{Attempt, Failure};
 
 /// Makes of a failure an error that names the row, where one row is to blame. The transaction is over in any case.
@@ -19,6 +20,7 @@ pub(crate) async fn explain(attempt: &Attempt<'_>, conn: &mut Conn, failure: &Fa
     let (row, column) = match failure {
         Failure::Unfit { row, column, .. } => (Some(*row), Some(*column)),
         Failure::Database(failure) => (error::row(failure).map(|row| rows.start + row - 1), None),
+        Failure::NoEffect { row, .. } => (*row, None),
     };
     if let Some(row) = row.filter(|row| rows.contains(row)) {
         return located(attempt, error, row, column);
@@ -35,13 +37,35 @@ pub(crate) async fn explain(attempt: &Attempt<'_>, conn: &mut Conn, failure: &Fa
 
 fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
     match failure {
-        Failure::Unfit { why, .. } => refused(why.code, attempt.doing, why.text),
+        Failure::Unfit { why, column, .. } => unfit(attempt, *column, why),
+        Failure::NoEffect { why, .. } => Error::new(ErrorKind::Refused, format!("cannot {}: {why}", attempt.doing))
+            .hint("see the triggers of the table on the target (SHOW TRIGGERS), and the type of its key"),
         // The guard of an upsert.
         Failure::Database(mysql_async::Error::Server(answer)) if answer.code == DIVISION_BY_ZERO => {
             let why = "the row has a unique value, or a key that the target takes for the same, of another row";
             refused(DIVISION_BY_ZERO, attempt.doing, why).conflict()
         }
         Failure::Database(failure) => translate(failure, attempt.doing),
+    }
+}
+
+fn unfit(attempt: &Attempt<'_>, column: usize, why: &Reason) -> Error {
+    let error = refused(why.code, attempt.doing, &why.text);
+    let target = &attempt.targets[column];
+    match why.mend {
+        Mend::ByCode => error,
+        Mend::Key => error.hint(
+            "give the key column the type that it has at the source, or correct the row at the source: other keys would be the \
+             same on the target",
+        ),
+        Mend::Digits if target.is_key => {
+            error.hint("give the key column as many digits as the source has: in a key none may be lost")
+        }
+        Mend::Digits => error.hint(format!(
+            "give the column as many digits as the source has, or let it lose them with --allow-rounding {}.{}",
+            attempt.block.table().name,
+            target.column.name
+        )),
     }
 }
 
@@ -69,7 +93,7 @@ async fn search(attempt: &Attempt<'_>, conn: &mut Conn, mut rows: Range<usize>) 
     let row = rows.start;
     let Some(refused) = refusal(attempt, conn, rows).await? else { return Ok(None) };
     if refused.code.as_deref() == Some(&DIVISION_BY_ZERO.to_string()) {
-        let duplicate = attempt.insert(conn, row).await.err().map(|failure| error(attempt, &failure));
+        let duplicate = attempt.insert(conn, row..row + 1).await.err().map(|failure| error(attempt, &failure));
         // Where it is the primary key, the first refusal says what is to be done.
         let named = duplicate.filter(|named| named.constraint.as_deref().is_some_and(|name| name != "PRIMARY"));
         return Ok(Some(located(attempt, named.unwrap_or(refused), row, None)));

@@ -13,6 +13,8 @@ pub(crate) struct Target {
     pub(crate) column: Column,
     pub(crate) column_type: ColumnType,
     pub(crate) is_key: bool,
+    /// Digits that the column has no room for may be lost.
+    pub(crate) may_round: bool,
 }
 
 /// `ON DUPLICATE KEY` fires on any unique key. Where another row may be met than the one that is meant, the first
@@ -46,6 +48,32 @@ pub(crate) fn insert(table: &Table, targets: &[Target], rows: usize) -> String {
     let row: Vec<_> = targets.iter().map(|target| target.column_type.form.placeholder()).collect();
     let row = format!("({})", row.join(","));
     format!("INSERT INTO {} ({}) VALUES {}", quoted(&table.name), names.join(", "), vec![row.as_str(); rows].join(","))
+}
+
+/// How many rows of these keys there are. The letters of a key are compared as the column stores them, which is another
+/// way than that of [`same_keys`]; both take the same parameters.
+pub(crate) fn count(table: &Table, key: &[Target], rows: usize) -> String {
+    let stored = |target: &Target, text: String| match &target.column_type.charset {
+        Some(_) => format!("CAST({text} AS BINARY)"),
+        None => text,
+    };
+    let given = |target: &Target| match &target.column_type.charset {
+        Some(charset) => format!("CAST(CONVERT(? USING {charset}) AS BINARY)"),
+        None => target.column_type.form.comparable(),
+    };
+    let loosely = in_list(
+        &key.iter().map(name).collect::<Vec<_>>(),
+        &key.iter().map(|target| target.column_type.form.comparable()).collect::<Vec<_>>(),
+        rows,
+    );
+    let is_same = match is_folded(key) {
+        false => loosely,
+        true => {
+            let columns: Vec<_> = key.iter().map(|target| stored(target, name(target))).collect();
+            format!("{loosely} AND {}", in_list(&columns, &key.iter().map(given).collect::<Vec<_>>(), rows))
+        }
+    };
+    format!("SELECT COUNT(*) FROM {} WHERE {is_same} FOR UPDATE", quoted(&table.name))
 }
 
 /// `targets` are the columns of the key.
@@ -133,15 +161,17 @@ mod tests {
     fn target(name: &str, form: Form, is_key: bool, is_folded: bool) -> Target {
         let charset = is_folded.then(|| "utf8mb4".into());
         let column_type = ColumnType {
+            column: name.into(),
             form,
             nullable: true,
+            may_round: false,
             charset,
             name: String::new(),
             is_unsigned: false,
             precision: None,
             bytes_max: None,
         };
-        Target { column: Column { name: name.into(), ..Column::default() }, column_type, is_key }
+        Target { column: Column { name: name.into(), ..Column::default() }, column_type, is_key, may_round: false }
     }
 
     #[test]

@@ -1,17 +1,24 @@
 //! From the text of a changefeed's JSON to what MySQL's types take.
 //!
 //! Owns: the types whose texts differ (bytes, bits, times, JSON, shapes), and what the server would alter without a word.
-//! Does not own: other range checks, which the server does in strict mode. Pure.
+//! Does not own: digits that a column has no room for (`digits`), what a key must be beside (`key`), other range checks,
+//! which the server does in strict mode. Pure.
+
+use std::borrow::Cow;
 
 use ebb_sdk::Value;
 use mysql_async::Value as Parameter;
 
 use crate::connect::Flavour;
 
+mod digits;
 mod exact;
+mod key;
+mod members;
 mod time;
 
-use exact::{integer, is_exact_double};
+use exact::{integer, is_number};
+use members::members;
 
 /// How the value of a column is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +26,18 @@ pub(crate) enum Form {
     /// As it came: the server reads it.
     Plain,
     Integer,
-    /// Digits behind the point; more are rounded.
+    Year,
+    /// Digits behind the point.
     Decimal {
         scale: u64,
     },
-    Float,
-    Double,
+    /// Digits behind the point where the type was declared with them, as in `FLOAT(7,2)`.
+    Float {
+        scale: Option<u64>,
+    },
+    Double {
+        scale: Option<u64>,
+    },
     /// `chars_max` of the type, since blanks beyond it are cut without a word; a `char` loses all at its end.
     Text {
         chars_max: u64,
@@ -38,7 +51,10 @@ pub(crate) enum Form {
     Bytes {
         padded_to: Option<usize>,
     },
-    Bit,
+    /// A number of so many binary digits.
+    Bit {
+        digits: usize,
+    },
     Date,
     Timestamp {
         digits: u64,
@@ -59,17 +75,32 @@ pub(crate) enum Form {
         flavour: Flavour,
     },
     Vector(Flavour),
+    Uuid,
+    Inet4,
+    Inet6,
 }
 
 /// Why a type cannot hold a value, with the number that MySQL has for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reason {
     pub(crate) code: u16,
-    pub(crate) text: &'static str,
+    pub(crate) text: Cow<'static, str>,
+    pub(crate) mend: Mend,
+}
+
+/// What mends a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mend {
+    /// What is said for the number.
+    ByCode,
+    /// The column has too few digits.
+    Digits,
+    /// The target would take other keys for the same.
+    Key,
 }
 
 const fn reason(code: u16, text: &'static str) -> Reason {
-    Reason { code, text }
+    Reason { code, text: Cow::Borrowed(text), mend: Mend::ByCode }
 }
 
 const NO_NULL: Reason = reason(1048, "the column does not take NULL");
@@ -78,26 +109,30 @@ const BLANKS: Reason = reason(1406, "a char column loses the blanks at the end o
 const NO_BYTES: Reason = reason(1366, "text where bytes of the form \\x6869 or a UUID were expected");
 const NO_BITS: Reason = reason(1366, "text where digits 0 and 1 were expected");
 const NO_NUMBER: Reason = reason(1264, "the type has no NaN and no infinity");
+const NO_NUMBER_TEXT: Reason = reason(1366, "the value is not a number in its plain spelling");
+const NO_YEAR: Reason = reason(1264, "a year is 0 or has four digits, 1901 to 2155");
+const NO_BIT_NUMBER: Reason = reason(1264, "the number is no integer in the range of the bits");
+const NO_INET6: Reason = reason(1366, "an inet6 column would read an IPv4 address as an IPv6 one");
 const NO_MEMBER: Reason = reason(1265, "the value is not a member of the column's type, letter by letter");
-const INEXACT: Reason = reason(3140, "the JSON holds a number that MySQL's JSON would round");
 
 impl Form {
     /// The form of a type by its name and its full spelling. `sizes` are the length in characters and in bytes, the
-    /// digits of a decimal and of a time, and the reference system.
-    pub(crate) fn of(flavour: Flavour, data_type: &str, column_type: &str, sizes: [Option<u64>; 5]) -> Self {
-        let [chars, bytes, scale, digits, srid] = sizes;
+    /// digits of a number behind the point and of a time, the reference system, and the binary digits.
+    pub(crate) fn of(flavour: Flavour, data_type: &str, column_type: &str, sizes: [Option<u64>; 6]) -> Self {
+        let [chars, bytes, scale, digits, srid, bits] = sizes;
         let (chars_max, bytes_max) = (chars.unwrap_or(u64::MAX), bytes.unwrap_or(u64::MAX));
         match data_type {
-            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => Self::Integer,
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => Self::Integer,
+            "year" => Self::Year,
             "decimal" => Self::Decimal { scale: scale.unwrap_or(0) },
-            "float" => Self::Float,
-            "double" => Self::Double,
+            "float" => Self::Float { scale },
+            "double" => Self::Double { scale },
             "char" => Self::Text { chars_max, is_char: true },
             "varchar" => Self::Text { chars_max, is_char: false },
             "tinytext" | "text" | "mediumtext" | "longtext" => Self::LongText { bytes_max },
             "binary" => Self::Bytes { padded_to: bytes.and_then(|bytes| usize::try_from(bytes).ok()) },
             "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Bytes { padded_to: None },
-            "bit" => Self::Bit,
+            "bit" => Self::Bit { digits: usize::try_from(bits.unwrap_or(1)).unwrap_or(64) },
             "date" => Self::Date,
             "datetime" | "timestamp" => Self::Timestamp { digits: digits.unwrap_or(0) },
             "time" => Self::Time { digits: digits.unwrap_or(0) },
@@ -107,6 +142,9 @@ impl Form {
             "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
             | "geometrycollection" | "geomcollection" => Self::Shape { srid, flavour },
             "vector" => Self::Vector(flavour),
+            "uuid" => Self::Uuid,
+            "inet4" => Self::Inet4,
+            "inet6" => Self::Inet6,
             _ => Self::Plain,
         }
     }
@@ -135,7 +173,8 @@ impl Form {
         }
     }
 
-    /// The value to send. The error is the reason why the column cannot hold it.
+    /// The value to send. The error is the reason why the column cannot hold it; digits that it has no room for are
+    /// rounded by the server ([`Form::lost_digits`]).
     pub(crate) fn parameter(&self, value: Value<'_>, nullable: bool) -> Result<Parameter, Reason> {
         let Some(text) = value.text() else {
             // Some servers put the present time into a `timestamp` instead.
@@ -143,28 +182,14 @@ impl Form {
         };
         let bytes = |text: &str| Ok(Parameter::from(text.as_bytes()));
         match (self, value) {
-            (Self::Integer, Value::Bool(truth)) => Ok(Parameter::Int(i64::from(truth))),
-            (Self::Integer, _) => Ok(integer(text).unwrap_or_else(|| text.as_bytes().into())),
-            (Self::Decimal { .. } | Self::Float | Self::Double, Value::Bool(truth)) => {
-                Ok(Parameter::Int(i64::from(truth)))
+            (Self::Integer | Self::Decimal { .. } | Self::Float { .. } | Self::Double { .. }, _) => {
+                self.number(value, text)
             }
-            (Self::Decimal { .. } | Self::Float | Self::Double, Value::String("NaN" | "Infinity" | "-Infinity")) => {
-                Err(NO_NUMBER)
-            }
-            // A float is compared as the double that it is.
-            (Self::Float, Value::Number(_)) => match text.parse::<f32>() {
-                Ok(number) if number.is_finite() => Ok(Parameter::Double(f64::from(number))),
-                _ => bytes(text),
-            },
-            (Self::Double, Value::Number(_)) => match text.parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(Parameter::Double(number)),
-                _ => bytes(text),
-            },
+            (Self::Year, _) => year(value, text),
             (Self::Text { chars_max, is_char }, _) => fitting(text, *chars_max, *is_char),
             (Self::LongText { bytes_max }, _) if text.len() as u64 > *bytes_max => Err(TOO_LONG),
             (Self::Bytes { padded_to }, _) => binary(text, *padded_to),
-            (Self::Bit, Value::Bool(truth)) => Ok(vec![u8::from(truth)].into()),
-            (Self::Bit, _) => bits(text),
+            (Self::Bit { digits }, _) => bits(value, text, *digits),
             (Self::Date, _) => time::date(text).map(Parameter::from),
             (Self::Timestamp { .. }, _) => time::timestamp(text).map(Parameter::from),
             (Self::Time { .. }, _) => time::duration(text).map(Parameter::from),
@@ -175,9 +200,44 @@ impl Form {
                 Err(NO_MEMBER)
             }
             (Self::Json { .. }, Value::String(_)) => bytes(&serde_json::Value::from(text).to_string()),
-            (Self::Json { keeps_text: false }, _) if !is_exact_double(text) => Err(INEXACT),
+            (Self::Inet6, _) if !text.contains(':') => Err(NO_INET6),
             _ => bytes(text),
         }
+    }
+
+    fn number(&self, value: Value<'_>, text: &str) -> Result<Parameter, Reason> {
+        match value {
+            Value::Bool(truth) => return Ok(Parameter::Int(i64::from(truth))),
+            Value::String("NaN" | "Infinity" | "-Infinity") => return Err(NO_NUMBER),
+            Value::String(text) if is_number(text) => {}
+            Value::String(_) | Value::Json(_) => return Err(NO_NUMBER_TEXT),
+            Value::Number(_) | Value::Null => {}
+        }
+        let found = match self {
+            Self::Integer => integer(text),
+            // A float is compared as the double that it is.
+            Self::Float { .. } => text
+                .parse::<f32>()
+                .ok()
+                .filter(|number| number.is_finite())
+                .map(|number| Parameter::Double(f64::from(number))),
+            Self::Double { .. } => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Parameter::Double),
+            _ => None,
+        };
+        Ok(found.unwrap_or_else(|| text.as_bytes().into()))
+    }
+}
+
+/// The server would read 70 as 1970, 5 as 2005 and the text `0` as 2000.
+fn year(value: Value<'_>, text: &str) -> Result<Parameter, Reason> {
+    let year = match value {
+        Value::Number(_) => integer(text),
+        Value::String(_) if text.len() == 4 && text.bytes().all(|digit| digit.is_ascii_digit()) => integer(text),
+        _ => None,
+    };
+    match year {
+        Some(Parameter::Int(year)) if year == 0 || (1901..=2155).contains(&year) => Ok(Parameter::Int(year)),
+        _ => Err(NO_YEAR),
     }
 }
 
@@ -214,38 +274,21 @@ fn is_uuid(text: &str) -> bool {
         && text.bytes().enumerate().all(|(at, byte)| if is_dash(at) { byte == b'-' } else { byte.is_ascii_hexdigit() })
 }
 
-/// Digits 0 and 1 as the bytes of a number, the first one the highest.
-fn bits(text: &str) -> Result<Parameter, Reason> {
-    if !text.bytes().all(|digit| matches!(digit, b'0' | b'1')) {
-        return Err(NO_BITS);
-    }
-    let value = |bits: &[u8]| bits.iter().fold(0, |value, bit| value << 1 | (bit - b'0'));
-    let bytes: Vec<u8> = text.as_bytes().rchunks(8).rev().map(value).collect();
-    Ok(bytes.into())
-}
-
-/// `enum('a','it''s')`.
-fn members(column_type: &str) -> Vec<String> {
-    let list = column_type.split_once('(').map_or("", |(_, list)| list.trim_end_matches(')'));
-    let mut members = Vec::new();
-    let mut letters = list.chars().peekable();
-    while letters.next().is_some() {
-        let mut member = String::new();
-        while let Some(letter) = letters.next() {
-            match letter {
-                '\'' if letters.peek() == Some(&'\'') => {
-                    letters.next();
-                    member.push('\'');
-                }
-                '\'' => break,
-                letter => member.push(letter),
-            }
-        }
-        members.push(member);
-        // The comma.
-        letters.next();
-    }
-    members
+/// Digits 0 and 1, the first one the highest, or a number that stays the number that it is.
+fn bits(value: Value<'_>, text: &str, digits: usize) -> Result<Parameter, Reason> {
+    let number = match value {
+        Value::Bool(truth) => u64::from(truth),
+        Value::Number(_) => match integer(text) {
+            Some(Parameter::Int(number)) => u64::try_from(number).map_err(|_| NO_BIT_NUMBER)?,
+            Some(Parameter::UInt(number)) => number,
+            _ => return Err(NO_BIT_NUMBER),
+        },
+        _ if text.is_empty() || !text.bytes().all(|digit| matches!(digit, b'0' | b'1')) => return Err(NO_BITS),
+        _ if text.len() > digits => return Err(TOO_LONG),
+        _ => u64::from_str_radix(text, 2).map_err(|_| TOO_LONG)?,
+    };
+    let has_room = digits >= 64 || number >> digits == 0;
+    if has_room { Ok(Parameter::UInt(number)) } else { Err(NO_BIT_NUMBER) }
 }
 
 #[cfg(test)]
@@ -255,7 +298,8 @@ mod tests {
     fn of(column_type: &str) -> Form {
         let name = column_type.split(['(', ' ']).next().unwrap();
         let size = column_type.split(['(', ')', ',']).nth(1).and_then(|size| size.parse().ok());
-        Form::of(Flavour::MySql, name, column_type, [size, size, Some(2), Some(6), None])
+        let scale = (name == "decimal").then_some(2);
+        Form::of(Flavour::MySql, name, column_type, [size, size, scale, Some(6), None, size])
     }
 
     fn check(column_type: &str, value: Value<'_>, expected: impl Into<Parameter>) {
@@ -310,9 +354,10 @@ mod tests {
         );
         refuse("blob", Value::String("hi"));
         refuse("blob", Value::String("\\x6"));
-        check("bit(16)", Value::String("110010101"), vec![1_u8, 0b1001_0101]);
-        check("bit(1)", Value::Bool(true), vec![1_u8]);
+        check("bit(16)", Value::String("110010101"), 0b1_1001_0101_u64);
+        check("bit(1)", Value::Bool(true), 1_u64);
         refuse("bit(2)", Value::String("12"));
+        refuse("bit(2)", Value::String("001"));
     }
 
     #[test]
@@ -324,9 +369,32 @@ mod tests {
             r#"{"a": [1.10, null, 18446744073709551615]}"#,
         );
         check("json", Value::Json("null"), "null");
-        refuse("json", Value::Json(r#"[0.12345678901234567890]"#));
-        refuse("json", Value::Number("18446744073709551616"));
-        let mariadb = Form::Json { keeps_text: true };
-        assert!(mariadb.parameter(Value::Json("[0.12345678901234567890]"), true).is_ok());
+    }
+
+    /// 70 would be 1970, the digits of ten would be binary ones, and binary digits a number of decimal ones.
+    #[test]
+    fn nothing_is_read_in_another_sense() {
+        for year in ["0", "1901", "2016", "2155", "2.016E+3"] {
+            assert!(of("year").parameter(Value::Number(year), true).is_ok(), "{year}");
+        }
+        for year in ["1", "70", "99", "1900", "2156", "-1", "2016.5"] {
+            refuse("year", Value::Number(year));
+        }
+        check("year", Value::String("0000"), 0_i64);
+        check("year", Value::String("2016"), 2016_i64);
+        for year in ["70", "0", "00", "5", " 2016", "2016 ", "+2016", "x"] {
+            refuse("year", Value::String(year));
+        }
+        refuse("year", Value::Bool(true));
+        check("bit(8)", Value::Number("10"), 10_u64);
+        check("bit(64)", Value::Number("18446744073709551615"), u64::MAX);
+        for number in ["256", "-1", "1.5"] {
+            refuse("bit(8)", Value::Number(number));
+        }
+        for text in ["007", "+1", " 1", "1 ", "0101", "t", "", "1e", ".5", "0x10"] {
+            ["int", "decimal", "float", "double"].iter().for_each(|column| refuse(column, Value::String(text)));
+        }
+        refuse("int", Value::Json("[1]"));
+        assert_eq!(Form::Inet6.parameter(Value::String("10.1.2.3"), true), Err(NO_INET6));
     }
 }

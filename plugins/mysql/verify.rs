@@ -12,24 +12,25 @@ use mysql_async::{Params, Value};
 use crate::constraints::Reference;
 use crate::error::{NO_REFERENCED_ROW, refused, translate};
 use crate::statement::{Target, in_list, is_folded, same_keys};
-use crate::write::{doing, targets};
-use crate::{Session, answered, quoted};
+use crate::write::{doing, parameter, targets};
+use crate::{Session, answered, before, quoted};
 
 const ROWS_MAX: usize = 1000;
 
-/// Asks of every foreign key that leads from the block's table or to it.
+/// Asks of every foreign key that leads from the block's table or to it: of rows of these keys whether what they refer to is
+/// there, and of values that rows of this table had before whether anything still refers to them in vain.
 pub(crate) async fn verify(session: &mut Session, block: &Block<'_>) -> Result<()> {
     let (name, key) = (&block.table().name, targets(session, block)?);
     let references = Arc::clone(&session.tables.references);
     for start in (0..block.rows()).step_by(ROWS_MAX) {
         let rows: Vec<usize> = (start..block.rows().min(start + ROWS_MAX)).collect();
-        for reference in references.iter() {
-            if reference.child == *name {
-                of_rows(session, block, &key, reference, &rows).await?;
-            }
-            if reference.parent == *name && reference.parent_database == session.server.database {
-                to_rows(session, block, &key, reference, &rows).await?;
-            }
+        for reference in references.iter().filter(|reference| reference.child == *name) {
+            of_rows(session, block, &key, reference, &rows).await?;
+        }
+    }
+    for (at, reference) in references.iter().enumerate() {
+        if reference.parent == *name && reference.parent_database == session.server.database {
+            to_values(session, block, reference, at).await?;
         }
     }
     Ok(())
@@ -51,25 +52,20 @@ async fn of_rows(
     ask(session, block, reference, sql, parameters).await
 }
 
-/// Of these keys of the parent: does anything refer to a row that is not there any more? For a reference to other
-/// columns than those of the primary key all is looked at: which values the rows had before is not known.
-async fn to_rows(
-    session: &mut Session,
-    block: &Block<'_>,
-    key: &[Target],
-    reference: &Reference,
-    rows: &[usize],
-) -> Result<()> {
-    let place = |name: &String| key.iter().position(|target| target.column.name == *name);
-    let places: Option<Vec<_>> = reference.referenced.iter().map(place).collect();
-    let Some(places) = places else {
-        return ask(session, block, reference, reference.question("TRUE"), Vec::new()).await;
-    };
+/// Does anything refer to a row that is not there any more? Only values that were there before this transaction are asked
+/// for, and each once.
+async fn to_values(session: &mut Session, block: &Block<'_>, reference: &Reference, at: usize) -> Result<()> {
     let columns: Vec<_> = reference.columns.iter().map(|column| format!("c.{}", quoted(column))).collect();
-    let row: Vec<_> = places.iter().map(|&at| key[at].column_type.form.comparable()).collect();
-    let sql = reference.question(&in_list(&columns, &row, rows.len()));
-    let parameters = values(block, key, rows, &places)?;
-    ask(session, block, reference, sql, parameters).await
+    let comparable = |name: &String| {
+        before::form(session, &reference.parent, name).map_or_else(|| "?".into(), |form| form.comparable())
+    };
+    let row: Vec<_> = reference.referenced.iter().map(comparable).collect();
+    let values = session.before.take(at);
+    for some in values.chunks(ROWS_MAX) {
+        let sql = reference.question(&in_list(&columns, &row, some.len()));
+        ask(session, block, reference, sql, some.concat()).await?;
+    }
+    Ok(())
 }
 
 async fn ask(
@@ -101,8 +97,7 @@ async fn ask(
 fn values(block: &Block<'_>, key: &[Target], rows: &[usize], places: &[usize]) -> Result<Vec<Value>> {
     let cells = rows.iter().flat_map(|&row| places.iter().map(move |&at| (row, at)));
     let value = |(row, at): (usize, usize)| {
-        let value = key[at].column_type.form.parameter(block.value(row, at), true);
-        value.map_err(|why| refused(why.code, &doing(block), why.text))
+        parameter(&key[at], block.value(row, at)).map_err(|why| refused(why.code, &doing(block), &why.text))
     };
     cells.map(value).collect()
 }

@@ -1,7 +1,7 @@
 //! Upserts and deletes of whole blocks: prepared statements of many rows.
 //!
 //! Owns: how many rows a statement takes, and its parameters. Does not own: the SQL (`statement`), the values (`values`),
-//! finding the row that was refused (`locate`).
+//! whether a statement had its effect (`effect`), finding the row that was refused (`locate`).
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use mysql_async::{Conn, Params, Value};
 
 use crate::statement::{self, Target};
 use crate::values::Reason;
-use crate::{Session, answered, locate};
+use crate::{Session, answered, before, locate};
 
 /// A statement takes a power of this many rows, so that few are prepared.
 const SHAPE: usize = 4;
@@ -25,22 +25,34 @@ const STATEMENT_BYTES_MAX: usize = 8 << 20;
 pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()> {
     let doing = doing(block);
     let targets = targets(session, block)?;
-    let guards = session.tables.facts.get(&block.table().name).is_some_and(|facts| facts.has_unique_keys);
+    let facts = session.tables.facts.get(&block.table().name);
+    let guards = facts.is_some_and(|facts| facts.has_unique_keys);
+    let triggers = facts.and_then(|facts| facts.triggers.clone());
     let bytes_max = (session.server.packet_bytes_max / 2).min(STATEMENT_BYTES_MAX);
-    let attempt = Attempt { block, targets: &targets, guards, bytes_max, doing: &doing };
+    let attempt = Attempt { block, targets: &targets, guards, triggers, bytes_max, doing: &doing };
+    let remembers = before::questions(session, block);
     let wait = session.answer_wait;
     let conn = &mut session.conn;
     let mut rows = 0..block.rows();
     while !rows.is_empty() {
         let some = attempt.some_of(rows.clone());
         rows.start = some.end;
-        let outcome = async { Ok(attempt.run(conn, some.clone()).await) };
+        let outcome = async {
+            for question in &remembers {
+                match attempt.ask(conn, question, some.clone()).await {
+                    Ok(found) => session.before.add(question.reference, found),
+                    Err(failure) => return Ok(Err(failure)),
+                }
+            }
+            Ok(attempt.run(conn, some.clone()).await)
+        };
         if let Err(failure) = answered(wait, &doing, outcome).await? {
             return answered(wait, &doing, async { Ok(locate::explain(&attempt, conn, &failure, some).await) })
                 .await
                 .and_then(Err);
         }
     }
+    attempt.count_rounded(&mut session.rounding);
     Ok(())
 }
 
@@ -59,9 +71,23 @@ pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<Target
     let target = |column: &ebb_sdk::Column| {
         let position = table.column(&column.name).ok_or_else(undescribed)?;
         let column_type = facts.columns.get(position as usize).cloned().ok_or_else(undescribed)?;
-        Ok(Target { column: column.clone(), column_type, is_key: table.primary_key.contains(&position) })
+        let is_key = table.primary_key.contains(&position);
+        Ok(Target { column: column.clone(), may_round: column_type.may_round, column_type, is_key })
     };
     block.columns().map(target).collect()
+}
+
+/// The value to send. What a key could take for another one is refused, and so are digits that would be lost.
+pub(crate) fn parameter(target: &Target, value: ebb_sdk::Value<'_>) -> Result<Value, Reason> {
+    let form = &target.column_type.form;
+    let parameter = form.parameter(value, target.column_type.nullable)?;
+    if target.is_key {
+        form.check_key(value)?;
+    }
+    match target.may_round {
+        true => Ok(parameter),
+        false => form.lost_digits(value).map_or(Ok(parameter), Err),
+    }
 }
 
 /// One block on its way into the database.
@@ -70,6 +96,9 @@ pub(crate) struct Attempt<'a> {
     pub(crate) targets: &'a [Target],
     /// An upsert may meet another row than it means.
     guards: bool,
+    /// Those that fire when rows are written, if there are any or none can be seen: then rows that are there are written by
+    /// UPDATE and new ones by INSERT, so that those of the real event fire.
+    pub(crate) triggers: Option<String>,
     bytes_max: usize,
     /// Completes "cannot …" in messages.
     pub(crate) doing: &'a str,
@@ -82,6 +111,8 @@ pub(crate) enum Failure {
     Database(mysql_async::Error),
     /// A value is nothing that its column could take; nothing was sent.
     Unfit { row: usize, column: usize, why: Reason },
+    /// The server said yes, and the rows are not what they were to be.
+    NoEffect { row: Option<usize>, why: String },
 }
 
 impl From<mysql_async::Error> for Failure {
@@ -116,31 +147,34 @@ impl Attempt<'_> {
     pub(crate) async fn run(&self, conn: &mut Conn, rows: Range<usize>) -> Result<(), Failure> {
         let (table, count) = (self.block.table(), rows.len());
         match self.block.operation() {
+            Operation::Upsert if self.triggers.is_some() => self.upsert_by_event(conn, rows).await,
             Operation::Upsert => {
                 let sql = statement::upsert(table, self.targets, count, self.guards);
-                self.execute(conn, sql, self.values(rows, |_| true)?).await
+                let written = self.execute(conn, sql, self.values(rows, |_| true)?).await?;
+                self.all_written(written, count)
             }
             Operation::Delete => {
                 let sql = statement::delete(table, self.targets, count);
-                self.execute(conn, sql, self.keys(rows)?).await
+                let deleted = self.execute(conn, sql, self.keys(rows.clone())?).await?;
+                if deleted < count as u64 { self.must_be_gone(conn, rows).await } else { Ok(()) }
             }
             Operation::Replace => {
-                let key: Vec<_> = self.targets.iter().filter(|target| target.is_key).cloned().collect();
                 let keys = self.keys(rows.clone())?;
-                self.execute(conn, statement::delete(table, &key, count), keys).await?;
+                self.execute(conn, statement::delete(table, &self.key(), count), keys).await?;
                 let sql = statement::insert(table, self.targets, count);
-                self.execute(conn, sql, self.values(rows, |_| true)?).await
+                let written = self.execute(conn, sql, self.values(rows.clone(), |_| true)?).await?;
+                self.all_written(written, count)?;
+                if self.triggers.is_some() { self.must_be_there(conn, rows).await } else { Ok(()) }
             }
             Operation::Update if self.is_blank(rows.clone()) => {
                 let sql = statement::release(table, self.targets, count);
-                self.execute(conn, sql, self.keys(rows)?).await
+                let written = self.execute(conn, sql, self.keys(rows.clone())?).await?;
+                self.none_missed(conn, written, rows).await
             }
             Operation::Update => {
-                let sql = statement::update(table, self.targets);
                 for row in rows {
-                    let mut values = self.values(row..row + 1, |target| !target.is_key)?;
-                    values.extend(self.keys(row..row + 1)?);
-                    self.execute(conn, sql.clone(), values).await?;
+                    let written = self.update(conn, row).await?;
+                    self.none_missed(conn, written, row..row + 1).await?;
                 }
                 Ok(())
             }
@@ -149,22 +183,36 @@ impl Attempt<'_> {
         }
     }
 
-    /// Inserts one row, to see which unique key stands in its way.
-    pub(crate) async fn insert(&self, conn: &mut Conn, row: usize) -> Result<(), Failure> {
-        let sql = statement::insert(self.block.table(), self.targets, 1);
-        self.execute(conn, sql, self.values(row..row + 1, |_| true)?).await
+    /// Inserts some rows; where it is one, its failure says which unique key stands in its way.
+    pub(crate) async fn insert(&self, conn: &mut Conn, rows: Range<usize>) -> Result<(), Failure> {
+        let (count, sql) = (rows.len(), statement::insert(self.block.table(), self.targets, rows.len()));
+        let written = self.execute(conn, sql, self.values(rows, |_| true)?).await?;
+        self.all_written(written, count)
     }
 
-    async fn execute(&self, conn: &mut Conn, sql: String, values: Vec<Value>) -> Result<(), Failure> {
-        Ok(conn.exec_drop(sql, Params::Positional(values)).await?)
+    /// Gives a row that is there its values, and says whether it was there.
+    pub(crate) async fn update(&self, conn: &mut Conn, row: usize) -> Result<u64, Failure> {
+        let mut values = self.values(row..row + 1, |target| !target.is_key)?;
+        values.extend(self.keys(row..row + 1)?);
+        self.execute(conn, statement::update(self.block.table(), self.targets), values).await
+    }
+
+    /// How many rows the statement met: those of a condition count also where they stay as they are.
+    async fn execute(&self, conn: &mut Conn, sql: String, values: Vec<Value>) -> Result<u64, Failure> {
+        conn.exec_drop(sql, Params::Positional(values)).await?;
+        Ok(conn.affected_rows())
+    }
+
+    /// The columns of the key.
+    pub(crate) fn key(&self) -> Vec<Target> {
+        self.targets.iter().filter(|target| target.is_key).cloned().collect()
     }
 
     fn values(&self, rows: Range<usize>, is_wanted: impl Fn(&Target) -> bool) -> Result<Vec<Value>, Failure> {
         let mut values = Vec::with_capacity(rows.len() * self.targets.len());
         for row in rows {
             for (column, target) in self.targets.iter().enumerate().filter(|(_, target)| is_wanted(target)) {
-                let value =
-                    target.column_type.form.parameter(self.block.value(row, column), target.column_type.nullable);
+                let value = parameter(target, self.block.value(row, column));
                 values.push(value.map_err(|why| Failure::Unfit { row, column, why })?);
             }
         }
@@ -172,7 +220,7 @@ impl Attempt<'_> {
     }
 
     /// The parameters of [`statement::same_keys`].
-    fn keys(&self, rows: Range<usize>) -> Result<Vec<Value>, Failure> {
+    pub(crate) fn keys(&self, rows: Range<usize>) -> Result<Vec<Value>, Failure> {
         let mut keys = self.values(rows, |target| target.is_key)?;
         let is_folded = self.targets.iter().any(|target| target.is_key && target.column_type.is_folded());
         if is_folded {

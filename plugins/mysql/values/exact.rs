@@ -19,19 +19,34 @@ pub(super) fn integer(text: &str) -> Option<Parameter> {
     plain.parse().map(Parameter::Int).or_else(|_| plain.parse().map(Parameter::UInt)).ok()
 }
 
+/// A number as JSON spells one: no plus, no zeros before it, no blanks.
+pub(super) fn is_number(text: &str) -> bool {
+    let rest = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    are_digits(whole) && (whole == "0" || !whole.starts_with('0')) && are_digits(fraction) && are_digits(exponent)
+}
+
+/// Whether two texts are the same number.
+pub(super) fn is_same_number(a: &str, b: &str) -> bool {
+    let a = Number::parse(a, EXPONENT_MAX);
+    a.is_some() && a == Number::parse(b, EXPONENT_MAX)
+}
+
 /// Whether every number of a JSON text is an integer of 64 bits, or is what a double shows.
 pub(super) fn is_exact_double(json: &str) -> bool {
     numbers(json).all(|number| {
         integer(number).is_some()
-            || number.parse::<f64>().is_ok_and(|double| {
-                double.is_finite()
-                    && Number::parse(&format!("{double:e}"), EXPONENT_MAX) == Number::parse(number, EXPONENT_MAX)
-            })
+            || number
+                .parse::<f64>()
+                .is_ok_and(|double| double.is_finite() && is_same_number(&format!("{double:e}"), number))
     })
 }
 
 /// The numbers of a JSON text, wherever they stand outside of strings.
-fn numbers(json: &str) -> impl Iterator<Item = &str> {
+pub(super) fn numbers(json: &str) -> impl Iterator<Item = &str> {
     let mut rest = json;
     std::iter::from_fn(move || {
         loop {
@@ -80,6 +95,25 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(integer(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_as_json_spells_them() {
+        for (text, expected) in [
+            ("0", true),
+            ("-1.50E+10", true),
+            ("1e5", true),
+            ("01", false),
+            ("+1", false),
+            (" 1", false),
+            ("1.", false),
+            (".5", false),
+            ("1e", false),
+            ("", false),
+            ("NaN", false),
+        ] {
+            assert_eq!(is_number(text), expected, "{text}");
         }
     }
 

@@ -27,7 +27,8 @@ pub(super) fn timestamp(text: &str) -> Result<String, Reason> {
 
 fn in_calendar(text: &str) -> Result<(), Reason> {
     let year = text.split('-').next().unwrap_or_default();
-    let is_usual = year.len() == 4 && year != "0000" && year.bytes().all(|digit| digit.is_ascii_digit());
+    let is_usual =
+        text.len() > 4 && year.len() == 4 && year != "0000" && year.bytes().all(|digit| digit.is_ascii_digit());
     if is_usual && !text.ends_with("BC") { Ok(()) } else { Err(OUT_OF_CALENDAR) }
 }
 

@@ -1,0 +1,356 @@
+//! Triggers: describing them, taking them away for a time, and putting them back as they were.
+//!
+//! Owns: the table `ebb_triggers`, in which a definition is committed before its trigger is dropped and stays until the
+//! trigger is there again, and the order of those steps, of which every statement commits by itself. Does not own: the
+//! statements that make one (`text`), which triggers are dropped (the host).
+
+use ebb_sdk::{Error, ErrorKind, Level, Result, SavedTrigger, Trigger};
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Error as Failure, Params};
+
+use crate::describe::rows;
+use crate::error::translate;
+use crate::{Session, answered, connect, quoted};
+
+mod text;
+
+use text::Definition;
+
+/// The table's name; it is left out of descriptions.
+pub(crate) const TABLE: &str = "ebb_triggers";
+
+/// The trigger is there already.
+const EXISTS: u16 = 1359;
+/// The trigger that it is to follow is not there, on MySQL and on MariaDB.
+const NO_OTHER: [u16; 2] = [3011, 4031];
+/// May not make triggers, or none of somebody else, or none that the binary log would repeat.
+const NO_RIGHT: [u16; 5] = [1142, 1227, 1419, 1044, 1370];
+
+const TRIGGERS: &str = "SELECT trigger_name, event_object_table, CONCAT(event_manipulation, ' ', action_timing) \
+     FROM information_schema.triggers WHERE trigger_schema = DATABASE() \
+     ORDER BY event_object_table, event_manipulation, action_timing, action_order";
+
+/// Name, table, event.
+type Name = (String, String, String);
+
+/// Every trigger of the database with its table, in the order in which those of one event fire.
+pub(crate) async fn all(session: &mut Session) -> Result<Vec<(String, Trigger)>> {
+    let (database, doing) = (session.server.database.clone(), "describe the target's triggers");
+    let collation: Vec<String> = spoken(session, "SELECT @@collation_database", doing).await?;
+    let collation = collation.into_iter().next().unwrap_or_default();
+    let mut found: Vec<(String, Trigger)> = Vec::new();
+    let mut before: Option<Name> = None;
+    for (name, table, event) in rows::<Name>(session, TRIGGERS, vec![]).await? {
+        let show = format!("SHOW CREATE TRIGGER {}", quoted(&name));
+        let shown: Vec<mysql_async::Row> = spoken(session, &show, doing).await?;
+        let Some(shown) = shown.first() else { continue };
+        let text = |at: usize| shown.get::<Option<String>, _>(at).flatten().unwrap_or_default();
+        let definition = Definition {
+            sql_mode: text(1),
+            statement: text(2),
+            character_set_client: text(3),
+            collation_connection: text(4),
+            database_collation: text(5),
+        };
+        let behind = before.as_ref().filter(|last| (&last.1, &last.2) == (&table, &event)).map(|last| last.0.as_str());
+        let create = definition.create(&database, &collation, behind);
+        before = Some((name.clone(), table.clone(), event));
+        found.push((table, Trigger { name, is_suspended: false, create }));
+    }
+    Ok(found)
+}
+
+/// Saves the definitions, proves that they can be made again, and drops them.
+pub(crate) async fn drop_all(session: &mut Session, triggers: &[SavedTrigger]) -> Result<()> {
+    // What is there now is saved, which may be younger than what the host knows.
+    let there = all(session).await?;
+    let wanted = |name: &String| triggers.iter().any(|saved| saved.trigger.name == *name);
+    let there: Vec<_> = there.into_iter().filter(|(_, trigger)| wanted(&trigger.name)).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    prove_rights(session, &there).await?;
+    save(session, &there).await?;
+    for (_, trigger) in &there {
+        let drop = format!("DROP TRIGGER IF EXISTS {}", quoted(&trigger.name));
+        run(session, &drop, "drop a trigger").await?;
+    }
+    for facts in session.tables.facts.values_mut() {
+        facts.triggers = None;
+    }
+    // Those that were not named are there still.
+    for (table, trigger) in all(session).await? {
+        if let Some(facts) = session.tables.facts.get_mut(&table) {
+            facts.triggers = Some(trigger.name);
+        }
+    }
+    Ok(())
+}
+
+/// Makes a harmless trigger for each table and definer and drops it again, so that nothing is dropped that could not be
+/// put back.
+async fn prove_rights(session: &mut Session, triggers: &[(String, Trigger)]) -> Result<()> {
+    let probe = quoted("ebb_probe");
+    let mut proven = Vec::new();
+    for (table, trigger) in triggers {
+        let statement = trigger.create.iter().find(|statement| text::header_end(statement).is_some());
+        let definer = statement.and_then(|statement| definer(statement)).unwrap_or_default();
+        if proven.contains(&(table, definer)) {
+            continue;
+        }
+        let doing = format!("make triggers like {} of {table} again", trigger.name);
+        run(session, &format!("DROP TRIGGER IF EXISTS {probe}"), &doing).await?;
+        let create = format!(
+            "CREATE {definer} TRIGGER {probe} BEFORE DELETE ON {} FOR EACH ROW SET @ebb_probe = NULL",
+            quoted(table)
+        );
+        run(session, &create, &doing).await?;
+        run(session, &format!("DROP TRIGGER {probe}"), &doing).await?;
+        proven.push((table, definer));
+    }
+    Ok(())
+}
+
+/// ``DEFINER=`u`@`%` ``, as the server spells it.
+fn definer(statement: &str) -> Option<&str> {
+    let start = statement.find("DEFINER=")?;
+    let mut quotes = statement[start..].match_indices('`');
+    let end = quotes.nth(3)?.0 + 1;
+    Some(&statement[start..start + end])
+}
+
+async fn save(session: &mut Session, triggers: &[(String, Trigger)]) -> Result<()> {
+    let doing = "save the definitions of triggers";
+    if !has_table(session).await? {
+        let create = format!(
+            "CREATE TABLE IF NOT EXISTS {TABLE} (place INT NOT NULL, name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin \
+             PRIMARY KEY, definition LONGTEXT CHARACTER SET utf8mb4 NOT NULL) ENGINE = InnoDB"
+        );
+        run(session, &create, doing).await?;
+    }
+    run(session, "START TRANSACTION", doing).await?;
+    for (place, (table, trigger)) in triggers.iter().enumerate() {
+        let saved = SavedTrigger {
+            namespace: vec![session.server.database.clone()],
+            table: table.clone(),
+            trigger: trigger.clone(),
+        };
+        let definition = serde_json::to_string(&saved).expect("a definition is plain text");
+        let insert = format!(
+            "INSERT INTO {TABLE} (place, name, definition) VALUES (?, ?, ?) \
+             ON DUPLICATE KEY UPDATE place = VALUES(place), definition = VALUES(definition)"
+        );
+        let parameters = Params::Positional(vec![place.into(), trigger.name.clone().into(), definition.into()]);
+        execute(session, insert, parameters, doing).await?;
+    }
+    run(session, "COMMIT", doing).await
+}
+
+/// Puts back what is missing. A record goes once its trigger is there, and the table once it is empty.
+pub(crate) async fn restore(session: &mut Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+    let has_table = has_table(session).await?;
+    let mut waiting = if has_table { records(session).await? } else { Vec::new() };
+    for trigger in saved {
+        if !waiting.iter().any(|other| other.trigger.name == trigger.trigger.name) {
+            waiting.push(trigger.clone());
+        }
+    }
+    let (mut restored, mut first_error) = (Vec::new(), None);
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        let mut later = Vec::new();
+        for trigger in std::mem::take(&mut waiting) {
+            match put_back(session, &trigger, false).await {
+                Ok(Outcome::Follows) => {
+                    later.push(trigger);
+                    continue;
+                }
+                Ok(Outcome::There) => {}
+                Ok(Outcome::Made) => restored.push(trigger.clone()),
+                // Others may be put back all the same.
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                    continue;
+                }
+            }
+            forget(session, has_table, &trigger.trigger.name).await?;
+        }
+        // None of them can follow the other that it names: somebody has dropped that one.
+        if later.len() == before {
+            let trigger = later.remove(0);
+            match put_back(session, &trigger, true).await {
+                Ok(_) => {
+                    forget(session, has_table, &trigger.trigger.name).await?;
+                    restored.push(trigger);
+                }
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        waiting = later;
+    }
+    if let Some(error) = first_error {
+        return Err(error);
+    }
+    if has_table {
+        drop_empty(session).await?;
+    }
+    Ok(restored)
+}
+
+enum Outcome {
+    There,
+    Made,
+    /// It is to fire behind another that is not there.
+    Follows,
+}
+
+/// Makes one trigger unless it is there. The session has its own settings again afterwards, whatever happens.
+async fn put_back(session: &mut Session, saved: &SavedTrigger, anywhere: bool) -> Result<Outcome> {
+    let name = &saved.trigger.name;
+    let there = rows::<Name>(session, TRIGGERS, vec![]).await?;
+    if there.iter().any(|(other, ..)| other == name) {
+        return Ok(Outcome::There);
+    }
+    let doing = format!("put the trigger {name} of {} back", saved.table);
+    let made = make(session, saved, &there, anywhere, &doing).await;
+    connect::set_up(session).await?;
+    match made {
+        Ok(()) => Ok(Outcome::Made),
+        Err(error) if is_code(&error, &[EXISTS]) => Ok(Outcome::There),
+        Err(error) if is_code(&error, &NO_OTHER) && !anywhere => Ok(Outcome::Follows),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_code(error: &Error, codes: &[u16]) -> bool {
+    codes.iter().any(|code| error.code.as_deref() == Some(&code.to_string()))
+}
+
+async fn make(session: &mut Session, saved: &SavedTrigger, there: &[Name], anywhere: bool, doing: &str) -> Result<()> {
+    for statement in &saved.trigger.create {
+        let Some(end) = text::header_end(statement) else {
+            run(session, statement, doing).await?;
+            continue;
+        };
+        let unplaced = text::unplaced(statement);
+        let first = || {
+            let event = text::event(statement)?;
+            let is_same = |other: &&Name| other.1 == saved.table && other.2 == format!("{} {}", event.1, event.0);
+            there.iter().find(is_same).map(|(name, ..)| name)
+        };
+        let statement = match (unplaced, first()) {
+            (Some(unplaced), _) if anywhere => {
+                let message =
+                    format!("{}: the trigger that it fired behind is gone, so that it fires last", saved.trigger.name);
+                ebb_sdk::log(Level::Warn, &message);
+                unplaced
+            }
+            // It was the first of its event, and others are there already.
+            (None, Some(first)) => text::placed(statement, end, "PRECEDES", first),
+            _ => statement.clone(),
+        };
+        let statement = in_charset(session, statement, doing).await?;
+        let (wait, database) = (session.answer_wait, session.server.database.clone());
+        let made = answered(wait, doing, async { Ok(session.conn.query_drop(statement).await) }).await?;
+        made.map_err(|failure| refused(&database, &session.server.user, &failure, doing))?;
+    }
+    Ok(())
+}
+
+/// The statement in the letters that the session speaks at this moment, which are those of whoever made the trigger.
+async fn in_charset(session: &mut Session, statement: String, doing: &str) -> Result<Vec<u8>> {
+    if statement.is_ascii() {
+        return Ok(statement.into_bytes());
+    }
+    let charset: Vec<String> = spoken(session, "SELECT @@character_set_client", doing).await?;
+    let hex: String = statement.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let charset = charset.into_iter().next().unwrap_or_default();
+    let convert = format!("SELECT CAST(CONVERT(_utf8mb4 x'{hex}' USING {charset}) AS BINARY)");
+    let converted: Vec<Vec<u8>> = spoken(session, &convert, doing).await?;
+    Ok(converted.into_iter().next().unwrap_or_else(|| statement.into_bytes()))
+}
+
+async fn records(session: &mut Session) -> Result<Vec<SavedTrigger>> {
+    let sql = format!("SELECT definition FROM {TABLE} ORDER BY place, name");
+    let definitions = rows::<String>(session, &sql, vec![]).await?;
+    let read = |text: &String| {
+        serde_json::from_str(text).map_err(|error| {
+            let message = format!("cannot read a definition in {TABLE}: {error}");
+            Error::new(ErrorKind::Config, message)
+                .hint(format!("put the trigger back by hand, then DELETE FROM {TABLE};"))
+        })
+    };
+    definitions.iter().map(read).collect()
+}
+
+async fn forget(session: &mut Session, has_table: bool, name: &str) -> Result<()> {
+    if !has_table {
+        return Ok(());
+    }
+    let delete = format!("DELETE FROM {TABLE} WHERE name = ?");
+    execute(session, delete, Params::Positional(vec![name.into()]), "forget a trigger that is back").await
+}
+
+async fn drop_empty(session: &mut Session) -> Result<()> {
+    let left = rows::<u64>(session, &format!("SELECT COUNT(*) FROM {TABLE}"), vec![]).await?;
+    if left != [0] {
+        return Ok(());
+    }
+    // An empty table does no harm where the right to drop it is missing.
+    match run(session, &format!("DROP TABLE IF EXISTS {TABLE}"), "drop the empty table of triggers").await {
+        Err(error) if error.kind == ErrorKind::Config => {
+            ebb_sdk::log(Level::Info, &error.message);
+            Ok(())
+        }
+        dropped => dropped,
+    }
+}
+
+async fn has_table(session: &mut Session) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
+    Ok(rows::<u64>(session, sql, vec![TABLE.into()]).await? != [0])
+}
+
+/// Asks in a way that takes every statement: some are not to be prepared.
+pub(crate) async fn spoken<T: FromRow + Send + 'static>(
+    session: &mut Session,
+    sql: &str,
+    doing: &str,
+) -> Result<Vec<T>> {
+    let wait = session.answer_wait;
+    let asked = async { session.conn.query::<T, _>(sql).await.map_err(|failure| translate(&failure, doing)) };
+    answered(wait, doing, asked).await
+}
+
+async fn run(session: &mut Session, sql: &str, doing: &str) -> Result<()> {
+    let (wait, database) = (session.answer_wait, session.server.database.clone());
+    let done = answered(wait, doing, async { Ok(session.conn.query_drop(sql).await) }).await?;
+    done.map_err(|failure| refused(&database, &session.server.user, &failure, doing))
+}
+
+async fn execute(session: &mut Session, sql: String, parameters: Params, doing: &str) -> Result<()> {
+    let (wait, database) = (session.answer_wait, session.server.database.clone());
+    let done = answered(wait, doing, async { Ok(session.conn.exec_drop(sql, parameters).await) }).await?;
+    done.map_err(|failure| refused(&database, &session.server.user, &failure, doing))
+}
+
+/// A missing right is mended by an administrator, in these words.
+fn refused(database: &str, user: &str, failure: &Failure, doing: &str) -> Error {
+    let error = translate(failure, doing);
+    let Failure::Server(answer) = failure else { return error };
+    let database = quoted(database);
+    let hint = match answer.code {
+        1419 => "as an administrator of the target: SET GLOBAL log_bin_trust_function_creators = 1;".to_owned(),
+        1227 => format!(
+            "as an administrator of the target, so that triggers keep their definers: GRANT SET_ANY_DEFINER, \
+             ALLOW_NONEXISTENT_DEFINER ON *.* TO {user}; (before MySQL 8.2 GRANT SET_USER_ID, on MariaDB GRANT SET USER)"
+        ),
+        _ => format!(
+            "as an administrator of the target: GRANT TRIGGER, CREATE, DROP, SELECT, INSERT, UPDATE, DELETE ON {database}.* TO {user};"
+        ),
+    };
+    match NO_RIGHT.contains(&answer.code) {
+        true => Error { kind: ErrorKind::Config, ..error.hint(hint) },
+        false => error,
+    }
+}

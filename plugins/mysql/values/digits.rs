@@ -1,0 +1,139 @@
+//! Digits of a value that its column has no room for, and that the server would round away.
+//!
+//! Owns: finding out, and the words for it. Does not own: whether they may be lost, which is the user's decision. Zeros at
+//! the end are no digits. Pure.
+
+use std::borrow::Cow;
+
+use ebb_sdk::{Number, Value};
+
+use super::exact::{is_exact_double, is_same_number, numbers};
+use super::{Form, Mend, Reason};
+
+/// `Data truncated`, as the server has it for a note.
+const LOST: u16 = 1265;
+/// A double has all numbers of so many digits, and a float of four bytes of so many.
+const DOUBLE_DIGITS: usize = 15;
+const FLOAT_DIGITS: usize = 6;
+
+impl Form {
+    /// Why this form would keep fewer digits than the value has, if it would.
+    pub(crate) fn lost_digits(&self, value: Value<'_>) -> Option<Reason> {
+        let text = match value {
+            Value::Number(text) | Value::String(text) | Value::Json(text) => text,
+            Value::Null | Value::Bool(_) => return None,
+        };
+        let why: Cow<'static, str> = match self {
+            Self::Integer if has_fraction(text, 0) => "it holds integers".into(),
+            Self::Decimal { scale } if has_fraction(text, *scale) => behind_point(*scale),
+            Self::Float { scale: Some(scale) } | Self::Double { scale: Some(scale) } if has_fraction(text, *scale) => {
+                behind_point(*scale)
+            }
+            Self::Float { .. } if !is_float(text) => "it has four bytes, for about 7 digits".into(),
+            Self::Double { .. } if !is_double(text) => "it has eight bytes, for about 16 digits".into(),
+            Self::Timestamp { digits } | Self::Time { digits } if second_digits(text) > *digits => {
+                format!("it keeps {digits} digits of a second's fraction").into()
+            }
+            Self::Json { keeps_text: false } if !matches!(value, Value::String(_)) && !is_exact_double(text) => {
+                "MySQL's JSON would round a number in it".into()
+            }
+            Self::Shape { .. } if !is_exact_double(text) => "a shape has numbers of about 16 digits".into(),
+            Self::Vector(_) if !numbers(text).all(is_float) => "a vector has numbers of about 7 digits".into(),
+            _ => return None,
+        };
+        let text = format!("the column would lose digits of the value: {why}");
+        Some(Reason { code: LOST, text: text.into(), mend: Mend::Digits })
+    }
+}
+
+fn behind_point(scale: u64) -> Cow<'static, str> {
+    format!("it keeps {scale} digits behind the point").into()
+}
+
+/// Whether a number has more digits behind the point than `scale`.
+fn has_fraction(text: &str, scale: u64) -> bool {
+    if !text.contains(['e', 'E']) {
+        let Some((_, fraction)) = text.split_once('.') else { return false };
+        return fraction.len() as u64 > scale && fraction.trim_end_matches('0').len() as u64 > scale;
+    }
+    match Number::parse(text, i32::MAX as u32) {
+        Some(number) => number.exponent < 0 && number.exponent.unsigned_abs() > scale,
+        // An exponent that nothing holds; with a minus it leaves nothing but zero.
+        None => text.contains('-'),
+    }
+}
+
+/// What is out of range is the server's to refuse.
+fn is_double(text: &str) -> bool {
+    is_short(text, DOUBLE_DIGITS)
+        || text.parse::<f64>().is_ok_and(|number| number.is_infinite() || is_same_number(text, &format!("{number:e}")))
+}
+
+/// In either reading: what was meant may have been spelled as a number of four bytes or as the double that it is.
+fn is_float(text: &str) -> bool {
+    is_short(text, FLOAT_DIGITS)
+        || text.parse::<f32>().is_ok_and(|number| {
+            number.is_infinite()
+                || is_same_number(text, &format!("{number:e}"))
+                || is_same_number(text, &format!("{:e}", f64::from(number)))
+        })
+}
+
+/// Few digits, and no exponent.
+fn is_short(text: &str, digits: usize) -> bool {
+    text.len() <= digits && !text.contains(['e', 'E'])
+}
+
+/// `10:10:10.5`, `2016-01-25T10:10:10.5Z`, `3 days 04:05:06.789`.
+fn second_digits(text: &str) -> u64 {
+    let Some((_, fraction)) = text.split_once('.') else { return 0 };
+    let end = fraction.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(fraction.len());
+    fraction[..end].trim_end_matches('0').len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::Flavour;
+
+    #[test]
+    fn digits_are_lost_or_not() {
+        let decimal = Form::Decimal { scale: 2 };
+        let (float, double) = (Form::Float { scale: None }, Form::Double { scale: None });
+        let (second, milli) = (Form::Timestamp { digits: 0 }, Form::Time { digits: 3 });
+        let json = Form::Json { keeps_text: false };
+        for (form, kept, lost) in [
+            (Form::Integer, vec!["1", "-9223372036854775808", "1E+2", "1.5E+1", "100.00"], vec!["1.5", "1E-2", "0.1"]),
+            (
+                decimal,
+                vec!["1.50", "1.500000", "1E+50", "12E-2", "-0.01"],
+                vec!["1.005", "1E-3", "0.001", "1E-9999999999"],
+            ),
+            (Form::Decimal { scale: 0 }, vec!["1", "1.0"], vec!["0.5"]),
+            (
+                float.clone(),
+                vec!["1.5", "0.1", "3.4028235E+38", "1.100000023841858", "16777216", "1E+300"],
+                vec!["0.1234567891", "16777217", "1E-60", "123456789"],
+            ),
+            (Form::Float { scale: Some(2) }, vec!["1.25"], vec!["1.125"]),
+            (
+                double,
+                vec!["0.1", "5E-324", "9007199254740992", "1E+400", "0.30000000000000004", "1.7976931348623157E+308"],
+                vec!["9007199254740993", "0.10000000000000001", "1E-400", "12345678901234567890.5"],
+            ),
+            (second, vec!["2016-01-25T10:10:10", "2016-01-25T10:10:10.000Z"], vec!["2016-01-25T10:10:10.5Z"]),
+            (milli, vec!["10:10:10.125", "1 day 10:10:10.12"], vec!["10:10:10.1255", "-1 days +00:00:00.0001"]),
+            (json, vec!["[1.10, 2]", "9007199254740993"], vec!["[0.12345678901234567890]", "18446744073709551616"]),
+            (Form::Json { keeps_text: true }, vec!["[0.12345678901234567890]"], vec![]),
+            (Form::Vector(Flavour::MySql), vec!["[1,2.5,0.1]"], vec!["[1,0.123456789]"]),
+            (Form::LongText { bytes_max: 9 }, vec!["0.123456789"], vec![]),
+        ] {
+            let found = |text: &str| form.lost_digits(Value::Number(text)).is_some();
+            kept.iter().for_each(|text| assert!(!found(text), "{form:?} {text}"));
+            lost.iter().for_each(|text| assert!(found(text), "{form:?} {text}"));
+        }
+        assert_eq!(Form::Integer.lost_digits(Value::Null), None);
+        let why = float.lost_digits(Value::Number("16777217")).unwrap();
+        assert!(why.text.contains("7 digits"), "{why:?}");
+    }
+}
