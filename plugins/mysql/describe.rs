@@ -121,7 +121,10 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
     for (table, trigger) in triggers::all(session).await? {
         builder.trigger(&table, trigger);
     }
-    builder.hide_triggers(&rights::of_triggers(session).await?);
+    // MariaDB shows the names of triggers to everybody.
+    if session.server.flavour == Flavour::MySql {
+        builder.hide_triggers(&rights::of_triggers(session).await?);
+    }
     let catalog = Catalog {
         namespace: vec![session.server.database.clone()],
         tables: builder.tables,

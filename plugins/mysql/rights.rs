@@ -1,11 +1,17 @@
-//! Whether this user sees triggers: the server shows none to those who may not make any, and says nothing of it.
+//! Whether this user sees triggers: MySQL shows none to those who may not make any, and says nothing of it.
 //!
-//! Owns: reading SHOW GRANTS. Does not own: what is done where triggers cannot be seen (`effect`).
+//! Owns: reading SHOW GRANTS, and which right mends a refusal to make triggers. Does not own: what is done where triggers cannot be seen (`effect`).
 
-use ebb_sdk::{Level, Result, Table};
+use ebb_sdk::{Error, ErrorKind, Level, Result, Table};
+use mysql_async::Error as Failure;
 
+use crate::connect::Flavour;
+use crate::error::translate;
 use crate::triggers::spoken;
 use crate::{Session, quoted};
+
+/// May not make triggers, or none of somebody else, or none that the binary log would repeat.
+pub(crate) const NO_RIGHT: [u16; 5] = [1142, 1227, 1419, 1044, 1370];
 
 /// The tables whose triggers can be seen.
 #[derive(Debug, Default)]
@@ -102,6 +108,38 @@ fn is_like(text: &str, pattern: &str) -> bool {
             letters.next() == Some(mark) && is_like(letters.as_str(), marks.as_str())
         }
     }
+}
+
+/// A missing right is mended by an administrator, in these words.
+pub(crate) fn refused(session: &Session, failure: &Failure, doing: &str) -> Error {
+    let error = translate(failure, doing);
+    let Failure::Server(answer) = failure else { return error };
+    let user = &session.server.user;
+    let hint = match (answer.code, session.server.flavour) {
+        (1419, _) => "as an administrator of the target: SET GLOBAL log_bin_trust_function_creators = 1;".to_owned(),
+        (1227, Flavour::MariaDb) => {
+            format!(
+                "as an administrator of the target, so that triggers keep their definers: GRANT SET USER ON *.* TO {user};"
+            )
+        }
+        (1227, Flavour::MySql) => format!(
+            "as an administrator of the target, so that triggers keep their definers: GRANT SET_ANY_DEFINER, \
+             ALLOW_NONEXISTENT_DEFINER, SYSTEM_USER ON *.* TO {user}; (before MySQL 8.2 GRANT SET_USER_ID, SYSTEM_USER; \
+             before 8.0 GRANT SUPER)"
+        ),
+        _ => of_rows(session),
+    };
+    match NO_RIGHT.contains(&answer.code) {
+        true => Error { kind: ErrorKind::Config, ..error.hint(hint) },
+        false => error,
+    }
+}
+
+pub(crate) fn of_rows(session: &Session) -> String {
+    let (database, user) = (quoted(&session.server.database), &session.server.user);
+    format!(
+        "as an administrator of the target: GRANT TRIGGER, CREATE, DROP, SELECT, INSERT, UPDATE, DELETE ON {database}.* TO {user};"
+    )
 }
 
 #[cfg(test)]

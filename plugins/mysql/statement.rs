@@ -50,8 +50,8 @@ pub(crate) fn insert(table: &Table, targets: &[Target], rows: usize) -> String {
     format!("INSERT INTO {} ({}) VALUES {}", quoted(&table.name), names.join(", "), vec![row.as_str(); rows].join(","))
 }
 
-/// How many rows of these keys there are. The letters of a key are compared as the column stores them, which is another
-/// way than that of [`same_keys`]; both take the same parameters.
+/// How many rows of these keys there are. The key is compared as the column stores it, which is another way than that
+/// of [`same_keys`] for letters and days; both take the same parameters.
 pub(crate) fn count(table: &Table, key: &[Target], rows: usize) -> String {
     let stored = |target: &Target, text: String| match &target.column_type.charset {
         Some(_) => format!("CAST({text} AS BINARY)"),
@@ -59,11 +59,11 @@ pub(crate) fn count(table: &Table, key: &[Target], rows: usize) -> String {
     };
     let given = |target: &Target| match &target.column_type.charset {
         Some(charset) => format!("CAST(CONVERT(? USING {charset}) AS BINARY)"),
-        None => target.column_type.form.comparable(),
+        None => target.column_type.form.comparable_as_stored(),
     };
     let loosely = in_list(
         &key.iter().map(name).collect::<Vec<_>>(),
-        &key.iter().map(|target| target.column_type.form.comparable()).collect::<Vec<_>>(),
+        &key.iter().map(|target| target.column_type.form.comparable_as_stored()).collect::<Vec<_>>(),
         rows,
     );
     let is_same = match is_folded(key) {

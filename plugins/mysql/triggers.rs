@@ -5,11 +5,12 @@
 //! statements that make one (`text`), which triggers are dropped (the host).
 
 use ebb_sdk::{Error, ErrorKind, Level, Result, SavedTrigger, Trigger};
+use mysql_async::Params;
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Error as Failure, Params};
 
 use crate::describe::rows;
 use crate::error::translate;
+use crate::rights::{NO_RIGHT, of_rows, refused};
 use crate::{Session, answered, connect, quoted};
 
 mod text;
@@ -23,9 +24,6 @@ pub(crate) const TABLE: &str = "ebb_triggers";
 const EXISTS: u16 = 1359;
 /// The trigger that it is to follow is not there, on MySQL and on MariaDB.
 const NO_OTHER: [u16; 2] = [3011, 4031];
-/// May not make triggers, or none of somebody else, or none that the binary log would repeat.
-const NO_RIGHT: [u16; 5] = [1142, 1227, 1419, 1044, 1370];
-
 const TRIGGERS: &str = "SELECT trigger_name, event_object_table, CONCAT(event_manipulation, ' ', action_timing) \
      FROM information_schema.triggers WHERE trigger_schema = DATABASE() \
      ORDER BY event_object_table, event_manipulation, action_timing, action_order";
@@ -41,23 +39,31 @@ pub(crate) async fn all(session: &mut Session) -> Result<Vec<(String, Trigger)>>
     let mut found: Vec<(String, Trigger)> = Vec::new();
     let mut before: Option<Name> = None;
     for (name, table, event) in rows::<Name>(session, TRIGGERS, vec![]).await? {
-        let show = format!("SHOW CREATE TRIGGER {}", quoted(&name));
-        let shown: Vec<mysql_async::Row> = spoken(session, &show, doing).await?;
-        let Some(shown) = shown.first() else { continue };
-        let text = |at: usize| shown.get::<Option<String>, _>(at).flatten().unwrap_or_default();
-        let definition = Definition {
-            sql_mode: text(1),
-            statement: text(2),
-            character_set_client: text(3),
-            collation_connection: text(4),
-            database_collation: text(5),
-        };
+        let definition = definition(session, &name, doing).await?;
         let behind = before.as_ref().filter(|last| (&last.1, &last.2) == (&table, &event)).map(|last| last.0.as_str());
-        let create = definition.create(&database, &collation, behind);
+        let create = definition.map(|found| found.create(&database, &collation, behind)).unwrap_or_default();
         before = Some((name.clone(), table.clone(), event));
         found.push((table, Trigger { name, is_suspended: false, create }));
     }
     Ok(found)
+}
+
+/// `None` where this user may see that there is a trigger, but not what it does.
+async fn definition(session: &mut Session, name: &str, doing: &str) -> Result<Option<Definition>> {
+    let show = format!("SHOW CREATE TRIGGER {}", quoted(name));
+    let shown: Vec<mysql_async::Row> = match spoken(session, &show, doing).await {
+        Err(error) if is_code(&error, &NO_RIGHT) => return Ok(None),
+        shown => shown?,
+    };
+    let Some(shown) = shown.first() else { return Ok(None) };
+    let text = |at: usize| shown.get::<Option<String>, _>(at).flatten().unwrap_or_default();
+    Ok(Some(Definition {
+        sql_mode: text(1),
+        statement: text(2),
+        character_set_client: text(3),
+        collation_connection: text(4),
+        database_collation: text(5),
+    }))
 }
 
 /// Saves the definitions, proves that they can be made again, and drops them.
@@ -68,6 +74,12 @@ pub(crate) async fn drop_all(session: &mut Session, triggers: &[SavedTrigger]) -
     let there: Vec<_> = there.into_iter().filter(|(_, trigger)| wanted(&trigger.name)).collect();
     if there.is_empty() {
         return Ok(());
+    }
+    if let Some((table, trigger)) = there.iter().find(|(_, trigger)| trigger.create.is_empty()) {
+        let message =
+            format!("cannot drop the trigger {} of {table}: this user may not see what it does", trigger.name);
+        let hint = format!("{}, and start again", of_rows(session));
+        return Err(Error::new(ErrorKind::Config, message).hint(hint));
     }
     prove_rights(session, &there).await?;
     save(session, &there).await?;
@@ -166,7 +178,10 @@ pub(crate) async fn restore(session: &mut Session, saved: &[SavedTrigger]) -> Re
                     continue;
                 }
                 Ok(Outcome::There) => {}
-                Ok(Outcome::Made) => restored.push(trigger.clone()),
+                Ok(Outcome::Made) => {
+                    fires(session, &trigger);
+                    restored.push(trigger.clone());
+                }
                 // Others may be put back all the same.
                 Err(error) => {
                     first_error.get_or_insert(error);
@@ -175,11 +190,17 @@ pub(crate) async fn restore(session: &mut Session, saved: &[SavedTrigger]) -> Re
             }
             forget(session, has_table, &trigger.trigger.name).await?;
         }
-        // None of them can follow the other that it names: somebody has dropped that one.
+        // None of them can follow the other that it names: somebody has dropped one for good. Those behind it can follow
+        // each other still.
         if later.len() == before {
-            let trigger = later.remove(0);
+            let is_waited_for = |trigger: &SavedTrigger| {
+                follows(trigger).is_some_and(|name| later.iter().any(|other| other.trigger.name == name))
+            };
+            let at = later.iter().position(|trigger| !is_waited_for(trigger)).unwrap_or_default();
+            let trigger = later.remove(at);
             match put_back(session, &trigger, true).await {
                 Ok(_) => {
+                    fires(session, &trigger);
                     forget(session, has_table, &trigger.trigger.name).await?;
                     restored.push(trigger);
                 }
@@ -195,6 +216,18 @@ pub(crate) async fn restore(session: &mut Session, saved: &[SavedTrigger]) -> Re
         drop_empty(session).await?;
     }
     Ok(restored)
+}
+
+/// Rows are written by their event again.
+fn fires(session: &mut Session, saved: &SavedTrigger) {
+    if let Some(facts) = session.tables.facts.get_mut(&saved.table) {
+        facts.triggers = Some(saved.trigger.name.clone());
+    }
+}
+
+/// The trigger that fires before this one.
+fn follows(saved: &SavedTrigger) -> Option<String> {
+    saved.trigger.create.iter().find_map(|statement| text::unplaced(statement)).map(|(_, name)| name)
 }
 
 enum Outcome {
@@ -239,7 +272,7 @@ async fn make(session: &mut Session, saved: &SavedTrigger, there: &[Name], anywh
             there.iter().find(is_same).map(|(name, ..)| name)
         };
         let statement = match (unplaced, first()) {
-            (Some(unplaced), _) if anywhere => {
+            (Some((unplaced, _)), _) if anywhere => {
                 let message =
                     format!("{}: the trigger that it fired behind is gone, so that it fires last", saved.trigger.name);
                 ebb_sdk::log(Level::Warn, &message);
@@ -250,9 +283,9 @@ async fn make(session: &mut Session, saved: &SavedTrigger, there: &[Name], anywh
             _ => statement.clone(),
         };
         let statement = in_charset(session, statement, doing).await?;
-        let (wait, database) = (session.answer_wait, session.server.database.clone());
+        let wait = session.answer_wait;
         let made = answered(wait, doing, async { Ok(session.conn.query_drop(statement).await) }).await?;
-        made.map_err(|failure| refused(&database, &session.server.user, &failure, doing))?;
+        made.map_err(|failure| refused(session, &failure, doing))?;
     }
     Ok(())
 }
@@ -323,34 +356,13 @@ pub(crate) async fn spoken<T: FromRow + Send + 'static>(
 }
 
 async fn run(session: &mut Session, sql: &str, doing: &str) -> Result<()> {
-    let (wait, database) = (session.answer_wait, session.server.database.clone());
+    let wait = session.answer_wait;
     let done = answered(wait, doing, async { Ok(session.conn.query_drop(sql).await) }).await?;
-    done.map_err(|failure| refused(&database, &session.server.user, &failure, doing))
+    done.map_err(|failure| refused(session, &failure, doing))
 }
 
 async fn execute(session: &mut Session, sql: String, parameters: Params, doing: &str) -> Result<()> {
-    let (wait, database) = (session.answer_wait, session.server.database.clone());
+    let wait = session.answer_wait;
     let done = answered(wait, doing, async { Ok(session.conn.exec_drop(sql, parameters).await) }).await?;
-    done.map_err(|failure| refused(&database, &session.server.user, &failure, doing))
-}
-
-/// A missing right is mended by an administrator, in these words.
-fn refused(database: &str, user: &str, failure: &Failure, doing: &str) -> Error {
-    let error = translate(failure, doing);
-    let Failure::Server(answer) = failure else { return error };
-    let database = quoted(database);
-    let hint = match answer.code {
-        1419 => "as an administrator of the target: SET GLOBAL log_bin_trust_function_creators = 1;".to_owned(),
-        1227 => format!(
-            "as an administrator of the target, so that triggers keep their definers: GRANT SET_ANY_DEFINER, \
-             ALLOW_NONEXISTENT_DEFINER ON *.* TO {user}; (before MySQL 8.2 GRANT SET_USER_ID, on MariaDB GRANT SET USER)"
-        ),
-        _ => format!(
-            "as an administrator of the target: GRANT TRIGGER, CREATE, DROP, SELECT, INSERT, UPDATE, DELETE ON {database}.* TO {user};"
-        ),
-    };
-    match NO_RIGHT.contains(&answer.code) {
-        true => Error { kind: ErrorKind::Config, ..error.hint(hint) },
-        false => error,
-    }
+    done.map_err(|failure| refused(session, &failure, doing))
 }

@@ -11,12 +11,14 @@ use mysql_async::Value as Parameter;
 
 use crate::connect::Flavour;
 
+mod bytes;
 mod digits;
 mod exact;
 mod key;
 mod members;
 mod time;
 
+use bytes::{binary, bits, is_uuid};
 use exact::{integer, is_number};
 use members::members;
 
@@ -168,7 +170,15 @@ impl Form {
             Self::Decimal { scale } => format!("CAST(? AS DECIMAL(65,{scale}))"),
             Self::Date => "CAST(? AS DATE)".into(),
             Self::Timestamp { digits } => format!("CAST(? AS DATETIME({digits}))"),
-            Self::Time { digits } => format!("CAST(? AS TIME({digits}))"),
+            // As a time of its own MySQL takes the parameter for a date: `10:00:00.5` is one of the year 10.
+            _ => "?".into(),
+        }
+    }
+
+    /// The same as the server would store it in the column: another way than [`Form::comparable`] where there are two.
+    pub(crate) fn comparable_as_stored(&self) -> String {
+        match self {
+            Self::Decimal { .. } => self.comparable(),
             _ => "?".into(),
         }
     }
@@ -246,49 +256,6 @@ fn fitting(text: &str, chars_max: u64, is_char: bool) -> Result<Parameter, Reaso
         return Err(TOO_LONG);
     }
     if is_char && text.ends_with(' ') { Err(BLANKS) } else { Ok(text.as_bytes().into()) }
-}
-
-/// `\x6869`, or a UUID as its 16 bytes.
-fn binary(text: &str, padded_to: Option<usize>) -> Result<Parameter, Reason> {
-    let digits = match text.strip_prefix("\\x") {
-        Some(digits) => digits.to_owned(),
-        None if is_uuid(text) => text.replace('-', ""),
-        None => return Err(NO_BYTES),
-    };
-    let digit = |at: usize| digits.as_bytes().get(at).and_then(|digit| char::from(*digit).to_digit(16));
-    let byte = |at: usize| Some((digit(at)? << 4 | digit(at + 1)?) as u8);
-    let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
-    let mut bytes = bytes.ok_or(NO_BYTES)?;
-    if let Some(length) = padded_to {
-        if bytes.len() > length {
-            return Err(TOO_LONG);
-        }
-        bytes.resize(length, 0);
-    }
-    Ok(bytes.into())
-}
-
-fn is_uuid(text: &str) -> bool {
-    let is_dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| if is_dash(at) { byte == b'-' } else { byte.is_ascii_hexdigit() })
-}
-
-/// Digits 0 and 1, the first one the highest, or a number that stays the number that it is.
-fn bits(value: Value<'_>, text: &str, digits: usize) -> Result<Parameter, Reason> {
-    let number = match value {
-        Value::Bool(truth) => u64::from(truth),
-        Value::Number(_) => match integer(text) {
-            Some(Parameter::Int(number)) => u64::try_from(number).map_err(|_| NO_BIT_NUMBER)?,
-            Some(Parameter::UInt(number)) => number,
-            _ => return Err(NO_BIT_NUMBER),
-        },
-        _ if text.is_empty() || !text.bytes().all(|digit| matches!(digit, b'0' | b'1')) => return Err(NO_BITS),
-        _ if text.len() > digits => return Err(TOO_LONG),
-        _ => u64::from_str_radix(text, 2).map_err(|_| TOO_LONG)?,
-    };
-    let has_room = digits >= 64 || number >> digits == 0;
-    if has_room { Ok(Parameter::UInt(number)) } else { Err(NO_BIT_NUMBER) }
 }
 
 #[cfg(test)]

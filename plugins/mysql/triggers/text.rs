@@ -41,15 +41,15 @@ pub(super) fn placed(statement: &str, header_end: usize, word: &str, name: &str)
     format!("{header} {word} {}{body}", quoted(name))
 }
 
-/// A statement without the place that [`Definition::create`] gave it.
-pub(super) fn unplaced(statement: &str) -> Option<String> {
+/// A statement without the place that [`Definition::create`] gave it, and the trigger that it was placed behind.
+pub(super) fn unplaced(statement: &str) -> Option<(String, String)> {
     let end = header_end(statement)?;
     let (header, rest) = statement.split_at(end);
     let name = rest.strip_prefix(" FOLLOWS `")?;
     let mut letters = name.char_indices().peekable();
     while let Some((at, letter)) = letters.next() {
         if letter == '`' && letters.next_if(|(_, next)| *next == '`').is_none() {
-            return Some(format!("{header}{}", &name[at + 1..]));
+            return Some((format!("{header}{}", &name[at + 1..]), name[..at].replace("``", "`")));
         }
     }
     None
@@ -117,7 +117,7 @@ mod tests {
         let statement = STATEMENT.replace("\nrow ", "\nrow FOLLOWS `a``` ");
         let alter = |collation| format!("ALTER DATABASE `d` COLLATE {collation}");
         assert_eq!(create, [set, &alter("utf8mb4_bin"), &statement, &alter("latin1_bin")]);
-        assert_eq!(unplaced(&statement).as_deref(), Some(STATEMENT));
+        assert_eq!(unplaced(&statement), Some((STATEMENT.into(), "a`".into())));
         assert_eq!(unplaced(STATEMENT), None);
         assert_eq!(event(&statement), Some(("BEFORE".into(), "INSERT".into())));
         assert_eq!(event("DROP TABLE t"), None);

@@ -84,3 +84,53 @@ async fn suspended_checks_are_verified() {
         assert_eq!((error.conflict, error.constraint.as_deref()), (true, Some("up")), "{error:?}");
     }
 }
+
+/// Rows that refer to nothing since before, and deletes of rows that never were, are none of a transaction's doing.
+#[tokio::test]
+async fn only_what_a_transaction_did_is_verified() {
+    let schema = "CREATE TABLE parents (id INT PRIMARY KEY, code VARCHAR(9) UNIQUE, price DECIMAL(30,5) UNIQUE, day DATETIME(6) UNIQUE, bits BIT(8) UNIQUE, n INT);
+         CREATE TABLE a (id INT PRIMARY KEY, parent INT, CONSTRAINT a_up FOREIGN KEY (parent) REFERENCES parents (id));
+         CREATE TABLE b (id INT PRIMARY KEY, code VARCHAR(9), CONSTRAINT b_up FOREIGN KEY (code) REFERENCES parents (code));
+         CREATE TABLE c (id INT PRIMARY KEY, price DECIMAL(30,5), CONSTRAINT c_up FOREIGN KEY (price) REFERENCES parents (price));
+         CREATE TABLE d (id INT PRIMARY KEY, day DATETIME(6), CONSTRAINT d_up FOREIGN KEY (day) REFERENCES parents (day));
+         CREATE TABLE e (id INT PRIMARY KEY, bits BIT(8), CONSTRAINT e_up FOREIGN KEY (bits) REFERENCES parents (bits));
+         INSERT INTO parents VALUES (1, 'a', 1234567890123456789012345.00001, '2016-01-25 10:10:10.000001', b'101', 0), (2, 'b', 2, NULL, NULL, 0);
+         SET foreign_key_checks = 0; INSERT INTO a VALUES (1, 1), (2, 99); INSERT INTO b VALUES (1, 'a'), (2, 'orphan');
+         INSERT INTO c VALUES (1, 1234567890123456789012345.00001), (2, 7); INSERT INTO d VALUES (1, '2016-01-25 10:10:10.000001'), (2, '2020-01-01');
+         INSERT INTO e VALUES (1, b'101'), (2, b'111');";
+    for world in World::both("conflict_orphans", schema) {
+        let mut writer = world.writer().await;
+        let columns = ["id", "code", "price", "day", "bits", "n"];
+        let row =
+            ["1", "\"a\"", "1234567890123456789012345.00001", "\"2016-01-25T10:10:10.000001\"", "\"00000101\"", "1"];
+        writer.session.begin(Checks::Suspended).await.unwrap();
+        writer.write("parents", Operation::Upsert, &columns, &[&row]).await.unwrap();
+        writer.write("parents", Operation::Delete, &["id"], &[&["99"]]).await.unwrap();
+        writer.write("parents", Operation::Verify, &["id"], &[&["1"], &["99"]]).await.unwrap();
+        writer.commit().await.unwrap();
+        assert_eq!(world.sql("SELECT n FROM parents WHERE id = 1"), "1");
+        // A value that somebody refers to is changed, or its row deleted.
+        let changed = ["\"x\"", "1234567890123456789012345.00002", "\"2016-01-25T10:10:10.000002\"", "\"00000100\""];
+        for (at, constraint) in ["b_up", "c_up", "d_up", "e_up"].into_iter().enumerate() {
+            for operation in [Operation::Upsert, Operation::Update] {
+                let mut row = row;
+                row[at + 1] = changed[at];
+                writer.session.begin(Checks::Suspended).await.unwrap();
+                writer.write("parents", operation, &columns, &[&row]).await.unwrap();
+                let error = writer.write("parents", Operation::Verify, &["id"], &[&["1"]]).await.unwrap_err();
+                let named = (error.constraint.as_deref(), error.key.as_deref());
+                assert_eq!(named, (Some(constraint), Some("id=1")), "{error:?}");
+                writer.session.rollback().await.unwrap();
+            }
+        }
+        writer.session.begin(Checks::Suspended).await.unwrap();
+        writer.write("parents", Operation::Delete, &["id"], &[&["1"]]).await.unwrap();
+        let error = writer.write("parents", Operation::Verify, &["id"], &[&["1"]]).await.unwrap_err();
+        assert_eq!(error.key.as_deref(), Some("id=1"), "{error:?}");
+        writer.session.rollback().await.unwrap();
+        // What a transaction that was rolled back has seen is forgotten.
+        writer.session.begin(Checks::Suspended).await.unwrap();
+        writer.write("parents", Operation::Verify, &["id"], &[&["1"]]).await.unwrap();
+        writer.commit().await.unwrap();
+    }
+}

@@ -1,6 +1,6 @@
 //! What goes wrong while rows are written, and what the host is to make of it.
 
-use ebb_sdk::{Checks, Error, ErrorKind, Operation, Session as _};
+use ebb_sdk::{Checks, Error, ErrorKind, Operation, SavedTrigger, Session as _};
 
 use crate::world::{FEED, World, Writer, connect, connect_with};
 
@@ -87,6 +87,32 @@ async fn a_read_only_target_is_tried_again() {
         let error = session.take_over(FEED, 1).await.unwrap_err();
         check(&error, ErrorKind::Retry, "1290");
         assert!(error.hint.unwrap().contains("read-only"));
+    }
+}
+
+/// With a binary log a server may take triggers from administrators only.
+#[tokio::test]
+async fn a_binary_log_that_trusts_nobody_is_named() {
+    use ebb_servers::{Flavour, MySql, MySqlOptions};
+    for flavour in [Flavour::MariaDb, Flavour::MySql] {
+        let settings = ["log-bin=bin", "server-id=1"].map(String::from).into();
+        let server = MySql::start(flavour, &MySqlOptions { settings, ..Default::default() }).unwrap();
+        let schema = "CREATE DATABASE d; CREATE TABLE d.t (id INT PRIMARY KEY); CREATE USER app@'%' IDENTIFIED BY 'pw'; GRANT ALL ON d.* TO app@'%';
+             CREATE DEFINER = app@'%' TRIGGER d.x BEFORE INSERT ON d.t FOR EACH ROW SET @a = 1";
+        server.sql("mysql", schema).unwrap();
+        let mut session = connect(&server.url_as("app", "pw", "d")).await.unwrap();
+        let catalog = session.describe().await.unwrap();
+        let trigger = catalog.tables[0].triggers[0].clone();
+        let saved = [SavedTrigger { namespace: catalog.namespace.clone(), table: "t".into(), trigger }];
+        let error = session.drop_triggers(&saved).await.unwrap_err();
+        check(&error, ErrorKind::Config, "1419");
+        let hint = error.hint.unwrap();
+        let statement = hint.split_once(": ").unwrap().1;
+        assert!(statement.contains("log_bin_trust_function_creators"), "{hint}");
+        server.sql("d", statement).unwrap();
+        session.drop_triggers(&saved).await.unwrap();
+        assert_eq!(session.restore_triggers(&[]).await.unwrap(), saved);
+        assert_eq!(session.describe().await.unwrap(), catalog);
     }
 }
 

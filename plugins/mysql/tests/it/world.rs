@@ -1,14 +1,18 @@
 //! One server of each flavour for all tests, a database for each, and a session that writes rows given as JSON.
 
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use ebb_mysql::{MySql, Session};
 use ebb_sdk::{ConnectOptions, Dialect, Error, Result};
 use ebb_servers::{Flavour, MySqlOptions};
 
+use tokio::task::JoinHandle;
+
 pub use crate::writer::{FEED, Writer, table_of};
 
 pub const APPLY_TIMEOUT_MS: u64 = 20_000;
+const KILL_WAIT: Duration = Duration::from_secs(60);
 
 type Server = ebb_servers::MySql;
 
@@ -48,6 +52,31 @@ impl World {
         found.unwrap_or_else(|error| panic!("{:?}: {error}\n{sql}", self.flavour)).trim_end().to_owned()
     }
 
+    /// Runs statements that end with `;;`, since the body of a trigger may hold semicolons.
+    #[track_caller]
+    pub fn sql_bodies(&self, sql: &str) {
+        self.sql(&format!("DELIMITER ;;\n{sql};;"));
+    }
+
+    /// Ends every other connection to the database once a question has this answer, in another thread.
+    pub fn kill_when(&self, question: &'static str, answer: &'static str) -> JoinHandle<()> {
+        let (server, database) = (self.server, self.database.clone());
+        tokio::task::spawn_blocking(move || {
+            let is_so = || server.sql(&database, question).is_ok_and(|found| found.trim_end() == answer);
+            let start = Instant::now();
+            while !is_so() {
+                assert!(start.elapsed() < KILL_WAIT, "{question} has never been {answer}");
+            }
+            let ids = format!(
+                "SELECT id FROM information_schema.processlist WHERE db = '{database}' AND id <> CONNECTION_ID()"
+            );
+            for id in server.sql(&database, &ids).expect("the connections").lines() {
+                // One that has ended meanwhile is as good.
+                let _ = server.sql(&database, &format!("KILL {id}"));
+            }
+        })
+    }
+
     pub fn url(&self) -> String {
         self.server.url(&self.database)
     }
@@ -78,6 +107,17 @@ pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64
         allow_rounding: Vec::new(),
     })
     .await
+}
+
+/// A session that may round in these columns.
+pub async fn connect_rounding(url: &str, columns: &[&str]) -> Session {
+    let options = ConnectOptions {
+        url: url.to_owned(),
+        allow_insecure: true,
+        apply_timeout_ms: APPLY_TIMEOUT_MS,
+        allow_rounding: columns.iter().map(ToString::to_string).collect(),
+    };
+    MySql::connect(&options).await.expect("a session")
 }
 
 /// The error of a connection that must not come about.

@@ -1,0 +1,97 @@
+//! Digits that a column has no room for: lost only where that is allowed, and counted then.
+
+use ebb_sdk::{Checks, Fit, Operation, Rounded, Session as _, SourceType};
+use ebb_servers::Flavour;
+
+use crate::samples::samples;
+use crate::world::{World, Writer, connect_rounding, table_of};
+
+/// Type, JSON, and what the column shows once the digits may be lost.
+const ROUNDED: &[(&str, &str, &str)] = &[
+    ("INT", "1.5", "2"),
+    ("BIGINT", "9007199254740993.5", "9007199254740994"),
+    ("INT", "\"2.4\"", "2"),
+    ("DECIMAL(10,2)", "1.005", "1.01"),
+    ("DECIMAL(10,2)", "12.3449E-1", "1.23"),
+    ("FLOAT", "0.123456789", "0.123457"),
+    ("DOUBLE", "0.10000000000000000001", "0.1"),
+    ("DATETIME", "\"2016-01-25T10:10:10.6\"", "2016-01-25 10:10:11"),
+    ("DATETIME(3)", "\"2016-01-25T10:10:10.1239\"", "2016-01-25 10:10:10.124"),
+    ("TIME", "\"10:10:10.5\"", "10:10:11"),
+];
+
+#[tokio::test]
+async fn digits_are_lost_only_where_that_is_allowed() {
+    let table = |(at, (type_name, ..)): (usize, &(&str, &str, &str))| {
+        format!("CREATE TABLE d{at} (id INT PRIMARY KEY, v {type_name}, w {type_name});")
+    };
+    for world in World::both("rounding", &ROUNDED.iter().enumerate().map(table).collect::<String>()) {
+        let mut writer = Writer::new(connect_rounding(&world.url(), &["V"]).await).await;
+        for (at, (type_name, json, shown)) in ROUNDED.iter().enumerate() {
+            let name = format!("d{at}");
+            let error = writer.upsert(&name, &["id", "v", "w"], &[&["1", json, json]]).await.unwrap_err();
+            assert_eq!(error.column.as_deref(), Some("w"), "{type_name} {json}: {error:?}");
+            let hint = error.hint.unwrap_or_default();
+            assert!(hint.contains(&format!("--allow-rounding {name}.w")), "{hint}");
+            assert!(error.message.contains("would lose digits"), "{}", error.message);
+            assert_eq!(writer.session.rounded(), []);
+            writer.upsert(&name, &["id", "v"], &[&["1", json], &["2", json], &["3", "null"]]).await.unwrap();
+            let found = world.sql(&format!("SELECT v FROM {name} WHERE id = 1"));
+            assert_eq!(found, *shown, "{:?} {type_name} {json}", world.flavour);
+            let table = format!("rounding.{name}");
+            assert_eq!(writer.session.rounded(), [Rounded { table, column: "v".into(), values: 2 }]);
+        }
+        assert_eq!(writer.session.rounded(), []);
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_committed_is_not_counted_and_keys_never_round() {
+    let schema = "CREATE TABLE t (id DECIMAL(9,1) PRIMARY KEY, v INT)";
+    for world in World::both("rounding_counts", schema) {
+        let mut writer = Writer::new(connect_rounding(&world.url(), &["*"]).await).await;
+        writer.session.begin(Checks::Immediate).await.unwrap();
+        writer.write("t", Operation::Upsert, &["id", "v"], &[&["1", "1.5"]]).await.unwrap();
+        writer.session.rollback().await.unwrap();
+        assert_eq!(writer.session.rounded(), []);
+        writer.upsert("t", &["id", "v"], &[&["1.25", "1"]]).await.unwrap_err();
+        writer.delete("t", &["id"], &[&["1.25"]]).await.unwrap_err();
+        writer.upsert("t", &["id", "v"], &[&["1.2", "1"], &["1.3", "2.5"]]).await.unwrap();
+        let expected = Rounded { table: "rounding_counts.t".into(), column: "v".into(), values: 1 };
+        assert_eq!(writer.session.rounded(), [expected]);
+    }
+}
+
+/// A value that loses digits is of a pair of types of which that was said.
+#[tokio::test]
+async fn what_may_be_lost_is_said_at_start() {
+    let types =
+        ["INT", "DECIMAL(10,2)", "FLOAT", "DOUBLE", "DATETIME", "DATETIME(6)", "TIME", "JSON", "YEAR", "BIT(8)"];
+    let table = |(at, type_name): (usize, &&str)| format!("CREATE TABLE f{at} (id INT PRIMARY KEY, v {type_name});");
+    for world in World::both("rounding_fit", &types.iter().enumerate().map(table).collect::<String>()) {
+        let mut writer = world.writer().await;
+        for (at, type_name) in types.iter().enumerate() {
+            for sample in samples() {
+                let fit = writer.session.fits(table_of(&writer.catalog, &format!("f{at}")), 1, &sample.source);
+                for value in &sample.values {
+                    let written = writer.upsert(&format!("f{at}"), &["id", "v"], &[&["1", value]]).await;
+                    let lost = written.is_err_and(|error| error.message.contains("would lose digits"));
+                    let is_said = matches!(fit, Fit::Rounds(_) | Fit::Never(_));
+                    assert!(!lost || is_said, "{type_name} from {} {value}: {fit:?}", sample.source.name);
+                }
+            }
+        }
+        let fit = |at: usize, source: &SourceType| {
+            writer.session.fits(table_of(&writer.catalog, &format!("f{at}")), 1, source)
+        };
+        let float = SourceType {
+            family: ebb_sdk::Family::Float,
+            size_max: Some(8),
+            name: "FLOAT8".into(),
+            ..Default::default()
+        };
+        assert!(matches!(fit(2, &float), Fit::Rounds(_)) && matches!(fit(3, &float), Fit::Part(_)));
+        let json = SourceType { family: ebb_sdk::Family::Json, name: "JSONB".into(), ..Default::default() };
+        assert_eq!(matches!(fit(7, &json), Fit::Rounds(_)), world.flavour == Flavour::MySql);
+    }
+}
