@@ -210,8 +210,8 @@ async fn a_killed_session_loses_no_definition() {
             let mut session = world.session().await;
             let question = "SELECT COUNT(*) FROM ebb_triggers";
             let killed = world.kill_when(question, "8");
-            let _ = session.drop_triggers(&before).await;
-            killed.await.unwrap();
+            let dropped = session.drop_triggers(&before).await;
+            killed.await.unwrap_or_else(|error| panic!("{error}, {dropped:?}"));
             assert_eq!(world.sql(question), "8");
             world.session().await.restore_triggers(&[]).await.unwrap();
             assert_eq!(world.sql(SHOWN), shown, "{:?}", world.flavour);
