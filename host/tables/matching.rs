@@ -46,6 +46,11 @@ impl Names<'_> {
                 refused: None,
             });
         }
+        let targets: Vec<_> =
+            matched.watched.iter().map(|watched| &self.catalog.tables[watched.position as usize]).collect();
+        if let Some(problem) = self.judge().hidden_triggers(&targets) {
+            matched.findings.harm(problem);
+        }
         self.name_accepted_triggers(&matched.watched);
         self.without_source(&mut matched);
         matched
@@ -110,6 +115,7 @@ impl Names<'_> {
                 matched.asked.extend(asked);
                 matched.findings.append(found);
             }
+            watched.refuse(self.judge().hidden_triggers(&[table]));
             watched.refused = watched.refused.map(|error| error.field("table", table.to_string()));
             matched.watched.push(watched);
         }

@@ -28,5 +28,6 @@ mod secrets;
 mod stranger;
 mod target;
 mod tidy;
+mod triggers;
 mod workloads;
 mod world;
