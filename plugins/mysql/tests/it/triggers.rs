@@ -75,7 +75,8 @@ async fn triggers_that_cannot_be_seen_are_reckoned_with() {
         let mut writer = Writer::new(connect(&world.url_as("blind", "pw")).await.unwrap()).await;
         let seen = saved(&writer.catalog);
         let grant = table_of(&writer.catalog, "t").hides_triggers.clone();
-        assert!(grant.is_some_and(|grant| grant.starts_with("GRANT TRIGGER ON `triggers_blind`.* TO ")));
+        let is_named = grant.is_some_and(|grant| grant.starts_with("GRANT TRIGGER ON `triggers_blind`.* TO "));
+        assert_eq!(is_named, world.flavour == Flavour::MySql);
         // MariaDB shows the name only, and MySQL nothing.
         assert_eq!(seen.len(), usize::from(world.flavour == Flavour::MariaDb));
         assert!(seen.iter().all(|saved| saved.trigger.create.is_empty()));
