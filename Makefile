@@ -1,22 +1,38 @@
 # The commands of this project. `make demo` and `make test` need only Rust and Debian's packages.
 
 CARGO ?= cargo
+export CARGO
 # How long `make soak` goes on, and where its seeds begin.
 MINUTES ?= 60
 SEED ?= 1
-# Debian packages that building and testing need.
-PACKAGES = gcc libc6-dev make curl ca-certificates postgresql postgresql-client mariadb-server-core mariadb-client-core
-
-# What `ebb --version` says of an optimised build.
-build demo deb: export EBB_COMMIT = $(shell git rev-parse --short HEAD 2>/dev/null)
 # How long `make fuzz` stays with each target.
 FUZZ_SECONDS ?= 600
 
-.PHONY: help demo test soak fuzz bench build deb lint packages mysql clean
+# Debian packages that building and testing need, beyond those that no Debian is without (Essential: yes).
+PACKAGES_BUILD = gcc libc6-dev make ca-certificates
+PACKAGES_MARIADB = mariadb-server-core mariadb-client-core
+PACKAGES = $(PACKAGES_BUILD) curl openssl postgresql postgresql-client $(PACKAGES_MARIADB)
+
+# The demo compiles and installs what its target needs, and nothing else.
+DEMO_TARGET = $(or $(TARGET),postgres)
+DEMO_PLUGIN = $(or $(if $(filter postgres,$(DEMO_TARGET)),ebb-postgres),$(if $(filter mysql mariadb,$(DEMO_TARGET)),ebb-mysql),\
+	$(error TARGET=$(TARGET) is not known: it is postgres, mysql or mariadb))
+DEMO_PACKAGES = $(PACKAGES_BUILD) postgresql postgresql-client $(if $(filter ebb-mysql,$(DEMO_PLUGIN)),$(PACKAGES_MARIADB))
+
+# Where the output of each step is kept. `exec`, since the shell in between would keep a SIGTERM to itself.
+STEP = exec scripts/step.sh target/logs
+# MySQL 9 beside Debian's MariaDB: unpacked into target/mysql, not installed.
+GET_MYSQL = [ -e target/mysql/complete ] || $(STEP)/mysql.log "download MySQL into target/mysql" tests/servers/get-mysql.sh target/mysql
+
+# What `ebb --version` says of an optimised build.
+build demo deb: export EBB_COMMIT = $(shell git rev-parse --short HEAD 2>/dev/null)
+
+.PHONY: help demo test fresh soak fuzz bench build deb lint packages mysql clean
 
 help:
 	@echo "make demo   build, run the main job on real servers, show the result; TARGET=mysql or mariadb"
 	@echo "make test   format, lints and every test, on servers that the tests start and end"
+	@echo "make fresh  both of them on a bare Debian in a temporary folder, as root; 30 minutes"
 	@echo "make soak   faults on real servers for MINUTES=60, and many seeds of the simulation and of random tables"
 	@echo "make bench  rows a second through ebb beside a raw loop, as a ratio; BENCH=--help for more"
 	@echo "make fuzz   the parsers of strangers' bytes, FUZZ_SECONDS=600 each"
@@ -24,28 +40,42 @@ help:
 	@echo "make build  the program and the plugins, optimised, in target/release"
 	@echo "make lint   format and lints only"
 
-demo: packages $(if $(filter mysql,$(TARGET)),mysql)
-	$(CARGO) build --release --workspace --bins --lib --examples
-	TARGET=$(TARGET) target/release/examples/quickstart
+demo:
+	@echo "1. install what is missing of $(words $(DEMO_PACKAGES)) Debian packages: up to 2 minutes"
+	@echo "2. compile: up to 3 minutes for the first time, on two cores"
+	@echo "3. run on $(DEMO_TARGET): half a minute"
+	@exec scripts/packages.sh $(DEMO_PACKAGES)
+	@$(if $(filter mysql,$(DEMO_TARGET)),$(GET_MYSQL))
+	@$(STEP)/demo-build.log "compile" $(CARGO) build --profile demo -p ebb -p ebb-quickstart -p $(DEMO_PLUGIN) --bins --lib
+	@TARGET=$(DEMO_TARGET) exec target/demo/quickstart
 
-test: packages mysql lint
-	$(CARGO) build --workspace --bins --lib
-	$(CARGO) test --workspace
+test: packages mysql
+	@$(STEP)/format.log "check the format" $(CARGO) fmt --all --check
+	@$(STEP)/lints.log "check the lints" $(CARGO) clippy --workspace --all-targets -- -D warnings
+	@$(STEP)/build.log "compile the program and the plugins" $(CARGO) build --workspace --bins --lib
+	@$(STEP)/test.log "compile and run the tests" $(CARGO) test --workspace
+
+# Run it before a change of tools, packages or scripts is done.
+fresh:
+	@exec scripts/packages.sh debootstrap git util-linux
+	@exec scripts/fresh.sh
 
 soak: packages mysql
 	$(CARGO) build --release --workspace --bins --lib
-	EBB_SIM_SEEDS=$$(( $(MINUTES) * 3000 )) EBB_SIM_FIRST=$(SEED) $(CARGO) test --release --test sim -- --nocapture
-	EBB_SCHEMA_SEEDS=$$(( $(MINUTES) * 50 )) EBB_SCHEMA_FIRST=$(SEED) $(CARGO) test --release --test schemas -- --nocapture
-	MINUTES=$(MINUTES) SEED=$(SEED) $(CARGO) test --release --test soak
+	@EBB_SIM_SEEDS=$$(( $(MINUTES) * 3000 )) EBB_SIM_FIRST=$(SEED) $(STEP)/sim.log "seeds" $(CARGO) test --release --test sim -- --nocapture
+	@EBB_SCHEMA_SEEDS=$$(( $(MINUTES) * 50 )) EBB_SCHEMA_FIRST=$(SEED) $(STEP)/schemas.log "seeds of tables" $(CARGO) test --release --test schemas -- --nocapture
+	@MINUTES=$(MINUTES) SEED=$(SEED) $(STEP)/soak.log "soak" $(CARGO) test --release --test soak
 
 bench: packages mysql
 	$(CARGO) build --release --workspace --bins --lib
-	$(CARGO) bench --bench feed -- $(BENCH)
+	@$(STEP)/bench.log "bench" $(CARGO) bench --bench feed -- $(BENCH)
 
-build: packages
+build:
+	@exec scripts/packages.sh $(PACKAGES_BUILD)
 	$(CARGO) build --release --workspace --bins --lib
 
 deb: build
+	@exec scripts/packages.sh dpkg-dev
 	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deb
 	mkdir -p target/packaging
 	target/release/ebb man target/packaging/man
@@ -56,7 +86,8 @@ deb: build
 	packaging/check-deb.sh "$$(ls -t target/debian/ebb_*.deb | head -1)"
 
 # Coverage needs a flag that stable compilers keep for themselves.
-fuzz: packages
+fuzz:
+	@exec scripts/packages.sh $(PACKAGES_BUILD) g++
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build --fuzz-dir . --target $$(rustc -vV | sed -n 's/host: //p')
 	cd fuzz && for target in body path url overrides jwt; do \
@@ -69,22 +100,10 @@ lint:
 
 # Installs what is missing when run as root; else says what to install.
 packages:
-	@missing=""; \
-	for package in $(PACKAGES); do \
-		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
-	done; \
-	command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it from https://rustup.rs"; exit 1; }; \
-	if [ -n "$$missing" ]; then \
-		if [ "$$(id -u)" = 0 ]; then \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-		else \
-			echo "missing packages; run: sudo apt-get install$$missing"; exit 1; \
-		fi; \
-	fi
+	@exec scripts/packages.sh $(PACKAGES)
 
-# MySQL 9 beside Debian's MariaDB: unpacked into target/mysql, not installed.
 mysql: packages
-	@tests/servers/get-mysql.sh target/mysql
+	@$(GET_MYSQL)
 
 clean:
 	$(CARGO) clean

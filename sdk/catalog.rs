@@ -45,6 +45,8 @@ pub struct Table {
     pub foreign_keys: Vec<ForeignKey>,
     /// Those of its users that fire on what an ordinary session writes.
     pub triggers: Vec<Trigger>,
+    /// There may be more that this user cannot see: the statement that lets it see them, for an administrator.
+    pub hides_triggers: Option<String>,
     /// Everything that keeps the plugin from writing rows to it exactly as they are, and what mends each. ebb refuses such
     /// a table where the source has it.
     pub unfit: Vec<Unfit>,

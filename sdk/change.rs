@@ -84,8 +84,9 @@ pub enum Operation {
     Delete = 1,
     /// Give the row of this primary key these values, if it is there.
     Update = 2,
-    /// Delete the rows of these primary keys and insert the rows of the block, in one statement: foreign keys that are
-    /// checked at its end see the new rows, and a unique value may go from any row of the block to any other.
+    /// Delete the rows of these primary keys and insert the rows of the block, in one statement where foreign keys are
+    /// checked at the end of one: they see the new rows, and a unique value may go from any row of the block to any other.
+    /// Columns that the block does not have keep the value that the deleted row had.
     Replace = 3,
     /// Write nothing. Every constraint that [`Checks::Suspended`](crate::Checks::Suspended) does not enforce must hold for
     /// the rows of these primary keys, and nothing may refer to one of them that is not there. The block has the columns

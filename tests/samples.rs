@@ -128,14 +128,17 @@ pub async fn try_all<S: Session>(
     found
 }
 
-/// The page of the docs. With EBB_WRITE_DOCS it is written, else it must be there already.
+/// The page of the docs, with sections of single values at its end. With EBB_WRITE_DOCS it is written, else it must be there
+/// already.
 #[track_caller]
-pub fn check_page(name: &str, title: &str, found: &Found) {
+pub fn check_page(name: &str, title: &str, found: &Found, sections: &str) {
     let mut page = format!(
         "# {title}\n\nMade by the tests, which write values of every type on the left into columns of every type on the right; \
-         do not edit it.\n\nDigits behind the point, of numbers and of seconds, that a column has no room for are rounded. \
-         All other values that a column cannot hold exactly are refused, with table, key, column and value. Where it takes no \
-         value, or would read one as something else, ebb does not start.\n\n\
+         do not edit it.\n\nValues that a column cannot hold exactly are refused, with table, key, column and value. So are \
+         numbers and seconds with digits behind the point that it has no room for, unless `--allow-rounding` names the \
+         column: then the target rounds them, and they are counted. In a key they are always refused, as is every value that \
+         another one would be equal to there. Where a column takes no value, or would read one as something else, ebb does not \
+         start.\n\n\
          | column | takes every value of | takes some values of | takes no value of |\n|---|---|---|---|\n"
     );
     for (column, fits) in found {
@@ -153,6 +156,7 @@ pub fn check_page(name: &str, title: &str, found: &Found) {
         let column = column.replace('|', "\\|");
         page.push_str(&format!("| {column} | {} | {} | {} |\n", whole.join(", "), part.join("; "), never.join(", ")));
     }
+    page.push_str(sections);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
     if std::env::var_os("EBB_WRITE_DOCS").is_some() {
         std::fs::create_dir_all(path.parent().expect("docs")).expect("a folder");

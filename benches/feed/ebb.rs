@@ -110,8 +110,7 @@ impl Ebb {
 
     /// SIGTERM, and its end.
     pub fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("kill is installed");
+        ebb_servers::signal(self.child.id(), ebb_servers::Signal::TERM).expect("it runs");
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "{status}");
     }

@@ -2,13 +2,21 @@
 //!
 //! Owns: the commands, their folder and their output. Does not own: when it is started and killed.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
-use ebb_servers::Certs;
+use ebb_servers::{Certs, Signal, Watcher};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::Result;
+use crate::screen::Screen;
+
+/// How long ebb may take to say that it is ready, and to end.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(5);
 
 /// Everything that a start needs.
 pub struct Replicator {
@@ -16,20 +24,22 @@ pub struct Replicator {
     args: Vec<String>,
     environment: Vec<(&'static str, PathBuf)>,
     dir: PathBuf,
+    screen: Arc<Screen>,
 }
 
 impl Replicator {
     /// Makes the certificates and puts the command together.
-    pub fn new(dir: &Path, certs: &Certs, source_port: u16, target: &str) -> Result<Self> {
-        let examples = std::env::current_exe()?;
-        let build = examples.parent().and_then(Path::parent).ok_or("this program has no folder")?;
-        let program = build.join("ebb");
+    pub fn new(screen: &Arc<Screen>, dir: &Path, certs: &Certs, source_port: u16, target: &str) -> Result<Self> {
+        let program = std::env::current_exe()?.with_file_name("ebb");
         if !program.exists() {
             return Err(format!("{} is not built: run make demo", program.display()).into());
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-        let made = Command::new(&program).current_dir(dir).args(["certs", "--port", &port]).status()?;
-        if !made.success() {
+        let made = Command::new(&program).current_dir(dir).args(["certs", "--port", &port]).output()?;
+        for text in [&made.stdout, &made.stderr] {
+            String::from_utf8_lossy(text).lines().for_each(|line| screen.line(&format!("  {line}")));
+        }
+        if !made.status.success() {
             return Err("ebb certs has failed".into());
         }
         let args = [
@@ -49,7 +59,13 @@ impl Replicator {
             "changefeed-secure.json",
         ];
         let environment = vec![("PGSSLROOTCERT", certs.ca()), ("EBB_STAGING_DIR", dir.join("staging"))];
-        Ok(Self { program, args: args.map(String::from).to_vec(), environment, dir: dir.to_owned() })
+        Ok(Self {
+            program,
+            args: args.map(String::from).to_vec(),
+            environment,
+            dir: dir.to_owned(),
+            screen: Arc::clone(screen),
+        })
     }
 
     /// The command as a person would type it.
@@ -65,50 +81,81 @@ impl Replicator {
     }
 
     pub fn start(&self) -> Result<Running> {
+        // It outlives this process when that is killed: ebb ends too, and its folder goes.
+        let watcher = Watcher::start(&self.dir)?;
         let mut child = Command::new(&self.program)
             .current_dir(&self.dir)
             .args(&self.args)
             .envs(self.environment.iter().map(|(name, path)| (name, path)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()?;
-        let lines = BufReader::new(child.stdout.take().ok_or("no output")?);
-        Ok(Running { child, lines: Some(lines) })
+        let streams = (child.stdout.take(), child.stderr.take());
+        let (sender, lines) = unbounded_channel();
+        let pid = child.id();
+        let mut running = Running { child, lines, watcher };
+        running.watcher.follow(Some(pid))?;
+        let (Some(out), Some(err)) = streams else { return Err("ebb has no output".into()) };
+        show(out, Arc::clone(&self.screen), sender.clone());
+        show(err, Arc::clone(&self.screen), sender);
+        Ok(running)
     }
+}
+
+/// Shows lines and passes them on, until the stream ends.
+fn show(stream: impl Read + Send + 'static, screen: Arc<Screen>, lines: UnboundedSender<String>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            screen.line(&format!("  {line}"));
+            // Nobody waits for a line any more once ebb is ready.
+            let _ = lines.send(line);
+        }
+    });
 }
 
 /// A running ebb. It is killed when this is dropped.
 pub struct Running {
     child: Child,
-    lines: Option<BufReader<ChildStdout>>,
+    lines: UnboundedReceiver<String>,
+    watcher: Watcher,
 }
 
 impl Running {
-    /// Shows log lines up to the one that holds this text, then goes on showing them in the background.
-    pub fn wait_for(&mut self, text: &str) -> Result<()> {
-        let mut lines = self.lines.take().ok_or("the output is read already")?;
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            if lines.read_line(&mut line)? == 0 {
-                return Err(format!("ebb ended before it said {text:?}").into());
+    /// Waits for a log line that holds this text.
+    pub async fn wait_for(&mut self, text: &str) -> Result<()> {
+        let found = async {
+            while let Some(line) = self.lines.recv().await {
+                if line.contains(text) {
+                    return Ok(());
+                }
             }
-            print!("  {line}");
-        }
-        std::thread::spawn(move || lines.lines().map_while(|line| line.ok()).for_each(|line| println!("  {line}")));
-        Ok(())
+            Err(format!("ebb ended before it said {text:?}"))
+        };
+        let in_time = tokio::time::timeout(WAIT_MAX, found).await;
+        Ok(in_time.unwrap_or_else(|_| Err(format!("ebb did not say {text:?} within {WAIT_MAX:?}")))?)
     }
 
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
-        Ok(())
+        Ok(self.watcher.follow(None)?)
     }
 
     /// SIGTERM; returns the exit code.
-    pub fn stop(&mut self) -> Result<i32> {
-        Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
-        Ok(self.child.wait()?.code().unwrap_or(-1))
+    pub async fn stop(&mut self) -> Result<i32> {
+        ebb_servers::signal(self.child.id(), Signal::TERM)?;
+        let ended = async {
+            loop {
+                match self.child.try_wait() {
+                    Ok(None) => tokio::time::sleep(POLL).await,
+                    result => return result,
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(WAIT_MAX, ended).await;
+        let status = in_time.map_err(|_| format!("ebb did not end within {WAIT_MAX:?} of SIGTERM"))??;
+        Ok(status.and_then(|status| status.code()).unwrap_or(-1))
     }
 }
 

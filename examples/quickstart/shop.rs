@@ -143,6 +143,35 @@ impl Dice {
     }
 }
 
+/// One side at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    pub rows: u64,
+    /// When the newest order was placed, in ms of Unix time; 0 before the first.
+    pub newest_ms: u64,
+}
+
+impl State {
+    /// One row of two columns in the words of a dialect, given how it writes the newest moment.
+    pub fn query(newest: &str) -> String {
+        let counts = TABLES.map(|table| format!("(SELECT count(*) FROM {table})")).join(" + ");
+        format!("SELECT concat_ws('|', {counts}, (SELECT coalesce({newest}, 0) FROM orders))")
+    }
+
+    pub fn parse(line: &str) -> Result<Self> {
+        let (rows, newest) = line.trim().split_once('|').ok_or_else(|| format!("no two columns: {line}"))?;
+        Ok(Self { rows: rows.parse()?, newest_ms: newest.parse()? })
+    }
+}
+
+pub const NEWEST: &str = "CAST(floor(extract(epoch FROM max(placed)) * 1000) AS bigint)";
+
+/// At the source.
+pub async fn state(source: &Client) -> Result<State> {
+    let row = source.query_one(&State::query(NEWEST), &[]).await?;
+    State::parse(row.get(0))
+}
+
 /// One table on both sides.
 pub struct Comparison {
     pub name: &'static str,

@@ -5,7 +5,8 @@
 
 use ebb_servers::{Certs, Dialect, Flavour, Server};
 
-use crate::{Result, shop};
+use crate::Result;
+use crate::shop::{self, State};
 
 pub struct Target {
     dialect: Dialect,
@@ -60,6 +61,14 @@ impl Target {
 
     pub fn sql(&self, sql: &str) -> Result<String> {
         Ok(self.server.sql("molt", sql)?)
+    }
+
+    pub fn state(&self) -> Result<State> {
+        let newest = match self.dialect {
+            Dialect::Postgres => shop::NEWEST,
+            Dialect::MySql(_) => "timestampdiff(MICROSECOND, '1970-01-01', max(placed)) DIV 1000",
+        };
+        State::parse(&self.sql(&State::query(newest))?)
     }
 
     /// The queries that show every row of a table as one line, at the source and on the target.

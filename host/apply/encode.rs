@@ -112,7 +112,6 @@ impl<'a> Encoder<'a> {
         let pairs = self.pairs(entry, table, json)?;
         let at = self.shape(entry, table, &pairs)?;
         let shape = &mut self.shapes.get_mut(&entry.table).expect("the shape was just found")[at];
-        let operation = if shape.covers { operation } else { Operation::Upsert };
         let block = *shape.block.get_or_insert_with(|| {
             let columns: Vec<u32> = shape.positions.iter().flatten().copied().collect();
             let rows = RowBuffer::new(columns.len());

@@ -19,8 +19,11 @@ pub enum Phase {
     Loosened,
     /// The circles are closed.
     Closed,
-    /// Every row that will be written again is deleted first.
+    /// Every row that will be written again, and of which no column is the target's alone, is deleted first.
     Clears,
+    /// Whole rows, where a unique key cannot be released all of a block in one statement: those that could not be deleted
+    /// first are among them.
+    Rewrites,
     /// The constraints of every row, after they were not enforced.
     Verifies,
 }
@@ -48,7 +51,7 @@ impl Plan {
     /// Any order of rows works when all of them go first; their constraints are verified afterwards.
     pub const SUSPENDED: Self = Self {
         checks: Checks::Suspended,
-        phases: &[Phase::Release, Phase::Clears, Phase::Upserts, Phase::Deletes, Phase::Verifies],
+        phases: &[Phase::Release, Phase::Clears, Phase::Rewrites, Phase::Deletes, Phase::Verifies],
     };
 }
 
@@ -63,7 +66,9 @@ pub struct Facts {
     pub is_in_cycle: bool,
     /// Columns that `Loosened` writes as NULL.
     pub loosen: Vec<u32>,
-    /// It has a unique key that cannot be released, and deleting a row does nothing but delete it.
+    /// It has a unique key that cannot be released.
+    pub is_rigid: bool,
+    /// It has such a key, and deleting a row does nothing but delete it.
     pub replaces: bool,
     /// Triggers of users may change anything when one of its rows is written or deleted.
     pub triggers: bool,
@@ -104,6 +109,7 @@ pub fn facts(catalog: &Catalog) -> Vec<Facts> {
         let is_rigid =
             |key: &UniqueKey| key.nulls_equal || !key.columns.iter().any(|column| facts[at].release.contains(column));
         let is_rigid = table.unique_keys.iter().any(is_rigid);
+        facts[at].is_rigid = is_rigid;
         facts[at].replaces = is_rigid && referring().all(|key| key.on_delete == Action::NoAction);
         facts[at].triggers = !table.triggers.is_empty();
         facts[at].cascades_on_delete = referring().any(|key| key.on_delete.acts());

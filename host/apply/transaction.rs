@@ -184,7 +184,8 @@ fn task(phase: Phase, facts: &Facts) -> Option<Task<'_>> {
     let whole = |operation, blank| Some(Task::Whole { operation, blank });
     let key = |operation, blank| Some(Task::Key { operation, blank });
     match phase {
-        Phase::Upserts => whole(Operation::Upsert, &[]),
+        Phase::Rewrites if facts.is_rigid => whole(Operation::Replace, &[]),
+        Phase::Upserts | Phase::Rewrites => whole(Operation::Upsert, &[]),
         Phase::Loosened if facts.is_in_cycle => whole(Operation::Upsert, &facts.loosen),
         Phase::Closed if !facts.is_in_cycle => None,
         Phase::Loosened | Phase::Closed if facts.replaces => whole(Operation::Replace, &[]),

@@ -54,6 +54,22 @@ impl Findings {
         self.narrow.entry(table.to_owned()).or_default().push(what);
     }
 
+    /// Takes out everything that would keep a run from starting, and returns the worst of it.
+    pub fn take_fatal(&mut self) -> Option<Error> {
+        let fatal = |finding: &Finding| finding.severity < Severity::Warning;
+        let (mut fatal, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.list).into_iter().partition(fatal);
+        self.list = rest;
+        fatal.sort_by_key(|finding| finding.severity);
+        fatal.into_iter().next().map(|finding| finding.error)
+    }
+
+    pub fn append(&mut self, other: Self) {
+        self.list.extend(other.list);
+        for (table, columns) in other.narrow {
+            self.narrow.entry(table).or_default().extend(columns);
+        }
+    }
+
     /// Logs what is no hindrance, and makes one error of all that is.
     pub fn conclude(mut self) -> Result<(), Error> {
         self.list.sort_by_key(|finding| finding.severity);

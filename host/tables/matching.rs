@@ -7,7 +7,7 @@ use ebb_sdk::{Catalog, Timestamp};
 
 use super::findings::Findings;
 use super::problems::Judge;
-use super::{KeyShape, Matched, SHOWN_MAX, Watched, join, names};
+use super::{KeyShape, Matched, SHOWN_MAX, Scope, Watched, join, names};
 use crate::config;
 use crate::error::Error;
 use crate::source::SourceTable;
@@ -25,7 +25,8 @@ impl Names<'_> {
     pub(super) fn matched(&self, database: &str, chosen: &[SourceTable]) -> Matched {
         let first_schema = &chosen[0].schema;
         let one_schema = chosen.iter().all(|table| table.schema == *first_schema);
-        let mut matched = Matched { watched: Vec::new(), findings: Findings::default(), asked: Vec::new() };
+        let mut matched =
+            Matched { watched: Vec::new(), findings: Findings::default(), asked: Vec::new(), scope: Scope::Chosen };
         for table in chosen {
             let Some(position) = self.counterpart(table, &mut matched.findings) else { continue };
             let target = &self.catalog.tables[position as usize];
@@ -44,6 +45,11 @@ impl Names<'_> {
                 hidden_columns: table.hidden_columns.iter().cloned().chain(ignored).collect(),
                 refused: None,
             });
+        }
+        let targets: Vec<_> =
+            matched.watched.iter().map(|watched| &self.catalog.tables[watched.position as usize]).collect();
+        if let Some(problem) = self.judge().hidden_triggers(&targets) {
+            matched.findings.harm(problem);
         }
         self.name_accepted_triggers(&matched.watched);
         self.without_source(&mut matched);
@@ -86,27 +92,42 @@ impl Names<'_> {
     }
 
     /// Every table of the target, each under its own namespace.
-    pub(super) fn every(&self, known: &[SourceTable]) -> Vec<Watched> {
-        let describe = |(table, position): (&ebb_sdk::Table, u32)| {
-            let mut same = known.iter().filter(|source| self.same(&source.name, &table.name));
-            let in_schema = known
-                .iter()
-                .find(|source| self.same(&source.name, &table.name) && Some(&source.schema) == table.namespace.last());
-            let source = in_schema.or_else(|| same.next().filter(|_| same.next().is_none()));
-            let hidden = source.map(|source| source.hidden_columns.clone()).unwrap_or_default();
+    pub(super) fn every(&self, known: &[SourceTable]) -> Matched {
+        let mut matched =
+            Matched { watched: Vec::new(), findings: Findings::default(), asked: Vec::new(), scope: Scope::Any };
+        for (table, position) in self.catalog.tables.iter().zip(0_u32..) {
+            let source = self.source_of(table, known);
             let leave_out = format!(", or leave {} out of the changefeed", table.name);
-            let refused = self.judge().problems(source, table, &leave_out).into_iter().next();
-            Watched {
+            let mut watched = Watched {
                 path: table.namespace.clone(),
                 topics: vec![table.name.clone()],
                 position,
                 source: source.map(|source| (source.schema.clone(), source.name.clone())),
                 key: source.map(|source| KeyShape::of(source, source.key_columns.clone(), Timestamp::ZERO)),
-                hidden_columns: hidden.into_iter().chain(self.ignored_of(table)).collect(),
-                refused: refused.map(|error| error.field("table", table.to_string())),
+                hidden_columns: self.ignored_of(table),
+                refused: self.judge().problems(source, table, &leave_out).into_iter().next(),
+            };
+            if let Some(source) = source {
+                let mut found = Findings::default();
+                let (asked, ignored) = self.columns(source, position, &mut found);
+                watched.refuse(found.take_fatal());
+                watched.hidden_columns.extend(source.hidden_columns.iter().cloned().chain(ignored));
+                matched.asked.extend(asked);
+                matched.findings.append(found);
             }
-        };
-        self.catalog.tables.iter().zip(0_u32..).map(describe).collect()
+            watched.refuse(self.judge().hidden_triggers(&[table]));
+            watched.refused = watched.refused.map(|error| error.field("table", table.to_string()));
+            matched.watched.push(watched);
+        }
+        self.name_accepted_triggers(&matched.watched);
+        matched
+    }
+
+    /// The source's table of this name: in the schema of the same name where there is one, else the only one.
+    fn source_of<'s>(&self, table: &ebb_sdk::Table, known: &'s [SourceTable]) -> Option<&'s SourceTable> {
+        let same = || known.iter().filter(|source| self.same(&source.name, &table.name));
+        let in_schema = same().find(|source| Some(&source.schema) == table.namespace.last());
+        in_schema.or_else(|| same().next().filter(|_| same().count() == 1))
     }
 
     fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<u32> {

@@ -55,6 +55,16 @@ pub struct Matched {
     watched: Vec<Watched>,
     findings: Findings,
     asked: Vec<Asked>,
+    scope: Scope,
+}
+
+/// Which tables will send rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// Those of the run's own changefeed: what stands in the way of one keeps the run from starting.
+    Chosen,
+    /// Any of the target: what stands in the way of one ends the run when its first row comes.
+    Any,
 }
 
 /// The tables of this run: those that the filters choose, or every table of the target.
@@ -78,10 +88,7 @@ pub async fn matched(config: &Config, source: Option<&Source>, catalog: &Catalog
                 Some(source) => source.tables().await?,
                 None => Vec::new(),
             };
-            let mut matched =
-                Matched { watched: names.every(&known), findings: Findings::default(), asked: Vec::new() };
-            matched.note_refused();
-            Ok(matched)
+            Ok(names.every(&known))
         }
     }
 }
@@ -90,15 +97,25 @@ impl Matched {
     /// Asks the target's session about the types, logs what may become a hindrance, and fails for what is one. Without a
     /// session, while the target is down, the types are not looked at.
     pub fn settle(self, catalog: &Catalog, session: Option<(&mut Session, &ConnectOptions)>) -> Result<Vec<Watched>> {
-        let Self { watched, mut findings, asked } = self;
+        let Self { mut watched, mut findings, asked, scope } = self;
         if let Some((session, connect)) = session.filter(|_| !asked.is_empty()) {
             let questions: Vec<FitQuestion> = asked.iter().map(|asked| asked.question.clone()).collect();
             let fits = session.fits(&questions)?.unwrap_or_default();
             for (asked, fit) in asked.into_iter().zip(fits) {
                 let table = &catalog.tables[asked.question.table as usize];
                 let column = &table.columns[asked.question.column as usize].name;
-                asked.judge(fit, connect.may_round(table, column), &mut findings);
+                let (position, may_round) = (asked.question.table, connect.may_round(table, column));
+                let mut found = Findings::default();
+                asked.judge(fit, may_round, &mut found);
+                let table = watched.iter_mut().find(|watched| watched.position == position);
+                if let Some(table) = table.filter(|_| scope == Scope::Any) {
+                    table.refuse(found.take_fatal());
+                }
+                findings.append(found);
             }
+        }
+        if scope == Scope::Any {
+            note_refused(&watched, &mut findings);
         }
         findings.conclude().map(|()| watched)
     }
@@ -119,18 +136,26 @@ impl Matched {
             );
         }
     }
+}
 
-    /// Which tables will send rows is not known, so that one that cannot be written to is no reason not to start.
-    fn note_refused(&mut self) {
-        let refused: Vec<_> = self.watched.iter().filter_map(|watched| watched.refused.as_ref()).collect();
-        if !refused.is_empty() {
-            let hints: Vec<_> = refused.iter().filter_map(|error| error.hint.as_deref()).collect();
-            let shown: Vec<_> = refused.iter().take(SHOWN_MAX).map(|error| error.message.as_str()).collect();
-            self.findings.warn(
-                Error::new(format!("a row of {} tables would end the run: {}", refused.len(), shown.join("; ")))
-                    .hint(hints.into_iter().take(SHOWN_MAX).collect::<Vec<_>>().join("; ")),
-            );
+impl Watched {
+    /// The first reason is the one that is told.
+    fn refuse(&mut self, why: Option<Error>) {
+        if self.refused.is_none() {
+            self.refused = why;
         }
+    }
+}
+
+fn note_refused(watched: &[Watched], findings: &mut Findings) {
+    let refused: Vec<_> = watched.iter().filter_map(|watched| watched.refused.as_ref()).collect();
+    if !refused.is_empty() {
+        let hints: Vec<_> = refused.iter().filter_map(|error| error.hint.as_deref()).collect();
+        let shown: Vec<_> = refused.iter().take(SHOWN_MAX).map(|error| error.message.as_str()).collect();
+        findings.warn(
+            Error::new(format!("a row of {} tables would end the run: {}", refused.len(), shown.join("; ")))
+                .hint(hints.into_iter().take(SHOWN_MAX).collect::<Vec<_>>().join("; ")),
+        );
     }
 }
 

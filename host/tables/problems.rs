@@ -5,7 +5,7 @@
 
 use ebb_sdk::{Catalog, Table};
 
-use super::{join, names};
+use super::{SHOWN_MAX, join, names};
 use crate::config::Triggers;
 use crate::error::Error;
 use crate::source::SourceTable;
@@ -34,6 +34,24 @@ impl Judge<'_> {
         }));
         problems.extend(self.acting_triggers(target));
         problems
+    }
+
+    /// Tables that may have triggers which this user cannot see, as one problem.
+    pub fn hidden_triggers(&self, targets: &[&Table]) -> Option<Error> {
+        if self.triggers == Triggers::Fire {
+            return None;
+        }
+        let hidden: Vec<_> = targets.iter().filter_map(|table| Some((table, table.hides_triggers.as_ref()?))).collect();
+        let (_, grant) = hidden.first()?;
+        let more = if hidden.len() > SHOWN_MAX { ", …" } else { "" };
+        let names: Vec<_> = hidden.iter().take(SHOWN_MAX).map(|(table, _)| table.to_string()).collect();
+        Some(
+            Error::new(format!(
+                "this user of the target cannot see whether it has triggers that would change what is written, on {}{more}",
+                names.join(", ")
+            ))
+            .hint(format!("as an administrator of the target: {grant} or let them act: --triggers fire")),
+        )
     }
 
     /// Whether a row of the source is one row of the target, and no other row is the same one there.
@@ -180,6 +198,17 @@ mod tests {
         check(&source(&["other"], &[], &[]), &by_id, "(other) at the source, (id) on the target");
         check(&source(&["id"], &[], &[]), &target(&["id", "v"], &[0, 1]), "(id) at the source, (id, v) on the target");
         check(&source(&["rowid"], &["rowid"], &[]), &by_id, "has no primary key");
+    }
+
+    #[test]
+    fn triggers_that_cannot_be_seen_are_one_problem() {
+        let table = Table { hides_triggers: Some("GRANT TRIGGER …;".into()), ..target(&["id"], &[0]) };
+        for (triggers, is_problem) in [(Triggers::Skip, true), (Triggers::Drop, true), (Triggers::Fire, false)] {
+            let judge = Judge { catalog: &Catalog::default(), case_sensitive: false, triggers };
+            assert!(judge.hidden_triggers(&[&target(&["id"], &[0])]).is_none());
+            let problem = judge.hidden_triggers(&[&table, &table]);
+            assert_eq!(problem.is_some_and(|one| one.hint.is_some_and(|hint| hint.contains("GRANT"))), is_problem);
+        }
     }
 
     #[test]

@@ -288,12 +288,9 @@ impl Builder {
 
     /// Where the user has no right to see triggers there may be some.
     fn hide_triggers(&mut self, rights: &rights::OfTriggers) {
-        let hidden: Vec<_> = self.tables.iter().filter(|table| !rights.sees(&table.name)).collect();
-        for table in &hidden {
+        for table in self.tables.iter_mut().filter(|table| !rights.sees(&table.name)) {
             self.facts.entry(table.name.clone()).or_default().triggers = Some("unknown to ebb".into());
-        }
-        if let [first, ..] = hidden.as_slice() {
-            rights.warn(first, hidden.len());
+            table.hides_triggers = Some(rights.grant.clone());
         }
     }
 

@@ -13,6 +13,7 @@ mod progress;
 mod write;
 
 mod effect;
+mod keep;
 mod rounding;
 mod statement;
 mod values;

@@ -2,7 +2,7 @@
 //!
 //! Owns: reading SHOW GRANTS, and which right mends a refusal to make triggers. Does not own: what is done where triggers cannot be seen (`effect`).
 
-use ebb_sdk::{Error, ErrorKind, Level, Result, Table};
+use ebb_sdk::{Error, ErrorKind, Result};
 use mysql_async::Error as Failure;
 
 use crate::connect::Flavour;
@@ -18,22 +18,13 @@ pub(crate) const NO_RIGHT: [u16; 5] = [1142, 1227, 1419, 1044, 1370];
 pub(crate) struct OfTriggers {
     all: bool,
     tables: Vec<String>,
-    grant: String,
+    /// What would let it see all.
+    pub(crate) grant: String,
 }
 
 impl OfTriggers {
     pub(crate) fn sees(&self, table: &str) -> bool {
         self.all || self.tables.iter().any(|name| name == table)
-    }
-
-    /// Tells of tables whose triggers cannot be seen, of which `first` is one.
-    pub(crate) fn warn(&self, first: &Table, count: usize) {
-        let message = format!(
-            "triggers of {first} and others ({count} tables in all) cannot be seen by this user of the target, so that rows are \
-             written to them one by one, as if there were some; {}",
-            self.grant
-        );
-        ebb_sdk::log(Level::Warn, &message);
     }
 }
 

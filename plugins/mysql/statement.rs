@@ -76,6 +76,14 @@ pub(crate) fn count(table: &Table, key: &[Target], rows: usize) -> String {
     format!("SELECT COUNT(*) FROM {} WHERE {is_same} FOR UPDATE", quoted(&table.name))
 }
 
+/// One row, whose values for `more` columns come last, as the server has given them.
+pub(crate) fn insert_with(table: &Table, targets: &[Target], more: &[String]) -> String {
+    let names: Vec<_> = targets.iter().map(name).chain(more.iter().map(|name| quoted(name))).collect();
+    let given = targets.iter().map(|target| target.column_type.form.placeholder());
+    let values: Vec<_> = given.chain(more.iter().map(|_| "?".to_owned())).collect();
+    format!("INSERT INTO {} ({}) VALUES ({})", quoted(&table.name), names.join(", "), values.join(","))
+}
+
 /// `targets` are the columns of the key.
 pub(crate) fn delete(table: &Table, targets: &[Target], rows: usize) -> String {
     format!("DELETE FROM {} WHERE {}", quoted(&table.name), same_keys("", targets, rows))

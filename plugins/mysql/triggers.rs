@@ -68,6 +68,30 @@ async fn definition(session: &mut Session, name: &str, doing: &str) -> Result<Op
 
 /// Saves the definitions, proves that they can be made again, and drops them.
 pub(crate) async fn drop_all(session: &mut Session, triggers: &[SavedTrigger]) -> Result<()> {
+    alone(session).await?;
+    let dropped = drop_named(session, triggers).await;
+    together(session).await?;
+    dropped
+}
+
+/// A server goes on with the statement of a session whose client is gone: a trigger that is there may be about to be
+/// dropped. So one session at a time is at work on triggers, and the next one waits for its end.
+async fn alone(session: &mut Session) -> Result<()> {
+    let (seconds, doing) =
+        ((session.answer_wait / 2).as_secs().max(1), "wait for another session that is at work on triggers");
+    let lock = format!("SELECT GET_LOCK(CONCAT('ebb.', SHA2(DATABASE(), 224)), {seconds})");
+    match spoken::<Option<u64>>(session, &lock, doing).await?.as_slice() {
+        [Some(1)] => Ok(()),
+        _ => Err(Error::new(ErrorKind::Retry, format!("cannot {doing}: it has not ended for {seconds} s"))
+            .hint("see SHOW PROCESSLIST on the target; an ebb that was killed may have left a statement there that waits for a lock")),
+    }
+}
+
+async fn together(session: &mut Session) -> Result<()> {
+    run(session, "DO RELEASE_LOCK(CONCAT('ebb.', SHA2(DATABASE(), 224)))", "end the work on triggers").await
+}
+
+async fn drop_named(session: &mut Session, triggers: &[SavedTrigger]) -> Result<()> {
     // What is there now is saved, which may be younger than what the host knows.
     let there = all(session).await?;
     let wanted = |name: &String| triggers.iter().any(|saved| saved.trigger.name == *name);
@@ -160,6 +184,13 @@ async fn save(session: &mut Session, triggers: &[(String, Trigger)]) -> Result<(
 
 /// Puts back what is missing. A record goes once its trigger is there, and the table once it is empty.
 pub(crate) async fn restore(session: &mut Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+    alone(session).await?;
+    let restored = restore_all(session, saved).await;
+    together(session).await?;
+    restored
+}
+
+async fn restore_all(session: &mut Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
     let has_table = has_table(session).await?;
     let mut waiting = if has_table { records(session).await? } else { Vec::new() };
     for trigger in saved {

@@ -1,7 +1,7 @@
 //! Upserts and deletes of whole blocks: prepared statements of many rows.
 //!
 //! Owns: how many rows a statement takes, and its parameters. Does not own: the SQL (`statement`), the values (`values`),
-//! whether a statement had its effect (`effect`), finding the row that was refused (`locate`).
+//! rows that are deleted and inserted again (`keep`), whether a statement had its effect (`effect`), finding the row that was refused (`locate`).
 
 use std::ops::Range;
 
@@ -9,6 +9,7 @@ use ebb_sdk::{Block, Error, ErrorKind, Operation, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Value};
 
+use crate::keep::Kept;
 use crate::statement::{self, Target};
 use crate::values::Reason;
 use crate::{Session, answered, before, locate};
@@ -33,18 +34,19 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
     let remembers = before::questions(session, block);
     let wait = session.answer_wait;
     let conn = &mut session.conn;
-    let mut rows = 0..block.rows();
-    while !rows.is_empty() {
-        let some = attempt.some_of(rows.clone());
-        rows.start = some.end;
+    let (steps, mut kept): (&[Step], _) = match block.operation() {
+        Operation::Replace => (&[Step::Clear, Step::BringBack], Kept::default()),
+        _ => (&[Step::Write], Kept::default()),
+    };
+    for (step, some) in steps.iter().flat_map(|step| attempt.parts().map(move |some| (step, some))) {
         let outcome = async {
-            for question in &remembers {
+            for question in remembers.iter().filter(|_| !matches!(step, Step::BringBack)) {
                 match attempt.ask(conn, question, some.clone()).await {
                     Ok(found) => session.before.add(question.reference, found),
                     Err(failure) => return Ok(Err(failure)),
                 }
             }
-            Ok(attempt.run(conn, some.clone()).await)
+            Ok(attempt.step(*step, conn, some.clone(), &mut kept).await)
         };
         if let Err(failure) = answered(wait, &doing, outcome).await? {
             return answered(wait, &doing, async { Ok(locate::explain(&attempt, conn, &failure, some).await) })
@@ -54,6 +56,14 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
     }
     attempt.count_rounded(&mut session.rounding);
     Ok(())
+}
+
+/// What is done to every part of a block before the next is done to any.
+#[derive(Clone, Copy)]
+enum Step {
+    Write,
+    Clear,
+    BringBack,
 }
 
 pub(crate) fn doing(block: &Block<'_>) -> String {
@@ -122,6 +132,30 @@ impl From<mysql_async::Error> for Failure {
 }
 
 impl Attempt<'_> {
+    async fn step(&self, step: Step, conn: &mut Conn, rows: Range<usize>, kept: &mut Kept) -> Result<(), Failure> {
+        match step {
+            Step::Write => self.run(conn, rows).await,
+            Step::Clear => {
+                self.keep(conn, rows.clone(), kept).await?;
+                self.clear(conn, rows).await
+            }
+            Step::BringBack => {
+                self.bring_back(conn, rows.clone(), kept).await?;
+                if self.triggers.is_some() { self.must_be_there(conn, rows).await } else { Ok(()) }
+            }
+        }
+    }
+
+    /// All rows, as many at once as go into one statement.
+    fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut rows = 0..self.block.rows();
+        std::iter::from_fn(move || {
+            let some = (!rows.is_empty()).then(|| self.some_of(rows.clone()))?;
+            rows.start = some.end;
+            Some(some)
+        })
+    }
+
     /// The first rows that go into one statement.
     fn some_of(&self, rows: Range<usize>) -> Range<usize> {
         let mut count = SHAPE.pow(rows.len().min(ROWS_MAX).ilog(SHAPE));
@@ -159,12 +193,8 @@ impl Attempt<'_> {
                 if deleted < count as u64 { self.must_be_gone(conn, rows).await } else { Ok(()) }
             }
             Operation::Replace => {
-                let keys = self.keys(rows.clone())?;
-                self.execute(conn, statement::delete(table, &self.key(), count), keys).await?;
-                let sql = statement::insert(table, self.targets, count);
-                let written = self.execute(conn, sql, self.values(rows.clone(), |_| true)?).await?;
-                self.all_written(written, count)?;
-                if self.triggers.is_some() { self.must_be_there(conn, rows).await } else { Ok(()) }
+                self.clear(conn, rows.clone()).await?;
+                self.insert(conn, rows).await
             }
             Operation::Update if self.is_blank(rows.clone()) => {
                 let sql = statement::release(table, self.targets, count);
@@ -198,7 +228,7 @@ impl Attempt<'_> {
     }
 
     /// How many rows the statement met: those of a condition count also where they stay as they are.
-    async fn execute(&self, conn: &mut Conn, sql: String, values: Vec<Value>) -> Result<u64, Failure> {
+    pub(crate) async fn execute(&self, conn: &mut Conn, sql: String, values: Vec<Value>) -> Result<u64, Failure> {
         conn.exec_drop(sql, Params::Positional(values)).await?;
         Ok(conn.affected_rows())
     }
@@ -208,7 +238,11 @@ impl Attempt<'_> {
         self.targets.iter().filter(|target| target.is_key).cloned().collect()
     }
 
-    fn values(&self, rows: Range<usize>, is_wanted: impl Fn(&Target) -> bool) -> Result<Vec<Value>, Failure> {
+    pub(crate) fn values(
+        &self,
+        rows: Range<usize>,
+        is_wanted: impl Fn(&Target) -> bool,
+    ) -> Result<Vec<Value>, Failure> {
         let mut values = Vec::with_capacity(rows.len() * self.targets.len());
         for row in rows {
             for (column, target) in self.targets.iter().enumerate().filter(|(_, target)| is_wanted(target)) {

@@ -57,14 +57,23 @@ pub(crate) fn is_number(text: &str) -> bool {
 
 /// Digits behind the point, zeros at the end left out; negative for a multiple of a power of ten.
 pub(crate) fn decimals(text: &str) -> Option<i64> {
-    match text.bytes().any(|byte| !byte.is_ascii_digit()) {
-        // The most common number needs no second look, unless a column keeps no units.
-        false if !text.ends_with('0') => Some(0),
-        _ => Number::parse(text, EXPONENT_MAX).map(|number| match number.digits.as_str() {
-            "0" => i64::MIN,
-            _ => -number.exponent,
-        }),
+    // Most numbers need not be taken apart.
+    if let Some(digits) = plain_decimals(text) {
+        return Some(digits);
     }
+    Number::parse(text, EXPONENT_MAX).map(|number| match number.digits.as_str() {
+        "0" => i64::MIN,
+        _ => -number.exponent,
+    })
+}
+
+/// The same for a number without an exponent whose last digit is none of the zeros that do not count.
+fn plain_decimals(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_plain = is_digits(whole.strip_prefix('-').unwrap_or(whole)) && (fraction.is_empty() || is_digits(fraction));
+    let digits = fraction.trim_end_matches('0').len();
+    let is_known = is_plain && (digits > 0 || !whole.ends_with('0'));
+    is_known.then(|| i64::try_from(digits).unwrap_or(i64::MAX))
 }
 
 /// Digits of seconds behind the point, zeros at the end left out.

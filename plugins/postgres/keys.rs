@@ -9,7 +9,7 @@ mod spelling;
 use ebb_sdk::{Number, Value};
 use serde_json::value::RawValue;
 
-use crate::digits::{EXPONENT_MAX, is_float4, is_float8, is_plain, is_special};
+use crate::digits::{EXPONENT_MAX, is_digits, is_float4, is_float8, is_plain, is_special};
 use crate::fit::Base;
 use crate::values::{Reason, element};
 use spelling::{is_address, is_clock, is_day, is_endless, is_hex, is_interval, is_lsn_part, is_moment, is_offset};
@@ -133,6 +133,10 @@ impl KeyForm {
 
     /// Whether the column holds exactly this number.
     fn takes_number(&self, text: &str) -> bool {
+        // The most common key of all need not be taken apart.
+        if matches!(self, Self::Integer) && is_digits(text) {
+            return true;
+        }
         let Some(number) = Number::parse(text, EXPONENT_MAX) else { return false };
         match self {
             Self::Integer => number.exponent >= 0,

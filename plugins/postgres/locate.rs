@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use ebb_sdk::{Error, ErrorKind};
+use ebb_sdk::{Error, ErrorKind, Operation};
 use tokio_postgres::types::Type;
 
 use crate::error::{refused, translate};
@@ -37,6 +37,14 @@ fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
     match failure {
         Failure::Database(failure) => translate(failure, attempt.doing),
         Failure::Unfit(unfit) => unfit_value(attempt, unfit),
+        Failure::LeftOut if matches!(attempt.block.operation(), Operation::Delete | Operation::Update) => {
+            let message =
+                format!("cannot {}: it has more rows than one of a key, in tables that inherit from it", attempt.doing);
+            Error::new(ErrorKind::Refused, message).table(table.to_string()).hint(format!(
+                "ALTER TABLE … NO INHERIT {}, for each of them (pg_inherits)",
+                statement::qualified(table)
+            ))
+        }
         Failure::LeftOut => match statement::fixed(table, &attempt.prepared.targets).next() {
             Some(column) => Error::new(
                 ErrorKind::Refused,

@@ -135,13 +135,55 @@ fn update(table: &Table, targets: &[Target]) -> String {
 
 /// The count makes sure that every row is gone before the first one comes.
 fn replace(table: &Table, targets: &[Target]) -> String {
+    let is_given = |column: &Column| targets.iter().any(|target| target.column.name == column.name);
+    let kept: Vec<_> = table.columns.iter().filter(|column| !column.generated && !is_given(column)).collect();
+    if !kept.is_empty() {
+        return replace_keeping(table, targets, &kept);
+    }
     format!(
         "WITH gone AS (DELETE FROM {} AS t USING {} WHERE {} RETURNING 1) \
-         {} WHERE (SELECT pg_catalog.count(*) FROM gone) >= 0",
+         {} WHERE {ALL_GONE}",
         qualified(table),
         rows(targets.len()),
         same_row(table, targets),
         insert(table, targets)
+    )
+}
+
+const ALL_GONE: &str = "(SELECT pg_catalog.count(*) FROM gone) >= 0";
+
+/// The same where the target has columns of its own: rows that were there keep them, and others get their defaults. The
+/// answer has a row for each that was inserted.
+fn replace_keeping(table: &Table, targets: &[Target], kept: &[&Column]) -> String {
+    let names = |columns: &mut dyn Iterator<Item = &str>, alias: &str| -> String {
+        columns.map(|name| format!("{alias}{}", quoted(name))).collect::<Vec<_>>().join(", ")
+    };
+    let key = table.primary_key.iter().map(|&at| table.columns[at as usize].name.as_str());
+    let kept_names = || kept.iter().map(|column| column.name.as_str());
+    let given = names(&mut targets.iter().map(|target| target.column.name.as_str()), "");
+    let is_numbered = |column: &Column| column.identity == Identity::Always;
+    let overriding = |also_kept: bool| {
+        let numbered = targets.iter().any(|target| is_numbered(&target.column))
+            || also_kept && kept.iter().any(|column| is_numbered(column));
+        if numbered { "OVERRIDING SYSTEM VALUE " } else { "" }
+    };
+    let is_same = joined("g", targets.iter().enumerate().filter(|(_, target)| is_key(table, &target.column)));
+    format!(
+        "WITH gone AS (DELETE FROM {table_name} AS t USING {rows} WHERE {same} RETURNING {returned}), \
+         back AS (INSERT INTO {table_name} ({given}, {kept_given}) {all}SELECT {values}, {kept_values} FROM {rows} \
+             JOIN gone AS g ON {is_same} WHERE {ALL_GONE} RETURNING 1), \
+         fresh AS (INSERT INTO {table_name} ({given}) {some}SELECT {values} FROM {rows} \
+             WHERE {ALL_GONE} AND NOT EXISTS (SELECT FROM gone AS g WHERE {is_same}) RETURNING 1) \
+         SELECT FROM back UNION ALL SELECT FROM fresh",
+        table_name = qualified(table),
+        rows = rows(targets.len()),
+        same = same_row(table, targets),
+        returned = names(&mut key.chain(kept_names()), "t."),
+        kept_given = names(&mut kept_names(), ""),
+        kept_values = names(&mut kept_names(), "g."),
+        all = overriding(true),
+        some = overriding(false),
+        values = values(targets),
     )
 }
 

@@ -92,7 +92,6 @@ const NUL: Reason = Reason { code: "22021", text: "a text of PostgreSQL cannot h
 /// The column would round the value. Whether it may is not said here.
 pub(crate) const LOST: Reason = Reason { code: "22003", text: "the value has more digits than its column" };
 
-/// A server built with another NAMEDATALEN is not known in the wild.
 const NAME_BYTES_MAX: usize = 63;
 /// PostgreSQL adds this to the length of a varchar.
 const MODIFIER_OFFSET: i32 = 4;
@@ -187,9 +186,9 @@ impl Form {
             }
             Self::Float4 => is_rounded(text, FLOAT4_DIGITS, is_float4) && text.parse().is_ok_and(f32::is_finite),
             Self::Float8 => is_rounded(text, FLOAT8_DIGITS, is_float8) && text.parse().is_ok_and(f64::is_finite),
-            Self::Time { digits, .. } | Self::Timestamp { digits } | Self::Interval { digits } => {
-                second_digits(text) > *digits
-            }
+            Self::Time { digits, .. } | Self::Interval { digits } => second_digits(text) > *digits,
+            // An infinite one has its digits at the source only.
+            Self::Timestamp { digits } => second_digits(&timestamp(text)) > *digits,
             _ => false,
         }
     }
@@ -387,6 +386,7 @@ mod tests {
             ("timestamp", 3, Value::String("2016-01-25T15:10:10.1239"), true),
             ("timestamp", 3, Value::String("2016-01-25T15:10:10.120000"), false),
             ("timestamptz", 0, Value::String("2016-01-25T15:10:10.5Z"), true),
+            ("timestamptz", 0, Value::String("294277-01-01T23:59:59.999999Z"), false),
             ("time", 0, Value::String("10:00:00.1"), true),
             ("interval", 0x7fff << 16, Value::String("00:00:00.5"), true),
             ("timestamp[]", 0, Value::Json("[\"2016-01-25T15:10:10.5\"]"), true),

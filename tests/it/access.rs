@@ -4,6 +4,7 @@ use std::fs;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ebb_servers::Signal;
 
 use crate::post::Post;
 use crate::world::{Ebb, World, free_port, http_get};
@@ -183,12 +184,12 @@ fn tokens_are_revoked_and_keys_added_without_a_restart() {
     let claims = URL_SAFE_NO_PAD.decode(first.split('.').nth(1).expect("claims")).expect("base64");
     let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
     fs::write(&revoked, format!("{}\n", claims["jti"].as_str().expect("an id"))).expect("the ids");
-    ebb.signal("HUP");
+    ebb.signal(Signal::HUP);
     ebb.wait_line("read certificates and keys again");
     assert_eq!((status(&first), status(&second)), (401, 400));
     // What cannot be read changes nothing.
     fs::write(&keys, "nonsense").expect("the keys");
-    ebb.signal("HUP");
+    ebb.signal(Signal::HUP);
     ebb.wait_line("keys of tokens cannot be read again");
     assert_eq!((status(&first), status(&second)), (401, 400));
     ebb.stop();
@@ -208,7 +209,7 @@ fn certificates_are_renewed_without_a_restart() {
     let old = shown(&world);
     run(&world, &["certs", "--renew", "--changefeeds-path", "secure.json"]);
     assert_eq!(shown(&world), old, "nothing changes by itself within a second");
-    ebb.signal("HUP");
+    ebb.signal(Signal::HUP);
     ebb.wait_line("read certificates and keys again");
     let new = fs::read_to_string(world.dir().join("certs/server.crt")).expect("a certificate");
     let new = new.lines().skip(1).collect::<Vec<_>>().join("\n");
@@ -218,7 +219,7 @@ fn certificates_are_renewed_without_a_restart() {
     world.source("INSERT INTO t VALUES (1, 1)");
     world.wait_equal(&ebb, &["t"]);
     fs::write(world.dir().join("certs/server.crt"), "nonsense").expect("a file");
-    ebb.signal("HUP");
+    ebb.signal(Signal::HUP);
     ebb.wait_line("certificates cannot be read again");
     assert!(shown(&world).contains(new.trim()));
     ebb.stop();

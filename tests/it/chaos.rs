@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ebb_crdb::Fault;
-use ebb_servers::Cut;
+use ebb_servers::{Cut, Signal};
 use fastrand::Rng;
 
 use crate::client::Client;
@@ -202,11 +202,11 @@ impl Chaos {
                 .any(|line| log.contains(line))
         };
         wait_for("the first to begin", || first.log(), || has_begun(&first.log()));
-        first.signal("STOP");
+        first.signal(Signal::STOP);
         self.folder += 1;
         let mut second = self.world.fetch(&["--replicator-flags", &self.flags("--bindAddr 127.0.0.1:0")]);
         second.wait_line("changefeed created");
-        first.signal("CONT");
+        first.signal(Signal::CONT);
         let status = first.wait();
         assert_eq!(status.code(), Some(1), "{}", first.log());
         let log = first.log();

@@ -7,12 +7,16 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
+use ebb_servers::{Signal, Watcher};
+
 use crate::world::{POLL, WAIT_MAX, wait_for};
 
 /// A running `ebb`. Its output is collected line by line.
 pub struct Ebb {
     child: Child,
     lines: Arc<Lines>,
+    // Ends the child when this process is killed.
+    watcher: Watcher,
 }
 
 #[derive(Default)]
@@ -23,8 +27,10 @@ struct Lines {
 
 impl Ebb {
     pub fn spawn(mut command: Command) -> Self {
+        let mut watcher = Watcher::start(command.get_current_dir().expect("a world's folder")).expect("a watcher");
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ebb starts");
+        watcher.follow(Some(child.id())).expect("a watcher");
         let lines = Arc::new(Lines::default());
         let out: Box<dyn std::io::Read + Send> = Box::new(child.stdout.take().expect("piped"));
         let err: Box<dyn std::io::Read + Send> = Box::new(child.stderr.take().expect("piped"));
@@ -37,7 +43,7 @@ impl Ebb {
                 }
             });
         }
-        Self { child, lines }
+        Self { child, lines, watcher }
     }
 
     pub fn log(&self) -> String {
@@ -81,9 +87,8 @@ impl Ebb {
         self.child.id()
     }
 
-    pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
-        assert!(status.expect("kill is installed").success(), "SIG{name} could not be sent");
+    pub fn signal(&self, signal: Signal) {
+        ebb_servers::signal(self.pid(), signal).expect("it runs");
     }
 
     /// `kill -9`.
@@ -96,7 +101,7 @@ impl Ebb {
     pub fn stop(mut self) -> String {
         // A process that has said nothing yet does not listen for signals yet either.
         wait_for("a first line", String::new, || !self.log().is_empty());
-        self.signal("TERM");
+        self.signal(Signal::TERM);
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{}", self.log());
         self.log()
@@ -107,6 +112,7 @@ impl Ebb {
         let deadline = Instant::now() + WAIT_MAX;
         loop {
             if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+                self.watcher.follow(None).expect("a watcher");
                 // The readers see the end of the streams a moment later.
                 std::thread::sleep(POLL);
                 return status;

@@ -17,7 +17,9 @@ const TARGET: &str = "
 fn check(name: &str, settings: &str, faults: &[(Fault, u32, Option<u32>)]) -> String {
     let world = World::with_schemas(name, "CREATE TABLE t (id int PRIMARY KEY, v int)", TARGET);
     world.write_changefeed_settings(settings);
-    let ebb = world.fetch(&["--table-filter", "^t$"]).ready();
+    let ebb = world
+        .fetch(&["--table-filter", "^t$", "--replicator-flags", "--stagingSchema _replicator_1 --triggers fire"])
+        .ready();
     world.source("INSERT INTO t SELECT i, 0 FROM generate_series(1, 50) AS i");
     for round in 1..=12 {
         if let Some(&(fault, count, amount)) = faults.get(round % (faults.len() + 1)) {

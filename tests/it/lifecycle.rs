@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use ebb_servers::Signal;
+
 use crate::world::{World, http_get, wait_for};
 
 const ACCOUNTS: &str = "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL);
@@ -120,7 +122,7 @@ fn a_second_ebb_takes_over_and_the_first_one_stops() {
     let mut first = world.fetch(&[]).ready();
     world.source("INSERT INTO accounts SELECT i, 100 FROM generate_series(0, 9) AS i");
     world.wait_equal(&first, TABLES);
-    first.signal("STOP");
+    first.signal(Signal::STOP);
     // The same feed from another machine: its own folder, so that the changefeed is made anew.
     let elsewhere = world.dir().join("elsewhere");
     let flags =
@@ -128,7 +130,7 @@ fn a_second_ebb_takes_over_and_the_first_one_stops() {
     let mut second = world.fetch(&["--replicator-flags", &flags]);
     second.wait_line("the staging folder is gone; replacing the changefeed");
     second.wait_line("changefeed created");
-    first.signal("CONT");
+    first.signal(Signal::CONT);
     // It learns it at its next commit.
     world.source("SELECT 1");
     assert_eq!(first.wait().code(), Some(1), "{}", first.log());

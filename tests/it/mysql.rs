@@ -30,7 +30,7 @@ fn check(name: &str, schema: [&str; 2], tables: &[&str], steps: &[&str]) {
 fn start_plain(world: &World) -> Ebb {
     let name = format!("{}_app", world.database());
     world.target(&format!(
-        "CREATE USER '{name}'@'%' IDENTIFIED BY 'x'; GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON {}.* TO '{name}'@'%'",
+        "CREATE USER '{name}'@'%' IDENTIFIED BY 'x'; GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, TRIGGER ON {}.* TO '{name}'@'%'",
         world.database()
     ));
     world.fetch(&["--target", &world.target_url_as(&name, "x")]).ready()

@@ -144,7 +144,8 @@ fn deadlocks_and_timeouts_are_tried_again_whole() {
          ALTER TABLE u ENABLE ALWAYS TRIGGER fail;",
     );
     let pages = format!("127.0.0.1:{}", free_port());
-    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    let flags = "--stagingSchema _replicator_1 --triggers fire";
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages, "--replicator-flags", flags]).ready();
     world.source("BEGIN; INSERT INTO t SELECT i, i FROM generate_series(1, 50) AS i; INSERT INTO u VALUES (1); COMMIT");
     world.wait_equal(&ebb, &["t", "u"]);
     assert_eq!(world.target("SELECT last_value FROM attempts"), "5");

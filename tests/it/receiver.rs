@@ -55,7 +55,11 @@ impl Receiver {
         command.args(["start", "--targetConn", target, "--stagingSchema", "_replicator_1"]);
         command.args(["--bindAddr", "127.0.0.1:0", "--metricsAddr", "127.0.0.1:0", "--tlsClientCA"]).arg(certs().ca());
         command.args(more).env("EBB_TLS_CERTIFICATE", pair.cert).env("EBB_TLS_PRIVATE_KEY", pair.key);
-        command.env("EBB_STAGING_DIR", folder).env("EBB_PLUGIN_PATH", plugin_path()).env("HOME", folder);
+        command
+            .env("EBB_STAGING_DIR", folder)
+            .env("EBB_PLUGIN_PATH", plugin_path())
+            .env("HOME", folder)
+            .current_dir(folder);
         let mut ebb = Ebb::spawn(command);
         let listening = |log: &str, what: &str| {
             let line = log.lines().find(|line| line.contains(what))?;

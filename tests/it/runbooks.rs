@@ -6,6 +6,8 @@
 use std::fs;
 use std::process::Command;
 
+use ebb_servers::Signal;
+
 use crate::ebb::Ebb;
 use crate::target::MYSQLS;
 use crate::world::{Dialect, World, free_port, http_get, wait_for};
@@ -125,7 +127,7 @@ fn check(world: &World, text: &str, tables: &[&str]) -> String {
         world.source(&format!("DELETE FROM {table} WHERE id = 1"));
     }
     world.wait_equal(&ebb, tables);
-    ebb.signal("INT");
+    ebb.signal(Signal::INT);
     assert_eq!(ebb.wait().code(), Some(0), "{}", ebb.log());
     ebb.log()
 }
@@ -238,7 +240,7 @@ fn the_standalone_procedure() {
     let show = format!("SELECT status || ' ' || running_status FROM [SHOW CHANGEFEED JOB {job}]");
     wait_for("the job to run", || ebb.log(), || world.source(&show).starts_with("running running: resolved=1"));
     assert!(http_get(&format!("127.0.0.1:{pages}"), "/_/varz").contains("ebb_rows_applied_total"));
-    ebb.signal("INT");
+    ebb.signal(Signal::INT);
     assert_eq!(ebb.wait().code(), Some(0), "{}", ebb.log());
     assert!(ebb.log().contains("--stagingConn has no effect"), "{}", ebb.log());
 }

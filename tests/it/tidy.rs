@@ -59,3 +59,52 @@ fn unsafe_stands_where_it_may_and_says_why() {
         assert!(!has_unsafe || allowed.contains(&path.as_path()), "{} has unsafe code", path.display());
     }
 }
+
+/// Programs that tests, demo and benches start, and the Debian packages that they come from.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("/usr/sbin/mariadbd", "mariadb-server-core"),
+    ("bash", "bash"),
+    ("cp", "coreutils"),
+    ("curl", "curl"),
+    ("initdb", "postgresql"),
+    ("mariadb", "mariadb-client-core"),
+    ("mariadb-install-db", "mariadb-server-core"),
+    ("openssl", "openssl"),
+    ("postgres", "postgresql"),
+    ("psql", "postgresql-client"),
+    ("sh", "dash"),
+];
+/// Debian marks them as essential: no machine is without them. `kill` and `ps` are in none of them.
+const ESSENTIAL: &[&str] = &["bash", "coreutils", "dash"];
+
+/// A machine that was used before has programs that a new one lacks.
+#[test]
+fn every_program_that_is_started_is_installed_by_make() {
+    let makefile = Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile");
+    let makefile = fs::read_to_string(makefile).expect("the Makefile");
+    let listed: Vec<&str> =
+        makefile.lines().filter(|line| line.starts_with("PACKAGES")).flat_map(|line| line.split([' ', '\t'])).collect();
+    for (path, text) in sources(&["host", "sdk", "plugins", "tests", "examples", "benches"]) {
+        if path.ends_with("tidy.rs") {
+            continue;
+        }
+        for program in started(&text) {
+            let package = PROGRAMS.iter().find(|(name, _)| *name == program).map(|(_, package)| *package);
+            let package = package.unwrap_or_else(|| panic!("{} starts {program}, of no known package", path.display()));
+            let is_there = ESSENTIAL.contains(&package) || listed.contains(&package);
+            assert!(is_there, "{} starts {program}, but PACKAGES of the Makefile lacks {package}", path.display());
+        }
+    }
+}
+
+/// The programs that a file names where it starts them.
+fn started(text: &str) -> impl Iterator<Item = &str> {
+    let starts = ["Command::new(\"", "bin.join(\"", ".bare(\""];
+    starts.into_iter().flat_map(|start| text.split(start).skip(1)).filter_map(|rest| rest.split('"').next())
+}
+
+#[test]
+fn programs_are_found_where_they_are_started() {
+    let text = "Command::new(\"kill\").arg(x); Command::new(&program); run(Command::new(self.bin.join(\"initdb\")))";
+    assert_eq!(started(text).collect::<Vec<_>>(), ["kill", "initdb"]);
+}

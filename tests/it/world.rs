@@ -9,7 +9,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ebb_crdb::{Crdb, Fault, Options, Tls};
-use ebb_servers::{Authentication, Certs, Postgres, Proxy};
+use ebb_servers::{Authentication, Certs, Postgres, Proxy, Watcher};
 pub use ebb_servers::{Dialect, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -27,14 +27,16 @@ pub const POLL: Duration = Duration::from_millis(30);
 struct Servers {
     certs: Certs,
     runtime: Runtime,
-    _dir: TempDir,
+    // Nobody drops what is static: the folder goes with the process.
+    _watcher: Watcher,
 }
 
 static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
-    let dir = TempDir::new().expect("a temporary folder");
-    let certs = Certs::create(&dir.path().join("certs")).expect("certificates");
+    let dir = TempDir::new().expect("a temporary folder").keep();
+    let watcher = Watcher::start(&dir).expect("a watcher");
+    let certs = Certs::create(&dir.join("certs")).expect("certificates");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    Servers { certs, runtime: runtime.expect("a runtime"), _dir: dir }
+    Servers { certs, runtime: runtime.expect("a runtime"), _watcher: watcher }
 });
 
 /// The authority and certificates of all tests.

@@ -17,6 +17,8 @@ pub use certs::{Certs, KeyPair};
 pub use error::{Error, Result};
 pub use mysql::{Flavour, MySql, MySqlOptions};
 pub use postgres::{Authentication, Options, Postgres};
+pub use process::{Watcher, signal};
 pub use proxy::{Cut, Protocol, Proxy};
+pub use rustix::process::Signal;
 pub use server::{Dialect, Server};
 pub use webhook::Webhook;

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::process::{Running, await_condition, free_port, own_uid, run};
+use crate::process::{Watcher, await_condition, end, free_port, own_uid, run};
 use crate::{Certs, Error, Result};
 
 const START_WAIT: Duration = Duration::from_secs(60);
@@ -49,15 +50,16 @@ pub struct MySql {
     port: u16,
     ca: Option<PathBuf>,
     settings: Vec<String>,
-    running: Option<Running>,
+    running: Option<Child>,
+    watcher: Watcher,
 }
 
 impl MySql {
     pub fn start(flavour: Flavour, options: &MySqlOptions<'_>) -> Result<MySql> {
         let dir = tempfile::Builder::new().prefix("ebb-mysql-").tempdir();
         let dir = dir.map_err(Error::because("cannot make a temporary folder"))?;
-        let settings = settings(options);
-        let mut server = MySql { flavour, dir, port: 0, ca: options.certs.map(Certs::ca), settings, running: None };
+        let (ca, watcher) = (options.certs.map(Certs::ca), Watcher::start(dir.path())?);
+        let mut server = MySql { flavour, dir, port: 0, ca, settings: settings(options), running: None, watcher };
         server.initialise()?;
         fs::write(server.dir.path().join("users.sql"), USERS).map_err(Error::because("cannot write the users"))?;
         for attempt in 1.. {
@@ -111,18 +113,23 @@ impl MySql {
 
     /// A clean end. The data stays for [`MySql::restart`].
     pub fn stop(&mut self) -> Result<()> {
-        self.running.take().map_or(Ok(()), |running| running.end("TERM"))
+        self.end(Signal::TERM)
     }
 
     /// Ends the server at once with SIGKILL, as a crash of the machine would.
     pub fn kill9(&mut self) -> Result<()> {
-        self.running.take().map_or(Ok(()), |running| running.end("KILL"))
+        self.end(Signal::KILL)
     }
 
     /// Starts it again, after [`MySql::stop`] if it still runs, with the same port and data.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         self.launch()
+    }
+
+    fn end(&mut self, name: Signal) -> Result<()> {
+        let Some(server) = self.running.take() else { return Ok(()) };
+        end(server, name).and(self.watcher.follow(None))
     }
 
     fn socket(&self) -> PathBuf {
@@ -179,6 +186,8 @@ impl MySql {
         let path = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
         command.args(as_user()).args([
             path("datadir", self.data()),
+            // A server removes temporary files that it finds at its start: those of others must not be among them.
+            path("tmpdir", self.dir.path().into()),
             path("socket", self.socket()),
             path("pid-file", self.dir.path().join("pid")),
             path("log-error", self.dir.path().join("log.err")),
@@ -188,13 +197,15 @@ impl MySql {
         command.args(&self.settings).current_dir(self.dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let mut server = command.spawn().map_err(Error::because("cannot run the server"))?;
+        let watched = self.watcher.follow(Some(server.id()));
         let ready = await_condition(START_WAIT, || readiness(&mut server, &self.log()[log_before..]));
         if ready == Some(Readiness::Accepts) {
-            self.running = Some(Running::watch(server, self.dir.path())?);
-            return Ok(());
+            self.running = Some(server);
+            return watched;
         }
         let _ = server.kill();
         let _ = server.wait();
+        self.watcher.follow(None)?;
         Err(Error::new(format!("{:?} did not start; its log:\n{}", self.flavour, &self.log()[log_before..])))
     }
 }
@@ -269,7 +280,7 @@ fn mysql_root() -> Result<PathBuf> {
     match folder.join("complete").exists() {
         true => Ok(folder.join("root")),
         false => Err(Error::new(format!(
-            "MySQL is not in {}: run `make packages`, or `tests/servers/get-mysql.sh {}`",
+            "MySQL is not in {}: run `make mysql`, or `tests/servers/get-mysql.sh {}`",
             folder.display(),
             folder.display()
         ))),

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::process::{Running, await_condition, children, free_port, is_gone, own_uid, run, signal};
+use crate::process::{Watcher, await_condition, children, end, free_port, is_gone, own_uid, run, signal};
 use crate::{Certs, Error, KeyPair, Result};
 
 const SUPERUSER: &str = "postgres";
@@ -56,7 +57,8 @@ pub struct Postgres {
     port: u16,
     owner: Option<Owner>,
     ca: Option<PathBuf>,
-    running: Option<Running>,
+    running: Option<Child>,
+    watcher: Watcher,
 }
 
 /// The account that the server runs under when this process is root, which PostgreSQL refuses.
@@ -72,7 +74,8 @@ impl Postgres {
         let owner = find_owner()?;
         let dir = tempfile::Builder::new().prefix("ebb-postgres-").tempdir();
         let dir = dir.map_err(Error::because("cannot make a temporary folder"))?;
-        let mut server = Postgres { bin, dir, port: 0, owner, ca: options.certs.map(Certs::ca), running: None };
+        let (ca, watcher) = (options.certs.map(Certs::ca), Watcher::start(dir.path())?);
+        let mut server = Postgres { bin, dir, port: 0, owner, ca, running: None, watcher };
         server.give(server.dir.path())?;
         server.initialise()?;
         server.configure(options)?;
@@ -92,7 +95,7 @@ impl Postgres {
 
     /// The server's own process id, for a test that wants to stop and continue it.
     pub fn pid(&self) -> Option<u32> {
-        self.running.as_ref().map(|running| running.server.id())
+        self.running.as_ref().map(Child::id)
     }
 
     /// The folder with data, log and socket.
@@ -132,21 +135,22 @@ impl Postgres {
 
     /// A clean end: open sessions are closed, a checkpoint is written. The data stays for [`Postgres::restart`].
     pub fn stop(&mut self) -> Result<()> {
-        self.end("INT")
+        self.end(Signal::INT)
     }
 
     /// Ends the server and its children at once with SIGKILL, as a crash of the machine would.
     pub fn kill9(&mut self) -> Result<()> {
-        let Some(mut running) = self.running.take() else { return Ok(()) };
-        let pid = running.server.id();
+        let Some(mut server) = self.running.take() else { return Ok(()) };
+        let pid = server.id();
         // Stopped first, so that it starts no child between the listing and the end.
-        let _ = signal(pid, "STOP");
+        let _ = signal(pid, Signal::STOP);
         let children = children(pid);
-        running.server.kill().map_err(Error::because("cannot kill PostgreSQL"))?;
+        server.kill().map_err(Error::because("cannot kill PostgreSQL"))?;
         for child in &children {
-            let _ = signal(*child, "KILL");
+            let _ = signal(*child, Signal::KILL);
         }
-        running.server.wait().map_err(Error::because("cannot wait for PostgreSQL"))?;
+        server.wait().map_err(Error::because("cannot wait for PostgreSQL"))?;
+        self.watcher.follow(None)?;
         await_condition(STOP_WAIT, || children.iter().all(|child| is_gone(*child)).then_some(()))
             .ok_or_else(|| Error::new(format!("children of PostgreSQL process {pid} do not end")))
     }
@@ -157,8 +161,9 @@ impl Postgres {
         self.launch()
     }
 
-    fn end(&mut self, name: &str) -> Result<()> {
-        self.running.take().map_or(Ok(()), |running| running.end(name))
+    fn end(&mut self, name: Signal) -> Result<()> {
+        let Some(server) = self.running.take() else { return Ok(()) };
+        end(server, name).and(self.watcher.follow(None))
     }
 
     fn data(&self) -> PathBuf {
@@ -260,13 +265,15 @@ impl Postgres {
         let errors = log.try_clone().map_err(Error::because("cannot open the server's log"))?;
         postgres.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
         let mut server = postgres.spawn().map_err(Error::because("cannot run PostgreSQL"))?;
+        let watched = self.watcher.follow(Some(server.id()));
         let ready = await_condition(START_WAIT, || readiness(&mut server, &self.data()));
         if ready == Some(Readiness::Accepts) {
-            self.running = Some(Running::watch(server, self.dir.path())?);
-            return Ok(());
+            self.running = Some(server);
+            return watched;
         }
         let _ = server.kill();
         let _ = server.wait();
+        self.watcher.follow(None)?;
         let log = self.log();
         Err(Error::new(format!("PostgreSQL did not start; its log:\n{}", log.get(log_before..).unwrap_or(&log))))
     }
@@ -275,7 +282,7 @@ impl Postgres {
 impl Drop for Postgres {
     /// SIGQUIT, since nobody will read the data again.
     fn drop(&mut self) {
-        let _ = self.end("QUIT");
+        let _ = self.end(Signal::QUIT);
     }
 }
 

@@ -3,12 +3,15 @@
 //!
 //! Does not own: how a particular server is started or asked whether it is ready.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Error, Result};
 
@@ -48,15 +51,11 @@ pub(crate) fn await_condition<T>(wait: Duration, mut condition: impl FnMut() -> 
     }
 }
 
-/// The standard library can only send SIGKILL; `kill` sends the others.
-pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
-    let failed = || format!("cannot send SIG{name} to process {pid}");
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Error::new(format!("{}: kill ended with {status}", failed()))),
-        Err(error) => Err(Error::new(format!("{}: {error}", failed()))),
-    }
+/// The standard library can only send SIGKILL.
+pub fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let pid_of_kernel = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid_of_kernel = pid_of_kernel.ok_or_else(|| Error::new(format!("{pid} is no id of a process")))?;
+    kill_process(pid_of_kernel, signal).map_err(Error::because(format!("cannot send {signal:?} to process {pid}")))
 }
 
 /// Ids of the processes that `pid` has started and that still run.
@@ -75,52 +74,52 @@ pub(crate) fn is_gone(pid: u32) -> bool {
 
 const STOP_WAIT: Duration = Duration::from_secs(30);
 
-/// A server that answers.
-pub(crate) struct Running {
-    pub(crate) server: Child,
-    _watcher: Watcher,
-}
-
-impl Running {
-    /// From now on the server ends, and `dir` goes, when this process does.
-    pub(crate) fn watch(server: Child, dir: &Path) -> Result<Running> {
-        let watcher = Watcher::start(server.id(), dir)?;
-        Ok(Running { server, _watcher: watcher })
-    }
-
-    /// Sends a signal and waits for the end; a server that does not end is killed.
-    pub(crate) fn end(mut self, signal_name: &str) -> Result<()> {
-        signal(self.server.id(), signal_name)?;
-        match await_condition(STOP_WAIT, || self.server.try_wait().transpose()) {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => Err(Error::new(format!("cannot wait for the server: {error}"))),
-            None => {
-                let _ = self.server.kill();
-                let _ = self.server.wait();
-                Err(Error::new(format!("the server did not end within {STOP_WAIT:?} of SIG{signal_name}")))
-            }
+/// Sends a signal and waits for the end; a server that does not end is killed.
+pub(crate) fn end(mut server: Child, name: Signal) -> Result<()> {
+    signal(server.id(), name)?;
+    match await_condition(STOP_WAIT, || server.try_wait().transpose()) {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(Error::new(format!("cannot wait for the server: {error}"))),
+        None => {
+            let _ = server.kill();
+            let _ = server.wait();
+            Err(Error::new(format!("the server did not end within {STOP_WAIT:?} of {name:?}")))
         }
     }
 }
 
-/// A shell that waits for the end of its standard input, which comes when this process dies, however it dies.
-pub(crate) struct Watcher(Child);
+/// A shell that waits for the end of its standard input, which comes when this process dies, however it dies. Then it
+/// ends the process that it was told of last, and removes a folder.
+pub struct Watcher(Child);
+
+/// Each line that comes is the process to end, or empty. SIGQUIT lets a server end its children; one that does not end is killed.
+const SCRIPT: &str = r#"while read -r line; do pid=$line; done
+if [ -n "$pid" ]; then
+    kill -QUIT "$pid" 2>/dev/null
+    tries=0
+    while kill -0 "$pid" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 100 ] || kill -KILL "$pid" 2>/dev/null
+        sleep 0.05
+    done
+fi
+rm -rf "$0""#;
 
 impl Watcher {
-    /// Ends `pid` with SIGQUIT and removes `dir` when this process is gone.
-    pub(crate) fn start(pid: u32, dir: &Path) -> Result<Watcher> {
-        let script = r#"read -r _; kill -QUIT "$0" 2>/dev/null; while kill -0 "$0" 2>/dev/null; do sleep 0.05; done; rm -rf "$1""#;
-        let child = Command::new("sh")
-            .args(["-c", script, &pid.to_string()])
-            .arg(dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Its own process group: an interrupt typed at the terminal must not end it first.
-            .process_group(0)
-            .spawn()
-            .map_err(Error::because("cannot start the watcher of a server"))?;
-        Ok(Watcher(child))
+    /// Removes `dir` when this process is gone. It starts before what it is to end, so that there is no moment in between.
+    pub fn start(dir: &Path) -> Result<Watcher> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", SCRIPT]).arg(dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Its own process group: an interrupt typed at the terminal must not end it first.
+        let child = shell.process_group(0).env("pid", "").current_dir("/").spawn();
+        child.map(Watcher).map_err(Error::because("cannot start the watcher of a server"))
+    }
+
+    /// From now on this process ends too, or none.
+    pub fn follow(&mut self, pid: Option<u32>) -> Result<()> {
+        let line = pid.map_or_else(|| "\n".to_owned(), |pid| format!("{pid}\n"));
+        let input = self.0.stdin.as_mut().ok_or_else(|| Error::new("the watcher of a server has no input"))?;
+        input.write_all(line.as_bytes()).map_err(Error::because("cannot tell the watcher of a server"))
     }
 }
 

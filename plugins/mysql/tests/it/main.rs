@@ -1,5 +1,7 @@
 //! The MySQL dialect against real servers of both flavours, driven as the host drives it but without the ABI between.
 
+#[path = "../../../../tests/edges.rs"]
+mod edges;
 #[path = "../../../../tests/samples.rs"]
 mod samples;
 mod world;

@@ -4,7 +4,7 @@ use ebb_mysql::Session;
 use ebb_sdk::{Catalog, ErrorKind, SavedTrigger, Session as _, Trigger};
 use ebb_servers::Flavour;
 
-use crate::world::{World, Writer, connect};
+use crate::world::{World, Writer, connect, table_of};
 
 /// The case of a published sample database: a trigger that sets the time of creation.
 #[tokio::test]
@@ -74,6 +74,8 @@ async fn triggers_that_cannot_be_seen_are_reckoned_with() {
     for world in World::both("triggers_blind", schema) {
         let mut writer = Writer::new(connect(&world.url_as("blind", "pw")).await.unwrap()).await;
         let seen = saved(&writer.catalog);
+        let grant = table_of(&writer.catalog, "t").hides_triggers.clone();
+        assert!(grant.is_some_and(|grant| grant.starts_with("GRANT TRIGGER ON `triggers_blind`.* TO ")));
         // MariaDB shows the name only, and MySQL nothing.
         assert_eq!(seen.len(), usize::from(world.flavour == Flavour::MariaDb));
         assert!(seen.iter().all(|saved| saved.trigger.create.is_empty()));
@@ -87,6 +89,7 @@ async fn triggers_that_cannot_be_seen_are_reckoned_with() {
         world.sql("GRANT TRIGGER ON triggers_blind.t TO blind@'%'");
         let mut session = connect(&world.url_as("blind", "pw")).await.unwrap();
         let seen = described(&mut session).await;
+        assert_eq!(table_of(&session.describe().await.unwrap(), "t").hides_triggers, None);
         assert!(!seen[0].trigger.create.is_empty() && seen.len() == 1, "{seen:?}");
     }
 }
@@ -210,8 +213,8 @@ async fn a_killed_session_loses_no_definition() {
             let mut session = world.session().await;
             let question = "SELECT COUNT(*) FROM ebb_triggers";
             let killed = world.kill_when(question, "8");
-            let _ = session.drop_triggers(&before).await;
-            killed.await.unwrap();
+            let dropped = session.drop_triggers(&before).await;
+            killed.await.unwrap_or_else(|error| panic!("{error}, {dropped:?}"));
             assert_eq!(world.sql(question), "8");
             world.session().await.restore_triggers(&[]).await.unwrap();
             assert_eq!(world.sql(SHOWN), shown, "{:?}", world.flavour);

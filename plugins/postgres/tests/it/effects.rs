@@ -115,7 +115,8 @@ async fn rows_of_children_are_no_second_rows() {
     );
     let mut writer = world.writer().await;
     let error = writer.delete("t", &["id"], &[&["1"]]).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Refused, "{error:?}");
+    assert_eq!((error.kind, error.key.as_deref()), (ErrorKind::Refused, Some("id=1")), "{error:?}");
+    assert!(error.message.contains("inherit") && error.hint.unwrap().contains("NO INHERIT"), "{}", error.message);
     assert_eq!(world.sql("SELECT count(*) FROM t"), "2");
 }
 

@@ -1,9 +1,13 @@
 //! Whether what a column is said to take of a type is what it does take: every type of the source, every type of a column.
 
-use crate::samples::{check_page, try_all};
-use crate::world::World;
+use ebb_postgres::Session;
+use ebb_sdk::{Checks, Fit, Operation, Session as _};
 
-const COLUMNS: [&str; 38] = [
+use crate::edges::section;
+use crate::samples::{check_page, samples, try_all};
+use crate::world::{World, Writer, table_of};
+
+const COLUMNS: [&str; 44] = [
     "boolean",
     "int2",
     "int4",
@@ -11,6 +15,7 @@ const COLUMNS: [&str; 38] = [
     "numeric",
     "numeric(10,2)",
     "numeric(4,2)",
+    "money",
     "float4",
     "float8",
     "text",
@@ -24,15 +29,20 @@ const COLUMNS: [&str; 38] = [
     "uuid",
     "date",
     "time",
+    "time(0)",
     "timetz",
     "timestamp",
     "timestamptz",
+    "timestamp(3)",
+    "timestamptz(0)",
     "interval",
+    "interval(0)",
     "json",
     "jsonb",
     "inet",
     "cidr",
     "macaddr",
+    "oid",
     "bit(8)",
     "varbit(8)",
     "varbit",
@@ -49,7 +59,12 @@ async fn columns_take_what_they_are_said_to_take() {
     let tables: String = COLUMNS
         .iter()
         .enumerate()
-        .map(|(at, column)| format!("CREATE TABLE t{at} (id int PRIMARY KEY, v {column});"))
+        .map(|(at, column)| {
+            let value = format!("CREATE TABLE t{at} (id int PRIMARY KEY, v {column});");
+            // PostgreSQL itself makes no keys of these.
+            let is_key = !matches!(*column, "json" | "xml");
+            value + &if is_key { format!("CREATE TABLE k{at} (v {column} PRIMARY KEY, n int);") } else { String::new() }
+        })
         .collect();
     let types = "CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE TYPE \"Label\" AS ENUM ('a', 'b');";
     let world = World::new("fit", &format!("{types}{tables}"));
@@ -57,5 +72,32 @@ async fn columns_take_what_they_are_said_to_take() {
     let columns = COLUMNS.iter().copied().enumerate();
     let mut found = try_all(&mut writer, columns).await;
     found.iter_mut().for_each(|(column, _)| *column = column.trim_start_matches("ext."));
-    check_page("types-postgres.md", "Types: CockroachDB to PostgreSQL", &found);
+    let mut sections = String::new();
+    for (at, (column, _)) in found.iter().enumerate() {
+        sections.push_str(&section(&mut writer, at, column).await);
+    }
+    check_page("types-postgres.md", "Types: CockroachDB to PostgreSQL", &found, &sections);
+    check_keys(&mut writer).await;
+}
+
+/// Whole means every value also in a key, and digits are never rounded there.
+async fn check_keys(writer: &mut Writer<Session>) {
+    for (at, column) in COLUMNS.iter().enumerate() {
+        let Some(table) = writer.catalog.tables.iter().find(|table| table.name == format!("k{at}")).cloned() else {
+            continue;
+        };
+        for sample in samples() {
+            let fit = writer.session.fits(&table, 0, &sample.source);
+            assert!(!matches!(fit, Fit::Rounds(_)), "{} from {}", column, sample.source.name);
+            assert!(table.unfit.is_empty() || matches!(fit, Fit::Never(_)), "{} {fit:?}", column);
+            for json in &sample.values {
+                writer.session.begin(Checks::Immediate).await.expect("a transaction");
+                let written = writer.write(&table.name, Operation::Upsert, &["v", "n"], &[&[json, "1"]]).await;
+                writer.session.rollback().await.expect("its end");
+                let is_kept = fit != Fit::Whole || written.is_ok();
+                assert!(is_kept, "{} from {}, {json}: {written:?}", column, sample.source.name);
+            }
+        }
+    }
+    assert_eq!(table_of(&writer.catalog, "k0").unfit, []);
 }

@@ -1,5 +1,7 @@
 //! The PostgreSQL dialect against a real server, driven as the host drives it but without the ABI between.
 
+#[path = "../../../../tests/edges.rs"]
+mod edges;
 #[path = "../../../../tests/samples.rs"]
 mod samples;
 mod world;

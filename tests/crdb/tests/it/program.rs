@@ -22,7 +22,7 @@ fn it_says_where_it_listens_and_ends_on_sigterm() {
     assert!(url.contains(ready["addr"].as_str().unwrap()));
     let banner = psql(url, "SELECT version()").0;
     assert!(banner.starts_with("CockroachDB CCL v24.1.0 "), "{banner}");
-    Command::new("kill").arg(program.id().to_string()).status().unwrap();
+    ebb_servers::signal(program.id(), ebb_servers::Signal::TERM).unwrap();
     assert!(program.wait().unwrap().success());
 }
 

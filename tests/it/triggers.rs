@@ -1,0 +1,156 @@
+//! Triggers of the target: suspended, refused, dropped and put back, and digits that may be lost by name.
+
+use std::path::Path;
+
+use ebb_servers::Flavour;
+
+use crate::target::MYSQLS;
+use crate::world::{Dialect, World, free_port, http_get, wait_for};
+
+/// Doubles a value that is inserted, and adds one to a value that is updated.
+fn schema(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => {
+            "CREATE TABLE t (id int PRIMARY KEY, n int);
+             CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.n = NEW.n * 2; RETURN NEW; END$$;
+             CREATE TRIGGER act BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION act();
+             ALTER TABLE t ENABLE ALWAYS TRIGGER act;
+             COMMENT ON TRIGGER act ON t IS 'twice, it''s so'"
+        }
+        Dialect::MySql(_) => {
+            "CREATE TABLE t (id INT PRIMARY KEY, n INT);
+             CREATE TRIGGER act BEFORE INSERT ON t FOR EACH ROW SET NEW.n = NEW.n * 2;
+             CREATE TRIGGER more BEFORE UPDATE ON t FOR EACH ROW SET NEW.n = NEW.n + 1"
+        }
+    }
+}
+
+/// All that the server tells of them.
+fn definitions(world: &World, dialect: Dialect) -> String {
+    world.target(match dialect {
+        Dialect::Postgres => {
+            "SELECT tgname, tgenabled, pg_get_triggerdef(oid), obj_description(oid, 'pg_trigger') FROM pg_trigger
+             WHERE NOT tgisinternal ORDER BY 1"
+        }
+        Dialect::MySql(_) => {
+            "SELECT trigger_name, event_manipulation, action_timing, action_statement, definer, sql_mode
+             FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY 1"
+        }
+    })
+}
+
+fn restore(world: &World) -> String {
+    let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+    command.args(["triggers", "restore", "--target", &world.target_url(), "--stagingSchema", "_replicator_1"]);
+    let output = command.output().expect("ebb runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn dropped_triggers_come_back_as_they_were() {
+    for dialect in [Dialect::Postgres, MYSQLS[0], MYSQLS[1]] {
+        let source = "CREATE TABLE t (id int PRIMARY KEY, n int)";
+        let world = World::with_target(dialect, "triggers_dropped", source, schema(dialect));
+        let before = definitions(&world, dialect);
+        let refusal = world.fetch(&[]).failure();
+        assert!(refusal.contains("act") && refusal.contains("--triggers drop"), "{refusal}");
+        let flags = ["--replicator-flags", "--stagingSchema _replicator_1 --triggers drop"];
+        let ebb = world.fetch(&flags).ready();
+        world.source("INSERT INTO t VALUES (1, 10), (2, 20)");
+        world.wait_target(&ebb, "SELECT SUM(n) FROM t", "30");
+        // A crash loses no definition, and the next run finds nothing in its way.
+        ebb.kill9();
+        assert_eq!(definitions(&world, dialect), "", "{dialect:?}");
+        let mut ebb = world.fetch(&flags);
+        ebb.wait_line("using the running changefeed");
+        world.source("UPDATE t SET n = n + 1");
+        world.wait_target(&ebb, "SELECT SUM(n) FROM t", "32");
+        ebb.stop();
+        let said = restore(&world);
+        assert!(said.contains("act on t"), "{said}");
+        assert_eq!(definitions(&world, dialect), before, "{dialect:?}");
+        assert_eq!(restore(&world), "no trigger was missing\n");
+    }
+}
+
+/// Either record is enough: the target's, or that of the staging folder.
+#[test]
+fn one_record_of_dropped_triggers_is_enough() {
+    let dialect = Dialect::Postgres;
+    let source = "CREATE TABLE t (id int PRIMARY KEY, n int)";
+    for lost in ["target", "folder"] {
+        let world = World::with_target(dialect, &format!("triggers_{lost}"), source, schema(dialect));
+        let before = definitions(&world, dialect);
+        let flags = ["--replicator-flags", "--stagingSchema _replicator_1 --triggers drop"];
+        world.fetch(&flags).ready().stop();
+        match lost {
+            "target" => drop(world.target("DROP TABLE ebb_triggers")),
+            _ => std::fs::remove_dir_all(world.dir().join(Path::new("staging/_replicator_1"))).expect("the folder"),
+        }
+        restore(&world);
+        assert_eq!(definitions(&world, dialect), before, "without the {lost}");
+    }
+}
+
+#[test]
+fn accepted_triggers_fire_by_the_event_that_happens() {
+    for dialect in [Dialect::Postgres, MYSQLS[0], MYSQLS[1]] {
+        let source = "CREATE TABLE t (id int PRIMARY KEY, n int)";
+        let world = World::with_target(dialect, "triggers_fire", source, schema(dialect));
+        let mut ebb = world.fetch(&["--replicator-flags", "--stagingSchema _replicator_1 --triggers fire"]).ready();
+        ebb.wait_line("act on what ebb writes, as --triggers fire says: act");
+        world.source("INSERT INTO t VALUES (1, 10)");
+        world.wait_target(&ebb, "SELECT n FROM t", "20");
+        world.source("UPDATE t SET n = 50");
+        // PostgreSQL fires BEFORE INSERT triggers for every upsert, and takes their row for the update too.
+        let expected = if dialect == Dialect::Postgres { "100" } else { "51" };
+        world.wait_target(&ebb, "SELECT n FROM t", expected);
+        ebb.stop();
+    }
+}
+
+/// MySQL does not show triggers to those who may not make any.
+#[test]
+fn triggers_that_cannot_be_seen_keep_a_run_from_starting() {
+    for dialect in MYSQLS {
+        let source = "CREATE TABLE t (id int PRIMARY KEY, n int)";
+        let world = World::with_target(dialect, "triggers_hidden", source, schema(dialect));
+        let create = "CREATE USER IF NOT EXISTS 'blind_one'@'%' IDENTIFIED BY 'x'";
+        let database = world.database();
+        world.target(&format!(
+            "{create}; GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON {database}.* TO 'blind_one'@'%'"
+        ));
+        let line = world.fetch(&["--target", &world.target_url_as("blind_one", "x")]).failure();
+        // MariaDB shows their names all the same.
+        let expected = match dialect {
+            Dialect::MySql(Flavour::MariaDb) => ["act, more", "--triggers fire"],
+            _ => ["cannot see whether", "GRANT TRIGGER ON"],
+        };
+        assert!(expected.iter().all(|text| line.contains(text)), "{line}");
+    }
+}
+
+#[test]
+fn digits_are_lost_where_that_is_allowed_by_name_and_counted() {
+    for dialect in [Dialect::Postgres, MYSQLS[0], MYSQLS[1]] {
+        let source = "CREATE TABLE t (id int PRIMARY KEY, total numeric(12,4), due timestamp)";
+        let target = "CREATE TABLE t (id INT PRIMARY KEY, total DECIMAL(10,2), due TIMESTAMP(0) NULL)";
+        let world = World::with_target(dialect, "triggers_digits", source, target);
+        let line = world.fetch(&[]).failure();
+        for text in ["2 findings", "lose digits", "--allow-rounding t.total", "--allow-rounding t.due"] {
+            assert!(line.contains(text), "{dialect:?}: {text:?} is not in {line}");
+        }
+        let line = world.fetch(&["--allow-rounding", "total"]).failure();
+        assert!(!line.contains("t.total") && line.contains("--allow-rounding t.due"), "{line}");
+        let pages = format!("127.0.0.1:{}", free_port());
+        let ebb = world.fetch(&["--metrics-listen-addr", &pages, "--allow-rounding", "t.total,DUE"]).ready();
+        world.source("INSERT INTO t VALUES (1, 1.005, '2024-01-01 10:00:00.7'), (2, 1.0100, '2024-01-01 10:00:00')");
+        world.wait_target(&ebb, "SELECT COUNT(*), SUM(total) FROM t", "2|2.02");
+        let metrics = || http_get(&pages, "/_/varz");
+        wait_for("two counters", || ebb.log(), || metrics().matches("ebb_values_rounded_total{").count() == 2);
+        assert!(metrics().lines().any(|line| line.contains("column=\"total\"} 1")), "{}", metrics());
+        ebb.stop();
+    }
+}
