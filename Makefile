@@ -33,7 +33,7 @@ help:
 	@echo "make demo   build, run the main job on real servers, show the result; TARGET=mysql or mariadb"
 	@echo "make test   format, lints and every test, on servers that the tests start and end"
 	@echo "make fresh  both of them on a bare Debian in a temporary folder, as root; 30 minutes"
-	@echo "make soak   faults on real servers for MINUTES=60, and many seeds of the simulation"
+	@echo "make soak   faults on real servers for MINUTES=60, and many seeds of the simulation and of random tables"
 	@echo "make bench  rows a second through ebb beside a raw loop, as a ratio; BENCH=--help for more"
 	@echo "make fuzz   the parsers of strangers' bytes, FUZZ_SECONDS=600 each"
 	@echo "make deb    a Debian package in target/debian, and a look at what is in it"
@@ -63,6 +63,7 @@ fresh:
 soak: packages mysql
 	$(CARGO) build --release --workspace --bins --lib
 	@EBB_SIM_SEEDS=$$(( $(MINUTES) * 3000 )) EBB_SIM_FIRST=$(SEED) $(STEP)/sim.log "seeds" $(CARGO) test --release --test sim -- --nocapture
+	@EBB_SCHEMA_SEEDS=$$(( $(MINUTES) * 50 )) EBB_SCHEMA_FIRST=$(SEED) $(STEP)/schemas.log "seeds of tables" $(CARGO) test --release --test schemas -- --nocapture
 	@MINUTES=$(MINUTES) SEED=$(SEED) $(STEP)/soak.log "soak" $(CARGO) test --release --test soak
 
 bench: packages mysql

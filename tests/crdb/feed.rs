@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 use crate::Shared;
 use crate::encode::Encoding;
 use crate::faults::Fault;
-use crate::history::{History, Position, Tick, Version, describe};
+use crate::history::{History, Position, Tick, Version, decimal, describe};
 use crate::http::{Connection, Endpoint};
 use crate::message::{self, Form, Message};
 use crate::options::{self, Changefeed, Options, Scan};
@@ -172,11 +172,16 @@ impl Run<'_> {
                 // What a TRUNCATE removes is not told as deletes.
                 until = tick - 1;
             }
+            let rekeyed = self.history.rekeyed(&self.job.relations, position, until).await?;
+            until = rekeyed.unwrap_or(until);
             self.send_changes(position, until).await?;
             position = until;
             let is_due = self.last_checkpoint.is_none_or(|last| last.elapsed() >= self.job.changefeed.min_checkpoint);
-            if is_due || ending.is_some() {
+            if is_due || ending.is_some() || rekeyed.is_some() {
                 self.checkpoint(until).await?;
+            }
+            if let Some(tick) = rekeyed {
+                return Err(Stop::Transient(format!("schema change occurred at {}", decimal(tick))));
             }
             if let Some((_, reason)) = ending {
                 return Err(Stop::Terminal(reason));

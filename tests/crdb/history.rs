@@ -28,7 +28,7 @@ pub(crate) fn decimal(tick: Tick) -> String {
 pub(crate) struct Shape {
     pub(crate) names: Vec<String>,
     pub(crate) kinds: Vec<Kind>,
-    /// Positions sorted by name, which is the order in a message.
+    /// Positions of the columns of a message sorted by name, which is their order there.
     pub(crate) sorted: Vec<usize>,
     pub(crate) key: Vec<Kind>,
 }
@@ -75,14 +75,14 @@ const RESOLVE: &str = "SELECT crdb_internal.take_tick()";
 
 const CHANGES: &str = "SELECT h.relation, h.key, h.tick, h.shape, h.after, NULL::int4, NULL::text[] \
      FROM crdb_internal.history AS h \
-     WHERE (h.tick, h.relation, h.key) > ($1, $2, $3) AND h.tick <= $4 AND h.relation = ANY($5) \
+     WHERE (h.tick, h.relation, h.key) > ($1, $2, $3) AND h.tick <= $4 AND h.relation = ANY($5) AND NOT h.silent \
      ORDER BY h.tick, h.relation, h.key LIMIT $6";
 
 const CHANGES_WITH_BEFORE: &str = "SELECT h.relation, h.key, h.tick, h.shape, h.after, b.shape, b.after \
      FROM crdb_internal.history AS h LEFT JOIN LATERAL ( \
        SELECT p.shape, p.after FROM crdb_internal.history AS p \
        WHERE p.relation = h.relation AND p.key = h.key AND p.tick < h.tick ORDER BY p.tick DESC LIMIT 1) AS b ON true \
-     WHERE (h.tick, h.relation, h.key) > ($1, $2, $3) AND h.tick <= $4 AND h.relation = ANY($5) \
+     WHERE (h.tick, h.relation, h.key) > ($1, $2, $3) AND h.tick <= $4 AND h.relation = ANY($5) AND NOT h.silent \
      ORDER BY h.tick, h.relation, h.key LIMIT $6";
 
 const SCAN: &str = "SELECT DISTINCT ON (key) relation, key, tick, shape, after, NULL::int4, NULL::text[] \
@@ -90,6 +90,9 @@ const SCAN: &str = "SELECT DISTINCT ON (key) relation, key, tick, shape, after, 
 
 const ENDING: &str =
     "SELECT tick, reason FROM crdb_internal.ending WHERE relation = ANY($1) AND tick > $2 ORDER BY tick LIMIT 1";
+
+const REKEYED: &str =
+    "SELECT min(tick) FROM crdb_internal.rekeyed WHERE relation = ANY($1) AND tick > $2 AND tick <= $3";
 
 const BACK: &str = "SELECT min(tick) FROM (SELECT tick FROM crdb_internal.history \
      WHERE relation = ANY($1) AND tick <= $2 ORDER BY tick DESC LIMIT $3) AS last";
@@ -148,6 +151,11 @@ impl History {
         Ok(rows.first().map(|row| (row.get(0), row.get(1))))
     }
 
+    /// When the keys of one of these tables first got another shape, between the ticks.
+    pub(crate) async fn rekeyed(&mut self, relations: &[u32], since: Tick, until: Tick) -> Result<Option<Tick>, Error> {
+        Ok(self.query(REKEYED, &[&relations, &since, &until]).await?[0].get(0))
+    }
+
     /// The tick of the version that stands `count` versions before the given tick.
     pub(crate) async fn back(&mut self, relations: &[u32], until: Tick, count: i64) -> Result<Option<Tick>, Error> {
         Ok(self.query(BACK, &[&relations, &until, &count]).await?[0].get(0))
@@ -176,7 +184,8 @@ impl History {
         // A type that a feed cannot have is refused when the feed is made; as text it does no harm to the others.
         let kinds = row.get::<_, Vec<&str>>(1).into_iter().map(|name| Kind::parse(name).unwrap_or(Kind::String));
         let kinds: Vec<Kind> = kinds.collect();
-        let mut sorted: Vec<usize> = (0..names.len()).collect();
+        // A shard is virtual: it stands in `key`, and not among the columns.
+        let mut sorted: Vec<usize> = (0..names.len()).filter(|at| !is_shard(&names[*at])).collect();
         sorted.sort_by(|a, b| names[*a].cmp(&names[*b]));
         let positions: Vec<i32> = row.get(2);
         let key = positions.iter().filter_map(|at| kinds.get(usize::try_from(at - 1).ok()?).cloned()).collect();
@@ -193,4 +202,11 @@ impl History {
         }
         self.client.query(&self.statements[sql], values).await
     }
+}
+
+/// As `crdb_internal.is_shard` knows it.
+fn is_shard(name: &str) -> bool {
+    let buckets =
+        name.strip_prefix("crdb_internal_").and_then(|rest| rest.rsplit_once("_shard_")).map(|(_, count)| count);
+    buckets.is_some_and(|count| !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -13,6 +13,7 @@ mod alter;
 mod as_of;
 mod cursor;
 mod duration;
+mod keys;
 mod lex;
 mod options;
 mod rewrite;

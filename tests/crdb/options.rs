@@ -279,7 +279,10 @@ fn check_schema_changes(options: &Options) -> Result<(), Failure> {
     if let Some(events) = events.filter(|events| *events != "default") {
         return Err(Failure::unsupported(format!("schema_change_events={events}")));
     }
-    one_of(options, "virtual_columns", &["null", "omitted"]).map(drop)
+    match one_of(options, "virtual_columns", &["null", "omitted"])? {
+        Some("null") => Err(Failure::unsupported("virtual_columns=null")),
+        _ => Ok(()),
+    }
 }
 
 fn compression(options: &Options, version: &Version) -> Result<Option<Compression>, Failure> {

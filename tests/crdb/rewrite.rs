@@ -9,6 +9,7 @@ use crate::alter;
 use crate::as_of;
 use crate::cursor::Cursor;
 use crate::failure::Failure;
+use crate::keys;
 use crate::lex::{self, Token, identifier, literal};
 use crate::schema::SYSTEM_PRIVILEGES;
 use crate::settings;
@@ -77,6 +78,10 @@ fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result
     }
     if cursor.accept(&["ALTER", "CHANGEFEED"]) {
         return Some(alter::rewrite(&mut cursor, version));
+    }
+    let mut ahead = cursor;
+    if ahead.accept(&["ALTER", "TABLE"]) {
+        return keys::alter_table(ahead);
     }
     if cursor.accept(&["EXPERIMENTAL", "CHANGEFEED"]) {
         return Some(Err(Failure::unsupported(format!("{} CHANGEFEED", statement[0].text.to_uppercase()))));
@@ -215,6 +220,7 @@ fn call_license(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
 /// What is replaced inside a statement that otherwise stays.
 fn parts(statement: &[Token<'_>], version: &Version) -> Result<Vec<Edit>, Failure> {
     let mut edits = as_of::edits(statement)?;
+    edits.extend(keys::edits(statement)?);
     for (at, token) in statement.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| statement[before]);
         let after = |offset: usize| statement.get(at + offset);
@@ -224,6 +230,13 @@ fn parts(statement: &[Token<'_>], version: &Version) -> Result<Vec<Edit>, Failur
             edits.push(Edit { start: token.start, end: token.start, text: "crdb_internal.".to_owned() });
         } else if token.is("SHOW") {
             edits.extend(show::nested(&statement[at - usize::from(at > 0)..], version)?);
+        } else if token.is("pg_catalog") && after(1).is_some_and(|t| t.is_symbol('.')) {
+            // Virtual columns are told there.
+            edits.extend(after(2).filter(|name| name.is("pg_attribute")).map(|_| Edit {
+                start: token.start,
+                end: token.end(),
+                text: "crdb_internal".to_owned(),
+            }));
         } else if token.is("information_schema") && after(1).is_some_and(|t| t.is_symbol('.')) {
             edits.extend(after(2).filter(|name| name.is("columns")).map(|name| Edit {
                 start: token.start,

@@ -113,7 +113,8 @@ fn send(
 ) -> Result<(), Refusal> {
     let mut receiver = Receiver::start(server, database, url, folder, flags)?;
     for step in &case.steps {
-        receiver.transaction(&step.iter().map(|parts| message(parts)).collect::<Vec<_>>())?;
+        receiver.rows(&step.iter().map(|parts| message(parts)).collect::<Vec<_>>())?;
+        receiver.resolve()?;
         if matches!(pace, Pace::Each) {
             receiver.wait_applied()?;
         }

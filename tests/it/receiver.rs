@@ -89,12 +89,6 @@ impl Receiver {
         Ok(Self { ebb, hook, pages, transactions: 0 })
     }
 
-    /// One source transaction in one request, and the resolved timestamp that covers it.
-    pub fn transaction(&mut self, messages: &[Message]) -> Result<(), Refusal> {
-        self.rows(messages)?;
-        self.resolve()
-    }
-
     /// Rows of the present source transaction.
     pub fn rows(&mut self, messages: &[Message]) -> Result<(), Refusal> {
         let body = body(messages, &self.time());

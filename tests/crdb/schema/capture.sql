@@ -31,9 +31,14 @@ CREATE TABLE IF NOT EXISTS crdb_internal.history (
   shape int4 NOT NULL,
   -- NULL is a deleted row. Values stand in the order of the shape's columns.
   after text[],
+  -- Known to reads of the past, and told to no feed: rows that have a key of another shape from now on.
+  silent bool NOT NULL DEFAULT false,
   PRIMARY KEY (relation, key, tick)
 );
 CREATE INDEX IF NOT EXISTS history_tick ON crdb_internal.history (tick, relation, key);
+
+-- Where the key has another shape from that time on: changefeeds restart there.
+CREATE TABLE IF NOT EXISTS crdb_internal.rekeyed (relation oid NOT NULL, tick int8 NOT NULL);
 
 -- What ends a changefeed for good.
 CREATE TABLE IF NOT EXISTS crdb_internal.ending (
@@ -116,9 +121,30 @@ BEGIN
   IF is_new THEN
     PERFORM crdb_internal.create_triggers(target);
   END IF;
+  IF NOT is_new AND old.key <> new.key THEN
+    PERFORM crdb_internal.rekey(new);
+  END IF;
   IF is_new OR crdb_internal.is_rewrite(old, new) THEN
     EXECUTE format('SELECT crdb_internal.touch_all_%s()', target);
   END IF;
+END
+$$;
+
+-- The rows go on under their new keys, and no message says so.
+CREATE OR REPLACE FUNCTION crdb_internal.rekey(new crdb_internal.shape) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog AS $$
+BEGIN
+  INSERT INTO crdb_internal.history (relation, key, tick, shape, after, silent)
+    SELECT old.relation, old.key, new.tick, new.id, NULL, true FROM (
+      SELECT DISTINCT ON (h.key) h.* FROM crdb_internal.history AS h WHERE h.relation = new.relation
+        ORDER BY h.key, h.tick DESC
+    ) AS old WHERE old.after IS NOT NULL
+    ON CONFLICT DO NOTHING;
+  EXECUTE format('SELECT crdb_internal.touch_all_%s()', new.relation);
+  EXECUTE format('SELECT crdb_internal.record_%s($1)', new.relation) USING new.tick;
+  UPDATE crdb_internal.history SET silent = true WHERE relation = new.relation AND tick = new.tick;
+  DELETE FROM crdb_internal.touched WHERE transaction = pg_current_xact_id() AND relation = new.relation;
+  INSERT INTO crdb_internal.rekeyed VALUES (new.relation, new.tick);
 END
 $$;
 
@@ -127,7 +153,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
   SELECT NOT (new.columns @> old.columns)
     OR EXISTS (
       SELECT FROM pg_attribute a WHERE a.attrelid = new.relation AND a.attnum = ANY(new.columns)
-        AND a.attnum <> ALL(old.columns) AND (a.atthasdef OR a.attnotnull))
+        AND a.attnum <> ALL(old.columns) AND (a.atthasdef OR a.attnotnull) AND NOT crdb_internal.is_shard(a.attname))
     OR EXISTS (
       SELECT FROM unnest(old.columns, old.types) AS o(attribute, type)
         JOIN unnest(new.columns, new.types) AS n(attribute, type) USING (attribute) WHERE o.type <> n.type)
@@ -219,7 +245,7 @@ BEGIN
         FROM (SELECT DISTINCT key FROM crdb_internal.touched
               WHERE transaction = pg_current_xact_id() AND relation = %1$s) AS note
           LEFT JOIN ONLY %6$s AS source ON %7$s
-        ON CONFLICT ON CONSTRAINT history_pkey DO UPDATE SET shape = excluded.shape, after = excluded.after;
+        ON CONFLICT ON CONSTRAINT history_pkey DO UPDATE SET shape = excluded.shape, after = excluded.after, silent = false;
     END
     $body$ $function$, shape.relation, settings, shape.id, key_column, row_values, name, key_match);
 END

@@ -55,8 +55,17 @@ CREATE OR REPLACE FUNCTION crdb_internal.hlc(tick int8) RETURNS numeric LANGUAGE
   SELECT format('%s.%s', tick / 1000 * 1000, lpad((tick % 1000)::text, 10, '0'))::numeric
 $$;
 
-CREATE OR REPLACE FUNCTION crdb_internal.cluster_logical_timestamp() RETURNS numeric LANGUAGE sql VOLATILE AS $$
-  SELECT crdb_internal.hlc(crdb_internal.transaction_tick())
+-- PostgreSQL's own default plays as SERIALIZABLE, CockroachDB's; READ COMMITTED is what a session, user or database has
+-- set. The wording of the error is from memory.
+CREATE OR REPLACE FUNCTION crdb_internal.cluster_logical_timestamp() RETURNS numeric LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  IF current_setting('transaction_isolation') = 'read committed' AND EXISTS (
+      SELECT FROM pg_catalog.pg_settings WHERE name = 'default_transaction_isolation' AND setting = 'read committed'
+        AND source NOT IN ('default', 'configuration file')) THEN
+    RAISE EXCEPTION 'cluster_logical_timestamp() is not supported in READ COMMITTED transactions' USING ERRCODE = '0A000';
+  END IF;
+  RETURN crdb_internal.hlc(crdb_internal.transaction_tick());
+END
 $$;
 
 -- The largest tick that is not above the given time, which may be a decimal, a timestamp or a negative interval.

@@ -65,7 +65,7 @@ BEGIN
       CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) ELSE '' END,
       ARRAY(SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
         WHERE i.indrelid = a.attrelid AND (i.indisprimary OR a.attnum = ANY(i.indkey)) ORDER BY c.relname),
-      false
+      crdb_internal.is_hidden(a.attrelid, a.attname)
     FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum;
@@ -81,11 +81,12 @@ CREATE OR REPLACE FUNCTION crdb_internal.show_indexes(target regclass) RETURNS T
 BEGIN
   PERFORM crdb_internal.check_throttle();
   RETURN QUERY SELECT t.relname::text, c.relname::text, NOT i.indisunique, k.ordinal, a.attname::text, a.attname::text,
-      CASE WHEN i.indoption[k.ordinal - 1] & 1 = 1 THEN 'DESC' ELSE 'ASC' END, false, false, true
+      CASE WHEN i.indoption[k.ordinal - 1] & 1 = 1 THEN 'DESC' ELSE 'ASC' END, false,
+      crdb_internal.is_shard(a.attname) OR a.attname = 'crdb_region' AND crdb_internal.is_hidden(target, a.attname), true
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
       CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attribute, ordinal)
       JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attribute
-    WHERE i.indrelid = target AND k.ordinal <= i.indnkeyatts
+    WHERE i.indrelid = target AND k.ordinal <= i.indnkeyatts AND c.relname NOT LIKE 'crdb\_internal\_key\_%'
     UNION ALL
     SELECT t.relname, c.relname, false, i.indnkeyatts + row_number() OVER (ORDER BY a.attnum), a.attname, a.attname, 'N/A',
       true, false, true
@@ -113,7 +114,8 @@ $$;
 
 -- CockroachDB adds its own spelling and whether the column is hidden.
 CREATE OR REPLACE VIEW crdb_internal.information_schema_columns AS
-  SELECT c.*, crdb_internal.spelling(a.atttypid, a.atttypmod) AS crdb_sql_type, 'NO' AS is_hidden
+  SELECT c.*, crdb_internal.spelling(a.atttypid, a.atttypmod) AS crdb_sql_type,
+    CASE WHEN crdb_internal.is_hidden(a.attrelid, a.attname) THEN 'YES' ELSE 'NO' END AS is_hidden
   FROM information_schema.columns c
     JOIN pg_attribute a ON a.attrelid = format('%I.%I', c.table_schema, c.table_name)::regclass AND a.attname = c.column_name
   WHERE c.table_schema <> 'crdb_internal';

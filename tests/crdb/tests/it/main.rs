@@ -10,6 +10,7 @@ mod delivery;
 mod disorder;
 mod encoding;
 mod jobs;
+mod keys;
 mod orders;
 mod past;
 mod program;
