@@ -180,8 +180,11 @@ impl Handler {
 
     async fn stage(&self, segments: &[String], body: body::Bytes) -> Result<Staged, Refusal> {
         let mut content = tokio::task::block_in_place(|| self.rows_of(segments, &body.bytes));
-        if matches!(content, Err(Untaken::Key(_))) && self.keys.refresh().await.is_ok() {
-            content = tokio::task::block_in_place(|| self.rows_of(segments, &body.bytes));
+        if matches!(content, Err(Untaken::Key(_))) {
+            content = match self.keys.refresh().await {
+                Ok(_) => tokio::task::block_in_place(|| self.rows_of(segments, &body.bytes)),
+                Err(error) => Err(Untaken::Run(error)),
+            };
         }
         let content = content.map_err(|untaken| self.refused(untaken))?;
         // The rows are as large as the body was, and may outlive this request in the queue: the budget goes with them.

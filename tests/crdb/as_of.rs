@@ -1,6 +1,7 @@
-//! `… AS OF SYSTEM TIME t`: every table of the statement becomes a function that gives its rows at that time.
+//! `… AS OF SYSTEM TIME t`: every table of the statement becomes a function that gives its rows at that time. Of the catalog
+//! the columns of primary keys are known at every time, and nothing else.
 //!
-//! Does not own: the history (`schema/capture.sql`). Transactions that begin in the past are refused.
+//! Does not own: the history (`schema/capture.sql`, `schema/keys.sql`). Transactions that begin in the past are refused.
 
 use std::collections::HashSet;
 
@@ -152,6 +153,10 @@ fn table(tokens: &[Token<'_>], length: usize, ends_here: bool, queries: &HashSet
     let first = parts.first()?;
     let is_system =
         ["pg_catalog", "information_schema", "crdb_internal"].contains(&first.as_str()) || first.starts_with("pg_");
+    if parts == ["information_schema", "key_column_usage"] {
+        let text = format!("crdb_internal.key_columns_as_of({})", literal(time));
+        return Some(Edit { start: tokens[0].start, end: tokens[length - 1].end(), text });
+    }
     if is_function || is_system || (parts.len() == 1 && queries.contains(first)) {
         return None;
     }

@@ -14,6 +14,7 @@ mod faults;
 mod feed;
 mod findings;
 mod hostile;
+mod keys;
 mod lifecycle;
 mod mysql;
 mod names;

@@ -101,3 +101,21 @@ CREATE OR REPLACE VIEW crdb_internal.pg_attribute AS
     attisdropped, attislocal, attinhcount, attcollation, attacl, attoptions, attfdwoptions
   FROM pg_catalog.pg_attribute;
 GRANT SELECT ON crdb_internal.pg_attribute TO PUBLIC;
+
+-- `information_schema.key_column_usage` of primary keys, as it was at a time.
+CREATE OR REPLACE FUNCTION crdb_internal.key_columns_as_of(moment text) RETURNS TABLE (constraint_schema text,
+  constraint_name text, table_schema text, table_name text, column_name text, ordinal_position int4)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+  until int8 := crdb_internal.parse_tick(moment);
+BEGIN
+  PERFORM crdb_internal.await_tick(until);
+  RETURN QUERY SELECT n.nspname::text, c.conname::text, n.nspname::text, t.relname::text,
+      s.names[array_position(s.columns, k.attribute)], k.n::int4
+    FROM (SELECT DISTINCT ON (shape.relation) shape.* FROM crdb_internal.shape WHERE shape.tick <= until
+        ORDER BY shape.relation, shape.id DESC) AS s
+      JOIN pg_class t ON t.oid = s.relation JOIN pg_namespace n ON n.oid = t.relnamespace
+      JOIN pg_constraint c ON c.conrelid = t.oid AND c.contype = 'p',
+      unnest(s.key) WITH ORDINALITY AS k(attribute, n);
+END
+$$;

@@ -78,8 +78,17 @@ async fn a_new_primary_key_changes_the_shape_of_keys_from_then_on() {
         .await;
     let job = stage.feed("t", &format!("{QUICK}, diff, initial_scan = 'no'")).await;
     stage.run("UPDATE t SET v = 1 WHERE a = 1").await;
+    let before = stage.text("SELECT cluster_logical_timestamp()").await;
     stage.run("ALTER TABLE t ALTER PRIMARY KEY USING COLUMNS (b, a)").await;
     assert_eq!(stage.text(KEY).await, "b,a");
+    let past = |time: &str| {
+        format!(
+            "SELECT string_agg(k.column_name, ',' ORDER BY k.ordinal_position) FROM information_schema.key_column_usage k \
+             AS OF SYSTEM TIME '{time}' WHERE k.table_name = 't'"
+        )
+    };
+    assert_eq!(stage.text(&past(&before)).await, "a,b");
+    assert_eq!(stage.text(&past("-1us")).await, "b,a");
     stage.run("UPDATE t SET v = 2 WHERE a = 1; DELETE FROM t WHERE a = 3").await;
     let rows = stage.receiver.until_rows(3).await;
     let images: Vec<Value> =
