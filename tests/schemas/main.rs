@@ -87,6 +87,12 @@ fn run(dialect: Dialect, seed: u64) -> Result<Outcome, String> {
     sql(server, &database, &ddl.join(";\n")).map_err(|error| format!("{error}\n{told}"))?;
     let mut feed = Feed { server, database: &database, dialect, shape: &shape, rng, told };
     let mut work = Work::new(&shape);
+    if shape.trap == Trap::Inherits
+        && let Some(child) = work.inherit(&mut feed.rng)
+    {
+        let _ = writeln!(feed.told, "{child}");
+        sql(server, &database, &child)?;
+    }
     let verdict = match feed.send(&mut work) {
         Ok(()) => feed.compare(&work).map(|()| Outcome::Applied),
         Err(Refusal(line)) if shape.may_refuse(&line) => Ok(Outcome::Refused),

@@ -112,6 +112,17 @@ impl Type {
         format!("coalesce({text}, '{NULL_TEXT}')")
     }
 
+    /// The value in PostgreSQL's SQL.
+    pub fn literal(self, value: &Value) -> String {
+        let text = value.text.replace('\'', "''");
+        match self {
+            _ if *value == null() => "NULL".into(),
+            Self::Bytes => format!("'\\x{text}'"),
+            Self::Array => format!("'{{{}}}'", text.trim_matches(['[', ']'])),
+            _ => format!("'{text}'"),
+        }
+    }
+
     /// One of few values, so that rows meet again.
     pub fn value(self, rng: &mut Rng) -> Value {
         let n = rng.u32(0..30);

@@ -40,6 +40,18 @@ impl<'a> Work<'a> {
         Self { shape, rows, touched: BTreeMap::new(), is_rekeyed: false }
     }
 
+    /// A row that the target holds from the beginning, in a child of the first table.
+    pub fn inherit(&mut self, rng: &mut Rng) -> Option<String> {
+        while self.rows[0].is_empty() {
+            self.insert(0, rng);
+        }
+        let (shape, row) = (&self.tables()[0], self.rows[0].values().next()?);
+        let names: Vec<&str> = shape.columns.iter().map(|column| column.name.as_str()).collect();
+        let values: Vec<String> =
+            shape.columns.iter().zip(&row.values).map(|(column, value)| column.kind.literal(value)).collect();
+        Some(format!("INSERT INTO {}_old ({}) VALUES ({})", shape.name, names.join(", "), values.join(", ")))
+    }
+
     /// From now on the source's key has its columns in the other order.
     pub fn rekey(&mut self) {
         self.is_rekeyed = true;
