@@ -32,7 +32,7 @@ use work::{LATER_NOTE, Work};
 use world::{certs, crdb_url, psql, start_source};
 
 /// For each dialect.
-const SEEDS: u64 = 70;
+const SEEDS: u64 = 100;
 const TRANSACTIONS_MAX: usize = 8;
 
 #[derive(Debug, PartialEq, Eq)]

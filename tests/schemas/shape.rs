@@ -90,15 +90,9 @@ impl Shape {
         Self { tables, trap, verdict, has_diff: has_diff && trap != Trap::Rekeyed }
     }
 
-    /// Whether ebb may refuse the seed so: the table with the trap by name; or any, where values of a unique key cannot be
-    /// handed on without losing what only the target has, which keeps the whole transaction from being written.
+    /// Whether ebb may refuse the seed so: the table with the trap by name.
     pub fn may_refuse(&self, line: &str) -> bool {
-        let is_rigid =
-            |table: &Table| table.has_target_only && table.unique.is_some_and(|unique| !table.columns[unique].nullable);
-        let has_trap = self.verdict == Verdict::ExactOrRefused && line.contains(&self.tables[0].name);
-        let names_any = self.tables.iter().any(|table| line.contains(&table.name));
-        let is_duplicate = line.to_lowercase().contains("duplicate");
-        has_trap || is_duplicate && names_any && self.tables.iter().any(is_rigid)
+        self.verdict == Verdict::ExactOrRefused && line.contains(&self.tables[0].name)
     }
 
     /// Whether ebb is told where the source is.
