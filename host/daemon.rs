@@ -18,12 +18,12 @@ use crate::config::{self, Config, InitialScan, Triggers};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::plugin;
-use crate::receive::Receiver;
+use crate::receive::{Receiver, Tables};
 use crate::signals::{self, Signals};
 use crate::source::{Source, advisories};
 use crate::stage::{self, Stage};
 use crate::status::{Pages, Status};
-use crate::tables::{self, KeyWatch};
+use crate::tables::{self, KeyWatch, Watched};
 use crate::target::{self, Open, Target};
 use crate::triggers;
 
@@ -61,6 +61,11 @@ struct Known {
 }
 
 impl Known {
+    /// The target's progress, as far as it is known.
+    fn applied(&self) -> Timestamp {
+        self.taken.as_ref().map_or(Timestamp::ZERO, |taken| taken.progress.applied)
+    }
+
     /// A target that is down is no reason not to receive, when it was seen before and its changefeed is there.
     async fn settle(
         config: &Config,
@@ -122,22 +127,8 @@ async fn start(config: Config) -> Result<Started> {
         "connected"
     );
     warn_of_advisories(source.as_ref(), config.changefeed.as_ref());
-    let matched = tables::matched(&config, source.as_ref(), &known.catalog).await?;
-    // The plugin answers without asking the server.
-    let watched = tokio::task::block_in_place(|| {
-        let session = known.taken.as_mut().map(|taken| (&mut taken.session, &target.connect));
-        matched.settle(&known.catalog, session)
-    })?;
-    if config.apply.triggers == Triggers::Drop {
-        let taken = known.taken.as_mut();
-        tokio::task::block_in_place(|| triggers::drop_all(&stage, &mut known.catalog, &watched, taken))?;
-    }
-    let tables = Arc::new(tables::register(&stage, &known.catalog, &watched, &config)?);
-    let catalog = Arc::new(known.catalog);
-    let applied = known.taken.as_ref().map_or(Timestamp::ZERO, |taken| taken.progress.applied);
-    let keys = Arc::new(KeyWatch::new(&config, Arc::clone(&catalog), Arc::clone(&tables), stage.store(), applied)?);
-    // A key that was changed while no ebb ran is followed before anything is read by it.
-    keys.refresh().await?;
+    let Settled { watched, tables, keys } =
+        settle_tables(&config, &target, source.as_ref(), &stage, &mut known).await?;
 
     let status = Arc::new(Status::new(&config.receiver.access));
     let pages = bind_pages(&config, &status, &stage).await?;
@@ -153,23 +144,12 @@ async fn start(config: Config) -> Result<Started> {
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is settled: a changefeed that is being replaced must not deliver another resolved timestamp, and
     // without a finished handshake it cannot have sent one.
-    let mut taken = known.taken;
-    if let Some(taken) = &taken {
-        stage.release(taken.progress.applied);
+    stage.release(known.applied());
+    let feed = settle_feed(&config, source, &watched, &stage, &mut known).await?;
+    // The last step: whatever has failed before has left the target as it was.
+    if config.apply.triggers == Triggers::Drop {
+        tokio::task::block_in_place(|| triggers::drop_all(&stage, &watched, &mut known.catalog, known.taken.as_mut()))?;
     }
-    let feed = match (source, &config.changefeed) {
-        (Some(source), Some(settings)) => {
-            let version = source.version().to_owned();
-            let plan =
-                changefeed::Plan { settings, watched: &watched, catalog: &catalog, stage: &stage, version: &version };
-            let consent = Consent::of(config.staging.non_interactive);
-            Some(changefeed::settle(source, &plan, taken.as_mut(), &config.staging.schema, consent).await?)
-        }
-        _ => {
-            taken.as_ref().map_or(Ok(()), |taken| changefeed::refuse_lost_staging(&stage, taken.progress))?;
-            None
-        }
-    };
     // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
     stage.settle()?;
     let (stop, stopped) = watch::channel(false);
@@ -179,7 +159,7 @@ async fn start(config: Config) -> Result<Started> {
             settings: config.apply.clone(),
             case_sensitive: config.target.case_sensitive,
             feed: config.staging.schema.clone(),
-            catalog,
+            catalog: Arc::new(known.catalog),
             tables,
             keys,
             store: stage.store(),
@@ -188,9 +168,56 @@ async fn start(config: Config) -> Result<Started> {
             stop: stopped,
             runtime: Handle::current(),
         },
-        taken,
+        known.taken,
     );
     Ok(Started { config, receiver, pages, stage, feed, stop, applier })
+}
+
+/// What is known of the tables before anything is received.
+struct Settled {
+    watched: Vec<Watched>,
+    tables: Arc<Tables>,
+    keys: Arc<KeyWatch>,
+}
+
+async fn settle_tables(
+    config: &Config,
+    target: &Target,
+    source: Option<&Source>,
+    stage: &Stage,
+    known: &mut Known,
+) -> Result<Settled> {
+    let matched = tables::matched(config, source, &known.catalog).await?;
+    // The plugin answers without asking the server.
+    let watched = tokio::task::block_in_place(|| {
+        let session = known.taken.as_mut().map(|taken| (&mut taken.session, &target.connect));
+        matched.settle(&known.catalog, session)
+    })?;
+    let tables = Arc::new(tables::register(stage, &known.catalog, &watched, config)?);
+    let catalog = Arc::new(known.catalog.clone());
+    let keys = Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), known.applied())?);
+    // A key that was changed while no ebb ran is followed before anything is read by it.
+    keys.refresh().await?;
+    Ok(Settled { watched, tables, keys })
+}
+
+/// The changefeed of a run that has one of its own.
+async fn settle_feed(
+    config: &Config,
+    source: Option<Source>,
+    watched: &[Watched],
+    stage: &Stage,
+    known: &mut Known,
+) -> Result<Option<Feed>> {
+    let (Some(source), Some(settings)) = (source, &config.changefeed) else {
+        known.taken.as_ref().map_or(Ok(()), |taken| changefeed::refuse_lost_staging(stage, taken.progress))?;
+        return Ok(None);
+    };
+    let version = source.version().to_owned();
+    let plan = changefeed::Plan { settings, watched, catalog: &known.catalog, stage, version: &version };
+    let consent = Consent::of(config.staging.non_interactive);
+    let feed = changefeed::settle(source, &plan, known.taken.as_mut(), &config.staging.schema, consent).await?;
+    Ok(Some(feed))
 }
 
 impl Started {

@@ -31,7 +31,7 @@ pub struct Restore {
 ///
 /// # Errors
 /// When the target is down and has triggers, or does not let them go.
-pub fn drop_all(stage: &Stage, catalog: &mut Catalog, watched: &[Watched], taken: Option<&mut Taken>) -> Result<()> {
+pub fn drop_all(stage: &Stage, watched: &[Watched], catalog: &mut Catalog, taken: Option<&mut Taken>) -> Result<()> {
     let positions: BTreeSet<u32> =
         watched.iter().filter(|watched| watched.refused.is_none()).map(|watched| watched.position).collect();
     let there: Vec<SavedTrigger> = positions

@@ -121,14 +121,8 @@ pub struct Common {
     /// TOML file with settings under the names of the flags; flags and the environment stand above it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Dialect of the target, a name or the path of a library; the URL's scheme decides when not given
-    #[arg(long, env = "EBB_TARGET_PLUGIN", value_name = "NAME|PATH")]
-    pub target_plugin: Option<String>,
     #[command(flatten)]
-    pub plugin_search: PluginSearch,
-    /// Admit connections that are not encrypted
-    #[arg(long)]
-    pub allow_tls_mode_disable: bool,
+    pub access: TargetAccess,
     /// Names of tables and columns must match to the letter
     #[arg(long)]
     pub case_sensitive: bool,
@@ -139,6 +133,19 @@ pub struct Common {
     /// when none is named; such values are refused otherwise
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,…", num_args = 0.., default_missing_value = "*")]
     pub allow_rounding: Vec<String>,
+}
+
+/// How the target is reached, beside its URL.
+#[derive(Debug, Clone, Args)]
+pub struct TargetAccess {
+    /// Dialect of the target, a name or the path of a library; the URL's scheme decides when not given
+    #[arg(long, env = "EBB_TARGET_PLUGIN", value_name = "NAME|PATH")]
+    pub target_plugin: Option<String>,
+    #[command(flatten)]
+    pub plugin_search: PluginSearch,
+    /// Admit connections that are not encrypted
+    #[arg(long)]
+    pub allow_tls_mode_disable: bool,
 }
 
 #[derive(Debug, Args)]
@@ -245,14 +252,8 @@ pub struct TriggersRestore {
     /// The database whose triggers were dropped
     #[arg(long, visible_alias = "targetConn", env = "EBB_TARGET", value_name = "URL", value_parser = secret)]
     pub target: Secret,
-    /// Dialect of the target, a name or the path of a library; the URL's scheme decides when not given
-    #[arg(long, env = "EBB_TARGET_PLUGIN", value_name = "NAME|PATH")]
-    pub target_plugin: Option<String>,
     #[command(flatten)]
-    pub plugin_search: PluginSearch,
-    /// Admit connections that are not encrypted
-    #[arg(long)]
-    pub allow_tls_mode_disable: bool,
+    pub access: TargetAccess,
     /// The staging schema of the run, whose folder has a second record of what was dropped; the target's own is enough
     #[arg(long = "stagingSchema", env = "EBB_STAGING_SCHEMA", value_name = "NAME")]
     pub staging_schema: Option<String>,

@@ -35,7 +35,7 @@ const FETCH_PAGES_ADDR: &str = "127.0.0.1:3030";
 /// The configuration of `ebb fetch`.
 pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Result<Config> {
     check_mode(fetch.mode.as_deref())?;
-    let insecure = fetch.common.allow_tls_mode_disable;
+    let insecure = fetch.common.access.allow_tls_mode_disable;
     let filters = filters(fetch)?;
     let replicator = replicator_flags(&fetch.replicator_flags, layers, warnings)?;
     let mut overrides = settings_of_changefeed(fetch, layers)?;
@@ -85,7 +85,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
 pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
     let replicator = &start.replicator;
     let bind_addr = replicator.bind_addr.as_deref().unwrap_or(START_BIND_ADDR);
-    let allow_insecure = start.common.allow_tls_mode_disable;
+    let allow_insecure = start.common.access.allow_tls_mode_disable;
     let pages = replicator.metrics_addr.as_deref().map(|given| pages("--metricsAddr", given, true)).transpose()?;
     Ok(Config {
         target: target(&start.target_conn, &start.common, replicator)?,
@@ -117,7 +117,7 @@ pub fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Override
         (None, Some((config, table))) => {
             overrides::check(table.clone(), &format!("[changefeed] of --config {}", config.display()))
         }
-        (None, None) if fetch.common.allow_tls_mode_disable => overrides::defaults(),
+        (None, None) if fetch.common.access.allow_tls_mode_disable => overrides::defaults(),
         (None, None) => {
             Err(Error::new("without --changefeeds-path the changefeed would not verify the receiver's certificate")
                 .hint("give --changefeeds-path FILE with client_cert, client_key and ca_cert (ebb certs makes one), or admit it with --allow-tls-mode-disable"))
@@ -192,9 +192,9 @@ fn target(url: &Secret, common: &Common, replicator: &Replicator) -> Result<Targ
     check_target_url(url)?;
     Ok(Target {
         url: url.clone(),
-        plugin: common.target_plugin.clone(),
-        plugin_dirs: common.plugin_search.dirs(),
-        allow_insecure: common.allow_tls_mode_disable,
+        plugin: common.access.target_plugin.clone(),
+        plugin_dirs: common.access.plugin_search.dirs(),
+        allow_insecure: common.access.allow_tls_mode_disable,
         case_sensitive: common.case_sensitive,
         ignored_columns: common.ignore_columns.clone(),
         allow_rounding: common.allow_rounding.clone(),
@@ -235,9 +235,9 @@ pub fn restore_triggers(order: &TriggersRestore) -> Result<triggers::Restore> {
     Ok(triggers::Restore {
         target: Target {
             url: order.target.clone(),
-            plugin: order.target_plugin.clone(),
-            plugin_dirs: order.plugin_search.dirs(),
-            allow_insecure: order.allow_tls_mode_disable,
+            plugin: order.access.target_plugin.clone(),
+            plugin_dirs: order.access.plugin_search.dirs(),
+            allow_insecure: order.access.allow_tls_mode_disable,
             case_sensitive: true,
             ignored_columns: Vec::new(),
             allow_rounding: Vec::new(),
