@@ -50,6 +50,8 @@ pub struct Target {
     pub case_sensitive: bool,
     /// `--ignore-columns`: columns of the source that the target lacks and shall not have.
     pub ignored_columns: Vec<String>,
+    /// `--target-wait`: how long a first start waits for it.
+    pub wait: Duration,
     /// `--allow-rounding`, see [`ebb_sdk::ConnectOptions::allow_rounding`].
     pub allow_rounding: Vec<String>,
     /// `--applyTimeout`: how long one target statement may run.

@@ -85,7 +85,7 @@ impl Known {
                         tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
                         return Ok(Self { catalog, taken: None });
                     }
-                    target.wait().await?
+                    target.wait(config.target.wait).await?
                 }
             };
             target::remember_catalog(stage, &found.catalog)?;

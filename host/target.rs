@@ -4,7 +4,7 @@
 //! lost later (`apply`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress};
 use tokio::task::spawn_blocking;
@@ -16,8 +16,6 @@ use crate::stage::{Note, Stage};
 
 /// Between two attempts to reach a target of which nothing is known yet.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
-/// Of those, one in so many is logged.
-const LOGGED_EVERY: u32 = 30;
 
 /// How to reach the target.
 #[derive(Clone)]
@@ -52,29 +50,42 @@ impl Target {
     /// # Errors
     /// When trying again would not help: a wrong password, a missing database.
     pub async fn open(&self) -> Result<Option<Open>> {
+        present(self.attempt().await?)
+    }
+
+    /// Waits for a target of which nothing is known, but not for ever: its address may be wrong.
+    pub async fn wait(&self, longest: Duration) -> Result<Open> {
+        tracing::warn!("nothing can be received before the target has been seen once; waiting for it");
+        let deadline = Instant::now() + longest;
+        loop {
+            tokio::time::sleep(WAIT_INTERVAL).await;
+            match self.attempt().await? {
+                Ok(open) => return Ok(open),
+                Err(error) if error.kind != ErrorKind::Retry => return Err(error.into()),
+                Err(error) if Instant::now() >= deadline => {
+                    let hint = error.hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
+                    return Err(Error::new(format!(
+                        "the target was not reached within {} s, and never before: {}",
+                        longest.as_secs(),
+                        error.message
+                    ))
+                    .hint(format!(
+                        "{hint}see host and port in --target, or wait longer: --target-wait (now {longest:?})"
+                    )));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<ebb_sdk::Result<Open>> {
         let target = self.clone();
-        let opened = blocking(move || {
+        blocking(move || {
             let mut session = target.plugin.connect(&target.connect)?;
             let catalog = session.describe()?;
             Ok(Open { session, catalog })
         })
-        .await?;
-        present(opened)
-    }
-
-    /// Waits until the target is there, however long that takes.
-    pub async fn wait(&self) -> Result<Open> {
-        let mut attempts = 0_u32;
-        loop {
-            if attempts.is_multiple_of(LOGGED_EVERY) {
-                tracing::warn!("nothing can be received before the target has been seen once; waiting for it");
-            }
-            attempts += 1;
-            tokio::time::sleep(WAIT_INTERVAL).await;
-            if let Some(open) = self.open().await? {
-                return Ok(open);
-            }
-        }
+        .await
     }
 }
 

@@ -12,6 +12,7 @@ mod reader;
 mod reconnect;
 mod retry;
 mod row;
+mod same_tables;
 mod transaction;
 
 use std::sync::Arc;
@@ -107,7 +108,11 @@ impl Applier {
             }
         }
         taken.session.close();
-        Ok(())
+        match *self.stop.borrow() {
+            true => Ok(()),
+            false => Err(Error::new("the thread that reads ahead has ended by itself")
+                .hint("start again: nothing acknowledged was lost; report this with the lines above")),
+        }
     }
 
     /// Applies what is staged up to a time, in the caller's thread and without reading ahead: every step of it can be

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ebb_sdk::{ErrorKind, Progress};
 
 use super::retry::Backoff;
+use super::same_tables;
 use super::{Applier, Pause, Step, Taken};
 use crate::changefeed::refuse_restored_target;
 use crate::error::{Error, Result};
@@ -94,12 +95,15 @@ impl Applier {
 
     fn open(&self) -> ebb_sdk::Result<Session> {
         let mut session = self.target.plugin.connect(&self.target.connect)?;
-        let catalog = session.describe()?;
-        // Positions of tables and columns were settled at start; a target that has changed since needs a new start.
-        if catalog.tables != self.catalog.tables {
-            return Err(ebb_sdk::Error::new(ErrorKind::Config, "the tables of the target have changed while ebb ran")
-                .hint("start ebb again with the same command: it goes on where it stopped"));
-        }
+        let now = session.describe()?;
+        // Tables and columns were matched at start: one that is written and has changed since needs a new start.
+        let written = self.tables.list().iter().map(|table| table.position);
+        let positions = same_tables::positions(&self.catalog, &now, written).map_err(|table| {
+            ebb_sdk::Error::new(ErrorKind::Config, format!("the target's table {table} has changed while ebb ran"))
+                .hint("start ebb again with the same command: it goes on where it stopped")
+                .table(table)
+        })?;
+        session.place_tables(positions);
         Ok(session)
     }
 

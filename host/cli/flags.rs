@@ -6,13 +6,14 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use clap_complete::Shell;
 use ebb_sdk::Secret;
 
-use super::help;
 use super::replicator::Replicator;
+use super::{duration, help};
 
 pub fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
@@ -123,6 +124,9 @@ pub struct Common {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub access: TargetAccess,
+    /// How long a first start waits for a target that was never reached; a target that is known is waited for without end
+    #[arg(long, default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
+    pub target_wait: Duration,
     /// Names of tables and columns must match to the letter
     #[arg(long)]
     pub case_sensitive: bool,

@@ -14,11 +14,13 @@ use serde::de::DeserializeOwned;
 /// One connection to the target, through the plugin.
 pub struct Session {
     inner: SessionBox,
+    /// Where tables stand in the catalog that it described last; empty when they stand where the caller has them.
+    positions: Vec<u32>,
 }
 
 impl Session {
     pub(super) fn new(inner: SessionBox) -> Self {
-        Self { inner }
+        Self { inner, positions: Vec::new() }
     }
 
     pub fn describe(&mut self) -> Result<Catalog> {
@@ -37,8 +39,15 @@ impl Session {
         done(self.inner.begin(RStr::from_str(&encode(&checks)?)))
     }
 
-    /// `table` and `columns` are positions in the catalog that this session described last.
+    /// Sets where the caller's tables stand in the catalog that this session described last.
+    pub fn place_tables(&mut self, positions: Vec<u32>) {
+        self.positions = positions;
+    }
+
+    /// `table` and `columns` are positions in the catalog that this session described last, or the caller's own behind
+    /// [`Session::place_tables`].
     pub fn write(&mut self, table: u32, operation: Operation, columns: &[u32], rows: &RowBuffer) -> Result<()> {
+        let table = self.positions.get(table as usize).copied().unwrap_or(table);
         done(self.inner.write(AbiBlock {
             table,
             operation: operation as u8,

@@ -128,7 +128,12 @@ impl Status {
             ),
             ("ebb_resolved_timestamp_seconds", "gauge", "Latest resolved timestamp received.", seconds(resolved)),
             ("ebb_applied_timestamp_seconds", "gauge", "The target equals the source at this time.", seconds(applied)),
-            ("ebb_apply_lag_seconds", "gauge", "Age of the applied timestamp.", lag(applied)),
+            (
+                "ebb_apply_lag_seconds",
+                "gauge",
+                "Age of the applied timestamp; NaN before it is known where the target stands.",
+                lag(applied).unwrap_or(f64::NAN),
+            ),
         ];
         let mut text = String::new();
         for (name, kind, help, value) in rows {
@@ -155,7 +160,7 @@ impl Status {
         serde_json::json!({
             "feed": feed,
             "resolved": resolved.to_string(),
-            "applied": applied.to_string(),
+            "applied": (applied != Timestamp::ZERO).then(|| applied.to_string()),
             "apply_lag_seconds": lag(applied),
             "rows_received": count(&self.rows_received),
             "rows_applied": count(&self.rows_applied),
@@ -213,8 +218,9 @@ fn seconds(timestamp: Timestamp) -> f64 {
     timestamp.wall as f64 / 1e9
 }
 
-/// The one place where the local clock meets the source's: for display only.
-fn lag(applied: Timestamp) -> f64 {
+/// The one place where the local clock meets the source's: for display only. `None` before it is known where the target
+/// stands.
+fn lag(applied: Timestamp) -> Option<f64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
-    if applied == Timestamp::ZERO { 0.0 } else { (now - seconds(applied)).max(0.0) }
+    (applied != Timestamp::ZERO).then(|| (now - seconds(applied)).max(0.0))
 }

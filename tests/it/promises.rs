@@ -290,8 +290,10 @@ fn receiving_goes_on_while_the_target_is_down_at_start() {
     let pages = format!("127.0.0.1:{}", free_port());
     let start =
         || -> Ebb { world.fetch(&["--target", &target, "--metrics-listen-addr", &pages, "--table-filter", "^t$"]) };
-    // Of a target that was never seen nothing is known: it is waited for.
+    // Of a target that was never seen nothing is known: it is waited for, and not for ever.
     world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT 0"));
+    let line = world.fetch(&["--target", &target, "--target-wait", "1s"]).failure();
+    assert!(line.contains("not reached within 1 s") && line.contains("--target-wait"), "{line}");
     let mut ebb = start();
     ebb.wait_line("nothing can be received before the target has been seen once");
     world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT -1"));
@@ -311,6 +313,9 @@ fn receiving_goes_on_while_the_target_is_down_at_start() {
         || http_get(&pages, "/_/varz").contains("ebb_rows_received_total 300\n"),
     );
     assert_eq!(world.target("SELECT count(*) FROM t"), "1");
+    // How far behind it is cannot be known yet, and must not look like nothing.
+    assert!(http_get(&pages, "/_/varz").contains("ebb_apply_lag_seconds NaN\n"));
+    assert!(http_get(&pages, "/_/status").contains("\"apply_lag_seconds\":null"));
     world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT -1"));
     ebb.wait_line("the target is there");
     world.wait_equal(&ebb, &["t"]);

@@ -199,6 +199,7 @@ fn target(url: &Secret, common: &Common, replicator: &Replicator) -> Result<Targ
         ignored_columns: common.ignore_columns.clone(),
         allow_rounding: common.allow_rounding.clone(),
         apply_timeout: not_zero("--applyTimeout", replicator.apply_timeout)?,
+        wait: common.target_wait,
     })
 }
 
@@ -242,6 +243,7 @@ pub fn restore_triggers(order: &TriggersRestore) -> Result<triggers::Restore> {
             ignored_columns: Vec::new(),
             allow_rounding: Vec::new(),
             apply_timeout: RESTORE_TIMEOUT,
+            wait: Duration::ZERO,
         },
         staging_dir: staging_dir(order.staging_dir.as_ref())?,
         schema: order.staging_schema.clone(),

@@ -1,0 +1,97 @@
+//! Whether the target's tables are still those that a run was planned with, after it was connected to anew.
+//!
+//! Owns: the comparison, and where each table stands now. Tables that the run does not write may come and go, unless they
+//! refer to one that it does. Pure.
+
+use ebb_sdk::{Catalog, ForeignKey, Table};
+
+/// Where the tables of a run stand in the catalog as it is now, by their position in the one of the start; tables that are
+/// gone and not written stand nowhere.
+///
+/// # Errors
+/// The name of a table that has changed.
+pub(super) fn positions(
+    start: &Catalog,
+    now: &Catalog,
+    written: impl Iterator<Item = u32>,
+) -> Result<Vec<u32>, String> {
+    for position in written {
+        let table = &start.tables[position as usize];
+        let is_same = find(now, table).is_some_and(|at| is_same(start, position, now, at));
+        if !is_same {
+            return Err(table.to_string());
+        }
+    }
+    Ok(start.tables.iter().map(|table| find(now, table).unwrap_or(u32::MAX)).collect())
+}
+
+fn find(catalog: &Catalog, table: &Table) -> Option<u32> {
+    let mut places = catalog.tables.iter().zip(0_u32..);
+    let is_it = |other: &Table| (&other.namespace, &other.name) == (&table.namespace, &table.name);
+    places.find(|(other, _)| is_it(other)).map(|(_, at)| at)
+}
+
+fn is_same(start: &Catalog, then: u32, now: &Catalog, at: u32) -> bool {
+    let alone = |table: &Table| Table { foreign_keys: Vec::new(), ..table.clone() };
+    alone(&start.tables[then as usize]) == alone(&now.tables[at as usize])
+        && keys_from(start, then) == keys_from(now, at)
+        && keys_to(start, then) == keys_to(now, at)
+}
+
+/// A table's name and a foreign key, without a position.
+type Named<'c> = (&'c [String], &'c str, ForeignKey);
+
+fn named<'c>(table: &'c Table, key: &ForeignKey) -> Named<'c> {
+    (&table.namespace, &table.name, ForeignKey { references: 0, ..key.clone() })
+}
+
+fn keys_from(catalog: &Catalog, at: u32) -> Vec<Named<'_>> {
+    let keys = &catalog.tables[at as usize].foreign_keys;
+    keys.iter().map(|key| named(&catalog.tables[key.references as usize], key)).collect()
+}
+
+fn keys_to(catalog: &Catalog, at: u32) -> Vec<Named<'_>> {
+    let of_table = |table| move |key: &ForeignKey| named(table, key);
+    let keys = catalog
+        .tables
+        .iter()
+        .flat_map(|table| table.foreign_keys.iter().filter(|key| key.references == at).map(of_table(table)));
+    keys.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebb_sdk::Column;
+
+    fn table(name: &str, columns: usize, references: &[u32]) -> Table {
+        let key = |&references: &u32| ForeignKey { columns: vec![0], references, ..ForeignKey::default() };
+        Table {
+            namespace: vec!["public".into()],
+            name: name.into(),
+            columns: vec![Column::default(); columns],
+            foreign_keys: references.iter().map(key).collect(),
+            ..Table::default()
+        }
+    }
+
+    fn catalog(tables: &[Table]) -> Catalog {
+        Catalog { tables: tables.to_vec(), ..Catalog::default() }
+    }
+
+    #[test]
+    fn what_a_run_does_not_write_may_change() {
+        let start = catalog(&[table("a", 1, &[]), table("b", 2, &[0]), table("idle", 1, &[])]);
+        let check = |now: &[Table], expected: Result<&[u32], &str>| {
+            let found = positions(&start, &catalog(now), [0, 1].into_iter());
+            assert_eq!(found.as_deref().map_err(String::as_str), expected);
+        };
+        check(&start.tables, Ok(&[0, 1, 2]));
+        let (a, b) = (|| table("a", 1, &[]), |parent| table("b", 2, &[parent]));
+        check(&[table("new", 1, &[]), a(), b(1)], Ok(&[1, 2, u32::MAX]));
+        check(&[a(), table("b", 3, &[0])], Err("public.b"));
+        check(&[a(), table("b", 2, &[])], Err("public.a"));
+        check(&[a()], Err("public.a"));
+        check(&[a(), b(0), table("child", 1, &[1])], Err("public.b"));
+    }
+}
