@@ -148,7 +148,10 @@ async fn start(config: Config) -> Result<Started> {
     let feed = settle_feed(&config, source, &watched, &stage, &mut known).await?;
     // The last step: whatever has failed before has left the target as it was.
     if config.apply.triggers == Triggers::Drop {
-        tokio::task::block_in_place(|| triggers::drop_all(&stage, &watched, &mut known.catalog, known.taken.as_mut()))?;
+        tokio::task::block_in_place(|| {
+            let feed = &config.staging.schema;
+            triggers::drop_all(&stage, feed, &watched, &mut known.catalog, known.taken.as_mut())
+        })?;
     }
     // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
     stage.settle()?;
@@ -193,7 +196,8 @@ async fn settle_tables(
         let session = known.taken.as_mut().map(|taken| (&mut taken.session, &target.connect));
         matched.settle(&known.catalog, session)
     })?;
-    let tables = Arc::new(tables::register(stage, &known.catalog, &watched, config)?);
+    let database = source.map(Source::database);
+    let tables = Arc::new(tables::register(stage, &known.catalog, &watched, database, config)?);
     let catalog = Arc::new(known.catalog.clone());
     let keys = Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), known.applied())?);
     // A key that was changed while no ebb ran is followed before anything is read by it.

@@ -10,20 +10,25 @@ use std::collections::BTreeMap;
 
 use ebb_sdk::Timestamp;
 
+use crate::apply::row;
 use crate::error::{Error, Result};
 use crate::receive::{Table, Tables};
 use crate::stage::{Change, Entry};
+use crate::tables::parts_of;
 
 /// How much a window may hold, unless a single source transaction holds more.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub rows_max: usize,
     pub bytes_max: usize,
+    pub transactions_max: usize,
 }
 
 impl Limits {
-    /// So small that every source transaction becomes a window of its own.
-    pub const ONE_TRANSACTION: Self = Self { rows_max: 1, bytes_max: usize::MAX };
+    /// The same, and every source transaction becomes a window of its own.
+    pub fn one_transaction(self) -> Self {
+        Self { transactions_max: 1, ..self }
+    }
 }
 
 /// The changes of `(from, to]`.
@@ -78,7 +83,9 @@ impl<I: Iterator<Item = Result<Entry>>> Cutter<I> {
             if window.rows.last().is_some_and(|last| last.timestamp != row.timestamp) {
                 window.complete_transaction();
             }
-            let is_full = window.rows.len() >= limits.rows_max || window.bytes + row.bytes() > limits.bytes_max;
+            let is_full = window.rows.len() >= limits.rows_max
+                || window.bytes + row.bytes() > limits.bytes_max
+                || window.transactions >= limits.transactions_max;
             if is_full && window.complete > 0 {
                 let mut carried = window.rows.split_off(window.complete);
                 carried.push(row);
@@ -135,7 +142,7 @@ pub fn last_versions(rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
         is_identity.entry(row.table).or_insert_with(|| of_row(row).is_none_or(|table| table.key.is_identity()));
     }
     let (plain, other): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| is_identity[&row.table]);
-    let mut kept = last_of_keys(plain);
+    let mut kept = last_of_keys(plain, tables)?;
     if other.is_empty() {
         return Ok(kept);
     }
@@ -150,6 +157,10 @@ pub fn last_versions(rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
         let (a, b) = ((a.timestamp, is_there(a)), (b.timestamp, is_there(b)));
         (a_table, a_identity).cmp(&(b_table, b_identity)).then(a.cmp(&b))
     });
+    for pair in identified.windows(2).filter(|pair| (pair[0].0, &pair[0].1) == (pair[1].0, &pair[1].1)) {
+        check_dropped(&pair[0].2, tables)?;
+        check_same_row(&pair[0].2, &pair[1].2, tables)?;
+    }
     identified.reverse();
     identified.dedup_by(|later, kept| (later.0, &later.1) == (kept.0, &kept.1));
     kept.extend(identified.into_iter().rev().map(|(_, _, row)| row));
@@ -159,21 +170,74 @@ pub fn last_versions(rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
 
 /// The text by which the row of the target is known.
 pub fn identity<'e>(table: &Table, row: &'e Entry) -> Result<Cow<'e, str>> {
-    table.key.identity(row.timestamp, row.key()).map_err(|why| {
-        Error::new(format!("a row came at {} with the key {}, {why}", row.timestamp, row.key()))
-            .hint("give source and target the same primary key, in any order, and start again")
-            .field("key", row.key())
-    })
+    let known = match table.key.needs_row() {
+        false => table.key.identity(row.timestamp, row.key()),
+        true => {
+            let json = match row.change() {
+                Change::Upsert(json) => Some(json),
+                Change::Delete(before) => before,
+            };
+            let pairs =
+                json.map(row::pairs).transpose().map_err(|_| unreadable(row, &"and its columns are not JSON"))?;
+            table.key.identity_of_row(&pairs.unwrap_or_default()).map(Cow::Owned)
+        }
+    };
+    known.map_err(|why| unreadable(row, &why))
+}
+
+fn unreadable(row: &Entry, why: &dyn std::fmt::Display) -> Error {
+    Error::new(format!("a row came at {} with the key {}, {why}", row.timestamp, row.key()))
+        .hint(
+            "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff; both \
+             sides must have the same primary key, in any order",
+        )
+        .field("key", row.key())
+}
+
+/// A version that is left out was whole too, and must agree with its key: else it may be another row's.
+fn check_dropped(dropped: &Entry, tables: &Tables) -> Result<()> {
+    let (Some(table), Change::Upsert(json)) = (tables.numbered(dropped.table), dropped.change()) else { return Ok(()) };
+    if table.key.is_single() {
+        return Ok(());
+    }
+    let pairs = row::pairs(json).map_err(|_| unreadable(dropped, &"and its columns are not JSON"))?;
+    let same = table.key.check_row(dropped.timestamp, &parts_of(dropped.key()), &pairs);
+    same.map_err(|why| unreadable(dropped, &why))
+}
+
+/// One row of the target is one row of the source at a time: another one may take its place only once it is gone.
+fn check_same_row(earlier: &Entry, later: &Entry, tables: &Tables) -> Result<()> {
+    let Some(table) = tables.numbered(later.table) else { return Ok(()) };
+    let is_there = |row: &Entry| matches!(row.change(), Change::Upsert(_));
+    let is_other = is_there(earlier)
+        && is_there(later)
+        && earlier.key() != later.key()
+        && table.key.is_known()
+        && table.key.is_one_shape(earlier.timestamp, later.timestamp);
+    match is_other {
+        false => Ok(()),
+        true => Err(Error::new(format!(
+            "two rows of the source, {} and {}, are one row of the target",
+            earlier.key(),
+            later.key()
+        ))
+        .hint("the target's key is not unique at the source any more: give both sides the same primary key")
+        .field("key", later.key())),
+    }
 }
 
 /// The sort is stable, so versions of one key stay in commit order and the last one wins.
-fn last_of_keys(mut rows: Vec<Entry>) -> Vec<Entry> {
-    rows.sort_by(|a, b| (a.table, a.key()).cmp(&(b.table, b.key())));
+fn last_of_keys(mut rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
+    rows.sort_by(|a, b| (a.table, a.key_bytes()).cmp(&(b.table, b.key_bytes())));
+    let is_same = |a: &Entry, b: &Entry| (a.table, a.key_bytes()) == (b.table, b.key_bytes());
+    for pair in rows.windows(2).filter(|pair| is_same(&pair[0], &pair[1])) {
+        check_dropped(&pair[0], tables)?;
+    }
     // `dedup_by` keeps the first of equal neighbours, so the order is turned around for it.
     rows.reverse();
-    rows.dedup_by(|later, kept| (later.table, later.key()) == (kept.table, kept.key()));
+    rows.dedup_by(|later, kept| is_same(later, kept));
     rows.reverse();
-    rows
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -183,7 +247,7 @@ mod tests {
     use crate::tables::{KeyShape, SourceKey};
     use std::sync::Arc;
 
-    const NO_LIMITS: Limits = Limits { rows_max: 1000, bytes_max: usize::MAX };
+    const NO_LIMITS: Limits = Limits { rows_max: 1000, bytes_max: usize::MAX, transactions_max: usize::MAX };
 
     /// Rows written `wall:table:key=value`, a delete without value.
     fn staged(rows: &[&str]) -> Vec<Result<Entry>> {
@@ -258,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_window_is_cut_between_transactions_only() {
-        let limits = |rows_max| Limits { rows_max, bytes_max: usize::MAX };
+        let limits = |rows_max| Limits { rows_max, bytes_max: usize::MAX, transactions_max: usize::MAX };
         let rows = ["5:1:a=1", "5:1:b=1", "6:1:a=2", "6:1:b=2", "7:1:c=1"];
         check(&rows, limits(5), "1-99 3 1:a=2 1:b=2 1:c=1");
         check(&rows, limits(4), "1-6 2 1:a=2 1:b=2");
@@ -267,13 +331,16 @@ mod tests {
         check(&rows, limits(1), "1-5 1 streamed");
         check(&rows[4..], limits(1), "1-99 1 1:c=1");
         check(&["5:1:a=1", "6:1:b=1"], limits(1), "1-5 1 1:a=1");
+        check(&rows, NO_LIMITS.one_transaction(), "1-5 1 1:a=1 1:b=1");
+        check(&rows[2..], NO_LIMITS.one_transaction(), "1-6 1 1:a=2 1:b=2");
+        check(&rows, limits(1).one_transaction(), "1-5 1 streamed");
     }
 
     #[test]
     fn windows_follow_each_other_without_a_gap() {
         let rows = ["5:1:a=1", "5:1:b=1", "6:1:a=2", "6:1:b=2", "7:1:c=1", "8:1:d=1", "8:1:e=1", "8:1:f=1", "9:1:g=1"];
         let (from, resolved) = (Timestamp { wall: 1, logical: 0 }, Timestamp { wall: 99, logical: 0 });
-        let limits = Limits { rows_max: 3, bytes_max: usize::MAX };
+        let limits = Limits { rows_max: 3, bytes_max: usize::MAX, transactions_max: usize::MAX };
         let mut cutter = Cutter::new(staged(&rows).into_iter(), from, resolved);
         let windows: Vec<_> = std::iter::from_fn(|| cutter.next(limits).unwrap()).map(shown).collect();
         let expected = ["1-5 1 1:a=1 1:b=1", "5-7 2 1:a=2 1:b=2 1:c=1", "7-8 1 1:d=1 1:e=1 1:f=1", "8-99 1 1:g=1"];
@@ -282,7 +349,7 @@ mod tests {
 
     #[test]
     fn bytes_limit_a_window_too() {
-        let limits = Limits { rows_max: 1000, bytes_max: 60 };
+        let limits = Limits { bytes_max: 60, ..NO_LIMITS };
         check(&["5:1:a=1", "6:1:b=1", "7:1:c=1"], limits, "1-6 2 1:a=1 1:b=1");
         check(&["5:1:a=1", "5:1:b=1", "5:1:c=1"], limits, "1-5 1 streamed");
     }

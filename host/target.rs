@@ -115,8 +115,10 @@ fn present<T>(answer: ebb_sdk::Result<T>) -> Result<Option<T>> {
 /// What the target looked like when it was seen last.
 pub fn known_catalog(stage: &Stage) -> Result<Option<Catalog>> {
     let Some(text) = stage.load(Note::Catalog)? else { return Ok(None) };
-    let catalog = serde_json::from_str(&text);
-    catalog.map(Some).map_err(|error| Error::new(format!("the catalog in the staging folder cannot be read: {error}")))
+    // One that another version of ebb has written may have another form: then the target has to be seen again.
+    Ok(serde_json::from_str(&text)
+        .inspect_err(|error| tracing::debug!("the target's catalog cannot be read: {error}"))
+        .ok())
 }
 
 /// Keeps what the target looks like, for a start while it is down.

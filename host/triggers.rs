@@ -24,14 +24,20 @@ pub struct Restore {
     pub target: config::Target,
     /// The folder of all staging folders, and the one of the run.
     pub staging_dir: PathBuf,
-    pub schema: Option<String>,
+    pub schema: String,
 }
 
 /// Drops every trigger of the run's tables. The catalog is then as it is without them.
 ///
 /// # Errors
 /// When the target is down and has triggers, or does not let them go.
-pub fn drop_all(stage: &Stage, watched: &[Watched], catalog: &mut Catalog, taken: Option<&mut Taken>) -> Result<()> {
+pub fn drop_all(
+    stage: &Stage,
+    feed: &str,
+    watched: &[Watched],
+    catalog: &mut Catalog,
+    taken: Option<&mut Taken>,
+) -> Result<()> {
     let positions: BTreeSet<u32> =
         watched.iter().filter(|watched| watched.refused.is_none()).map(|watched| watched.position).collect();
     let there: Vec<SavedTrigger> = positions
@@ -39,6 +45,7 @@ pub fn drop_all(stage: &Stage, watched: &[Watched], catalog: &mut Catalog, taken
         .map(|&position| &catalog.tables[position as usize])
         .flat_map(|table| {
             table.triggers.iter().map(|trigger| SavedTrigger {
+                feed: feed.to_owned(),
                 namespace: table.namespace.clone(),
                 table: table.name.clone(),
                 trigger: trigger.clone(),
@@ -75,19 +82,24 @@ pub fn drop_all(stage: &Stage, watched: &[Watched], catalog: &mut Catalog, taken
 
 /// Puts back what was dropped. Returns what to tell the user.
 pub fn restore(order: &Restore) -> Result<String> {
-    let stage = match &order.schema {
-        None => None,
-        Some(schema) => {
-            let folder = stage::folder(&order.staging_dir, schema);
-            folder.is_dir().then(|| Stage::open(&folder, stage::Limits::default())).transpose()?
-        }
-    };
+    // A folder that a running ebb uses is locked.
+    let folder = stage::folder(&order.staging_dir, &order.schema);
+    let stage = folder.is_dir().then(|| Stage::open(&folder, stage::Limits::default())).transpose()?;
     let saved = stage.as_ref().map_or_else(|| Ok(Vec::new()), load)?;
     let url = DatabaseUrl::parse(order.target.url.reveal())?;
     let plugin = plugin::load(order.target.plugin.as_deref(), &url.scheme, &order.target.plugin_dirs)?;
     let connect = Target::options(&order.target);
     let mut session = plugin.connect(&connect)?;
-    let restored = session.restore_triggers(&saved)?;
+    if stage.is_none() && session.progress(&order.schema)?.is_none() {
+        return Err(Error::new(format!(
+            "nothing is known of the staging schema {}, here or on the target",
+            order.schema
+        ))
+        .hint(
+            "give --stagingSchema of the run that dropped the triggers: SELECT feed FROM ebb_progress, on the target",
+        ));
+    }
+    let restored = session.restore_triggers(&order.schema, &saved)?;
     session.close();
     if let Some(stage) = &stage {
         save(stage, &[])?;

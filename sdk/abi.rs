@@ -79,7 +79,7 @@ pub const CALL_FITS: &str = "fits";
 pub const CALL_ROUNDED: &str = "rounded";
 /// [`AbiSession::call`]: JSON of a list of [`crate::SavedTrigger`], answered with `null`.
 pub const CALL_DROP_TRIGGERS: &str = "drop_triggers";
-/// [`AbiSession::call`]: JSON of a list of [`crate::SavedTrigger`], answered with such a list.
+/// [`AbiSession::call`]: JSON of a feed's name and a list of [`crate::SavedTrigger`], answered with such a list.
 pub const CALL_RESTORE_TRIGGERS: &str = "restore_triggers";
 
 pub type SessionBox = AbiSession_TO<'static, RBox<()>>;

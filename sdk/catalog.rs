@@ -96,6 +96,8 @@ pub struct Trigger {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedTrigger {
+    /// The feed for which it was dropped: that of [`Advance::feed`](crate::Advance::feed).
+    pub feed: String,
     /// [`Table::namespace`] of its table.
     pub namespace: Vec<String>,
     /// [`Table::name`] of its table.

@@ -154,11 +154,15 @@ pub trait Session: Send + 'static {
         }
     }
 
-    /// Puts back every trigger that was dropped, and forgets it then: those that the database has saved, and those given,
+    /// Puts back every trigger that was dropped for a feed, and forgets it then: those that the database has saved, and those given,
     /// which are what the host has saved, in case the database has lost them. One that is there already stays as it is. It
     /// may be called again after a failure in the middle. Returns those that were put back.
-    fn restore_triggers(&mut self, saved: &[SavedTrigger]) -> impl Future<Output = Result<Vec<SavedTrigger>>> + Send {
-        let _ = saved;
+    fn restore_triggers(
+        &mut self,
+        feed: &str,
+        saved: &[SavedTrigger],
+    ) -> impl Future<Output = Result<Vec<SavedTrigger>>> + Send {
+        let _ = (feed, saved);
         async { Ok(Vec::new()) }
     }
 

@@ -213,8 +213,8 @@ impl<S: Session> AbiSession for Exported<S> {
                 session.drop_triggers(&triggers).await
             }))),
             CALL_RESTORE_TRIGGERS => RSome(answer(self.run(async |session| {
-                let saved: Vec<SavedTrigger> = decode(request)?;
-                session.restore_triggers(&saved).await
+                let (feed, saved): (String, Vec<SavedTrigger>) = decode(request)?;
+                session.restore_triggers(&feed, &saved).await
             }))),
             _ => RNone,
         }

@@ -202,10 +202,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn table(&self, entry: &Entry) -> Result<&'a Table> {
-        self.tables.get(&entry.table).copied().ok_or_else(|| {
-            Error::new("staging holds rows of a table that this run does not apply")
-                .hint("start with the same --table-filter, --schema-filter and --target as the run that staged them")
-        })
+        self.tables.get(&entry.table).copied().ok_or_else(|| not_applied(entry))
     }
 
     fn shape(&mut self, entry: &Entry, table: &Table, pairs: &[(Cow<'_, str>, &RawValue)]) -> Result<usize> {
@@ -224,7 +221,17 @@ impl<'a> Encoder<'a> {
             ))
             .hint("source and target must have the same primary key"));
         }
-        let names = pairs.iter().map(|(name, _)| name.to_string()).collect();
+        let names: Vec<String> = pairs.iter().map(|(name, _)| name.to_string()).collect();
+        let missing: Vec<&str> =
+            table.columns.iter().filter(|column| !names.contains(column)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            tracing::warn!(
+                table = target.to_string(),
+                hint = "dropped at the source, they may be dropped on the target too; one that is added again begins anew there",
+                "rows of {target} come without {}: the target keeps what it has in them",
+                missing.join(", ")
+            );
+        }
         let mut columns = target.columns.iter().zip(0_u32..);
         let covers = columns.all(|(column, at)| column.generated || positions.contains(&Some(at)));
         let known = self.shapes.entry(entry.table).or_default();
@@ -253,6 +260,16 @@ impl<'a> Encoder<'a> {
     fn same(&self, a: &str, b: &str) -> bool {
         names::same(a, b, self.case_sensitive)
     }
+}
+
+/// Also of a table that the run refuses, which it says at start.
+pub(super) fn not_applied(entry: &Entry) -> Error {
+    Error::new(format!("staging holds a row of a table that this run does not apply, with the key {}", entry.key()))
+        .hint(
+            "start with the same --table-filter, --schema-filter and --target as the run that staged it, and see the \
+               warnings of this start about tables that cannot be written to",
+        )
+        .field("key", entry.key())
 }
 
 fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
@@ -307,7 +324,7 @@ mod tests {
         let shapes = key_columns.map(shape).into_iter().collect();
         let key = Arc::new(SourceKey::new(owned(&["city", "id"]), false, shapes));
         let hidden_columns = vec!["crdb_region".to_owned()];
-        tables.add(&[], &[], false, Table { number: 1, position: 0, key, hidden_columns, source: None });
+        tables.add(&[], &[], false, Table { number: 1, position: 0, key, hidden_columns, ..Table::default() });
         tables
     }
 

@@ -11,7 +11,7 @@ mod plan;
 mod reader;
 mod reconnect;
 mod retry;
-mod row;
+pub(crate) mod row;
 mod same_tables;
 mod transaction;
 
@@ -169,7 +169,11 @@ impl Applier {
     }
 
     fn limits(&self) -> Limits {
-        Limits { rows_max: self.settings.transaction_rows_max, bytes_max: self.settings.transaction_bytes_max }
+        Limits {
+            rows_max: self.settings.transaction_rows_max,
+            bytes_max: self.settings.transaction_bytes_max,
+            transactions_max: usize::MAX,
+        }
     }
 
     /// Applies one window, trying again as long as trying again can help. False when asked to stop meanwhile.
@@ -242,7 +246,9 @@ impl Applier {
                 Err(Failure::Target(failure)) => {
                     match self.after_refusal(facts, &mut part, failure)? {
                         Next::Try(plan) => part.plan = plan,
-                        Next::Split | Next::GiveUp => part = self.part(facts, bounds, Limits::ONE_TRANSACTION)?,
+                        Next::Split | Next::GiveUp => {
+                            part = self.part(facts, bounds, self.limits().one_transaction())?;
+                        }
                     }
                     false
                 }
@@ -252,7 +258,7 @@ impl Applier {
                 // The rest of the span goes one source transaction at a time too.
                 true => {
                     let rest = Step { from: part.window.to, to: step.to };
-                    part = self.part(facts, rest, Limits::ONE_TRANSACTION)?;
+                    part = self.part(facts, rest, self.limits().one_transaction())?;
                 }
                 false => {}
             }

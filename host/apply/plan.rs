@@ -28,6 +28,13 @@ pub enum Phase {
     Verifies,
 }
 
+impl Phase {
+    /// Whether it does something to the key of a deleted row that it must not do where the row is there again.
+    pub fn takes_deletes(self) -> bool {
+        matches!(self, Self::Release | Self::Clears | Self::Deletes)
+    }
+}
+
 /// In which order a transaction is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {

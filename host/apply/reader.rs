@@ -105,7 +105,7 @@ impl Reader {
             if matches!(window.content, Content::Streamed) {
                 cutter = self.cutter(to);
             }
-            if needs_keys(&window) && matches!(self.know_keys(window.to)?, Keys::Stopped) {
+            if self.needs_keys(&window) && matches!(self.know_keys(window.to)?, Keys::Stopped) {
                 return Ok(Read::Unwanted);
             }
             let (from, to_here) = (window.from, window.to);
@@ -139,6 +139,19 @@ impl Reader {
         let rows = last_versions(rows, &self.tables)?;
         rows.iter().try_for_each(|row| encoder.push(row))?;
         Ok(Prepared { from, to, transactions, rows: rows.len(), blocks: Some(encoder.take()) })
+    }
+
+    /// A delete is nothing but a key; a row names its columns itself, but where the target's key is only a part of the
+    /// source's, whether it is unique there matters for it too.
+    fn needs_keys(&self, window: &Window) -> bool {
+        let matters = |row: &Entry| {
+            matches!(row.change(), Change::Delete(_))
+                || self.tables.numbered(row.table).is_some_and(|table| table.key.may_meet())
+        };
+        match &window.content {
+            Content::Streamed => true,
+            Content::Whole(rows) => rows.iter().any(matters),
+        }
     }
 
     fn know_keys(&self, to: Timestamp) -> Result<Keys> {
@@ -204,13 +217,4 @@ enum Keys {
     Changed,
     /// A stop was asked for meanwhile.
     Stopped,
-}
-
-/// A delete is nothing but a key; a row names its columns itself.
-fn needs_keys(window: &Window) -> bool {
-    let is_deleted = |row: &Entry| matches!(row.change(), Change::Delete(_));
-    match &window.content {
-        Content::Streamed => true,
-        Content::Whole(rows) => rows.iter().any(is_deleted),
-    }
 }

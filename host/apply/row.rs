@@ -12,10 +12,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// Column by column, values untouched.
-pub(super) type Pairs<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+pub(crate) type Pairs<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
 /// Reads a row.
-pub(super) fn pairs(json: &str) -> Result<Pairs<'_>, serde_json::Error> {
+pub(crate) fn pairs(json: &str) -> Result<Pairs<'_>, serde_json::Error> {
     serde_json::from_str::<Object<'_>>(json).map(|Object(pairs)| pairs)
 }
 
@@ -23,7 +23,7 @@ pub(super) fn pairs(json: &str) -> Result<Pairs<'_>, serde_json::Error> {
 const JSON_NULL: &str = "{\"__crdb_json_null__\":true}";
 
 /// Appends a JSON value to a row.
-pub(super) fn push_value(rows: &mut RowBuffer, raw: &str) {
+pub(crate) fn push_value(rows: &mut RowBuffer, raw: &str) {
     match raw.as_bytes().first() {
         Some(b'n') | None => rows.push(Value::Null),
         Some(b't') => rows.push(Value::Bool(true)),

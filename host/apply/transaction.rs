@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use ebb_sdk::{Advance, Catalog, Checks, Operation};
 
-use super::encode::{Block, Encoder, Task};
+use super::encode::{Block, Encoder, Task, not_applied};
 use super::plan::{Facts, Phase, Plan};
 use crate::error::Error;
 use crate::order::{Content, Limits, Window, identity};
@@ -85,6 +85,9 @@ impl Writer<'_> {
         advance: &Advance,
     ) -> Result<(), Failure> {
         let rows = Rows::of(window);
+        if matches!(rows, Rows::Staged(_)) {
+            self.refuse_unknown(window)?;
+        }
         let mut encoder = Encoder::new(self.catalog, self.tables, self.case_sensitive);
         session.begin(plan.checks)?;
         for &phase in plan.phases {
@@ -92,8 +95,10 @@ impl Writer<'_> {
                 let facts = &self.facts[position as usize];
                 if let Some(task) = task(phase, facts) {
                     match (&rows, self.tables.numbered(number)) {
-                        (Rows::Staged(window), Some(table)) if phase == Phase::Deletes && table.key.may_meet() => {
-                            self.streamed_deletes(session, &mut encoder, window, table, task)?;
+                        (Rows::Staged(window), Some(table)) if phase.takes_deletes() && table.key.may_meet() => {
+                            let there = rows.of_table(self.store, number).filter(|row| !is_deleted(row));
+                            self.pass(session, &mut encoder, there, phase, task)?;
+                            self.streamed_deletes(session, &mut encoder, window, table, (phase, task))?;
                         }
                         _ => self.pass(session, &mut encoder, rows.of_table(self.store, number), phase, task)?,
                     }
@@ -136,6 +141,18 @@ impl Writer<'_> {
         encoder.take().iter().try_for_each(|block| write_block(session, block))
     }
 
+    /// Rows of a table that this run does not apply must not be passed over.
+    fn refuse_unknown(&self, window: &Window) -> Result<(), Failure> {
+        for number in self.store.table_numbers() {
+            if self.tables.numbered(number).is_none()
+                && let Some(row) = self.store.scan_table(window.to, number).next()
+            {
+                return Err(Failure::Final(not_applied(&row?)));
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes of a transaction that is not held in memory, but for rows that are there again under another key of the
     /// source: some at a time, each time with a look at all rows that are there.
     fn streamed_deletes(
@@ -144,7 +161,7 @@ impl Writer<'_> {
         encoder: &mut Encoder<'_>,
         window: &Window,
         table: &Table,
-        task: Task<'_>,
+        (phase, task): (Phase, Task<'_>),
     ) -> Result<(), Failure> {
         let all = || self.store.scan_table(window.to, table.number);
         let is_deleted = |row: &Entry| matches!(row.change(), Change::Delete(_));
@@ -164,7 +181,7 @@ impl Writer<'_> {
                     gone.remove(identity(table, &row)?.as_ref());
                 }
             }
-            self.pass(session, encoder, gone.into_values().map(Ok), Phase::Deletes, task)?;
+            self.pass(session, encoder, gone.into_values().map(Ok), phase, task)?;
         }
     }
 
@@ -241,6 +258,10 @@ impl std::borrow::Borrow<Entry> for Held<'_> {
             Self::Read(entry) => entry,
         }
     }
+}
+
+fn is_deleted<E: std::borrow::Borrow<Entry>>(row: &Result<E, Error>) -> bool {
+    row.as_ref().is_ok_and(|row| matches!(row.borrow().change(), Change::Delete(_)))
 }
 
 fn write_block(session: &mut Session, block: &Block) -> Result<(), Failure> {

@@ -258,9 +258,9 @@ pub struct TriggersRestore {
     pub target: Secret,
     #[command(flatten)]
     pub access: TargetAccess,
-    /// The staging schema of the run, whose folder has a second record of what was dropped; the target's own is enough
+    /// The staging schema of the run that dropped them; its folder has a second record, the target's own is enough
     #[arg(long = "stagingSchema", env = "EBB_STAGING_SCHEMA", value_name = "NAME")]
-    pub staging_schema: Option<String>,
+    pub staging_schema: String,
     /// Folder of the staging folders [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
     #[arg(long, env = "EBB_STAGING_DIR", value_name = "DIR")]
     pub staging_dir: Option<PathBuf>,

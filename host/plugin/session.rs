@@ -73,8 +73,8 @@ impl Session {
     }
 
     /// Puts back what was dropped, those of the target's own record and those given.
-    pub fn restore_triggers(&mut self, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
-        self.call(CALL_RESTORE_TRIGGERS, &saved)?.ok_or_else(no_triggers)
+    pub fn restore_triggers(&mut self, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+        self.call(CALL_RESTORE_TRIGGERS, &(feed, saved))?.ok_or_else(no_triggers)
     }
 
     pub fn commit(&mut self, advance: &Advance) -> Result<()> {

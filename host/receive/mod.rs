@@ -259,7 +259,6 @@ impl Handler {
 
     fn table_of(&self, path: &[String], message: &Message<'_>) -> Result<&Table, Untaken> {
         match self.tables.find(path, &message.topic) {
-            Route::Table(table, _) if table.source.is_some() => Ok(table),
             Route::Table(table, origin) => {
                 self.origins.admit(table.number, origin).map(|()| table).map_err(Untaken::Run)
             }

@@ -20,6 +20,8 @@ pub struct Table {
     /// Schema and name at the source; `None` when the source cannot be asked.
     pub source: Option<(String, String)>,
     pub key: Arc<SourceKey>,
+    /// Those that every row of the source has, as far as it is known.
+    pub columns: Vec<String>,
     /// Columns that the source hides and the target lacks, such as the shard of a hash-sharded key.
     pub hidden_columns: Vec<String>,
 }
@@ -38,6 +40,8 @@ pub enum Route<'a> {
 pub struct Tables {
     list: Vec<Table>,
     refused: Vec<Error>,
+    /// The source's, where it is known.
+    database: Option<String>,
     paths: HashMap<Vec<String>, Topics>,
 }
 
@@ -68,6 +72,11 @@ impl Tables {
         let place = Place::Refused(self.refused.len());
         self.refused.push(why);
         self.paths.entry(path.to_vec()).or_default().add(topics, case_sensitive, place);
+    }
+
+    /// Rows that name another database are none of this source.
+    pub fn set_database(&mut self, database: &str) {
+        self.database = Some(database.to_owned());
     }
 
     pub fn list(&self) -> &[Table] {
@@ -108,11 +117,17 @@ impl Tables {
         }
         match topics.find(name) {
             // Of a table that is known, another schema's table of the same name is another table.
-            Some(Place::Taken(at)) if self.list[at].source.as_ref().is_some_and(|(known, _)| known != schema) => {
-                Route::Unknown
-            }
+            Some(Place::Taken(at)) if !self.is_of_source(&self.list[at], database, schema) => Route::Unknown,
             Some(place) => self.route(place, origin),
             None => Route::Unknown,
+        }
+    }
+
+    fn is_of_source(&self, table: &Table, database: &str, schema: &str) -> bool {
+        match (&table.source, &self.database) {
+            (Some((known, _)), Some(of)) => known == schema && of == database,
+            (Some((known, _)), None) => known == schema,
+            (None, _) => true,
         }
     }
 
@@ -210,6 +225,9 @@ mod tests {
         tables.list[0].source = Some(("tenant1".into(), "orders".into()));
         assert_eq!(number(&tables.find(&path(), "shop.tenant1.orders")), Some(0));
         assert_eq!(number(&tables.find(&path(), "shop.tenant2.orders")), None);
+        tables.set_database("shop");
+        assert_eq!(number(&tables.find(&path(), "shop.tenant1.orders")), Some(0));
+        assert_eq!(number(&tables.find(&path(), "other.tenant1.orders")), None);
         tables.refuse(&path(), &["loud".to_owned()], true, Error::new("it has a rule"));
         assert!(matches!(tables.find(&path(), "loud"), Route::Refused(why) if why.message == "it has a rule"));
     }

@@ -62,12 +62,12 @@ const KEYS: &str = "SELECT k.table_schema, k.table_name, k.column_name \
 const UNIQUE_KEYS: &str = "SELECT n.nspname AS table_schema, t.relname AS table_name, i.indexrelid AS index_id, \
      a.attname AS column_name FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
-     JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey) \
-     WHERE i.indisunique AND NOT i.indisprimary AND i.indpred IS NULL AND i.indexprs IS NULL \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) \
+     WHERE i.indisunique AND i.indisvalid AND NOT i.indisprimary AND i.indpred IS NULL AND i.indexprs IS NULL \
      AND n.nspname NOT IN ('crdb_internal', 'pg_catalog', 'information_schema', 'pg_extension')";
 
-/// The column that a REGIONAL BY ROW table has for the region of each row.
-const REGION: &str = "crdb_region";
+/// The type of the column that a REGIONAL BY ROW table has for the region of each row, whatever the column is called.
+const REGION_TYPE: &str = "crdb_internal_region";
 
 /// Changefeeds leave virtual columns out. (That of a sharded key is in `key` all the same.)
 const VIRTUAL_COLUMNS: &str = "SELECT n.nspname AS table_schema, t.relname AS table_name, a.attname AS column_name \
@@ -78,6 +78,16 @@ impl SourceTable {
     fn new(schema: &str, name: &str) -> Self {
         let (schema, name) = (schema.to_owned(), name.to_owned());
         Self { schema, name, ..Self::default() }
+    }
+
+    /// Those of a row that a changefeed sends, but for hidden ones.
+    pub fn column_names(&self) -> Vec<String> {
+        let names = self.columns.iter().map(|column| &column.name);
+        names.filter(|name| !self.hidden_columns.contains(name)).cloned().collect()
+    }
+
+    fn has_region(&self) -> bool {
+        self.columns.iter().any(|column| column.source_type.name.ends_with(REGION_TYPE))
     }
 
     /// Columns whose type takes differing values for equal, with that type.
@@ -119,7 +129,7 @@ impl Source {
                 table.unique_keys.push(columns);
             }
         }
-        for table in tables.values_mut().filter(|table| table.columns.iter().any(|column| column.name == REGION)) {
+        for table in tables.values_mut().filter(|table| table.has_region()) {
             self.read_implicit_columns(table).await?;
         }
         Ok(tables.into_values().collect())

@@ -21,6 +21,8 @@ const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const PORT: u16 = 26257;
+/// Whatever the default of the user or the database: a transaction that is not serializable has no timestamp of its own.
+const ISOLATION: &str = "SET default_transaction_isolation = 'serializable'";
 const RANGEFEEDS: &str = "kv.rangefeed.enabled";
 
 /// The source, over one connection that is made anew when it was lost.
@@ -191,7 +193,12 @@ fn user(url: &DatabaseUrl) -> &str {
 async fn open(url: &DatabaseUrl, tls: &TlsSettings) -> Result<Client> {
     let config = config(url)?;
     let limit = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
-    tokio::time::timeout(limit, log_in(config, url, tls)).await.unwrap_or_else(|_| {
+    let opened = async {
+        let client = log_in(config, url, tls).await?;
+        client.simple_query(ISOLATION).await.map_err(|failure| unreachable(url, &failure))?;
+        Ok(client)
+    };
+    tokio::time::timeout(limit, opened).await.unwrap_or_else(|_| {
         Err(Error::new(format!("cannot connect to the source {url}: no answer within {} s", limit.as_secs()))
             .hint("see host and port in --source, and that the cluster runs"))
     })

@@ -159,7 +159,8 @@ impl Entry {
         self.key.len() + self.value.len()
     }
 
-    fn key_bytes(&self) -> &[u8] {
+    /// The same as bytes, which sort as the text does.
+    pub fn key_bytes(&self) -> &[u8] {
         match &self.hashed_text {
             Some(range) => self.value.get(range.clone()).unwrap_or_default(),
             None => &self.key[KEY_TEXT_AT..],

@@ -252,6 +252,11 @@ impl Store {
         Ok(names.iter().map(|name| state.tables[name]).collect())
     }
 
+    /// The numbers of all tables that this folder has ever had rows of.
+    pub fn table_numbers(&self) -> Vec<u32> {
+        lock(&self.state).tables.values().copied().collect()
+    }
+
     /// Changes the state and saves it, if it is another then.
     fn change(&self, change: impl FnOnce(&mut State)) -> Result<()> {
         let mut state = lock(&self.state);

@@ -121,7 +121,38 @@ impl SourceKey {
 
     /// Whether a row's identity is the text of its key at every time.
     pub fn is_identity(&self) -> bool {
-        self.shapes().iter().all(|placed| placed.is_same)
+        !self.needs_row() && self.shapes().iter().all(|placed| placed.is_same)
+    }
+
+    /// Whether only the columns of a row tell which row it is: the order of a key of several values is not known.
+    pub fn needs_row(&self) -> bool {
+        !self.is_known() && !self.is_single()
+    }
+
+    /// Whether the target's key is one column.
+    pub fn is_single(&self) -> bool {
+        self.target.len() <= 1
+    }
+
+    /// Whether keys of two times have the same columns.
+    pub fn is_one_shape(&self, one: Timestamp, other: Timestamp) -> bool {
+        let shapes = self.shapes();
+        let since = |at| placed_at(&shapes, at).map(|placed| placed.shape.since);
+        since(one) == since(other)
+    }
+
+    /// The identity of a row, by its columns.
+    pub fn identity_of_row(&self, row: &[(Cow<'_, str>, &RawValue)]) -> Result<String, Unreadable> {
+        let mut text = String::new();
+        for (at, column) in self.target.iter().enumerate() {
+            let unplaced = || Unreadable::Unplaced { column: column.clone() };
+            let value =
+                row.iter().find(|(name, _)| names::same(name, column, self.case_sensitive)).ok_or_else(unplaced)?;
+            text.push(if at == 0 { '[' } else { ',' });
+            text.push_str(&canonical_value(value.1).map_err(|_| unplaced())?);
+        }
+        text.push(']');
+        Ok(text)
     }
 
     /// Whether `key` has as many values as it should have at this time.

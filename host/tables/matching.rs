@@ -42,6 +42,7 @@ impl Names<'_> {
                 position,
                 source: Some((table.schema.clone(), table.name.clone())),
                 key: Some(KeyShape::of(table, table.key_columns.clone(), Timestamp::ZERO)),
+                columns: table.column_names(),
                 hidden_columns: table.hidden_columns.iter().cloned().chain(ignored).collect(),
                 refused: None,
             });
@@ -104,9 +105,19 @@ impl Names<'_> {
                 position,
                 source: source.map(|source| (source.schema.clone(), source.name.clone())),
                 key: source.map(|source| KeyShape::of(source, source.key_columns.clone(), Timestamp::ZERO)),
+                columns: source.map(SourceTable::column_names).unwrap_or_default(),
                 hidden_columns: self.ignored_of(table),
                 refused: self.judge().problems(source, table, &leave_out).into_iter().next(),
             };
+            if known.iter().filter(|source| self.same(&source.name, &table.name)).count() > 1 {
+                matched.findings.warn(
+                    Error::new(format!(
+                        "the source has several tables called {}, and topics may not tell which",
+                        table.name
+                    ))
+                    .hint("create the changefeed WITH full_table_name"),
+                );
+            }
             if let Some(source) = source {
                 let mut found = Findings::default();
                 let (asked, ignored) = self.columns(source, position, &mut found);
@@ -125,9 +136,19 @@ impl Names<'_> {
 
     /// The source's table of this name: in the schema of the same name where there is one, else the only one.
     fn source_of<'s>(&self, table: &ebb_sdk::Table, known: &'s [SourceTable]) -> Option<&'s SourceTable> {
-        let same = || known.iter().filter(|source| self.same(&source.name, &table.name));
-        let in_schema = same().find(|source| Some(&source.schema) == table.namespace.last());
-        in_schema.or_else(|| same().next().filter(|_| same().count() == 1))
+        let of_name = |source: &&SourceTable| self.same(&source.name, &table.name);
+        let only = |among: &mut dyn Iterator<Item = &'s SourceTable>| -> Option<&'s SourceTable> {
+            let among: Vec<_> = among.collect();
+            let exact: Vec<_> = among.iter().filter(|source| source.name == table.name).collect();
+            match (exact.as_slice(), among.as_slice()) {
+                ([one], _) => Some(**one),
+                ([], [one]) => Some(*one),
+                _ => None,
+            }
+        };
+        let is_here = |source: &&SourceTable| Some(&source.schema) == table.namespace.last();
+        let in_schema = only(&mut known.iter().filter(of_name).filter(is_here));
+        in_schema.or_else(|| only(&mut known.iter().filter(of_name)))
     }
 
     fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<u32> {

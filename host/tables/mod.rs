@@ -44,6 +44,8 @@ pub struct Watched {
     pub source: Option<(String, String)>,
     /// The source's primary key; `None` when the source is not known.
     pub key: Option<KeyShape>,
+    /// Those that every row of the source has, as far as it is known.
+    pub columns: Vec<String>,
     pub hidden_columns: Vec<String>,
     /// Why a row of it ends the run, where it is not known which tables will send rows.
     pub refused: Option<Error>,
@@ -160,7 +162,13 @@ fn note_refused(watched: &[Watched], findings: &mut Findings) {
 }
 
 /// Gives the tables their numbers in staging, and makes them known to the receiver.
-pub fn register(stage: &Stage, catalog: &Catalog, watched: &[Watched], config: &Config) -> Result<Tables> {
+pub fn register(
+    stage: &Stage,
+    catalog: &Catalog,
+    watched: &[Watched],
+    database: Option<&str>,
+    config: &Config,
+) -> Result<Tables> {
     let name = |watched: &Watched| {
         let table = &catalog.tables[watched.position as usize];
         serde_json::json!([table.namespace, table.name]).to_string()
@@ -169,6 +177,7 @@ pub fn register(stage: &Stage, catalog: &Catalog, watched: &[Watched], config: &
     let (refused, taken): (Vec<_>, Vec<_>) = watched.iter().partition(|watched| watched.refused.is_some());
     let numbers = stage.register_tables(&taken.iter().map(|watched| name(watched)).collect::<Vec<_>>())?;
     let mut tables = Tables::default();
+    database.into_iter().for_each(|database| tables.set_database(database));
     for (watched, number) in taken.into_iter().zip(numbers) {
         let target = &catalog.tables[watched.position as usize];
         let key = target.primary_key.iter().map(|&at| target.columns[at as usize].name.clone()).collect();
@@ -177,6 +186,7 @@ pub fn register(stage: &Stage, catalog: &Catalog, watched: &[Watched], config: &
             position: watched.position,
             source: watched.source.clone(),
             key: Arc::new(SourceKey::new(key, case_sensitive, watched.key.iter().cloned().collect())),
+            columns: watched.columns.clone(),
             hidden_columns: watched.hidden_columns.clone(),
         };
         tables.add(&watched.path, &watched.topics, case_sensitive, table);

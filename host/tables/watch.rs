@@ -45,6 +45,8 @@ struct State {
     connection: Option<Source>,
     seen: Seen,
     given_up: Option<Instant>,
+    /// Up to here rows were handed out while the source could not be asked.
+    unseen: Timestamp,
 }
 
 /// What is kept in the staging folder.
@@ -78,7 +80,7 @@ impl KeyWatch {
         seen.until = seen.until.max(applied);
         for (place, shapes) in &seen.shapes {
             if let Some(table) = of_place(&tables, place).filter(|table| table.key.is_known()) {
-                table.key.replace(shapes.clone());
+                table.key.replace(merged(shapes, &table.key.history()));
             }
         }
         Ok(Self {
@@ -106,7 +108,11 @@ impl KeyWatch {
         }
         let Some(settings) = &self.source else { return Ok(false) };
         let mut state = self.state.lock().await;
-        if state.seen.until >= to || state.given_up.is_some_and(|since| since.elapsed() < SOURCE_REST) {
+        if state.seen.until >= to {
+            return Ok(false);
+        }
+        if state.given_up.is_some_and(|since| since.elapsed() < SOURCE_REST) {
+            state.unseen = state.unseen.max(to);
             return Ok(false);
         }
         let deadline = Instant::now() + if state.given_up.is_some() { Duration::ZERO } else { SOURCE_WAIT };
@@ -127,6 +133,7 @@ impl KeyWatch {
                         );
                     }
                     state.given_up = Some(Instant::now());
+                    state.unseen = state.unseen.max(to);
                     return Ok(false);
                 }
                 Err(Failure::Unreachable(_)) => tokio::time::sleep(SOURCE_RETRY).await,
@@ -154,12 +161,18 @@ impl KeyWatch {
             tokio::time::sleep(CLOCK_WAIT).await;
             now = source.now().await.map_err(failure)?;
         }
-        let keys = source.primary_keys(None).await.map_err(failure)?;
-        let before: BTreeMap<Place, Vec<String>> = state.seen.keys.iter().cloned().collect();
+        let keys = source.primary_keys(Some(now)).await.map_err(failure)?;
+        let before = self.before(&source, &state.seen).await;
+        let is_gone = |place: &&Place| before.contains_key(*place) && !keys.contains_key(*place);
+        if let Some(place) = self.tables.list().iter().filter_map(|table| table.source.as_ref()).find(is_gone) {
+            return Err(Failure::Final(vanished(place)));
+        }
         let changed: Vec<&Table> =
             self.tables.list().iter().filter(|table| is_changed(table, &before, &keys)).collect();
         if !changed.is_empty() {
-            self.follow(&source, (state.seen.until, &before), (now, &keys), &changed).await?;
+            self.follow(&source, (state.seen.until, &before), (now, &keys), &changed, state.unseen).await?;
+        } else if self.tables.list().iter().any(|table| table.key.may_meet()) {
+            self.check_unique(&source).await?;
         }
         let has_changed = !changed.is_empty();
         let is_new = state.seen.keys.is_empty() || has_changed;
@@ -171,6 +184,42 @@ impl KeyWatch {
         Ok(has_changed)
     }
 
+    /// The keys of the last look. Of tables that no look has seen rows may be staged all the same, which came after the
+    /// target's progress: they are asked for as they were then.
+    async fn before(&self, source: &Source, seen: &Seen) -> BTreeMap<Place, Vec<String>> {
+        let mut before: BTreeMap<Place, Vec<String>> = seen.keys.iter().cloned().collect();
+        let is_new = |table: &Table| table.source.as_ref().is_some_and(|place| !before.contains_key(place));
+        if seen.until == Timestamp::ZERO || !self.tables.list().iter().any(is_new) {
+            return before;
+        }
+        match source.primary_keys(Some(seen.until)).await {
+            Ok(keys) => {
+                for (place, key) in keys {
+                    before.entry(place).or_insert(key);
+                }
+            }
+            Err(error) => tracing::warn!(
+                hint = "if a primary key was changed at the source since, load its table anew",
+                "the primary keys that the source had at {} cannot be read: {error}; rows since then are read by those of now",
+                seen.until
+            ),
+        }
+        before
+    }
+
+    /// Where the target's key is only a part of the source's, it must stay unique there.
+    async fn check_unique(&self, source: &Source) -> Result<(), Failure> {
+        let full = source.tables().await.map_err(failure)?;
+        for table in self.tables.list().iter().filter(|table| table.key.may_meet()) {
+            let is_it =
+                |found: &&SourceTable| table.source.as_ref() == Some(&(found.schema.clone(), found.name.clone()));
+            if let Some(found) = full.iter().find(is_it) {
+                self.refuse(table, found, &found.key_columns).map_err(Failure::Final)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Finds out when keys changed, and makes their rows readable before and after.
     async fn follow(
         &self,
@@ -178,7 +227,10 @@ impl KeyWatch {
         (from, before): (Timestamp, &BTreeMap<Place, Vec<String>>),
         (to, after): (Timestamp, &BTreeMap<Place, Vec<String>>),
         changed: &[&Table],
+        unseen: Timestamp,
     ) -> Result<(), Failure> {
+        // What is remembered and what the source says of the same time must be one, or halving finds nothing true.
+        let then = source.primary_keys(Some(from)).await;
         let full = source.tables().await.map_err(failure)?;
         for table in changed {
             let Some(place) = &table.source else { continue };
@@ -186,11 +238,19 @@ impl KeyWatch {
             let found = full.iter().find(|found| (&found.schema, &found.name) == (&place.0, &place.1));
             let Some(found) = found else { continue };
             self.refuse(table, found, old).map_err(Failure::Final)?;
+            match &then {
+                Ok(keys) if keys.get(place).is_none_or(|key| key == old) => {}
+                Ok(_) => return Err(undated(&Error::new("its history says otherwise"), place, old, new)),
+                Err(error) => return Err(undated(error, place, old, new)),
+            }
             let mut moments = Vec::new();
             let span = Span { from, old: old.clone(), to, new: new.clone() };
             changes(source, place, span, &mut moments).await.map_err(|error| undated(&error, place, old, new))?;
             let mut shapes = table.key.history();
             for (since, columns) in moments {
+                if since < unseen {
+                    return Err(Failure::Final(read_blindly(place, since, unseen)));
+                }
                 // The catalog may leave out columns that CockroachDB has put before the key.
                 let columns = if columns == *new { found.key_columns.clone() } else { columns };
                 tracing::info!(
@@ -214,13 +274,11 @@ impl KeyWatch {
             Judge { catalog: &self.catalog, case_sensitive: self.case_sensitive, triggers: config::Triggers::Fire };
         let problem = judge.keys(found, target, ", and start again").into_iter().next();
         problem.map_or(Ok(()), |problem| {
-            let message = format!(
-                "the primary key of {}.{} was changed at the source from ({}) while ebb ran: {}",
-                found.schema,
-                found.name,
-                old.join(", "),
-                problem.message
-            );
+            let what = match *old == *found.key_columns {
+                true => "was made ambiguous at the source".to_owned(),
+                false => format!("was changed at the source from ({}) while ebb ran", old.join(", ")),
+            };
+            let message = format!("the primary key of {}.{} {what}: {}", found.schema, found.name, problem.message);
             Err(Error { message, ..problem })
         })
     }
@@ -245,6 +303,38 @@ impl Seen {
             .map_err(|error| Error::new(format!("the primary keys cannot be written down: {error}")))?;
         store.save(Note::Keys, &text)
     }
+}
+
+/// Keys that are known from before, of which the last may be the one that the table has now: then with the kinds of its
+/// columns as they are now.
+fn merged(known: &[KeyShape], now: &[KeyShape]) -> Vec<KeyShape> {
+    let mut shapes = known.to_vec();
+    if let (Some(last), Some(now)) = (shapes.last_mut(), now.last())
+        && last.columns == now.columns
+        && last.families != now.families
+    {
+        // The type of a column has changed: rows of both may be staged.
+        last.families = vec![ebb_sdk::Family::Other; last.columns.len()];
+    }
+    shapes
+}
+
+fn vanished(place: &Place) -> Error {
+    let (schema, name) = place;
+    Error::new(format!("the source's table {schema}.{name} has vanished or has another name while its rows come"))
+        .hint("deletes of it can no longer be read: after a RENAME, start again with a filter that chooses the new name; its \
+               changefeed goes on under the old one, so cancel it first")
+        .field("table", format!("{schema}.{name}"))
+}
+
+fn read_blindly(place: &Place, since: Timestamp, unseen: Timestamp) -> Error {
+    let (schema, name) = place;
+    Error::new(format!(
+        "the primary key of {schema}.{name} was changed at the source at {since}, and rows up to {unseen} were applied while \
+         the source could not be asked: deletes among them may have met other rows"
+    ))
+    .hint("compare this table on both sides, mend the rows that differ, and start again")
+    .field("table", format!("{schema}.{name}"))
 }
 
 fn of_place<'t>(tables: &'t Tables, place: &Place) -> Option<&'t Table> {
@@ -286,9 +376,11 @@ async fn changes(source: &Source, place: &Place, span: Span, found: &mut Vec<(Ti
     Ok(())
 }
 
-/// An answer of the source is final; no answer may come later.
+/// A statement that is wrong, or not permitted, stays so. Everything else may pass: a node that drains, a range that cannot
+/// be reached, a time limit.
 fn failure(error: Error) -> Failure {
-    match error.fields.iter().any(|(name, _)| *name == "code") {
+    let is_final = |code: &str| ["28", "3D", "42", "0A"].iter().any(|class| code.starts_with(class));
+    match error.fields.iter().any(|(name, code)| *name == "code" && is_final(code)) {
         true => Failure::Final(error),
         false => Failure::Unreachable(error),
     }

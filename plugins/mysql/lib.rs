@@ -147,8 +147,8 @@ impl ebb_sdk::Session for Session {
         triggers::drop_all(self, triggers).await
     }
 
-    async fn restore_triggers(&mut self, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
-        triggers::restore(self, saved).await
+    async fn restore_triggers(&mut self, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+        triggers::restore(self, feed, saved).await
     }
 
     async fn close(self) {

@@ -92,6 +92,7 @@ async fn together(session: &mut Session) -> Result<()> {
 }
 
 async fn drop_named(session: &mut Session, triggers: &[SavedTrigger]) -> Result<()> {
+    let feed = triggers.first().map_or("", |saved| saved.feed.as_str());
     // What is there now is saved, which may be younger than what the host knows.
     let there = all(session).await?;
     let wanted = |name: &String| triggers.iter().any(|saved| saved.trigger.name == *name);
@@ -106,7 +107,7 @@ async fn drop_named(session: &mut Session, triggers: &[SavedTrigger]) -> Result<
         return Err(Error::new(ErrorKind::Config, message).hint(hint));
     }
     prove_rights(session, &there).await?;
-    save(session, &there).await?;
+    save(session, feed, &there).await?;
     for (_, trigger) in &there {
         let drop = format!("DROP TRIGGER IF EXISTS {}", quoted(&trigger.name));
         run(session, &drop, "drop a trigger").await?;
@@ -155,7 +156,7 @@ fn definer(statement: &str) -> Option<&str> {
     Some(&statement[start..start + end])
 }
 
-async fn save(session: &mut Session, triggers: &[(String, Trigger)]) -> Result<()> {
+async fn save(session: &mut Session, feed: &str, triggers: &[(String, Trigger)]) -> Result<()> {
     let doing = "save the definitions of triggers";
     if !has_table(session).await? {
         let create = format!(
@@ -167,6 +168,7 @@ async fn save(session: &mut Session, triggers: &[(String, Trigger)]) -> Result<(
     run(session, "START TRANSACTION", doing).await?;
     for (place, (table, trigger)) in triggers.iter().enumerate() {
         let saved = SavedTrigger {
+            feed: feed.to_owned(),
             namespace: vec![session.server.database.clone()],
             table: table.clone(),
             trigger: trigger.clone(),
@@ -183,16 +185,18 @@ async fn save(session: &mut Session, triggers: &[(String, Trigger)]) -> Result<(
 }
 
 /// Puts back what is missing. A record goes once its trigger is there, and the table once it is empty.
-pub(crate) async fn restore(session: &mut Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+pub(crate) async fn restore(session: &mut Session, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
     alone(session).await?;
-    let restored = restore_all(session, saved).await;
+    let restored = restore_all(session, feed, saved).await;
     together(session).await?;
     restored
 }
 
-async fn restore_all(session: &mut Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+async fn restore_all(session: &mut Session, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
     let has_table = has_table(session).await?;
     let mut waiting = if has_table { records(session).await? } else { Vec::new() };
+    // Those of another feed are still in its way.
+    waiting.retain(|saved| saved.feed == feed);
     for trigger in saved {
         if !waiting.iter().any(|other| other.trigger.name == trigger.trigger.name) {
             waiting.push(trigger.clone());

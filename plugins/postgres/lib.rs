@@ -165,8 +165,8 @@ impl ebb_sdk::Session for Session {
         saved::drop_all(self, triggers).await
     }
 
-    async fn restore_triggers(&mut self, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
-        saved::restore_all(self, saved).await
+    async fn restore_triggers(&mut self, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+        saved::restore_all(self, feed, saved).await
     }
 
     async fn close(self) {

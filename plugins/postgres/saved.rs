@@ -86,12 +86,14 @@ async fn table_of(client: &Client, saved: &SavedTrigger) -> Result<Option<(u32, 
 
 /// Puts back what the table has saved and what the host has, each trigger by itself, so that one that cannot be made does
 /// not keep the others away. What is there already stays.
-pub(crate) async fn restore_all(session: &Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+pub(crate) async fn restore_all(session: &Session, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
     let mut restored = Vec::new();
     let mut failure = None;
     let has_table = session.answered(RESTORE, progress::is_there(session, TABLE)).await?;
     let records = if has_table { session.answered(RESTORE, records(session)).await? } else { Vec::new() };
-    let records = records.into_iter().map(|(id, trigger)| (Some(id), trigger));
+    // Those of another feed are still in its way.
+    let records = records.into_iter().filter(|(_, trigger)| trigger.feed == feed);
+    let records = records.map(|(id, trigger)| (Some(id), trigger));
     for (id, trigger) in records.chain(saved.iter().map(|trigger| (None, trigger.clone()))) {
         session.command(&format!("BEGIN; {QUALIFIED}"), RESTORE).await?;
         let outcome = session.answered(RESTORE, restore(session, id, &trigger)).await;

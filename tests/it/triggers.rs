@@ -68,6 +68,14 @@ fn dropped_triggers_come_back_as_they_were() {
         world.source("UPDATE t SET n = n + 1");
         world.wait_target(&ebb, "SELECT SUM(n) FROM t", "32");
         ebb.stop();
+        // Another feed's triggers are none of this one's business, and a name that nobody knows is a mistake.
+        let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+        command.args(["triggers", "restore", "--target", &world.target_url(), "--stagingSchema", "_replicator_2"]);
+        let output = command.output().expect("ebb runs");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("nothing is known of the staging schema _replicator_2")
+        );
         let said = restore(&world);
         assert!(said.contains("act on t"), "{said}");
         assert_eq!(definitions(&world, dialect), before, "{dialect:?}");

@@ -103,7 +103,8 @@ async fn a_binary_log_that_trusts_nobody_is_named() {
         let mut session = connect(&server.url_as("app", "pw", "d")).await.unwrap();
         let catalog = session.describe().await.unwrap();
         let trigger = catalog.tables[0].triggers[0].clone();
-        let saved = [SavedTrigger { namespace: catalog.namespace.clone(), table: "t".into(), trigger }];
+        let saved =
+            [SavedTrigger { feed: String::new(), namespace: catalog.namespace.clone(), table: "t".into(), trigger }];
         let error = session.drop_triggers(&saved).await.unwrap_err();
         check(&error, ErrorKind::Config, "1419");
         let hint = error.hint.unwrap();
@@ -111,7 +112,7 @@ async fn a_binary_log_that_trusts_nobody_is_named() {
         assert!(statement.contains("log_bin_trust_function_creators"), "{hint}");
         server.sql("d", statement).unwrap();
         session.drop_triggers(&saved).await.unwrap();
-        assert_eq!(session.restore_triggers(&[]).await.unwrap(), saved);
+        assert_eq!(session.restore_triggers("", &[]).await.unwrap(), saved);
         assert_eq!(session.describe().await.unwrap(), catalog);
     }
 }

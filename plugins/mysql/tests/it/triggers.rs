@@ -125,6 +125,7 @@ fn with_triggers(name: &str) -> [World; 2] {
 fn saved(catalog: &Catalog) -> Vec<SavedTrigger> {
     let of_table = |table: &ebb_sdk::Table| {
         let saved = |trigger: &Trigger| SavedTrigger {
+            feed: String::new(),
             namespace: table.namespace.clone(),
             table: table.name.clone(),
             trigger: trigger.clone(),
@@ -152,16 +153,16 @@ async fn triggers_come_back_as_they_were() {
         // Nothing is told of the table of records, and one that goes on finds it.
         assert!(session.describe().await.unwrap().tables.iter().all(|table| !table.name.starts_with("ebb_")));
         let mut session = world.session().await;
-        let restored = session.restore_triggers(&[]).await.unwrap();
+        let restored = session.restore_triggers("", &[]).await.unwrap();
         assert_eq!(restored.len(), before.len());
         assert_eq!(world.sql(SHOWN), shown, "{:?}", world.flavour);
         assert_eq!(described(&mut session).await, before);
         assert_eq!(world.sql("SHOW TABLES LIKE 'ebb_triggers'"), "");
-        assert_eq!(session.restore_triggers(&before).await.unwrap(), []);
+        assert_eq!(session.restore_triggers("", &before).await.unwrap(), []);
         assert_eq!(world.sql(SHOWN), shown);
         // The session is what it was: strict, and of the same letters.
         session.drop_triggers(&before).await.unwrap();
-        session.restore_triggers(&[]).await.unwrap();
+        session.restore_triggers("", &[]).await.unwrap();
         let mut writer = Writer::new(session).await;
         writer.upsert("s", &["id", "v"], &[&["1", "\"🐘é\""]]).await.unwrap();
         assert_eq!(world.sql("SELECT v FROM s"), "🐘é");
@@ -180,7 +181,7 @@ async fn a_restore_goes_on_where_one_was_cut_off() {
         session.drop_triggers(&before).await.unwrap();
         world.sql("DROP TABLE ebb_triggers");
         let reversed: Vec<_> = before.iter().rev().cloned().collect();
-        assert_eq!(session.restore_triggers(&reversed).await.unwrap().len(), before.len());
+        assert_eq!(session.restore_triggers("", &reversed).await.unwrap().len(), before.len());
         assert_eq!(world.sql(SHOWN), shown, "{:?}", world.flavour);
         // Cut off between saving and dropping, with one, some and all of them dropped already.
         for dropped in 0..=before.len() {
@@ -190,16 +191,16 @@ async fn a_restore_goes_on_where_one_was_cut_off() {
             // Some are there again, the last first.
             let back: Vec<_> = before[dropped..].iter().rev().cloned().collect();
             world.sql("RENAME TABLE ebb_triggers TO kept");
-            session.restore_triggers(&back).await.unwrap();
+            session.restore_triggers("", &back).await.unwrap();
             world.sql("RENAME TABLE kept TO ebb_triggers");
-            let restored = session.restore_triggers(&[]).await.unwrap();
+            let restored = session.restore_triggers("", &[]).await.unwrap();
             assert_eq!(restored.len(), dropped, "{restored:?}");
             assert_eq!(world.sql(SHOWN), shown, "{:?}, {dropped} dropped", world.flavour);
         }
         // A part of them, and again while the others are gone too.
         session.drop_triggers(&before[..2]).await.unwrap();
         session.drop_triggers(&before).await.unwrap();
-        assert_eq!(session.restore_triggers(&before).await.unwrap().len(), before.len());
+        assert_eq!(session.restore_triggers("", &before).await.unwrap().len(), before.len());
         assert_eq!(world.sql(SHOWN), shown, "{:?}", world.flavour);
     }
 }
@@ -217,7 +218,7 @@ async fn a_killed_session_loses_no_definition() {
             let dropped = session.drop_triggers(&before).await;
             killed.await.unwrap_or_else(|error| panic!("{error}, {dropped:?}"));
             assert_eq!(world.sql(question), "8");
-            world.session().await.restore_triggers(&[]).await.unwrap();
+            world.session().await.restore_triggers("", &[]).await.unwrap();
             assert_eq!(world.sql(SHOWN), shown, "{:?}", world.flavour);
         }
     }
@@ -244,12 +245,12 @@ async fn what_could_not_be_put_back_is_not_dropped() {
         });
         let mut session = connect(&world.url_as("dropper", "pw")).await.unwrap();
         session.drop_triggers(&before).await.unwrap();
-        session.restore_triggers(&[]).await.unwrap();
+        session.restore_triggers("", &[]).await.unwrap();
         assert_eq!(described(&mut session).await, before);
         world.sql("REVOKE TRIGGER ON triggers_rights.* FROM dropper@'%'");
         let mut session = connect(&world.url_as("dropper", "pw")).await.unwrap();
         world.sql("DROP TRIGGER owned");
-        let error = session.restore_triggers(&before).await.unwrap_err();
+        let error = session.restore_triggers("", &before).await.unwrap_err();
         assert!(error.kind == ErrorKind::Config && error.hint.unwrap().contains("GRANT TRIGGER"), "{}", error.message);
     }
 }

@@ -46,6 +46,7 @@ fn saved(catalog: &Catalog) -> Vec<SavedTrigger> {
     let of_table = |table: &ebb_sdk::Table| {
         let (namespace, name) = (table.namespace.clone(), table.name.clone());
         let save = move |trigger: &ebb_sdk::Trigger| SavedTrigger {
+            feed: String::new(),
             namespace: namespace.clone(),
             table: name.clone(),
             trigger: trigger.clone(),
@@ -84,12 +85,12 @@ async fn triggers_come_back_to_the_last_letter() {
     assert_eq!(world.sql("SELECT count(*) FROM ebb_triggers"), "10");
     // Another process, which has only the database.
     let mut other = world.session().await;
-    let mut restored = other.restore_triggers(&[]).await.unwrap();
+    let mut restored = other.restore_triggers("", &[]).await.unwrap();
     restored.reverse();
     assert_eq!(restored, all);
     assert_eq!((other.describe().await.unwrap(), world.sql(SHOWN)), (catalog, shown));
     assert_eq!(world.sql("SELECT to_regclass('ebb_triggers') IS NULL"), "t");
-    assert_eq!(other.restore_triggers(&all).await.unwrap(), []);
+    assert_eq!(other.restore_triggers("", &all).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -101,7 +102,7 @@ async fn triggers_come_back_from_what_the_host_has_saved() {
     session.drop_triggers(&all).await.unwrap();
     // Some are there already, and the table of the others was lost.
     world.sql(&format!("{}; DROP TABLE ebb_triggers", all[0].trigger.create.join(";")));
-    assert_eq!(session.restore_triggers(&all).await.unwrap(), all[1..]);
+    assert_eq!(session.restore_triggers("", &all).await.unwrap(), all[1..]);
     assert_eq!((session.describe().await.unwrap(), world.sql(SHOWN)), (catalog, shown));
 }
 
@@ -112,12 +113,12 @@ async fn one_that_cannot_be_made_does_not_keep_the_others_away() {
     let all = saved(&session.describe().await.unwrap());
     session.drop_triggers(&all).await.unwrap();
     world.sql("ALTER TABLE low RENAME TO lower");
-    let error = session.restore_triggers(&[]).await.unwrap_err();
+    let error = session.restore_triggers("", &[]).await.unwrap_err();
     assert!(error.message.contains("put back the trigger ") && error.hint.is_some(), "{error:?}");
     // Those of the partition that is gone are kept for the next attempt, all others are back.
     assert_eq!(world.sql("SELECT count(*) FROM ebb_triggers"), "2");
     world.sql("ALTER TABLE lower RENAME TO low");
-    assert_eq!(session.restore_triggers(&[]).await.unwrap().len(), 2);
+    assert_eq!(session.restore_triggers("", &[]).await.unwrap().len(), 2);
     assert_eq!(world.sql("SELECT to_regclass('ebb_triggers') IS NULL"), "t");
 }
 
@@ -141,13 +142,13 @@ async fn a_connection_that_ends_in_the_middle_loses_no_trigger() {
     let mut session = world.session().await;
     session.drop_triggers(&all).await.unwrap();
     world.sql("ALTER EVENT TRIGGER cut ENABLE");
-    let error = session.restore_triggers(&[]).await.unwrap_err();
+    let error = session.restore_triggers("", &[]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Retry, "{error:?}");
     let (left, there) = (world.sql("SELECT count(*) FROM ebb_triggers"), world.sql(SHOWN));
     assert!(left != "0" && left != "10" && there != shown, "{left}");
     world.sql("DROP EVENT TRIGGER cut");
     let mut session = world.session().await;
-    session.restore_triggers(&all).await.unwrap();
+    session.restore_triggers("", &all).await.unwrap();
     assert_eq!((session.describe().await.unwrap(), world.sql(SHOWN)), (catalog, shown));
 }
 
