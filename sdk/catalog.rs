@@ -42,6 +42,8 @@ pub struct Table {
     pub primary_key: Vec<u32>,
     /// Every unique key beside the primary key.
     pub unique_keys: Vec<UniqueKey>,
+    /// It has unique rules that no list of columns tells: partial or computed keys, exclusion constraints.
+    pub has_other_unique_rules: bool,
     pub foreign_keys: Vec<ForeignKey>,
     /// Those of its users that fire on what an ordinary session writes.
     pub triggers: Vec<Trigger>,
@@ -128,6 +130,9 @@ pub struct Column {
     pub identity: Identity,
     /// The target has a value for it when none is given.
     pub has_default: bool,
+    /// Although it takes NULL, NULL in it may be refused, even for a while within a transaction: a CHECK, a domain or a
+    /// computed column reads it.
+    pub resists_null: bool,
 }
 
 /// Whether the target would number the column by itself.

@@ -73,7 +73,7 @@ pub struct Facts {
     pub is_in_cycle: bool,
     /// Columns that `Loosened` writes as NULL.
     pub loosen: Vec<u32>,
-    /// It has a unique key that cannot be released.
+    /// It has a unique key that cannot be released, or a rule of which that is not known.
     pub is_rigid: bool,
     /// It has such a key, and deleting a row does nothing but delete it.
     pub replaces: bool,
@@ -115,7 +115,7 @@ pub fn facts(catalog: &Catalog) -> Vec<Facts> {
         facts[at].release = distinct(of_unique.chain(of_foreign));
         let is_rigid =
             |key: &UniqueKey| key.nulls_equal || !key.columns.iter().any(|column| facts[at].release.contains(column));
-        let is_rigid = table.unique_keys.iter().any(is_rigid);
+        let is_rigid = table.has_other_unique_rules || table.unique_keys.iter().any(is_rigid);
         facts[at].is_rigid = is_rigid;
         facts[at].replaces = is_rigid && referring().all(|key| key.on_delete == Action::NoAction);
         facts[at].triggers = !table.triggers.is_empty();
@@ -130,7 +130,7 @@ pub fn facts(catalog: &Catalog) -> Vec<Facts> {
 fn free<'a>(table: &'a Table, columns: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
     columns.iter().copied().filter(|&at| {
         let column = &table.columns[at as usize];
-        column.nullable && !column.generated && !table.primary_key.contains(&at)
+        column.nullable && !column.resists_null && !column.generated && !table.primary_key.contains(&at)
     })
 }
 
@@ -283,6 +283,10 @@ mod tests {
         let flexible = of(&people);
         assert_eq!((flexible.release.as_slice(), flexible.loosen.as_slice()), ([1, 3].as_slice(), [3].as_slice()));
         assert!(!flexible.replaces && of(&rigid).replaces);
+        let mut checked = people.clone();
+        checked.columns[1].resists_null = true;
+        assert_eq!((of(&checked).release.as_slice(), of(&checked).replaces), ([3].as_slice(), true));
+        assert!(of(&Table { has_other_unique_rules: true, ..people }).is_rigid);
     }
 
     #[test]

@@ -89,7 +89,9 @@ impl Names<'_> {
         for (column, at) in target.columns.iter().zip(0_u32..) {
             let has_value =
                 column.nullable || column.has_default || column.generated || column.identity != Identity::None;
-            if !matched.contains(&at) && !has_value {
+            // A trigger that may act can give it one.
+            let may_be_filled = self.triggers == crate::config::Triggers::Fire && !target.triggers.is_empty();
+            if !matched.contains(&at) && !has_value && !may_be_filled {
                 findings.fatal(
                     Error::new(format!(
                         "the target's column {} of {target} takes no NULL and has no default, and the source has no such column",

@@ -228,6 +228,7 @@ impl Builder {
             nullable,
             generated: extra.contains("VIRTUAL") || extra.contains("STORED") || extra.contains("PERSISTENT"),
             has_default: row.get::<Option<String>, _>(12).flatten().is_some(),
+            resists_null: false,
             identity: if extra.contains("AUTO_INCREMENT") { Identity::ByDefault } else { Identity::None },
         });
     }

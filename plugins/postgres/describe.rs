@@ -270,6 +270,7 @@ impl Builder {
                 _ => Identity::None,
             },
             has_default: row.try_get(13)?,
+            resists_null: false,
         });
         self.facts_of(at).types.push(column_type(row)?);
         Ok(())
