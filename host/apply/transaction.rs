@@ -126,7 +126,8 @@ impl Writer<'_> {
                 Phase::Deletes => is_deleted,
                 // A row that would lose the columns that only the target has stays where it is.
                 Phase::Clears => encoder.covers(entry)?,
-                _ => true,
+                Phase::Release | Phase::Verifies => true,
+                Phase::Upserts | Phase::Loosened | Phase::Closed | Phase::Rewrites => !is_deleted,
             };
             if !is_meant {
                 continue;

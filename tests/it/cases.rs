@@ -46,7 +46,7 @@ struct Case {
 enum Pace {
     /// After each source transaction.
     Each,
-    /// After the last one: they may be applied as one.
+    /// After the last one: no timestamp is resolved before, so that they are applied as one.
     Together,
 }
 
@@ -112,11 +112,15 @@ fn send(
     flags: &[String],
 ) -> Result<(), Refusal> {
     let mut receiver = Receiver::start(server, database, url, folder, flags)?;
-    for step in &case.steps {
+    for (at, step) in case.steps.iter().enumerate() {
         receiver.rows(&step.iter().map(|parts| message(parts)).collect::<Vec<_>>())?;
-        receiver.resolve()?;
-        if matches!(pace, Pace::Each) {
-            receiver.wait_applied()?;
+        match pace {
+            Pace::Together if at + 1 < case.steps.len() => receiver.commit(),
+            Pace::Together => receiver.resolve()?,
+            Pace::Each => {
+                receiver.resolve()?;
+                receiver.wait_applied()?;
+            }
         }
     }
     receiver.wait_applied()?;

@@ -27,6 +27,7 @@ mod runbooks;
 mod scripts;
 mod secrets;
 mod stranger;
+mod streamed;
 mod target;
 mod tidy;
 mod triggers;

@@ -95,11 +95,16 @@ impl Receiver {
         self.post(&body)
     }
 
-    /// Ends the present source transaction.
+    /// Ends the present source transaction; no resolved timestamp follows it.
+    pub fn commit(&mut self) {
+        self.transactions += 1;
+    }
+
+    /// Ends the present source transaction, and says that it and all before are complete.
     pub fn resolve(&mut self) -> Result<(), Refusal> {
         let body = format!(r#"{{"resolved":"{}"}}"#, self.time());
         self.post(&body)?;
-        self.transactions += 1;
+        self.commit();
         Ok(())
     }
 
