@@ -28,6 +28,7 @@ const SOURCE_RETRY: Duration = Duration::from_secs(1);
 const SOURCE_REST: Duration = Duration::from_secs(10);
 /// The clock of the node that is asked may be behind the one that wrote a row.
 const CLOCK_WAIT: Duration = Duration::from_millis(20);
+const CLOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub struct KeyWatch {
@@ -157,7 +158,12 @@ impl KeyWatch {
             None => Source::connect(settings).await.map_err(failure)?,
         };
         let mut now = source.now().await.map_err(failure)?;
+        let deadline = Instant::now() + CLOCK_WAIT_MAX;
         while now < to {
+            if Instant::now() > deadline {
+                let what = format!("its time, {now}, is behind that of its rows, {to}");
+                return Err(Failure::Unreachable(Error::new(what)));
+            }
             tokio::time::sleep(CLOCK_WAIT).await;
             now = source.now().await.map_err(failure)?;
         }
