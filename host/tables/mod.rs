@@ -9,6 +9,7 @@ mod key;
 mod matching;
 pub mod names;
 mod problems;
+mod seen_keys;
 mod watch;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Reads the primary keys of the source again while a run goes on, and follows ALTER PRIMARY KEY.
 //!
-//! Owns: up to which time the keys are known, and when one of them changed. Does not own: reading rows by them (`key`).
+//! Owns: up to which time the keys are known. Does not own: when one of them changed (`seen_keys`), reading rows by them (`key`).
 //!
 //! A delete is known by nothing but its key, so that a window with deletes is applied only once the keys of its time are
 //! known ([`KeyWatch::know`]). The source tells how a table was at any time that its garbage collection has left.
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ebb_sdk::{Catalog, Timestamp};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::key::KeyShape;
 use super::problems::Judge;
+use super::seen_keys::{Seen, Span, changes};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::receive::{Table, Tables};
 use crate::source::{Place, Source, SourceTable};
-use crate::stage::{Note, Store};
+use crate::stage::Store;
 
 /// How long a source that does not answer is waited for, before rows are read by the keys that were known last.
 const SOURCE_WAIT: Duration = Duration::from_secs(30);
@@ -48,17 +48,6 @@ struct State {
     given_up: Option<Instant>,
     /// Up to here rows were handed out while the source could not be asked.
     unseen: Timestamp,
-}
-
-/// What is kept in the staging folder.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
-    /// Every change up to here is known.
-    until: Timestamp,
-    /// The keys at that time, as the source's catalog lists them.
-    keys: Vec<(Place, Vec<String>)>,
-    /// Every key that a table has had since the first start.
-    shapes: Vec<(Place, Vec<KeyShape>)>,
 }
 
 /// Why keys could not be read.
@@ -295,22 +284,6 @@ impl KeyWatch {
     }
 }
 
-impl Seen {
-    fn load(store: &Store) -> Result<Self> {
-        let Some(text) = store.load(Note::Keys)? else { return Ok(Self::default()) };
-        serde_json::from_str(&text).map_err(|error| {
-            Error::new(format!("the primary keys in the staging folder cannot be read: {error}"))
-                .hint("the file keys was altered by hand; put it back")
-        })
-    }
-
-    fn save(&self, store: &Store) -> Result<()> {
-        let text = serde_json::to_string(self)
-            .map_err(|error| Error::new(format!("the primary keys cannot be written down: {error}")))?;
-        store.save(Note::Keys, &text)
-    }
-}
-
 /// Keys that are known from before, of which the last may be the one that the table has now: then with the kinds of its
 /// columns as they are now.
 fn merged(known: &[KeyShape], now: &[KeyShape]) -> Vec<KeyShape> {
@@ -351,35 +324,6 @@ fn of_place<'t>(tables: &'t Tables, place: &Place) -> Option<&'t Table> {
 fn is_changed(table: &Table, before: &BTreeMap<Place, Vec<String>>, now: &BTreeMap<Place, Vec<String>>) -> bool {
     let Some(place) = &table.source else { return false };
     matches!((before.get(place), now.get(place)), (Some(before), Some(now)) if before != now)
-}
-
-/// A key at one time and, changed, at a later one.
-struct Span {
-    from: Timestamp,
-    old: Vec<String>,
-    to: Timestamp,
-    new: Vec<String>,
-}
-
-/// Every change of a table's key within a span, from the oldest on: halves it until both ends are one tick apart.
-async fn changes(source: &Source, place: &Place, span: Span, found: &mut Vec<(Timestamp, Vec<String>)>) -> Result<()> {
-    let mut spans = vec![span];
-    while let Some(Span { from, old, to, new }) = spans.pop() {
-        if old == new {
-            continue;
-        }
-        if to.wall - from.wall <= 1 {
-            let since = Timestamp { wall: to.wall - 1, logical: i32::MAX };
-            found.push((since, new));
-            continue;
-        }
-        let middle = Timestamp { wall: from.wall + (to.wall - from.wall) / 2, logical: 0 };
-        let keys = source.primary_keys(Some(middle)).await?;
-        let between = keys.get(place).cloned().unwrap_or_else(|| old.clone());
-        spans.push(Span { from: middle, old: between.clone(), to, new });
-        spans.push(Span { from, old, to: middle, new: between });
-    }
-    Ok(())
 }
 
 /// A statement that is wrong, or not permitted, stays so. Everything else may pass: a node that drains, a range that cannot

@@ -1,0 +1,72 @@
+//! What is known of the source's primary keys from one look to the next, and when one changed between two.
+//!
+//! Owns: the file in the staging folder, and the search. Does not own: when the source is asked (`watch`).
+
+use ebb_sdk::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::key::KeyShape;
+use crate::error::{Error, Result};
+use crate::source::{Place, Source};
+use crate::stage::{Note, Store};
+
+/// What is kept in the staging folder.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    /// Every change up to here is known.
+    pub(super) until: Timestamp,
+    /// The keys at that time, as the source's catalog lists them.
+    pub(super) keys: Vec<(Place, Vec<String>)>,
+    /// Every key that a table has had since the first start.
+    pub(super) shapes: Vec<(Place, Vec<KeyShape>)>,
+}
+
+impl Seen {
+    pub(super) fn load(store: &Store) -> Result<Self> {
+        let Some(text) = store.load(Note::Keys)? else { return Ok(Self::default()) };
+        serde_json::from_str(&text).map_err(|error| {
+            Error::new(format!("the primary keys in the staging folder cannot be read: {error}"))
+                .hint("the file keys was altered by hand; put it back")
+        })
+    }
+
+    pub(super) fn save(&self, store: &Store) -> Result<()> {
+        let text = serde_json::to_string(self)
+            .map_err(|error| Error::new(format!("the primary keys cannot be written down: {error}")))?;
+        store.save(Note::Keys, &text)
+    }
+}
+
+/// A key at one time and, changed, at a later one.
+pub(super) struct Span {
+    pub(super) from: Timestamp,
+    pub(super) old: Vec<String>,
+    pub(super) to: Timestamp,
+    pub(super) new: Vec<String>,
+}
+
+/// Every change of a table's key within a span, from the oldest on: halves it until both ends are one tick apart.
+pub(super) async fn changes(
+    source: &Source,
+    place: &Place,
+    span: Span,
+    found: &mut Vec<(Timestamp, Vec<String>)>,
+) -> Result<()> {
+    let mut spans = vec![span];
+    while let Some(Span { from, old, to, new }) = spans.pop() {
+        if old == new {
+            continue;
+        }
+        if to.wall - from.wall <= 1 {
+            let since = Timestamp { wall: to.wall - 1, logical: i32::MAX };
+            found.push((since, new));
+            continue;
+        }
+        let middle = Timestamp { wall: from.wall + (to.wall - from.wall) / 2, logical: 0 };
+        let keys = source.primary_keys(Some(middle)).await?;
+        let between = keys.get(place).cloned().unwrap_or_else(|| old.clone());
+        spans.push(Span { from: middle, old: between.clone(), to, new });
+        spans.push(Span { from, old, to: middle, new: between });
+    }
+    Ok(())
+}
