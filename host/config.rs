@@ -194,6 +194,8 @@ pub struct Changefeed {
     pub sink_query_parameters: Secret,
     /// `WITH` options beside `updated` and `cursor`, in the order they are written. A value may be a secret.
     pub options: Vec<(String, Secret)>,
+    /// `--cursor`: where a new run begins; the present time when not given.
+    pub cursor: Option<ebb_sdk::Timestamp>,
     /// `initial_scan` of the overrides: whether existing rows are sent first.
     pub initial_scan: InitialScan,
     pub on_exit: OnExit,

@@ -64,6 +64,9 @@ pub async fn settle(
         return reuse(source, plan, &job, &statement).await;
     };
     refuse_restored_target(plan.stage.released(), taken.progress)?;
+    if let Some(cursor) = plan.settings.cursor.filter(|_| applied > Timestamp::ZERO) {
+        tracing::info!("--cursor {cursor} is for a new run; this one goes on at the target's progress, {applied}");
+    }
     if let Some(job) = found {
         if delivers_here(&job, plan.stage) {
             return reuse(source, plan, &job, &statement).await;
@@ -71,12 +74,22 @@ pub async fn settle(
         replace(&source, &job, taken.progress, feed, consent).await?;
     }
     if applied == Timestamp::ZERO {
-        statement.cursor = source.now().await?;
+        statement.cursor = match plan.settings.cursor {
+            Some(cursor) => {
+                source.refuse_collected(cursor, &statement).await?;
+                cursor
+            }
+            None => source.now().await?,
+        };
         if !consent.to_plan(&describe(plan, &statement)) {
             return Err(Error::new("the plan was not agreed to; nothing was changed"));
         }
         // With a scan the rows of before are still to come, so the progress stays where it is.
         if plan.settings.initial_scan == InitialScan::No {
+            tracing::info!(
+                "new run: changes after {} are replicated; the target must already hold everything before",
+                statement.cursor
+            );
             begin_at(taken, feed, statement.cursor)?;
         }
     } else {

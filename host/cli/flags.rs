@@ -10,13 +10,18 @@ use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use clap_complete::Shell;
-use ebb_sdk::Secret;
+use ebb_sdk::{Secret, Timestamp};
 
 use super::replicator::Replicator;
 use super::{duration, help};
 
 pub fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| "a time is nanoseconds since 1970 with a logical part, 1751161903005030052.0000000000".into())
 }
 
 const ABOUT: &str = "Replicates changes from CockroachDB back to the database that an application was migrated from";
@@ -91,6 +96,10 @@ pub struct Fetch {
     /// JSON file with settings of the changefeed
     #[arg(long, value_name = "FILE")]
     pub changefeeds_path: Option<PathBuf>,
+    /// Where a new run begins, as SELECT cluster_logical_timestamp() gives it: changes after it are replicated, and the target
+    /// must hold everything before [default: the time of the start]
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub cursor: Option<Timestamp>,
     /// Flags of `ebb start`, in one text
     #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true, value_name = "FLAGS")]
     pub replicator_flags: String,

@@ -114,6 +114,27 @@ impl Source {
         Ok(self.rows("SHOW CHANGEFEED JOBS").await?.iter().filter_map(job).find(is_rival))
     }
 
+    /// A changefeed cannot begin where the history of its tables has been collected as garbage. Whether this user may read the
+    /// tables does not matter.
+    pub async fn refuse_collected(&self, cursor: Timestamp, statement: &Statement<'_>) -> Result<()> {
+        for table in statement.identifiers() {
+            let sql = format!("SELECT 1 FROM {table} AS OF SYSTEM TIME '{cursor}' LIMIT 1");
+            match self.rows(&sql).await {
+                Err(error) if error.message.contains("GC threshold") => {
+                    return Err(Error::new(format!("--cursor {cursor} is too old for {table}: {}", error.message)).hint(
+                        "load the target anew, and begin at the time of that load; gc.ttlseconds says how long history is kept",
+                    ));
+                }
+                Err(error) if error.message.contains("future") => {
+                    return Err(Error::new(format!("--cursor {cursor} lies in the future: {}", error.message))
+                        .hint("give a time that SELECT cluster_logical_timestamp() has given"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Creates the changefeed and returns the id of its job.
     pub async fn create_changefeed(&self, statement: &Statement<'_>) -> Result<i64> {
         let created = self.rows(statement.sql().reveal()).await;

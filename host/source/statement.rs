@@ -76,6 +76,11 @@ impl Statement<'_> {
         own_options(self.release)
     }
 
+    /// Each table in full, with quotes where they are needed.
+    pub fn identifiers(&self) -> impl Iterator<Item = String> {
+        self.tables.iter().map(|(schema, name)| format!("{}.{}", identifier(schema), identifier(name)))
+    }
+
     /// The tables as the statement lists them: sorted, and with their schema where it says more.
     pub fn table_list(&self) -> String {
         let mut names: Vec<String> = self.tables.iter().map(|(schema, name)| self.table(schema, name)).collect();
@@ -203,6 +208,7 @@ mod tests {
                 option("webhook_client_timeout", "10s"),
                 option("webhook_sink_config", "{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}"),
             ],
+            cursor: None,
             initial_scan: InitialScan::No,
             on_exit: OnExit::Leave,
         }

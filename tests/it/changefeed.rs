@@ -261,3 +261,24 @@ fn settings_that_cockroachdb_would_refuse_are_refused_at_once() {
     assert!(http_get(&pages, "/_/status").contains("client certificate"));
     ebb.stop();
 }
+
+/// What was written between the move to CockroachDB and the start of ebb is not lost.
+#[test]
+fn a_new_run_begins_at_the_cursor() {
+    let world = World::new("feed_cursor", "CREATE TABLE t (id int PRIMARY KEY, v int)");
+    let before = world.source("SELECT cluster_logical_timestamp()");
+    world.source("INSERT INTO t VALUES (1, 1)");
+    let line = world.fetch(&["--cursor", "9000000000000000000.0"]).failure();
+    assert!(line.contains("lies in the future"), "{line}");
+    let mut ebb = world.fetch(&["--cursor", before.trim()]).ready();
+    let said = ebb.wait_line("new run: changes after");
+    assert!(said.contains(&format!("after {} are replicated", before.trim())), "{said}");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+    // Later it goes on where the target stands.
+    world.source("INSERT INTO t VALUES (2, 2)");
+    let mut ebb = world.fetch(&["--cursor", before.trim()]);
+    ebb.wait_line("is for a new run");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
