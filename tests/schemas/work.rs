@@ -65,6 +65,10 @@ impl<'a> Work<'a> {
     /// A random transaction's messages, in any order.
     pub fn transaction(&mut self, rng: &mut Rng, is_first: bool) -> Vec<Message> {
         self.touched.clear();
+        // Only a whole row tells that the order has changed, where the source's catalog does not.
+        for _ in 0..if self.is_rekeyed && self.tables()[0].trap == Trap::Rekeyed { 3 } else { 0 } {
+            self.insert(0, rng);
+        }
         for _ in 0..if is_first { 12 } else { rng.usize(1..9) } {
             let table = rng.usize(0..self.rows.len());
             match if is_first { 0 } else { rng.u8(0..10) } {
