@@ -73,7 +73,7 @@ fn is_in_order(members: &[String], text: &str) -> bool {
 }
 
 /// Whether a text has digits where the pattern has `0`, and is the pattern elsewhere.
-fn is_like(text: &str, pattern: &str) -> bool {
+pub(super) fn is_like(text: &str, pattern: &str) -> bool {
     let same = |(letter, wanted): (u8, u8)| if wanted == b'0' { letter.is_ascii_digit() } else { letter == wanted };
     text.len() == pattern.len() && text.bytes().zip(pattern.bytes()).all(same)
 }
