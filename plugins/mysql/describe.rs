@@ -82,6 +82,12 @@ const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, i
 const JSON_COLUMNS: &str = "SELECT table_name, constraint_name FROM information_schema.check_constraints \
      WHERE constraint_schema = DATABASE() AND check_clause LIKE 'json\\_valid(%'";
 
+/// Tables with a CHECK. MariaDB makes one of its own for each JSON column.
+const CHECKS: &str = "SELECT DISTINCT table_name FROM information_schema.table_constraints \
+     WHERE table_schema = DATABASE() AND constraint_type = 'CHECK'";
+const CHECKS_OF_MARIADB: &str = "SELECT DISTINCT table_name FROM information_schema.check_constraints \
+     WHERE constraint_schema = DATABASE() AND check_clause NOT LIKE 'json\\_valid(%'";
+
 const UNIQUE_KEYS: &str = "SELECT table_name, index_name, column_name, sub_part FROM information_schema.statistics \
      WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index";
 
@@ -113,6 +119,11 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
         builder.unique_key(&table, key, column.as_deref(), beginning.is_some());
     }
     builder.finish_unique_keys();
+    let checks = if session.server.flavour == Flavour::MariaDb { CHECKS_OF_MARIADB } else { CHECKS };
+    for table in rows::<String>(session, checks, vec![]).await? {
+        builder.resists_null(&table);
+    }
+    builder.finish_generated();
     builder.finish_columns();
     for row in rows::<ForeignKeyRow>(session, FOREIGN_KEYS, vec![]).await? {
         builder.reference(row);
@@ -258,6 +269,7 @@ impl Builder {
                 continue;
             }
             self.facts.entry(table.name.clone()).or_default().has_unique_keys = true;
+            table.has_other_unique_rules |= columns.is_none();
             table.unique_keys.extend(columns.map(|columns| UniqueKey { columns, nulls_equal: false }));
         }
     }
@@ -292,6 +304,20 @@ impl Builder {
         for table in self.tables.iter_mut().filter(|table| !rights.sees(&table.name)) {
             self.facts.entry(table.name.clone()).or_default().triggers = Some("unknown to ebb".into());
             table.hides_triggers = Some(rights.grant.clone());
+        }
+    }
+
+    /// Which columns a CHECK reads is not told, so that it may be any.
+    fn resists_null(&mut self, table: &str) {
+        let Some(&at) = self.positions.get(table) else { return };
+        self.tables[at].columns.iter_mut().for_each(|column| column.resists_null = true);
+    }
+
+    /// A computed column that takes no NULL may be computed from any.
+    fn finish_generated(&mut self) {
+        let is_computed = |table: &Table| table.columns.iter().any(|column| column.generated && !column.nullable);
+        for table in self.tables.iter_mut().filter(|table| is_computed(table)) {
+            table.columns.iter_mut().for_each(|column| column.resists_null = true);
         }
     }
 

@@ -13,8 +13,10 @@ use crate::error::translate;
 use crate::rights::{NO_RIGHT, of_rows, refused};
 use crate::{Session, answered, connect, quoted};
 
+mod record;
 mod text;
 
+use record::{drop_empty, forget, has_table, records, save};
 use text::Definition;
 
 /// The table's name; it is left out of descriptions.
@@ -154,34 +156,6 @@ fn definer(statement: &str) -> Option<&str> {
     let mut quotes = statement[start..].match_indices('`');
     let end = quotes.nth(3)?.0 + 1;
     Some(&statement[start..start + end])
-}
-
-async fn save(session: &mut Session, feed: &str, triggers: &[(String, Trigger)]) -> Result<()> {
-    let doing = "save the definitions of triggers";
-    if !has_table(session).await? {
-        let create = format!(
-            "CREATE TABLE IF NOT EXISTS {TABLE} (place INT NOT NULL, name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin \
-             PRIMARY KEY, definition LONGTEXT CHARACTER SET utf8mb4 NOT NULL) ENGINE = InnoDB"
-        );
-        run(session, &create, doing).await?;
-    }
-    run(session, "START TRANSACTION", doing).await?;
-    for (place, (table, trigger)) in triggers.iter().enumerate() {
-        let saved = SavedTrigger {
-            feed: feed.to_owned(),
-            namespace: vec![session.server.database.clone()],
-            table: table.clone(),
-            trigger: trigger.clone(),
-        };
-        let definition = serde_json::to_string(&saved).expect("a definition is plain text");
-        let insert = format!(
-            "INSERT INTO {TABLE} (place, name, definition) VALUES (?, ?, ?) \
-             ON DUPLICATE KEY UPDATE place = VALUES(place), definition = VALUES(definition)"
-        );
-        let parameters = Params::Positional(vec![place.into(), trigger.name.clone().into(), definition.into()]);
-        execute(session, insert, parameters, doing).await?;
-    }
-    run(session, "COMMIT", doing).await
 }
 
 /// Puts back what is missing. A record goes once its trigger is there, and the table once it is empty.
@@ -336,47 +310,6 @@ async fn in_charset(session: &mut Session, statement: String, doing: &str) -> Re
     let convert = format!("SELECT CAST(CONVERT(_utf8mb4 x'{hex}' USING {charset}) AS BINARY)");
     let converted: Vec<Vec<u8>> = spoken(session, &convert, doing).await?;
     Ok(converted.into_iter().next().unwrap_or_else(|| statement.into_bytes()))
-}
-
-async fn records(session: &mut Session) -> Result<Vec<SavedTrigger>> {
-    let sql = format!("SELECT definition FROM {TABLE} ORDER BY place, name");
-    let definitions = rows::<String>(session, &sql, vec![]).await?;
-    let read = |text: &String| {
-        serde_json::from_str(text).map_err(|error| {
-            let message = format!("cannot read a definition in {TABLE}: {error}");
-            Error::new(ErrorKind::Config, message)
-                .hint(format!("put the trigger back by hand, then DELETE FROM {TABLE};"))
-        })
-    };
-    definitions.iter().map(read).collect()
-}
-
-async fn forget(session: &mut Session, has_table: bool, name: &str) -> Result<()> {
-    if !has_table {
-        return Ok(());
-    }
-    let delete = format!("DELETE FROM {TABLE} WHERE name = ?");
-    execute(session, delete, Params::Positional(vec![name.into()]), "forget a trigger that is back").await
-}
-
-async fn drop_empty(session: &mut Session) -> Result<()> {
-    let left = rows::<u64>(session, &format!("SELECT COUNT(*) FROM {TABLE}"), vec![]).await?;
-    if left != [0] {
-        return Ok(());
-    }
-    // An empty table does no harm where the right to drop it is missing.
-    match run(session, &format!("DROP TABLE IF EXISTS {TABLE}"), "drop the empty table of triggers").await {
-        Err(error) if error.kind == ErrorKind::Config => {
-            ebb_sdk::log(Level::Info, &error.message);
-            Ok(())
-        }
-        dropped => dropped,
-    }
-}
-
-async fn has_table(session: &mut Session) -> Result<bool> {
-    let sql = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
-    Ok(rows::<u64>(session, sql, vec![TABLE.into()]).await? != [0])
 }
 
 /// Asks in a way that takes every statement: some are not to be prepared.

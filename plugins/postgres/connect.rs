@@ -17,6 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::Session;
 use crate::before::Before;
 use crate::error::translate;
+use crate::quoted;
 use crate::rounding::Rounding;
 
 /// Unless `connect_timeout` says otherwise; it covers everything up to the first answer.
@@ -40,6 +41,9 @@ pub(crate) struct Server {
     /// The schema that unqualified names mean; the progress table lives there.
     pub(crate) schema: String,
     pub(crate) user: String,
+    /// As the session was given them.
+    replication_role: String,
+    synchronous_commit: String,
 }
 
 /// Opens a connection, looks at what the server is, and sets the session up.
@@ -81,11 +85,35 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         advance: None,
     };
     session.command(&settings(apply_timeout_ms), "set the session up").await?;
+    pin(&session).await?;
     Ok(session)
 }
 
+/// Takes back what a role or database sets so that rows would be written unchecked, or a COMMIT be confirmed before it
+/// lasts: staging lets go of rows after it.
+async fn pin(session: &Session) -> Result<()> {
+    if session.server.replication_role != "origin" {
+        let user = quoted(&session.server.user);
+        session.command("SET session_replication_role = origin", "set the session up").await.map_err(|error| {
+            let message = format!(
+                "session_replication_role of the user {user} is {}, so that nothing would be checked: {}",
+                session.server.replication_role, error.message
+            );
+            Error::new(ErrorKind::Config, message).hint(format!(
+                "ALTER ROLE {user} RESET session_replication_role; or the same of the database (ALTER DATABASE … RESET), or of \
+                 the server's configuration"
+            ))
+        })?;
+    }
+    if session.server.synchronous_commit == "off" {
+        session.command("SET synchronous_commit = on", "set the session up").await?;
+    }
+    Ok(())
+}
+
 async fn look_at(client: &Client, url: &DatabaseUrl) -> Result<Server> {
-    let sql = "SELECT version(), current_setting('server_version_num'), current_schema(), current_user";
+    let sql = "SELECT version(), current_setting('server_version_num'), current_schema(), current_user, \
+         current_setting('session_replication_role'), current_setting('synchronous_commit')";
     let answer = client.simple_query(sql).await.map_err(|failure| translate(&failure, "look at the target"))?;
     let row = answer.into_iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
@@ -106,7 +134,8 @@ async fn look_at(client: &Client, url: &DatabaseUrl) -> Result<Server> {
         Error::new(ErrorKind::Config, format!("the target {url} has no current schema: its search_path names none"))
             .hint("ALTER ROLE … SET search_path = …, or CREATE SCHEMA public")
     })?;
-    Ok(Server { version, schema, user: text(3).unwrap_or_default() })
+    let [user, replication_role, synchronous_commit] = [3, 4, 5].map(|at| text(at).unwrap_or_default());
+    Ok(Server { version, schema, user, replication_role, synchronous_commit })
 }
 
 fn settings(apply_timeout_ms: u64) -> String {
@@ -115,6 +144,7 @@ fn settings(apply_timeout_ms: u64) -> String {
     format!(
         "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
          SET extra_float_digits = 1; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; SET jit = off; SET row_security = off; \
+         SET array_nulls = on; \
          SET statement_timeout = {apply_timeout_ms}; SET lock_timeout = {lock_timeout_ms}; \
          SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}; \
          SET default_transaction_isolation = 'read committed'; {PLANS}"

@@ -304,7 +304,7 @@ impl Reference {
 
 /// A parameter as a value of its column.
 fn given(at: usize, target: &Target) -> String {
-    format!("v.c{at}::{}", target.column_type.cast)
+    target.column_type.given(at)
 }
 
 /// Of rows with these keys: does another row exclude one of them? Both sides are subqueries, in which the expressions of
@@ -325,8 +325,7 @@ fn exclusion(row: &Row, table: &Table, key: &[Target]) -> Result<Question, Error
     };
     let keys: String = key.iter().enumerate().map(|(at, target)| format!("x.{} AS k{at}, ", name(target))).collect();
     let is_it = |(at, target): (usize, &Target)| {
-        let (equals, cast) = (&target.column_type.equals, &target.column_type.cast);
-        format!("a.k{at} {equals} v.c{at}::{cast}")
+        format!("a.k{at} {} {}", target.column_type.equals, target.column_type.given(at))
     };
     let clash = |(at, operator): (usize, &String)| match compares_nulls {
         true => format!("(a.e{at} {operator} b.e{at} OR a.e{at} IS NULL AND b.e{at} IS NULL)"),

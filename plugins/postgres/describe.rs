@@ -1,49 +1,22 @@
-//! Tables, columns and keys, from `pg_catalog` in five queries.
+//! Tables, columns and keys, from `pg_catalog` in a few queries.
 //!
-//! Owns: what of PostgreSQL's catalog goes into the sdk's, and the types that writing needs.
-//! Does not own: how a value is written (`values`).
+//! Owns: what of PostgreSQL's catalog goes into the sdk's. Does not own: types of columns (`column`), how a value is written
+//! (`values`).
 
 use std::collections::HashMap;
 
 use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Unfit, UniqueKey};
 use tokio_postgres::{Client, Error, Row};
 
+use crate::column::{ColumnType, column_type};
 use crate::connect::Server;
 use crate::error::translate;
-use crate::fit::Base;
-use crate::keys::KeyForm;
 use crate::progress::TABLE;
 use crate::quoted;
 use crate::saved;
 use crate::statement::qualified;
 use crate::triggers::{self, Found};
 use crate::unfit;
-use crate::values::Form;
-
-/// How a column's values are written.
-#[derive(Clone, Debug)]
-pub(crate) struct ColumnType {
-    /// The type that text is cast to, without length or precision: an explicit cast to `varchar(3)` would cut silently,
-    /// while the assignment to the column refuses.
-    pub(crate) cast: String,
-    /// The type's own `=`, whatever the search path: a `citext` compared as text would not find its row.
-    pub(crate) equals: String,
-    pub(crate) equality: Equality,
-    pub(crate) form: Form,
-    /// What a value must be to be a key.
-    pub(crate) key: KeyForm,
-    pub(crate) base: Base,
-}
-
-/// How the type's `=` compares to the source's, which decides what is one row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Equality {
-    Same,
-    /// Equal at the source too, and yet the values may look different, as 1.0 and 1.00 do.
-    Number,
-    /// Values that differ at the source may be equal here, as `Ada` and `ADA` are.
-    Folded,
-}
 
 /// What writing needs of a table.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +111,20 @@ fn foreign_keys_query() -> String {
     )
 }
 
+/// Columns that take NULL, and may refuse it all the same: read by a CHECK, of a domain, or in a table that computes a column
+/// which takes none.
+const RESIST_NULL: &str = "SELECT a.attrelid, a.attname::text FROM pg_catalog.pg_attribute a \
+     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+     WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attnotnull AND (t.typtype = 'd' \
+     OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'c' \
+         AND (k.conkey IS NULL OR a.attnum = ANY (k.conkey))) \
+     OR EXISTS (SELECT FROM pg_catalog.pg_attribute g WHERE g.attrelid = a.attrelid AND g.attnotnull \
+         AND coalesce(pg_catalog.to_jsonb(g) ->> 'attgenerated', '') <> ''))";
+
+/// Unique rules that are not on columns alone, or not for all rows.
+const OTHER_UNIQUE_RULES: &str = "SELECT DISTINCT i.indrelid FROM pg_catalog.pg_index i WHERE i.indrelid = ANY ($1) \
+     AND (i.indisunique AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL) OR i.indisexclusion)";
+
 /// Names of columns, in the order of an array of their numbers.
 pub(crate) fn names(relation: &str, numbers: &str) -> String {
     format!(
@@ -153,9 +140,6 @@ const SUSPEND: &str = "SET LOCAL session_replication_role = replica";
 /// What writing wants of plans is poor for questions to the catalog.
 const PLANS: &str = "SET LOCAL enable_seqscan = on";
 
-const NUMBERS: [&str; 3] = ["float4", "float8", "numeric"];
-const FOLDED_TYPES: [&str; 2] = ["citext", "interval"];
-
 /// Describes every table of the database, as it is at one moment.
 pub(crate) async fn describe(client: &Client, server: &Server) -> Result<Described> {
     let read = async {
@@ -168,9 +152,11 @@ pub(crate) async fn describe(client: &Client, server: &Server) -> Result<Describ
 }
 
 async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
-    let about = "SELECT current_database()::text, current_setting('server_version')";
+    // How many digits a money has is a matter of the locale.
+    let about = "SELECT current_database()::text, current_setting('server_version'), \
+         pg_catalog.scale(1::pg_catalog.money::pg_catalog.numeric)";
     let about = client.query_one(about, &[]).await?;
-    let mut builder = Builder { database: about.try_get(0)?, ..Builder::default() };
+    let mut builder = Builder { database: about.try_get(0)?, money_digits: about.try_get(2)?, ..Builder::default() };
     let mut oids: Vec<u32> = Vec::new();
     for row in client.query(TABLES, &[&[TABLE, saved::TABLE].as_slice()]).await? {
         oids.push(builder.table(&row)?);
@@ -180,6 +166,13 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     }
     for row in client.query(&unique_keys_query(), &[&oids]).await? {
         builder.unique_key(&row)?;
+    }
+    for row in client.query(RESIST_NULL, &[&oids]).await? {
+        builder.resists_null(&row)?;
+    }
+    for row in client.query(OTHER_UNIQUE_RULES, &[&oids]).await? {
+        let at = builder.position(&row)?;
+        builder.tables[at].has_other_unique_rules = true;
     }
     for row in client.query(&foreign_keys_query(), &[&oids]).await? {
         builder.foreign_key(&row)?;
@@ -241,6 +234,7 @@ fn action(letter: &str) -> Action {
 #[derive(Default)]
 struct Builder {
     database: String,
+    money_digits: i32,
     /// Position in `tables` by PostgreSQL's number of the table.
     positions: HashMap<u32, usize>,
     tables: Vec<Table>,
@@ -272,7 +266,8 @@ impl Builder {
             has_default: row.try_get(13)?,
             resists_null: false,
         });
-        self.facts_of(at).types.push(column_type(row)?);
+        let column_type = column_type(row, self.money_digits)?;
+        self.facts_of(at).types.push(column_type);
         Ok(())
     }
 
@@ -288,6 +283,13 @@ impl Builder {
             }
             false => table.unique_keys.push(UniqueKey { columns, nulls_equal: row.try_get(4)? }),
         }
+        Ok(())
+    }
+
+    fn resists_null(&mut self, row: &Row) -> Result<(), Error> {
+        let (at, name): (usize, String) = (self.position(row)?, row.try_get(1)?);
+        let column = self.tables[at].columns.iter_mut().find(|column| column.name == name);
+        column.into_iter().for_each(|column| column.resists_null = true);
         Ok(())
     }
 
@@ -350,29 +352,4 @@ fn deferrable_key(table: &Table, name: &str, columns: &[u32]) -> Unfit {
         why: "its primary key is DEFERRABLE, and no upsert can rest on such a key".into(),
         hint: format!("ALTER TABLE {table} DROP CONSTRAINT {name}, ADD PRIMARY KEY ({columns});"),
     }
-}
-
-fn column_type(row: &Row) -> Result<ColumnType, Error> {
-    let (schema, name): (String, String) = (row.try_get(7)?, row.try_get(8)?);
-    let (modifier, element): (i32, Option<String>) = (row.try_get(9)?, row.try_get(10)?);
-    let operators: Option<String> = row.try_get(12)?;
-    let equality = match name.as_str() {
-        number if NUMBERS.contains(&number) => Equality::Number,
-        folded if FOLDED_TYPES.contains(&folded) || row.try_get(11)? => Equality::Folded,
-        _ => Equality::Same,
-    };
-    let base = Base {
-        is_array: element.is_some(),
-        name: element.unwrap_or_else(|| name.clone()),
-        modifier,
-        kind: row.try_get::<_, String>(14)?.chars().next().unwrap_or('b'),
-    };
-    Ok(ColumnType {
-        cast: format!("{}.{}", quoted(&schema), quoted(&name)),
-        equals: format!("OPERATOR({}.=)", quoted(operators.as_deref().unwrap_or("pg_catalog"))),
-        equality,
-        form: Form::of(&base),
-        key: KeyForm::of(&base),
-        base,
-    })
 }

@@ -8,7 +8,7 @@ use ebb_sdk::{Error, ErrorKind, Operation, Result, SHOWN_CHARS_MAX, shortened};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::describe::Equality;
+use crate::column::Equality;
 use crate::error::{refused, translate};
 use crate::quoted;
 use crate::statement::{Target, exactly, qualified, rows, same_key};
@@ -88,8 +88,7 @@ impl<'a> Look<'a> {
     /// Equal to the index of the key.
     fn is_equal(&self) -> String {
         let part = |(at, target): (usize, &Target)| {
-            let (equals, cast) = (&target.column_type.equals, &target.column_type.cast);
-            format!("t.{} {equals} v.c{at}::{cast}", quoted(&target.column.name))
+            format!("t.{} {} {}", quoted(&target.column.name), target.column_type.equals, target.column_type.given(at))
         };
         self.key.iter().enumerate().map(part).collect::<Vec<_>>().join(" AND ")
     }
@@ -98,10 +97,7 @@ impl<'a> Look<'a> {
     fn is_exact(&self) -> String {
         let part = |(at, target): (usize, &Target)| match target.column_type.equality {
             Equality::Number => None,
-            _ => Some(exactly(
-                &format!("t.{}", quoted(&target.column.name)),
-                &format!("v.c{at}::{}", target.column_type.cast),
-            )),
+            _ => Some(exactly(&format!("t.{}", quoted(&target.column.name)), &target.column_type.given(at))),
         };
         let parts: Vec<_> = self.key.iter().enumerate().filter_map(part).collect();
         if parts.is_empty() { "true".into() } else { parts.join(" AND ") }

@@ -15,7 +15,7 @@ use crate::keys::KeyForm;
 pub(crate) struct Base {
     /// As `pg_type` names it; of an array the type of its elements.
     pub(crate) name: String,
-    /// Length or precision as `pg_attribute` has it, -1 for none.
+    /// Length or precision as `pg_attribute` has it, -1 for none; of a money the digits behind the point.
     pub(crate) modifier: i32,
     pub(crate) is_array: bool,
     /// What `pg_type` calls the type of the type: `b` for base, `c` composite, `e` enum, `r` range and so on.
@@ -75,7 +75,7 @@ impl Base {
             "json" | "jsonb" => Fit::Whole,
             "int2" | "int4" | "int8" | "oid" => self.integer(source),
             "numeric" => self.numeric(source),
-            "money" => money(source),
+            "money" => money(source, i64::from(self.modifier)),
             "float4" => self.float(source, 4, 2),
             "float8" => self.float(source, 8, 4),
             _ => self.rounding_seconds(self.plain(source)),
@@ -221,11 +221,12 @@ impl Base {
     }
 }
 
-fn money(source: &SourceType) -> Fit {
-    let lost = "only 2 digits behind the point are kept";
+fn money(source: &SourceType, digits: i64) -> Fit {
+    let lost = &format!("only {digits} digits behind the point are kept");
+    let is_within = |scale: u64| i64::try_from(scale).is_ok_and(|scale| scale <= digits);
     match source.family {
         Int => only("numbers in the range of a money"),
-        Decimal if source.scale.is_some_and(|scale| scale <= 2) => only("numbers in the range of a money"),
+        Decimal if source.scale.is_some_and(is_within) => only("numbers in the range of a money"),
         Decimal | Float => rounds(only("numbers in the range of a money"), lost),
         Text | Enum | Json | Other => rounds(only("texts that are a money"), lost),
         _ => never("the column is a number"),

@@ -58,8 +58,6 @@ pub(crate) enum KeyForm {
     Array(Box<KeyForm>),
 }
 
-const MONEY_DIGITS: i64 = 2;
-
 impl KeyForm {
     pub(crate) fn of(base: &Base) -> Self {
         if base.is_array {
@@ -76,7 +74,7 @@ impl KeyForm {
             ("bool", _) => Self::Bool,
             ("int2" | "int4" | "int8" | "oid", _) => Self::Integer,
             ("numeric", _) => Self::Decimal { scale: base.scale() },
-            ("money", _) => Self::Decimal { scale: Some(MONEY_DIGITS) },
+            ("money", _) => Self::Decimal { scale: Some(i64::from(base.modifier)) },
             ("float4", _) => Self::Float4,
             ("float8", _) => Self::Float8,
             ("date", _) => Self::Date,
@@ -217,7 +215,7 @@ mod tests {
             r#" 1.005 | 1E-3 | "1.50" | "1E+2" | ".5" | "0x1F" | "nan" "#,
         ),
         ("numeric", -1, r#" 1.005 | 1E-3 | 123456789012345678901234567890.5 "#, r#" "1_000" "#),
-        ("money", -1, r#" 12.50 | 12 | "12.5" "#, r#" 12.505 | "$12.50" | "1,000" "#),
+        ("money", 2, r#" 12.50 | 12 | "12.5" "#, r#" 12.505 | "$12.50" | "1,000" "#),
         (
             "float8",
             -1,

@@ -4,6 +4,7 @@
 //! Owns: everything that is PostgreSQL's. Does not own: planning, retries, ordering (the host's).
 //! The modules stand in the order in which a session uses them.
 
+mod column;
 mod connect;
 mod describe;
 mod fit;

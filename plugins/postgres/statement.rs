@@ -4,7 +4,7 @@
 
 use ebb_sdk::{Column, Identity, Operation, Table};
 
-use crate::describe::{ColumnType, Equality};
+use crate::column::{ColumnType, Equality};
 use crate::quoted;
 
 /// One column of a statement and how its values are written.
@@ -121,9 +121,8 @@ fn delete(table: &Table, targets: &[Target]) -> String {
 
 fn update(table: &Table, targets: &[Target]) -> String {
     let others = targets.iter().enumerate().filter(|(_, target)| !is_key(table, &target.column));
-    let assignment = |(at, target): (usize, &Target)| {
-        format!("{} = v.c{at}::{}", quoted(&target.column.name), target.column_type.cast)
-    };
+    let assignment =
+        |(at, target): (usize, &Target)| format!("{} = {}", quoted(&target.column.name), target.column_type.given(at));
     format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {}",
         qualified(table),
@@ -201,7 +200,7 @@ pub(crate) fn same_key(alias: &str, key: &[Target]) -> String {
 /// that the source tells from this one is another row.
 fn joined<'a>(alias: &str, key: impl Iterator<Item = (usize, &'a Target)>) -> String {
     let same = |(at, Target { column, column_type, .. }): (usize, &Target)| {
-        let (stored, given) = (format!("{alias}.{}", quoted(&column.name)), format!("v.c{at}::{}", column_type.cast));
+        let (stored, given) = (format!("{alias}.{}", quoted(&column.name)), column_type.given(at));
         let equal = format!("{stored} {} {given}", column_type.equals);
         match column_type.equality {
             Equality::Folded => format!("{equal} AND {}", exactly(&stored, &given)),
@@ -212,7 +211,7 @@ fn joined<'a>(alias: &str, key: impl Iterator<Item = (usize, &'a Target)>) -> St
 }
 
 fn values(targets: &[Target]) -> String {
-    let value = |(at, target): (usize, &Target)| format!("v.c{at}::{}", target.column_type.cast);
+    let value = |(at, target): (usize, &Target)| target.column_type.given(at);
     targets.iter().enumerate().map(value).collect::<Vec<_>>().join(", ")
 }
 

@@ -6,8 +6,8 @@
 use ebb_sdk::{Table, Unfit};
 use tokio_postgres::{Client, Error, Row};
 
+use crate::column::ColumnType;
 use crate::connect::Server;
-use crate::describe::ColumnType;
 use crate::keys::KeyForm;
 use crate::quoted;
 use crate::statement::qualified;

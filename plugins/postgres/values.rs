@@ -41,8 +41,10 @@ pub(crate) enum Form {
     Decimal {
         scale: i64,
     },
-    /// The same, also with signs of a currency and of groups.
-    Money,
+    /// The same, also as the server writes it.
+    Money {
+        scale: i64,
+    },
     /// A number of any length.
     Numeric,
     Float4,
@@ -95,7 +97,6 @@ pub(crate) const LOST: Reason = Reason { code: "22003", text: "the value has mor
 const NAME_BYTES_MAX: usize = 63;
 /// PostgreSQL adds this to the length of a varchar.
 const MODIFIER_OFFSET: i32 = 4;
-const MONEY_DIGITS: usize = 2;
 /// Every number of so many digits is a double of its own, or a float of four bytes.
 const FLOAT8_DIGITS: usize = 15;
 const FLOAT4_DIGITS: usize = 6;
@@ -119,7 +120,7 @@ impl Form {
             ("int2" | "int4" | "int8", _) => Self::Integer { is_signed: true },
             ("oid", _) => Self::Integer { is_signed: false },
             ("numeric", _) => base.scale().map_or(Self::Numeric, |scale| Self::Decimal { scale }),
-            ("money", _) => Self::Money,
+            ("money", _) => Self::Money { scale: i64::from(base.modifier) },
             ("float4", _) => Self::Float4,
             ("float8", _) => Self::Float8,
             ("uuid" | "inet" | "cidr" | "macaddr" | "macaddr8" | "pg_lsn", _) => Self::NoNumber,
@@ -180,10 +181,7 @@ impl Form {
     fn loses(&self, value: Value<'_>) -> bool {
         let (Value::Number(text) | Value::String(text)) = value else { return false };
         match self {
-            Self::Decimal { scale } => decimals(text).is_some_and(|digits| digits > *scale),
-            Self::Money => {
-                second_digits(text) > MONEY_DIGITS || decimals(text).is_some_and(|digits| digits > MONEY_DIGITS as i64)
-            }
+            Self::Decimal { scale } | Self::Money { scale } => decimals(text).is_some_and(|digits| digits > *scale),
             Self::Float4 => is_rounded(text, FLOAT4_DIGITS, is_float4) && text.parse().is_ok_and(f32::is_finite),
             Self::Float8 => is_rounded(text, FLOAT8_DIGITS, is_float8) && text.parse().is_ok_and(f64::is_finite),
             Self::Time { digits, .. } | Self::Interval { digits } => second_digits(text) > *digits,
@@ -377,8 +375,8 @@ mod tests {
             // Scale -2 of version 15.
             ("numeric", (6 << 16) + 2046 + 4, Value::Number("150"), true),
             ("numeric", (6 << 16) + 2046 + 4, Value::Number("1500"), false),
-            ("money", -1, Value::String("$1.005"), true),
-            ("money", -1, Value::Number("1.50"), false),
+            ("money", 0, Value::Number("12.5"), true),
+            ("money", 2, Value::Number("1.50"), false),
             ("float8", -1, Value::Number("9007199254740993"), true),
             ("float8", -1, Value::Number("0.1"), false),
             ("float4", -1, Value::Number("1.100000023841858"), false),

@@ -89,6 +89,29 @@ async fn the_session_is_set_up_whatever_the_database_says() {
 }
 
 #[tokio::test]
+async fn settings_of_a_role_change_no_meaning() {
+    let world = World::new(
+        "connect_pinned",
+        "CREATE ROLE lax LOGIN SUPERUSER PASSWORD 'geheim'; CREATE ROLE tied LOGIN PASSWORD 'geheim';
+         ALTER ROLE lax SET array_nulls = off; ALTER ROLE lax SET session_replication_role = replica;
+         ALTER ROLE lax SET synchronous_commit = off; ALTER ROLE tied SET session_replication_role = replica;
+         GRANT ALL ON SCHEMA public TO tied; CREATE TABLE t (id int PRIMARY KEY, a text[], up int REFERENCES t, seen text);
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             NEW.seen = current_setting('synchronous_commit'); RETURN NEW; END $$;
+         CREATE TRIGGER see BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION see()",
+    );
+    let mut writer = Writer::new(connect(&world.url_as("lax", "geheim")).await.unwrap()).await;
+    writer.upsert("t", &["id", "a"], &[&["1", "[\"a\", null, \"NULL\"]"]]).await.unwrap();
+    assert_eq!(world.sql("SELECT a, seen FROM t"), "{a,NULL,\"NULL\"}|on");
+    let orphan = writer.upsert("t", &["id", "up"], &[&["2", "7"]]).await.unwrap_err();
+    assert!(orphan.message.contains("violates foreign key"), "{orphan}");
+    let tied = refused(&world.url_as("tied", "geheim"), true).await;
+    check(&tied, ErrorKind::Config, "session_replication_role", "ALTER ROLE \"tied\" RESET session_replication_role");
+    world.sql("ALTER ROLE tied RESET session_replication_role");
+    connect(&world.url_as("tied", "geheim")).await.unwrap().close().await;
+}
+
+#[tokio::test]
 async fn a_folder_as_host_is_its_socket() {
     let world = World::new("connect_socket", "");
     let (folder, port) = world.socket();
