@@ -1,7 +1,6 @@
 //! From the text of a changefeed's JSON to the text that PostgreSQL's types take.
 //!
-//! Owns: the types whose texts differ (JSON, arrays, timestamps before Christ, infinity), and what a cast would cut
-//! without a word. Does not own: parsing and range checks, which the server does. Pure.
+//! Owns: the types whose texts differ (JSON, arrays), and what a cast would cut. Does not own: times (`time`), range checks. Pure.
 
 mod time;
 
@@ -14,7 +13,7 @@ use crate::digits::{
     EXPONENT_MAX, decimals, integer, is_float4, is_float8, is_number, is_plain, is_special, second_digits,
 };
 use crate::fit::Base;
-use time::{NO_TIME, day, has_year, time, timestamp};
+use time::{NO_TIME, day, has_year, is_bare, moment, time, timestamp};
 
 /// How the text of a column is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +62,7 @@ pub(crate) enum Form {
     /// `T` and `Z` are PostgreSQL's too, negative years are not.
     Timestamp {
         digits: usize,
+        has_zone: bool,
     },
     Interval {
         digits: usize,
@@ -128,7 +128,8 @@ impl Form {
             ("time", _) => Self::Time { digits, has_zone: false },
             ("timetz", _) => Self::Time { digits, has_zone: true },
             ("date", _) => Self::Date,
-            ("timestamp" | "timestamptz", _) => Self::Timestamp { digits },
+            ("timestamp", _) => Self::Timestamp { digits, has_zone: false },
+            ("timestamptz", _) => Self::Timestamp { digits, has_zone: true },
             ("interval", _) if base.has_fields() => Self::Closed,
             ("interval", _) => Self::Interval { digits },
             _ => Self::Plain,
@@ -164,9 +165,10 @@ impl Form {
                 Value::Number(_),
             ) => return Err(A_NUMBER),
             (Self::Time { has_zone, .. }, Value::String(text)) => time(text, *has_zone)?,
-            (Self::Date, Value::String(text)) if text.contains('T') => day(text)?,
             (Self::Date | Self::Timestamp { .. }, Value::String(text)) if !has_year(text) => return Err(NO_TIME),
-            (Self::Timestamp { .. }, Value::String(text)) => timestamp(text),
+            (Self::Date, Value::String(text)) => day(text)?,
+            (Self::Timestamp { has_zone, .. }, Value::String(text)) => moment(text, *has_zone)?,
+            (Self::Interval { .. }, Value::String(text)) if is_bare(text) => return Err(A_NUMBER),
             (Self::Array(element), Value::Json(text)) => array(element, text, is_lost)?.into(),
             _ => Cow::Borrowed(text),
         };
@@ -186,7 +188,7 @@ impl Form {
             Self::Float8 => is_rounded(text, FLOAT8_DIGITS, is_float8) && text.parse().is_ok_and(f64::is_finite),
             Self::Time { digits, .. } | Self::Interval { digits } => second_digits(text) > *digits,
             // An infinite one has its digits at the source only.
-            Self::Timestamp { digits } => second_digits(&timestamp(text)) > *digits,
+            Self::Timestamp { digits, .. } => second_digits(&timestamp(text)) > *digits,
             _ => false,
         }
     }

@@ -16,8 +16,10 @@ pub(super) const NO_TIME: Reason = Reason {
 
 pub(super) fn time(text: &str, has_zone: bool) -> Result<Cow<'_, str>, Reason> {
     let has_minutes = text.len() >= 5 && text.bytes().take(3).map(|byte| byte.is_ascii_digit()).eq([true, true, false]);
+    let is_known = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'+' | b'-' | b'Z');
     match text.contains(['+', '-', 'Z']) && !has_zone {
         true => Err(NO_ZONE),
+        false if !text.bytes().all(is_known) => Err(NO_TIME),
         false if has_minutes && text.as_bytes()[2] == b':' => Ok(text.into()),
         false => Err(NO_TIME),
     }
@@ -26,14 +28,48 @@ pub(super) fn time(text: &str, has_zone: bool) -> Result<Cow<'_, str>, Reason> {
 /// A year of four digits or more: of two PostgreSQL would make its own century, and of `today` its own day.
 pub(super) fn has_year(text: &str) -> bool {
     let year = text.strip_prefix('-').unwrap_or(text).split_once('-').map_or("", |(year, _)| year);
-    year.len() >= 4 && is_digits(year) || matches!(text, "infinity" | "-infinity")
+    year.len() >= 4 && is_digits(year) || is_endless(text)
 }
 
+fn is_endless(text: &str) -> bool {
+    matches!(text, "infinity" | "-infinity")
+}
+
+/// A day alone, or its midnight. PostgreSQL would leave out whatever else stands behind it.
 pub(super) fn day(text: &str) -> Result<Cow<'_, str>, Reason> {
-    match text.trim_end_matches('Z').split_once('T') {
-        Some((_, "00:00:00")) if has_year(text) => Ok(timestamp(text)),
+    if is_endless(text) {
+        return Ok(text.into());
+    }
+    let (plain, is_christian) = match text.strip_suffix(" BC") {
+        Some(plain) => (plain, false),
+        None => (text, true),
+    };
+    match plain.trim_end_matches('Z').split_once(['T', 't', ' ']) {
+        None => Ok(text.into()),
+        Some((_, "00:00:00")) if is_christian => Ok(timestamp(text)),
         _ => Err(NO_DATE),
     }
+}
+
+/// A day and a time of day. PostgreSQL would leave out a zone where the column has none, and reads words behind it.
+pub(super) fn moment(text: &str, has_zone: bool) -> Result<Cow<'_, str>, Reason> {
+    if is_endless(text) {
+        return Ok(text.into());
+    }
+    let plain = text.strip_suffix(" BC").unwrap_or(text);
+    let Some((_, clock)) = plain.split_once(['T', 't', ' ']) else { return Ok(timestamp(text)) };
+    let clock = clock.trim_end_matches('Z');
+    let is_known = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'+' | b'-');
+    match clock.bytes().all(is_known) {
+        false => Err(NO_TIME),
+        true if clock.contains(['+', '-']) && !has_zone => Err(NO_ZONE),
+        true => Ok(timestamp(text)),
+    }
+}
+
+/// An interval that is a number without a unit, which PostgreSQL would take for seconds.
+pub(super) fn is_bare(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
 /// CockroachDB counts years astronomically: year 0 is 1 BC, year -43 is 44 BC. It has no text for the infinities, and
@@ -81,8 +117,21 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_left_out_is_refused() {
+        for text in ["2016-01-25 10:00:00+05", "2016-01-25 10:00:00 EST", "2016-01-25T10:00:00 PM"] {
+            assert!(moment(text, false).is_err(), "{text}");
+        }
+        assert!(moment("2016-01-25 10:00:00+05", true).is_ok() && moment("2016-01-25 10:00:00 EST", true).is_err());
+        assert!(moment("2016-01-25T10:00:00Z", false).is_ok() && moment("-0043-03-15T00:00:00", false).is_ok());
+        assert!(time("10:00:00 EST", false).is_err() && time("10:00:00.5", false).is_ok());
+    }
+
+    #[test]
     fn days_have_no_time() {
         assert_eq!(day("2016-01-25T00:00:00Z").unwrap(), "2016-01-25T00:00:00Z");
-        assert!(day("2016-01-25T00:00:01").is_err());
+        for text in ["2016-01-25T00:00:01", "2016-01-25 10:00:00", "2016-01-25t10:00:00", "2016-01-25 00:00:00+02"] {
+            assert!(day(text).is_err(), "{text}");
+        }
+        assert_eq!(day("0044-03-15 BC").unwrap(), "0044-03-15 BC");
     }
 }
