@@ -265,7 +265,7 @@ impl Run<'_> {
     async fn checkpoint(&mut self, tick: Tick) -> Result<(), Stop> {
         self.sink.flush().await.map_err(Stop::Transient)?;
         let high_water = self.job.high_water.map_or(tick, |high_water| high_water.max(tick));
-        let sql = "UPDATE crdb_internal.job SET high_water = $2, running_status = NULL, modified = clock_timestamp() WHERE id = $1";
+        let sql = "UPDATE crdb_internal.job SET high_water = $2, running_status = CASE WHEN status <> 'running' THEN running_status END, modified = clock_timestamp() WHERE id = $1";
         self.history.client.execute(sql, &[&self.job.id, &high_water]).await?;
         self.job.high_water = Some(high_water);
         self.last_checkpoint = Some(Instant::now());
