@@ -19,16 +19,25 @@ pub(super) fn time(text: &str, has_zone: bool) -> Result<Cow<'_, str>, Reason> {
     let is_known = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'+' | b'-' | b'Z');
     match text.contains(['+', '-', 'Z']) && !has_zone {
         true => Err(NO_ZONE),
-        false if !text.bytes().all(is_known) => Err(NO_TIME),
+        false if !text.bytes().all(is_known) || has_second_60(text) => Err(NO_TIME),
         false if has_minutes && text.as_bytes()[2] == b':' => Ok(text.into()),
         false => Err(NO_TIME),
     }
 }
 
-/// A year of four digits or more: of two PostgreSQL would make its own century, and of `today` its own day.
+/// A day with a year of four digits or more, and nothing behind it but a time: of two digits PostgreSQL would make its
+/// own century, of `today` its own day, and a zone or a word behind the day it would leave out.
 pub(super) fn has_year(text: &str) -> bool {
-    let year = text.strip_prefix('-').unwrap_or(text).split_once('-').map_or("", |(year, _)| year);
-    year.len() >= 4 && is_digits(year) || is_endless(text)
+    let plain = text.strip_suffix(" BC").unwrap_or(text);
+    let day = plain.split(['T', 't', ' ']).next().unwrap_or(plain).trim_end_matches('Z');
+    let mut parts = day.strip_prefix('-').unwrap_or(day).split('-');
+    let mut has_digits = |least| parts.next().is_some_and(|part| part.len() >= least && is_digits(part));
+    has_digits(4) && has_digits(1) && has_digits(1) && parts.next().is_none() || is_endless(text)
+}
+
+/// PostgreSQL would take second 60 for the first of the next minute.
+fn has_second_60(clock: &str) -> bool {
+    clock.contains(":60")
 }
 
 fn is_endless(text: &str) -> bool {
@@ -60,7 +69,7 @@ pub(super) fn moment(text: &str, has_zone: bool) -> Result<Cow<'_, str>, Reason>
     let Some((_, clock)) = plain.split_once(['T', 't', ' ']) else { return Ok(timestamp(text)) };
     let clock = clock.trim_end_matches('Z');
     let is_known = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'+' | b'-');
-    match clock.bytes().all(is_known) {
+    match clock.bytes().all(is_known) && !has_second_60(clock) {
         false => Err(NO_TIME),
         true if clock.contains(['+', '-']) && !has_zone => Err(NO_ZONE),
         true => Ok(timestamp(text)),
@@ -69,7 +78,7 @@ pub(super) fn moment(text: &str, has_zone: bool) -> Result<Cow<'_, str>, Reason>
 
 /// An interval that is a number without a unit, which PostgreSQL would take for seconds.
 pub(super) fn is_bare(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.'))
+    !text.contains(|letter: char| letter == ':' || letter.is_alphabetic())
 }
 
 /// CockroachDB counts years astronomically: year 0 is 1 BC, year -43 is 44 BC. It has no text for the infinities, and
@@ -124,6 +133,21 @@ mod tests {
         assert!(moment("2016-01-25 10:00:00+05", true).is_ok() && moment("2016-01-25 10:00:00 EST", true).is_err());
         assert!(moment("2016-01-25T10:00:00Z", false).is_ok() && moment("-0043-03-15T00:00:00", false).is_ok());
         assert!(time("10:00:00 EST", false).is_err() && time("10:00:00.5", false).is_ok());
+    }
+
+    #[test]
+    fn a_day_stands_alone_and_a_minute_has_60_seconds() {
+        for text in ["2016-01-25", "2016-1-5T10:00:00Z", "12345-01-01", "-0043-03-15", "0044-03-15 BC", "infinity"] {
+            assert!(has_year(text), "{text}");
+        }
+        for text in
+            ["2016-01-25+02", "2016-01-25EST", "2016-01-25,10:00:00", "2016-01-25\t10:00:00", "16-01-25", "today"]
+        {
+            assert!(!has_year(text), "{text}");
+        }
+        assert!(time("10:00:60", false).is_err() && moment("2016-01-25T10:00:60", false).is_err());
+        assert!(time("24:00:00", false).is_ok() && moment("2016-01-25T10:00:59.999999", false).is_ok());
+        assert!(["5", "5 ", " 5", "5,", "@5"].into_iter().all(is_bare) && !is_bare("5 days") && !is_bare("00:00:05"));
     }
 
     #[test]
