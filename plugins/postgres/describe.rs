@@ -117,9 +117,11 @@ const RESIST_NULL: &str = "SELECT a.attrelid, a.attname::text FROM pg_catalog.pg
      JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
      WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attnotnull AND (t.typtype = 'd' \
      OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'c' \
-         AND (k.conkey IS NULL OR a.attnum = ANY (k.conkey))) \
-     OR EXISTS (SELECT FROM pg_catalog.pg_attribute g WHERE g.attrelid = a.attrelid AND g.attnotnull \
-         AND coalesce(pg_catalog.to_jsonb(g) ->> 'attgenerated', '') <> ''))";
+         AND (k.conkey IS NULL OR a.attnum = ANY (k.conkey) OR 0 = ANY (k.conkey))) \
+     OR EXISTS (SELECT FROM pg_catalog.pg_attribute g WHERE g.attrelid = a.attrelid \
+         AND coalesce(pg_catalog.to_jsonb(g) ->> 'attgenerated', '') <> '' \
+         AND (g.attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = g.attrelid \
+             AND k.contype = 'c' AND g.attnum = ANY (k.conkey)))))";
 
 /// Unique rules that are not on columns alone, or not for all rows.
 const OTHER_UNIQUE_RULES: &str = "SELECT DISTINCT i.indrelid FROM pg_catalog.pg_index i WHERE i.indrelid = ANY ($1) \
