@@ -13,6 +13,7 @@ mod error;
 mod fit;
 mod number;
 mod progress;
+mod rounding;
 mod url;
 
 pub mod tls;
@@ -27,4 +28,5 @@ pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, with_cause
 pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};
 pub use number::Number;
 pub use progress::{Advance, Progress};
+pub use rounding::Rounding;
 pub use url::{DatabaseUrl, Secret};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ebb_sdk::tls::{SslMode, TlsSettings, unusable as unusable_file, without_authority};
-use ebb_sdk::{ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result};
+use ebb_sdk::{ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result, Rounding};
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, DriverError, Opts, OptsBuilder, SslOpts};
 use rustls::CertificateError;
@@ -17,7 +17,6 @@ use tokio::time::timeout;
 
 use crate::before::Before;
 use crate::error::translate;
-use crate::rounding::Rounding;
 use crate::{Session, Tables};
 
 const PORT: u16 = 3306;

@@ -11,11 +11,11 @@
 
 use std::ops::Range;
 
+use ebb_sdk::Rounding;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Value};
 
 use crate::before::Question;
-use crate::rounding::Rounding;
 use crate::statement;
 use crate::write::{Attempt, Failure};
 

@@ -14,7 +14,6 @@ mod write;
 
 mod effect;
 mod keep;
-mod rounding;
 mod statement;
 mod values;
 
@@ -30,7 +29,7 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Operation, Progress,
-    Result, Rounded, SavedTrigger, SourceType, Table,
+    Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -40,7 +39,6 @@ use before::Before;
 use connect::{Flavour, IDLE_IN_TRANSACTION_SECONDS, IDLE_SECONDS};
 use describe::Tables;
 use error::translate;
-use rounding::Rounding;
 
 ebb_sdk::export_dialect!(MySql);
 
@@ -123,7 +121,7 @@ impl ebb_sdk::Session for Session {
 
     async fn commit(&mut self, advance: &Advance) -> Result<()> {
         progress::commit(self, advance).await?;
-        self.rounding.committed();
+        self.rounding.commit();
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use ebb_sdk::tls::{SslMode, TlsSettings};
-use ebb_sdk::{Checks, ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result};
+use ebb_sdk::{Checks, ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result, Rounding};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -18,7 +18,6 @@ use crate::Session;
 use crate::before::Before;
 use crate::error::translate;
 use crate::quoted;
-use crate::rounding::Rounding;
 
 /// Unless `connect_timeout` says otherwise; it covers everything up to the first answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

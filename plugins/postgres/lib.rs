@@ -20,7 +20,6 @@ mod statement;
 mod values;
 
 mod effect;
-mod rounding;
 
 mod before;
 mod constraints;
@@ -36,7 +35,7 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Operation, Progress,
-    Result, Rounded, SavedTrigger, SourceType, Table,
+    Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -46,7 +45,6 @@ use before::Before;
 use constraints::{Name, Question};
 use describe::TableFacts;
 use error::translate;
-use rounding::Rounding;
 use write::{Prepared, StatementKey};
 
 ebb_sdk::export_dialect!(Postgres);
@@ -142,7 +140,7 @@ impl ebb_sdk::Session for Session {
         }
         let statement = self.advance.as_ref().expect("it was prepared just now");
         self.answered("commit", progress::commit(self, statement, advance)).await?;
-        self.rounded.keep();
+        self.rounded.commit();
         Ok(())
     }
 

@@ -69,7 +69,9 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
     };
     session.answered(&doing, effect::check(&attempt, &written, fires(session, block))).await?;
     session.before.keep(block, found);
-    session.rounded.add(block, &prepared.targets, &written.rounded);
+    for (target, &values) in prepared.targets.iter().zip(&written.rounded) {
+        session.rounded.add(block.table(), &target.column.name, values);
+    }
     Ok(())
 }
 

@@ -1,41 +1,56 @@
-//! How many values lost digits in columns where they may.
+//! Counts of values that lost digits where they may.
 //!
-//! Owns: counting those of the open transaction apart from committed ones. Does not own: which values they are (`values`).
-//! Pure.
+//! Owns: keeping the counts of the open transaction apart from those that were committed. Does not own: which values lose
+//! digits, and finding out (the plugin's).
 
 use std::collections::BTreeMap;
 
-use ebb_sdk::{Rounded, Table};
+use crate::{Rounded, Table};
 
 /// By table and column.
 type Counts = BTreeMap<(String, String), u64>;
 
+/// What a session needs to answer [`Session::rounded`](crate::Session::rounded): only values of committed transactions
+/// count, and each of them once.
+///
+/// ```
+/// use ebb_sdk::{Rounding, Table};
+/// let table = Table { namespace: vec!["public".into()], name: "orders".into(), ..Table::default() };
+/// let mut rounding = Rounding::default();
+/// rounding.add(&table, "price", 2);
+/// rounding.forget(); // rolled back
+/// rounding.add(&table, "price", 1);
+/// rounding.commit();
+/// assert_eq!(rounding.take()[0].values, 1);
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct Rounding {
+pub struct Rounding {
     open: Counts,
     committed: Counts,
 }
 
 impl Rounding {
     /// A transaction begins, or has ended without effect.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.open.clear();
     }
 
-    pub(crate) fn add(&mut self, table: &Table, column: &str, values: u64) {
+    /// The open transaction has written this many values with fewer digits than they had.
+    pub fn add(&mut self, table: &Table, column: &str, values: u64) {
         if values > 0 {
             *self.open.entry((table.to_string(), column.to_owned())).or_default() += values;
         }
     }
 
-    pub(crate) fn committed(&mut self) {
+    /// The open transaction was committed.
+    pub fn commit(&mut self) {
         for (column, values) in std::mem::take(&mut self.open) {
             *self.committed.entry(column).or_default() += values;
         }
     }
 
     /// What was committed since the last call.
-    pub(crate) fn take(&mut self) -> Vec<Rounded> {
+    pub fn take(&mut self) -> Vec<Rounded> {
         let counts = std::mem::take(&mut self.committed);
         counts.into_iter().map(|((table, column), values)| Rounded { table, column, values }).collect()
     }
@@ -55,9 +70,9 @@ mod tests {
         rounding.add(&table, "a", 1);
         rounding.add(&table, "b", 0);
         assert_eq!(rounding.take(), []);
-        rounding.committed();
+        rounding.commit();
         rounding.add(&table, "a", 4);
-        rounding.committed();
+        rounding.commit();
         assert_eq!(rounding.take(), [Rounded { table: "d.t".into(), column: "a".into(), values: 5 }]);
         assert_eq!(rounding.take(), []);
     }
