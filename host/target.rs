@@ -114,18 +114,12 @@ fn present<T>(answer: ebb_sdk::Result<T>) -> Result<Option<T>> {
 
 /// What the target looked like when it was seen last.
 pub fn known_catalog(stage: &Stage) -> Result<Option<Catalog>> {
-    let Some(text) = stage.load(Note::Catalog)? else { return Ok(None) };
-    // One that another version of ebb has written may have another form: then the target has to be seen again.
-    Ok(serde_json::from_str(&text)
-        .inspect_err(|error| tracing::debug!("the target's catalog cannot be read: {error}"))
-        .ok())
+    stage.load(Note::Catalog)
 }
 
 /// Keeps what the target looks like, for a start while it is down.
 pub fn remember_catalog(stage: &Stage, catalog: &Catalog) -> Result<()> {
-    let text = serde_json::to_string(catalog)
-        .map_err(|error| Error::new(format!("the target's catalog cannot be written down: {error}")))?;
-    stage.save(Note::Catalog, &text)
+    stage.save(Note::Catalog, catalog)
 }
 
 /// Plugin calls block; they get a thread that may.

@@ -131,15 +131,9 @@ fn shown(triggers: &[SavedTrigger]) -> String {
 }
 
 fn load(stage: &Stage) -> Result<Vec<SavedTrigger>> {
-    let Some(text) = stage.load(Note::Triggers)? else { return Ok(Vec::new()) };
-    serde_json::from_str(&text).map_err(|error| {
-        Error::new(format!("the triggers in the staging folder cannot be read: {error}"))
-            .hint("the file triggers was altered by hand; put it back, or move it away: the target has its own record")
-    })
+    stage.load(Note::Triggers).map(Option::unwrap_or_default)
 }
 
 fn save(stage: &Stage, triggers: &[SavedTrigger]) -> Result<()> {
-    let text = serde_json::to_string(triggers)
-        .map_err(|error| Error::new(format!("the triggers cannot be written down: {error}")))?;
-    stage.save(Note::Triggers, &text)
+    stage.save(Note::Triggers, triggers)
 }

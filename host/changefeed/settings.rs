@@ -37,15 +37,13 @@ impl Memory {
 pub fn remember(stage: &Stage, job: i64, statement: &Statement<'_>) -> Result<()> {
     let mut salt = [0_u8; 16];
     SystemRandom::new().fill(&mut salt).map_err(|_| Error::new("the system gives no random numbers"))?;
-    let text = serde_json::to_string(&Memory::of(job, statement, hex(&salt)))
-        .map_err(|error| Error::new(format!("the changefeed's settings cannot be written down: {error}")))?;
-    stage.save(Note::Changefeed, &text)
+    stage.save(Note::Changefeed, &Memory::of(job, statement, hex(&salt)))
 }
 
 /// Alters a changefeed that was created with other settings; it is paused then. One of which nothing is known is taken to
 /// have these.
 pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statement<'_>) -> Result<bool> {
-    let Some(known) = recall(stage)?.filter(|known| known.job == job.id) else {
+    let Some(known) = stage.load::<Memory>(Note::Changefeed)?.filter(|known| known.job == job.id) else {
         return remember(stage, job.id, statement).map(|()| false);
     };
     let now = Memory::of(job.id, statement, known.salt.clone());
@@ -60,15 +58,6 @@ pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statem
     tracing::info!(job = job.id, "the changefeed had other settings, and was altered");
     remember(stage, job.id, statement)?;
     Ok(true)
-}
-
-fn recall(stage: &Stage) -> Result<Option<Memory>> {
-    let Some(text) = stage.load(Note::Changefeed)? else { return Ok(None) };
-    let known = serde_json::from_str(&text);
-    known.map(Some).map_err(|error| {
-        Error::new(format!("the memory of the changefeed's settings cannot be read: {error}"))
-            .hint("remove the file \"changefeed\" from the staging folder: it holds no rows")
-    })
 }
 
 fn hex(bytes: &[u8]) -> String {

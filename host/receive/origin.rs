@@ -55,13 +55,7 @@ pub struct Origins {
 impl Origins {
     /// Those of the staging folder.
     pub fn load(stage: &Stage) -> Result<Self> {
-        let known = match stage.load(Note::Origins)? {
-            None => BTreeMap::new(),
-            Some(text) => serde_json::from_str(&text).map_err(|error| {
-                Error::new(format!("the origins of tables in the staging folder cannot be read: {error}"))
-                    .hint("the file origins was altered by hand; put it back")
-            })?,
-        };
+        let known = stage.load(Note::Origins)?.unwrap_or_default();
         Ok(Self { stage: stage.clone(), known: Mutex::new(known) })
     }
 
@@ -79,9 +73,7 @@ impl Origins {
         if known.get(&table) != Some(&merged) {
             let mut changed = known.clone();
             changed.insert(table, merged);
-            let text = serde_json::to_string(&changed)
-                .map_err(|error| Error::new(format!("the origins of tables cannot be written down: {error}")))?;
-            self.stage.save(Note::Origins, &text)?;
+            self.stage.save(Note::Origins, &changed)?;
             *known = changed;
         }
         Ok(())

@@ -32,6 +32,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ebb_sdk::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use late::Late;
@@ -154,12 +156,12 @@ impl Stage {
     }
 
     /// What an earlier run has left.
-    pub fn load(&self, note: Note) -> Result<Option<String>> {
+    pub fn load<T: DeserializeOwned>(&self, note: Note) -> Result<Option<T>> {
         self.store.load(note)
     }
 
-    pub fn save(&self, note: Note, text: &str) -> Result<()> {
-        self.store.save(note, text)
+    pub fn save<T: Serialize + ?Sized>(&self, note: Note, value: &T) -> Result<()> {
+        self.store.save(note, value)
     }
 
     /// Everything up to `applied` is in the target: it need not be kept.

@@ -1,13 +1,16 @@
 //! What a run leaves in the staging folder for the next one, beside rows.
 //!
-//! Owns: the names of these files. Does not own: what they say.
+//! Owns: the names of these files, and that each is JSON. Does not own: what they say.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::disk::Disk;
 use super::segments::{read, replace};
 use super::{damaged, unreadable};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// One text, replaced whole.
+/// One file, replaced whole.
 #[derive(Clone, Copy, Debug)]
 pub enum Note {
     /// The target's catalog, for a start while the target is down.
@@ -32,10 +35,54 @@ impl Note {
             Self::Triggers => "triggers",
         }
     }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Catalog => "the target's catalog",
+            Self::Changefeed => "the changefeed's settings",
+            Self::Origins => "the origins of tables",
+            Self::Keys => "the primary keys",
+            Self::Triggers => "the triggers",
+        }
+    }
+
+    /// What to do about one that cannot be read; `None` where it counts as none, since it can be made anew.
+    fn mend(self) -> Option<&'static str> {
+        match self {
+            // One that another version of ebb has written may have another form: then the target has to be seen again.
+            Self::Catalog => None,
+            Self::Changefeed => Some("remove the file \"changefeed\" from the staging folder: it holds no rows"),
+            Self::Origins => Some("the file origins was altered by hand; put it back"),
+            Self::Keys => Some("the file keys was altered by hand; put it back"),
+            Self::Triggers => Some(
+                "the file triggers was altered by hand; put it back, or move it away: the target has its own record",
+            ),
+        }
+    }
 }
 
-/// The text that was saved last.
-pub(super) fn load(disk: &dyn Disk, note: Note) -> Result<Option<String>> {
+/// What was saved last.
+pub(super) fn load<T: DeserializeOwned>(disk: &dyn Disk, note: Note) -> Result<Option<T>> {
+    let Some(text) = text(disk, note)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).or_else(|error| {
+        let message = format!("{} in the staging folder cannot be read: {error}", note.what());
+        match note.mend() {
+            Some(mend) => Err(Error::new(message).hint(mend)),
+            None => {
+                tracing::debug!("{message}");
+                Ok(None)
+            }
+        }
+    })
+}
+
+pub(super) fn save<T: Serialize + ?Sized>(disk: &dyn Disk, note: Note, value: &T) -> Result<()> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Error::new(format!("{} cannot be written down: {error}", note.what())))?;
+    replace(disk, note.file(), text.as_bytes()).map_err(|error| unreadable(&error.into()))
+}
+
+fn text(disk: &dyn Disk, note: Note) -> Result<Option<String>> {
     let file = note.file();
     let names = disk.names().map_err(|error| unreadable(&error))?;
     if !names.iter().any(|name| name == file) {
@@ -45,6 +92,25 @@ pub(super) fn load(disk: &dyn Disk, note: Note) -> Result<Option<String>> {
     String::from_utf8(bytes).map(Some).map_err(|_| damaged(file, "it is not text"))
 }
 
-pub(super) fn save(disk: &dyn Disk, note: Note, text: &str) -> Result<()> {
-    replace(disk, note.file(), text.as_bytes()).map_err(|error| unreadable(&error.into()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::disk::Folder;
+
+    #[test]
+    fn what_cannot_be_read_is_said_or_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Folder::open(folder.path()).unwrap();
+        assert_eq!(load::<Vec<u32>>(&disk, Note::Keys).unwrap(), None);
+        save(&disk, Note::Keys, &[1, 2]).unwrap();
+        assert_eq!(load(&disk, Note::Keys).unwrap(), Some(vec![1, 2]));
+        for note in [Note::Catalog, Note::Changefeed, Note::Origins, Note::Keys, Note::Triggers] {
+            save(&disk, note, "of another form").unwrap();
+            match load::<Vec<u32>>(&disk, note) {
+                Ok(None) => assert!(matches!(note, Note::Catalog)),
+                Ok(Some(_)) => panic!("{note:?}"),
+                Err(error) => assert!(error.message.contains("cannot be read") && error.hint.is_some(), "{error}"),
+            }
+        }
+    }
 }

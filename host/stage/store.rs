@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ebb_sdk::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::disk::{Append, Disk};
 use super::late::Late;
@@ -269,12 +271,12 @@ impl Store {
         Ok(())
     }
 
-    pub fn load(&self, note: Note) -> Result<Option<String>> {
+    pub fn load<T: DeserializeOwned>(&self, note: Note) -> Result<Option<T>> {
         notes::load(self.disk.as_ref(), note)
     }
 
-    pub fn save(&self, note: Note, text: &str) -> Result<()> {
-        notes::save(self.disk.as_ref(), note, text)
+    pub fn save<T: Serialize + ?Sized>(&self, note: Note, value: &T) -> Result<()> {
+        notes::save(self.disk.as_ref(), note, value)
     }
 
     pub(super) fn segments(&self) -> Arc<Vec<Segment>> {

@@ -6,7 +6,7 @@ use ebb_sdk::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::key::KeyShape;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::source::{Place, Source};
 use crate::stage::{Note, Store};
 
@@ -23,17 +23,11 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn load(store: &Store) -> Result<Self> {
-        let Some(text) = store.load(Note::Keys)? else { return Ok(Self::default()) };
-        serde_json::from_str(&text).map_err(|error| {
-            Error::new(format!("the primary keys in the staging folder cannot be read: {error}"))
-                .hint("the file keys was altered by hand; put it back")
-        })
+        store.load(Note::Keys).map(Option::unwrap_or_default)
     }
 
     pub(super) fn save(&self, store: &Store) -> Result<()> {
-        let text = serde_json::to_string(self)
-            .map_err(|error| Error::new(format!("the primary keys cannot be written down: {error}")))?;
-        store.save(Note::Keys, &text)
+        store.save(Note::Keys, self)
     }
 }
 
