@@ -136,10 +136,11 @@ impl Building {
 /// after the other: where both change at one timestamp, as when a row moves to another region, the one that is there
 /// afterwards wins over the one that is gone.
 pub fn last_versions(rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
-    let of_row = |row: &Entry| tables.numbered(row.table);
     let mut is_identity = BTreeMap::new();
     for row in &rows {
-        is_identity.entry(row.table).or_insert_with(|| of_row(row).is_none_or(|table| table.key.is_identity()));
+        is_identity
+            .entry(row.table)
+            .or_insert_with(|| tables.numbered(row.table).is_none_or(|table| table.key.is_identity()));
     }
     let (plain, other): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| is_identity[&row.table]);
     let mut kept = last_of_keys(plain, tables)?;
@@ -148,13 +149,12 @@ pub fn last_versions(rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
     }
     let mut identified = Vec::with_capacity(other.len());
     for row in other {
-        let Some(table) = of_row(&row) else { continue };
+        let Some(table) = tables.numbered(row.table) else { continue };
         let identity = identity(table, &row)?.into_owned();
         identified.push((row.table, identity, row));
     }
-    let is_there = |row: &Entry| matches!(row.change(), Change::Upsert(_));
     identified.sort_by(|(a_table, a_identity, a), (b_table, b_identity, b)| {
-        let (a, b) = ((a.timestamp, is_there(a)), (b.timestamp, is_there(b)));
+        let (a, b) = ((a.timestamp, !a.is_delete()), (b.timestamp, !b.is_delete()));
         (a_table, a_identity).cmp(&(b_table, b_identity)).then(a.cmp(&b))
     });
     for pair in identified.windows(2).filter(|pair| (pair[0].0, &pair[0].1) == (pair[1].0, &pair[1].1)) {
@@ -208,9 +208,8 @@ fn check_dropped(dropped: &Entry, tables: &Tables) -> Result<()> {
 /// One row of the target is one row of the source at a time: another one may take its place only once it is gone.
 fn check_same_row(earlier: &Entry, later: &Entry, tables: &Tables) -> Result<()> {
     let Some(table) = tables.numbered(later.table) else { return Ok(()) };
-    let is_there = |row: &Entry| matches!(row.change(), Change::Upsert(_));
-    let is_other = is_there(earlier)
-        && is_there(later)
+    let is_other = !earlier.is_delete()
+        && !later.is_delete()
         && earlier.key() != later.key()
         && table.key.is_known()
         && table.key.is_one_shape(earlier.timestamp, later.timestamp);

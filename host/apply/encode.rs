@@ -30,7 +30,7 @@ pub struct Block {
 /// Turns entries into blocks.
 pub struct Encoder<'a> {
     catalog: &'a Catalog,
-    tables: HashMap<u32, &'a Table>,
+    tables: &'a Tables,
     case_sensitive: bool,
     blocks: Vec<Block>,
     /// Which columns a row of these names fills, by table number: rows of one table nearly always have the same names.
@@ -59,7 +59,6 @@ pub enum Task<'t> {
 
 impl<'a> Encoder<'a> {
     pub fn new(catalog: &'a Catalog, tables: &'a Tables, case_sensitive: bool) -> Self {
-        let tables = tables.list().iter().map(|table| (table.number, table)).collect();
         Self { catalog, tables, case_sensitive, blocks: Vec::new(), shapes: HashMap::new() }
     }
 
@@ -202,7 +201,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn table(&self, entry: &Entry) -> Result<&'a Table> {
-        self.tables.get(&entry.table).copied().ok_or_else(|| not_applied(entry))
+        self.tables.numbered(entry.table).ok_or_else(|| not_applied(entry))
     }
 
     fn shape(&mut self, entry: &Entry, table: &Table, pairs: &[(Cow<'_, str>, &RawValue)]) -> Result<usize> {

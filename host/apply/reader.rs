@@ -16,7 +16,7 @@ use super::encode::{Block, Encoder};
 use crate::error::Result;
 use crate::order::{Content, Cutter, Limits, Window, last_versions};
 use crate::receive::Tables;
-use crate::stage::{Change, Entry, Scan, Store};
+use crate::stage::{Entry, Scan, Store};
 use crate::tables::KeyWatch;
 
 /// While nothing changes, the progress row moves no more often than this.
@@ -144,10 +144,8 @@ impl Reader {
     /// A delete is nothing but a key; a row names its columns itself, but where the target's key is only a part of the
     /// source's, whether it is unique there matters for it too.
     fn needs_keys(&self, window: &Window) -> bool {
-        let matters = |row: &Entry| {
-            matches!(row.change(), Change::Delete(_))
-                || self.tables.numbered(row.table).is_some_and(|table| table.key.may_meet())
-        };
+        let matters =
+            |row: &Entry| row.is_delete() || self.tables.numbered(row.table).is_some_and(|table| table.key.may_meet());
         match &window.content {
             Content::Streamed => true,
             Content::Whole(rows) => rows.iter().any(matters),

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::order::{Content, Limits, Window, identity};
 use crate::plugin::Session;
 use crate::receive::{Table, Tables};
-use crate::stage::{Change, Entry, Store};
+use crate::stage::{Entry, Store};
 
 /// Deletes that are held in memory at once, of a transaction that is not.
 const DELETES_HELD_MAX: usize = 100_000;
@@ -121,7 +121,7 @@ impl Writer<'_> {
         for entry in rows {
             let entry = entry?;
             let entry = entry.borrow();
-            let is_deleted = matches!(entry.change(), Change::Delete(_));
+            let is_deleted = entry.is_delete();
             let is_meant = match phase {
                 Phase::Deletes => is_deleted,
                 // A row that would lose the columns that only the target has stays where it is.
@@ -165,8 +165,7 @@ impl Writer<'_> {
         (phase, task): (Phase, Task<'_>),
     ) -> Result<(), Failure> {
         let all = || self.store.scan_table(window.to, table.number);
-        let is_deleted = |row: &Entry| matches!(row.change(), Change::Delete(_));
-        let mut deleted = all().filter(|row| row.as_ref().map_or(true, is_deleted));
+        let mut deleted = all().filter(|row| row.as_ref().map_or(true, Entry::is_delete));
         loop {
             let mut gone = BTreeMap::new();
             for row in deleted.by_ref().take(DELETES_HELD_MAX) {
@@ -178,7 +177,7 @@ impl Writer<'_> {
             }
             for row in all() {
                 let row = row?;
-                if !is_deleted(&row) {
+                if !row.is_delete() {
                     gone.remove(identity(table, &row)?.as_ref());
                 }
             }
@@ -262,7 +261,7 @@ impl std::borrow::Borrow<Entry> for Held<'_> {
 }
 
 fn is_deleted<E: std::borrow::Borrow<Entry>>(row: &Result<E, Error>) -> bool {
-    row.as_ref().is_ok_and(|row| matches!(row.borrow().change(), Change::Delete(_)))
+    row.as_ref().is_ok_and(|row| row.borrow().is_delete())
 }
 
 fn write_block(session: &mut Session, block: &Block) -> Result<(), Failure> {

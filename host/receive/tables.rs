@@ -39,6 +39,8 @@ pub enum Route<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     list: Vec<Table>,
+    /// Where in the list each number in staging stands.
+    places: HashMap<u32, usize>,
     refused: Vec<Error>,
     /// The source's, where it is known.
     database: Option<String>,
@@ -63,6 +65,7 @@ impl Tables {
     /// Adds a table under a path and every topic it may come with.
     pub fn add(&mut self, path: &[String], topics: &[String], case_sensitive: bool, table: Table) {
         let place = Place::Taken(self.list.len());
+        self.places.insert(table.number, self.list.len());
         self.list.push(table);
         self.paths.entry(path.to_vec()).or_default().add(topics, case_sensitive, place);
     }
@@ -85,7 +88,7 @@ impl Tables {
 
     /// The table of a number in staging.
     pub fn numbered(&self, number: u32) -> Option<&Table> {
-        self.list.iter().find(|table| table.number == number)
+        self.places.get(&number).map(|&at| &self.list[at])
     }
 
     /// Whether requests to this path are for us.

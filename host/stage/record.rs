@@ -154,6 +154,10 @@ impl Entry {
         }
     }
 
+    pub fn is_delete(&self) -> bool {
+        matches!(self.change(), Change::Delete(_))
+    }
+
     /// Bytes that the entry holds in memory.
     pub fn bytes(&self) -> usize {
         self.key.len() + self.value.len()

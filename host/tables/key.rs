@@ -157,16 +157,20 @@ impl SourceKey {
 
     /// Whether `key` has as many values as it should have at this time.
     pub fn check_count(&self, at: Timestamp, values: usize) -> Result<(), Unreadable> {
-        let shapes = self.shapes();
-        let columns = placed_at(&shapes, at).map_or(self.target.len(), |placed| placed.shape.columns.len());
+        self.counted(placed_at(&self.shapes(), at), values)
+    }
+
+    fn counted(&self, placed: Option<&Placed>, values: usize) -> Result<(), Unreadable> {
+        let columns = placed.map_or(self.target.len(), |placed| placed.shape.columns.len());
         if values == columns { Ok(()) } else { Err(Unreadable::Count { values, columns }) }
     }
 
     /// Whether a key that came without a row has as many values as it should have, each in the JSON of its column.
     pub fn check_values(&self, at: Timestamp, parts: &[&RawValue]) -> Result<(), Unreadable> {
-        self.check_count(at, parts.len())?;
         let shapes = self.shapes();
-        let Some(placed) = placed_at(&shapes, at) else { return Ok(()) };
+        let placed = placed_at(&shapes, at);
+        self.counted(placed, parts.len())?;
+        let Some(placed) = placed else { return Ok(()) };
         let KeyShape { columns, families, .. } = &placed.shape;
         let mut values = columns.iter().zip(families).zip(parts);
         match values.find(|((_, family), part)| !is_of_family(**family, part)) {
@@ -211,9 +215,10 @@ impl SourceKey {
         parts: &[&RawValue],
         row: &[(Cow<'_, str>, &RawValue)],
     ) -> Result<(), Unreadable> {
-        self.check_count(at, parts.len())?;
         let shapes = self.shapes();
-        let Some(placed) = placed_at(&shapes, at) else { return self.check_same(parts, row) };
+        let placed = placed_at(&shapes, at);
+        self.counted(placed, parts.len())?;
+        let Some(placed) = placed else { return self.check_same(parts, row) };
         for (column, part) in placed.shape.columns.iter().zip(parts) {
             // Names of one side are equal to the letter.
             let value = row.iter().find(|(name, _)| name == column);
