@@ -36,6 +36,17 @@ impl Error {
     }
 }
 
+/// Names of which a message shows some.
+const LISTED_MAX: usize = 10;
+
+/// `a, b, c, …`: the first ten of a list.
+pub fn listed(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let mut names = names.into_iter();
+    let mut shown: Vec<String> = names.by_ref().take(LISTED_MAX).map(|name| name.to_string()).collect();
+    shown.extend(names.next().map(|_| "…".to_owned()));
+    shown.join(", ")
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -55,5 +66,18 @@ impl From<ebb_sdk::Error> for Error {
         ];
         let fields = facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         Self { message: error.message, hint: error.hint, fields }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_an_end() {
+        assert_eq!(listed([] as [&str; 0]), "");
+        assert_eq!(listed(1..=3), "1, 2, 3");
+        assert_eq!(listed(1..=10), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10");
+        assert_eq!(listed(1..=11), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …");
     }
 }

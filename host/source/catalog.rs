@@ -12,10 +12,7 @@ use tokio_postgres::SimpleQueryRow;
 use super::Source;
 use super::types::source_type;
 use crate::config::Changefeed;
-use crate::error::{Error, Result};
-
-/// Names listed in a message.
-const SHOWN_MAX: usize = 10;
+use crate::error::{Error, Result, listed};
 
 /// A table of the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,17 +179,16 @@ impl Source {
         }
         if chosen.is_empty() {
             let exclusion = settings.table_exclusion_filter.as_ref().map_or("", Regex::as_str);
-            let more = if names.len() > SHOWN_MAX { ", …" } else { "" };
             return Err(Error::new(format!(
                 "no table of the source's database {} is chosen by the filters",
                 self.database()
             ))
             .hint(format!(
                 "--table-filter (now '{}'), --table-exclusion-filter (now '{exclusion}') and --schema-filter (now '{}') \
-                 choose among: {}{more}",
+                 choose among: {}",
                 settings.table_filter,
                 settings.schema_filter,
-                names.iter().take(SHOWN_MAX).cloned().collect::<Vec<_>>().join(", ")
+                listed(&names)
             )));
         }
         Ok(chosen)

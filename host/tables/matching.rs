@@ -7,9 +7,9 @@ use ebb_sdk::{Catalog, Timestamp};
 
 use super::findings::Findings;
 use super::problems::Judge;
-use super::{KeyShape, Matched, SHOWN_MAX, Scope, Watched, join, names};
+use super::{KeyShape, Matched, Scope, Watched, join, names};
 use crate::config;
-use crate::error::Error;
+use crate::error::{Error, listed};
 use crate::source::SourceTable;
 
 /// Names of both sides, and how they are compared.
@@ -83,10 +83,8 @@ impl Names<'_> {
             .map(|(table, _)| &table.name)
             .collect();
         if !idle.is_empty() {
-            let more = if idle.len() > SHOWN_MAX { ", …" } else { "" };
-            let shown = join(&idle[..idle.len().min(SHOWN_MAX)]);
             matched.findings.warn(
-                Error::new(format!("no row will come for {} tables of the target: {shown}{more}", idle.len()))
+                Error::new(format!("no row will come for {} tables of the target: {}", idle.len(), listed(&idle)))
                     .hint("the source does not have them, or the filters leave them out"),
             );
         }

@@ -29,7 +29,7 @@ use matching::Names;
 pub use key::{KeyShape, SourceKey, Unreadable, parts_of};
 pub use watch::KeyWatch;
 
-/// Names listed in a message.
+/// Reasons listed in a message.
 const SHOWN_MAX: usize = 10;
 
 /// A table that the run applies.

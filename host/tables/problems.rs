@@ -5,9 +5,9 @@
 
 use ebb_sdk::{Catalog, Table};
 
-use super::{SHOWN_MAX, join, names};
+use super::{join, names};
 use crate::config::Triggers;
-use crate::error::Error;
+use crate::error::{Error, listed};
 use crate::source::SourceTable;
 
 /// What the judgement rests on.
@@ -43,12 +43,10 @@ impl Judge<'_> {
         }
         let hidden: Vec<_> = targets.iter().filter_map(|table| Some((table, table.hides_triggers.as_ref()?))).collect();
         let (_, grant) = hidden.first()?;
-        let more = if hidden.len() > SHOWN_MAX { ", …" } else { "" };
-        let names: Vec<_> = hidden.iter().take(SHOWN_MAX).map(|(table, _)| table.to_string()).collect();
         Some(
             Error::new(format!(
-                "this user of the target cannot see whether it has triggers that would change what is written, on {}{more}",
-                names.join(", ")
+                "this user of the target cannot see whether it has triggers that would change what is written, on {}",
+                listed(hidden.iter().map(|(table, _)| table))
             ))
             .hint(format!("as an administrator of the target: {grant} or let them act: --triggers fire")),
         )
