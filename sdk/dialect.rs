@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(doc)]
 use crate::Operation;
 use crate::{
-    Advance, Block, Catalog, Error, ErrorKind, Fit, Progress, Result, Rounded, SavedTrigger, SourceType, Table,
+    Advance, Block, Catalog, Error, ErrorKind, Fit, Held, Lease, Progress, Result, Rounded, SavedTrigger, SourceType,
+    Table,
 };
 
 /// What a dialect is called and which URLs it answers to.
@@ -100,6 +101,23 @@ pub trait Session: Send + 'static {
 
     /// The progress row of `feed`, or `None` when there is none. Changes nothing in the database.
     fn progress(&mut self, feed: &str) -> impl Future<Output = Result<Option<Progress>>> + Send;
+
+    /// Notes beside the progress row, in a transaction of its own, that the process which holds the epoch is alive. It is
+    /// called every few seconds, on a session that is not used for writing.
+    ///
+    /// # Errors
+    /// `Broken` when the row holds another epoch: another writer has taken over.
+    fn renew(&mut self, lease: &Lease) -> impl Future<Output = Result<()>> + Send {
+        let _ = lease;
+        async { Ok(()) }
+    }
+
+    /// What was noted last for `feed`; `None` when there is no row, or the dialect keeps no leases. Changes nothing in the
+    /// database.
+    fn held(&mut self, feed: &str) -> impl Future<Output = Result<Option<Held>>> + Send {
+        let _ = feed;
+        async { Ok(None) }
+    }
 
     /// Starts a transaction. It may wait until the first `write`.
     fn begin(&mut self, checks: Checks) -> impl Future<Output = Result<()>> + Send;

@@ -15,13 +15,13 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::abi::{
-    AbiBlock, AbiSession, Answer, CALL_DROP_TRIGGERS, CALL_FITS, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, Done, LogSink,
-    Plugin, PluginRef, SessionBox,
+    AbiBlock, AbiSession, Answer, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS,
+    CALL_ROUNDED, Done, LogSink, Plugin, PluginRef, SessionBox,
 };
 use crate::dialect::LOG;
 use crate::{
-    Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, Level, Operation, Result,
-    SavedTrigger, Session,
+    Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, Lease, Level, Operation,
+    Result, SavedTrigger, Session,
 };
 
 /// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
@@ -208,6 +208,14 @@ impl<S: Session> AbiSession for Exported<S> {
         match id.as_str() {
             CALL_FITS => RSome(answer(self.fits(request))),
             CALL_ROUNDED => RSome(answer(self.run(async |session| Ok(session.rounded())))),
+            CALL_RENEW => RSome(answer(self.run(async |session| {
+                let lease: Lease = decode(request)?;
+                session.renew(&lease).await
+            }))),
+            CALL_HELD => RSome(answer(self.run(async |session| {
+                let feed: String = decode(request)?;
+                session.held(&feed).await
+            }))),
             CALL_DROP_TRIGGERS => RSome(answer(self.run(async |session| {
                 let triggers: Vec<SavedTrigger> = decode(request)?;
                 session.drop_triggers(&triggers).await

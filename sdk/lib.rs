@@ -27,6 +27,6 @@ pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, 
 pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, with_causes};
 pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};
 pub use number::Number;
-pub use progress::{Advance, Progress};
+pub use progress::{Advance, Held, Lease, Progress};
 pub use rounding::Rounding;
 pub use url::{DatabaseUrl, Secret};

@@ -18,6 +18,37 @@ pub struct Progress {
     pub writer: i64,
 }
 
+/// A sign of life of the process that applies a feed, kept beside the progress row: another process must not take the
+/// feed over while it is alive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub feed: String,
+    /// The writer's own epoch. Nothing is noted when the row holds another.
+    pub epoch: i64,
+    /// So long, in milliseconds of the target's clock, the process counts as alive; 0 when it has ended.
+    pub alive_ms: u64,
+    /// What the host wants to find again at the next start, JSON text of its own. `None` leaves what is there.
+    pub note: Option<String>,
+}
+
+impl Lease {
+    /// The error of a sign of life for which there was no row; `found` is the row as it is now.
+    pub fn lost(&self, found: Option<Progress>) -> Error {
+        match found {
+            Some(_) => overtaken(&self.feed),
+            None => Error::new(ErrorKind::Broken, format!("the progress row of {} is gone", self.feed)).hint(CHANGED),
+        }
+    }
+}
+
+/// What the target says of the last [`Lease`] of a feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// How long the process still counts as alive, in milliseconds; 0 when it does not.
+    pub alive_ms: u64,
+    pub note: Option<String>,
+}
+
 /// One step of the progress row, to be committed together with the rows that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advance {
@@ -33,14 +64,18 @@ impl Advance {
     /// The error of a step that failed because the row is not where it was left; `found` is the row as it is now.
     pub fn fenced(&self, found: Option<Progress>) -> Error {
         let found = match found {
-            Some(row) if row.epoch != self.epoch => {
-                return Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {}", self.feed))
-                    .hint("one process applies a feed; end one of the two");
-            }
+            Some(row) if row.epoch != self.epoch => return overtaken(&self.feed),
             Some(row) => format!("stands at {}", row.applied),
             None => "is gone".into(),
         };
         let message = format!("the progress row of {} {found}, and was left at {}", self.feed, self.from);
-        Error::new(ErrorKind::Broken, message).hint("it was changed by hand, or the target was restored from a backup")
+        Error::new(ErrorKind::Broken, message).hint(CHANGED)
     }
+}
+
+const CHANGED: &str = "it was changed by hand, or the target was restored from a backup";
+
+fn overtaken(feed: &str) -> Error {
+    Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {feed}"))
+        .hint("one process applies a feed; end one of the two")
 }

@@ -3,10 +3,12 @@
 //! Owns: the translation to the ABI. Does not own: threads; each session is used by the one thread that owns it.
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
-use ebb_sdk::abi::{AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, SessionBox};
+use ebb_sdk::abi::{
+    AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, SessionBox,
+};
 use ebb_sdk::{
-    Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, Operation, Progress, Result, Rounded, RowBuffer,
-    SavedTrigger,
+    Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, Held, Lease, Operation, Progress, Result, Rounded,
+    RowBuffer, SavedTrigger,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +35,16 @@ impl Session {
 
     pub fn progress(&mut self, feed: &str) -> Result<Option<Progress>> {
         answer(self.inner.progress(RStr::from_str(feed)))
+    }
+
+    /// See [`ebb_sdk::Session::renew`]; an older plugin notes nothing.
+    pub fn renew(&mut self, lease: &Lease) -> Result<()> {
+        Ok(self.call(CALL_RENEW, lease)?.unwrap_or_default())
+    }
+
+    /// What was noted last; `None` too when the plugin keeps no leases.
+    pub fn held(&mut self, feed: &str) -> Result<Option<Held>> {
+        Ok(self.call::<Option<Held>>(CALL_HELD, &feed)?.flatten())
     }
 
     pub fn begin(&mut self, checks: Checks) -> Result<()> {

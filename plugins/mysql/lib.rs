@@ -28,8 +28,8 @@ mod error;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Operation, Progress,
-    Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
+    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Held, Lease,
+    Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -96,6 +96,14 @@ impl ebb_sdk::Session for Session {
 
     async fn progress(&mut self, feed: &str) -> Result<Option<Progress>> {
         progress::read(self, feed).await
+    }
+
+    async fn renew(&mut self, lease: &Lease) -> Result<()> {
+        progress::renew(self, lease).await
+    }
+
+    async fn held(&mut self, feed: &str) -> Result<Option<Held>> {
+        progress::held(self, feed).await
     }
 
     /// No constraint of MySQL waits for COMMIT. Without checks its foreign keys do not act either; triggers always do.

@@ -1,8 +1,8 @@
 //! The progress row: `ebb_progress` in the connection's own database, one row per feed.
 //!
-//! Owns: making the table, the fence, the commit. Does not own: when to commit.
+//! Owns: making the table, the fence, the commit, the sign of life beside it. Does not own: when to commit.
 
-use ebb_sdk::{Advance, Error, ErrorKind, Progress, Result, Timestamp};
+use ebb_sdk::{Advance, Error, ErrorKind, Held, Lease, Progress, Result, Timestamp};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error as Failure, TxOpts};
 
@@ -13,6 +13,7 @@ use crate::{Session, answered, quoted};
 pub(crate) const TABLE: &str = "ebb_progress";
 
 const NO_TABLE: u16 = 1146;
+const NO_COLUMN: u16 = 1054;
 /// No right to this table, to this column, or to make one.
 const NO_RIGHT: [u16; 3] = [1142, 1143, 1044];
 
@@ -48,6 +49,44 @@ pub(crate) async fn read(session: &mut Session, feed: &str) -> Result<Option<Pro
     match answered(wait, &doing, row).await? {
         Ok(row) => Ok(row.map(progress)),
         Err(Failure::Server(answer)) if answer.code == NO_TABLE => Ok(None),
+        Err(failure) => Err(refused(session, &failure, &doing)),
+    }
+}
+
+/// Notes that the holder of the epoch is alive.
+pub(crate) async fn renew(session: &mut Session, lease: &Lease) -> Result<()> {
+    let sql = format!(
+        "UPDATE {TABLE} SET alive_until = TIMESTAMPADD(MICROSECOND, ?, CURRENT_TIMESTAMP(6)), note = COALESCE(?, note) \
+         WHERE feed = ? AND epoch = ?"
+    );
+    let (wait, doing) = (session.answer_wait, "note that the feed is applied");
+    let alive_us = lease.alive_ms.saturating_mul(1000);
+    let renewed = async {
+        session.conn.exec_drop(sql, (alive_us, &lease.note, &lease.feed, lease.epoch)).await?;
+        Ok(session.conn.affected_rows())
+    };
+    let renewed = answered(wait, doing, async { Ok(renewed.await) }).await?;
+    match renewed.map_err(|failure: Failure| refused(session, &failure, doing))? {
+        0 => Err(match read(session, &lease.feed).await {
+            Ok(found) => lease.lost(found),
+            Err(error) => error,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What was noted last, if there is a table and a row.
+pub(crate) async fn held(session: &mut Session, feed: &str) -> Result<Option<Held>> {
+    let sql = format!(
+        "SELECT CAST(GREATEST(0, TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), alive_until) DIV 1000) AS SIGNED), note \
+         FROM {TABLE} WHERE feed = ?"
+    );
+    let (wait, doing) = (session.answer_wait, format!("read the progress row of {feed}"));
+    let row = async { Ok(session.conn.exec_first::<(Option<u64>, Option<String>), _, _>(sql, (feed,)).await) };
+    match answered(wait, &doing, row).await? {
+        Ok(row) => Ok(row.map(|(alive_ms, note)| Held { alive_ms: alive_ms.unwrap_or(0), note })),
+        // The table of an earlier version knows of no signs of life.
+        Err(Failure::Server(answer)) if [NO_TABLE, NO_COLUMN].contains(&answer.code) => Ok(None),
         Err(failure) => Err(refused(session, &failure, &doing)),
     }
 }
@@ -95,18 +134,41 @@ async fn create_if_missing(session: &mut Session) -> Result<()> {
         session.conn.exec_first::<u64, _, _>(sql, (TABLE,)).await.map_err(|failure| translate(&failure, doing))
     };
     if answered(wait, doing, found).await? != Some(0) {
-        return Ok(());
+        return add_leases(session).await;
     }
     let (create, doing) = (create(session), "create the progress table");
     let created = answered(wait, doing, async { Ok(session.conn.query_drop(create).await) }).await?;
     created.map_err(|failure| refused(session, &failure, doing))
 }
 
+/// A table of an earlier version knows of no signs of life.
+async fn add_leases(session: &mut Session) -> Result<()> {
+    let sql = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? \
+               AND column_name = 'note'";
+    let (wait, doing) = (session.answer_wait, "look at the progress table");
+    let found = async {
+        session.conn.exec_first::<u64, _, _>(sql, (TABLE,)).await.map_err(|failure| translate(&failure, doing))
+    };
+    if answered(wait, doing, found).await? != Some(0) {
+        return Ok(());
+    }
+    let sql = format!("ALTER TABLE {TABLE} ADD COLUMN alive_until DATETIME(6) NULL, ADD COLUMN note LONGTEXT NULL");
+    let doing = "add the columns of a newer version to the progress table";
+    let added = answered(wait, doing, async { Ok(session.conn.query_drop(&sql).await) }).await?;
+    added.map_err(|failure| match &failure {
+        Failure::Server(answer) if NO_RIGHT.contains(&answer.code) => {
+            translate(&failure, doing).hint(format!("as an administrator of the target: {sql};"))
+        }
+        _ => translate(&failure, doing),
+    })
+}
+
 fn create(session: &Session) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {}.{TABLE} (feed VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, \
          wall BIGINT NOT NULL, logical INT NOT NULL, epoch BIGINT NOT NULL, writer BIGINT NOT NULL, \
-         updated_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)) ENGINE = InnoDB",
+         updated_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), \
+         alive_until DATETIME(6) NULL, note LONGTEXT CHARACTER SET utf8mb4 NULL) ENGINE = InnoDB",
         quoted(&session.server.database)
     )
 }

@@ -34,8 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Operation, Progress,
-    Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
+    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Held, Lease,
+    Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -111,6 +111,14 @@ impl ebb_sdk::Session for Session {
 
     async fn progress(&mut self, feed: &str) -> Result<Option<Progress>> {
         self.answered("read the progress row", progress::read(self, feed)).await
+    }
+
+    async fn renew(&mut self, lease: &Lease) -> Result<()> {
+        self.answered("note that the feed is applied", progress::renew(self, lease)).await
+    }
+
+    async fn held(&mut self, feed: &str) -> Result<Option<Held>> {
+        self.answered("read the progress row", progress::held(self, feed)).await
     }
 
     /// Waits for the answer, and sends no write along: behind a BEGIN that failed, it would commit by itself.

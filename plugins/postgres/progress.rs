@@ -1,8 +1,8 @@
 //! The progress row: `ebb_progress` in the connection's own schema, one row per feed.
 //!
-//! Owns: making the table, the fence, the commit. Does not own: when to commit.
+//! Owns: making the table, the fence, the commit, the sign of life beside it. Does not own: when to commit.
 
-use ebb_sdk::{Advance, Error, ErrorKind, Progress, Result, Timestamp};
+use ebb_sdk::{Advance, Error, ErrorKind, Held, Lease, Progress, Result, Timestamp};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
@@ -37,6 +37,48 @@ pub(crate) async fn read(session: &Session, feed: &str) -> Result<Option<Progres
     let row = session.client.query_opt(&sql, &[&feed]).await;
     let row = row.map_err(|failure| refused(session, &failure, &format!("read the progress row of {feed}")))?;
     row.as_ref().map(progress).transpose()
+}
+
+/// Notes that the holder of the epoch is alive. The row is locked for the moment of the statement only.
+pub(crate) async fn renew(session: &Session, lease: &Lease) -> Result<()> {
+    let sql = format!(
+        "UPDATE {} SET alive_until = pg_catalog.now() + $3 * interval '1 millisecond', note = coalesce($4, note) \
+         WHERE feed = $1 AND epoch = $2",
+        qualified(session)
+    );
+    // Zero is the past at once.
+    let alive_ms = lease.alive_ms as f64;
+    let moved = session.client.execute(&sql, &[&lease.feed, &lease.epoch, &alive_ms, &lease.note]).await;
+    match moved.map_err(|failure| refused(session, &failure, "note that the feed is applied"))? {
+        0 => Err(overtaken(session, lease).await),
+        _ => Ok(()),
+    }
+}
+
+async fn overtaken(session: &Session, lease: &Lease) -> Error {
+    match read(session, &lease.feed).await {
+        Ok(found) => lease.lost(found),
+        Err(error) => error,
+    }
+}
+
+/// What was noted last, if there is a table and a row.
+pub(crate) async fn held(session: &Session, feed: &str) -> Result<Option<Held>> {
+    if !exists(session).await? || !has_leases(session).await? {
+        return Ok(None);
+    }
+    let sql = format!(
+        "SELECT greatest(0, extract(epoch FROM alive_until - pg_catalog.now()) * 1000)::bigint, note FROM {} \
+         WHERE feed = $1",
+        qualified(session)
+    );
+    let row = session.client.query_opt(&sql, &[&feed]).await;
+    let row = row.map_err(|failure| refused(session, &failure, &format!("read the progress row of {feed}")))?;
+    let held = |row: Row| -> Result<Held, tokio_postgres::Error> {
+        let alive_ms: Option<i64> = row.try_get(0)?;
+        Ok(Held { alive_ms: alive_ms.unwrap_or(0).cast_unsigned(), note: row.try_get(1)? })
+    };
+    row.map(held).transpose().map_err(|failure| foreign(&failure))
 }
 
 /// The statement that moves the row. When the row is not where the writer left it, the division by the number of moved
@@ -76,7 +118,7 @@ async fn fenced(session: &Session, advance: &Advance) -> Error {
 
 async fn create_if_missing(session: &Session) -> Result<()> {
     if exists(session).await? {
-        return Ok(());
+        return add_leases(session).await;
     }
     let create = create(session);
     match session.client.batch_execute(&create).await {
@@ -87,10 +129,35 @@ async fn create_if_missing(session: &Session) -> Result<()> {
     }
 }
 
+/// A table of an earlier version knows of no signs of life.
+async fn add_leases(session: &Session) -> Result<()> {
+    if has_leases(session).await? {
+        return Ok(());
+    }
+    let sql = format!(
+        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS alive_until timestamptz, ADD COLUMN IF NOT EXISTS note text",
+        qualified(session)
+    );
+    let added = session.client.batch_execute(&sql).await;
+    added.map_err(|failure| {
+        let error = translate(&failure, "add the columns of a newer version to the progress table");
+        if is(&failure, INSUFFICIENT_PRIVILEGE) { error.hint(format!("as its owner: {sql};")) } else { error }
+    })
+}
+
+async fn has_leases(session: &Session) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a \
+               JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = 'note' AND NOT a.attisdropped)";
+    let row = session.client.query_one(sql, &[&session.server.schema, &TABLE]).await;
+    row.and_then(|row| row.try_get(0)).map_err(|failure| translate(&failure, "look at the progress table"))
+}
+
 fn create(session: &Session) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (feed text PRIMARY KEY, wall bigint NOT NULL, logical integer NOT NULL, \
-         epoch bigint NOT NULL, writer bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())",
+         epoch bigint NOT NULL, writer bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(), \
+         alive_until timestamptz, note text)",
         qualified(session)
     )
 }
@@ -135,8 +202,10 @@ fn progress(row: &Row) -> Result<Progress> {
         let applied = Timestamp { wall: row.try_get(0)?, logical: row.try_get(1)? };
         Ok(Progress { applied, epoch: row.try_get(2)?, writer: row.try_get(3)? })
     };
-    read().map_err(|failure| {
-        Error::new(ErrorKind::Config, format!("cannot read the progress row: {failure}"))
-            .hint("the table ebb_progress is not one of ebb's: rename it")
-    })
+    read().map_err(|failure| foreign(&failure))
+}
+
+fn foreign(failure: &tokio_postgres::Error) -> Error {
+    Error::new(ErrorKind::Config, format!("cannot read the progress row: {failure}"))
+        .hint("the table ebb_progress is not one of ebb's: rename it")
 }
