@@ -69,6 +69,8 @@ pub struct Staging {
     pub disk_bytes_max: u64,
     /// `--retireOffset`: how long applied rows are remembered, to tell a repeat from a row that came too late.
     pub remember: Duration,
+    /// `--take-over`: another process that is alive is ended.
+    pub take_over: bool,
     /// No questions: a staging folder that was lost is replaced without asking.
     pub non_interactive: bool,
 }
@@ -196,6 +198,8 @@ pub struct Changefeed {
     pub options: Vec<(String, Secret)>,
     /// `--cursor`: where a new run begins; the present time when not given.
     pub cursor: Option<ebb_sdk::Timestamp>,
+    /// `--new-tables accept`: tables that the last run did not replicate were loaded since.
+    pub accept_new_tables: bool,
     /// `initial_scan` of the overrides: whether existing rows are sent first.
     pub initial_scan: InitialScan,
     pub on_exit: OnExit,

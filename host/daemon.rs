@@ -7,24 +7,24 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use ebb_sdk::{Catalog, DatabaseUrl, Timestamp};
+use ebb_sdk::{Catalog, DatabaseUrl};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::apply::{Applier, Taken};
+use crate::apply::Applier;
 use crate::changefeed::{self, Feed};
 use crate::config::{self, Config, InitialScan, Triggers};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
-use crate::plugin;
+use crate::plugin::{self, Session};
 use crate::receive::{Receiver, Tables};
 use crate::signals::{self, Signals};
 use crate::source::{Source, advisories};
 use crate::stage::{self, Stage};
 use crate::status::{Pages, Status};
 use crate::tables::{self, KeyWatch, Watched};
-use crate::target::{self, Open, Target};
+use crate::target::{self, Found, Holder, Open, Taken, Target};
 use crate::triggers;
 
 /// How often the state of the changefeed's job is looked at.
@@ -57,15 +57,11 @@ async fn start_and_run(config: Config) -> Result<()> {
 struct Known {
     catalog: Catalog,
     /// `None` while the target is down.
-    taken: Option<Taken>,
+    session: Option<Session>,
+    found: Found,
 }
 
 impl Known {
-    /// The target's progress, as far as it is known.
-    fn applied(&self) -> Timestamp {
-        self.taken.as_ref().map_or(Timestamp::ZERO, |taken| taken.progress.applied)
-    }
-
     /// A target that is down is no reason not to receive, when it was seen before and its changefeed is there.
     async fn settle(
         config: &Config,
@@ -73,6 +69,7 @@ impl Known {
         open: Option<Open>,
         stage: &Stage,
         source: Option<&Source>,
+        holder: &Holder,
     ) -> Result<Self> {
         let mut open = open;
         loop {
@@ -83,16 +80,25 @@ impl Known {
                         && changefeed::is_there(config, source, &catalog, stage).await?
                     {
                         tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
-                        return Ok(Self { catalog, taken: None });
+                        return Ok(Self { catalog, session: None, found: Found::default() });
                     }
                     target.wait(config.target.wait).await?
                 }
             };
             target::remember_catalog(stage, &found.catalog)?;
-            if let Some((session, progress)) = target::take_over(found.session, stage, &config.staging.schema).await? {
-                return Ok(Self { catalog: found.catalog, taken: Some(Taken { session, progress }) });
+            if let Some((session, at)) = target::look(found.session, holder).await? {
+                return Ok(Self { catalog: found.catalog, session: Some(session), found: at });
             }
         }
+    }
+
+    /// `None` while the target is down.
+    async fn take_over(&mut self, holder: &Holder) -> Result<Option<Taken>> {
+        let Some(session) = self.session.take() else { return Ok(None) };
+        let taken = target::take_over(session, holder).await?;
+        taken.map(Some).ok_or_else(|| {
+            Error::new("the target has gone away while ebb started").hint("start again with the same command")
+        })
     }
 }
 
@@ -119,7 +125,8 @@ async fn start(config: Config) -> Result<Started> {
     tracing::info!("starting replicator");
     let stage = open_stage(&config.staging).await?;
     tracing::info!("staging database name: {}", config.staging.schema);
-    let mut known = Known::settle(&config, &target, open, &stage, source.as_ref()).await?;
+    let mut holder = holder(&config.staging, &stage);
+    let mut known = Known::settle(&config, &target, open, &stage, source.as_ref(), &holder).await?;
     tracing::info!(
         plugin = %target.plugin.path.display(),
         source = source.as_ref().map(Source::version),
@@ -129,6 +136,11 @@ async fn start(config: Config) -> Result<Started> {
     warn_of_advisories(source.as_ref(), config.changefeed.as_ref());
     let Settled { watched, tables, keys } =
         settle_tables(&config, &target, source.as_ref(), &stage, &mut known).await?;
+    if let (Some(source), Some(settings)) = (&source, &config.changefeed) {
+        let plan = changefeed::Plan::new(settings, &watched, &known.catalog, &stage, source);
+        changefeed::refuse_new_tables(&plan, &known.found)?;
+        holder.keep_tables(watched.iter().filter_map(|watched| watched.source.clone()).collect());
+    }
 
     let status = Arc::new(Status::new(&config.receiver.access));
     let pages = bind_pages(&config, &status, &stage).await?;
@@ -144,13 +156,15 @@ async fn start(config: Config) -> Result<Started> {
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is settled: a changefeed that is being replaced must not deliver another resolved timestamp, and
     // without a finished handshake it cannot have sent one.
-    stage.release(known.applied());
-    let feed = settle_feed(&config, source, &watched, &stage, &mut known).await?;
+    stage.release(known.found.applied());
+    // Taking over ends a process that runs: whatever could fail without it has not.
+    let mut taken = known.take_over(&holder).await?;
+    let feed = settle_feed(&config, source, &watched, &stage, &known.catalog, taken.as_mut()).await?;
     // The last step: whatever has failed before has left the target as it was.
     if config.apply.triggers == Triggers::Drop {
         tokio::task::block_in_place(|| {
             let feed = &config.staging.schema;
-            triggers::drop_all(&stage, feed, &watched, &mut known.catalog, known.taken.as_mut())
+            triggers::drop_all(&stage, feed, &watched, &mut known.catalog, taken.as_mut())
         })?;
     }
     // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
@@ -161,7 +175,7 @@ async fn start(config: Config) -> Result<Started> {
             target,
             settings: config.apply.clone(),
             case_sensitive: config.target.case_sensitive,
-            feed: config.staging.schema.clone(),
+            holder,
             catalog: Arc::new(known.catalog),
             tables,
             keys,
@@ -171,7 +185,7 @@ async fn start(config: Config) -> Result<Started> {
             stop: stopped,
             runtime: Handle::current(),
         },
-        known.taken,
+        taken,
     );
     Ok(Started { config, receiver, pages, stage, feed, stop, applier })
 }
@@ -193,13 +207,13 @@ async fn settle_tables(
     let matched = tables::matched(config, source, &known.catalog).await?;
     // The plugin answers without asking the server.
     let watched = tokio::task::block_in_place(|| {
-        let session = known.taken.as_mut().map(|taken| (&mut taken.session, &target.connect));
+        let session = known.session.as_mut().map(|session| (session, &target.connect));
         matched.settle(&known.catalog, session)
     })?;
     let database = source.map(Source::database);
     let tables = Arc::new(tables::register(stage, &known.catalog, &watched, database, config)?);
     let catalog = Arc::new(known.catalog.clone());
-    let keys = Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), known.applied())?);
+    let keys = Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), known.found.applied())?);
     // A key that was changed while no ebb ran is followed before anything is read by it.
     keys.refresh().await?;
     Ok(Settled { watched, tables, keys })
@@ -211,16 +225,16 @@ async fn settle_feed(
     source: Option<Source>,
     watched: &[Watched],
     stage: &Stage,
-    known: &mut Known,
+    catalog: &Catalog,
+    taken: Option<&mut Taken>,
 ) -> Result<Option<Feed>> {
     let (Some(source), Some(settings)) = (source, &config.changefeed) else {
-        known.taken.as_ref().map_or(Ok(()), |taken| changefeed::refuse_lost_staging(stage, taken.progress))?;
+        taken.map_or(Ok(()), |taken| changefeed::refuse_lost_staging(stage, taken.progress))?;
         return Ok(None);
     };
-    let version = source.version().to_owned();
-    let plan = changefeed::Plan { settings, watched, catalog: &known.catalog, stage, version: &version };
+    let plan = changefeed::Plan::new(settings, watched, catalog, stage, &source);
     let consent = Consent::of(config.staging.non_interactive);
-    let feed = changefeed::settle(source, &plan, known.taken.as_mut(), &config.staging.schema, consent).await?;
+    let feed = changefeed::settle(source, &plan, taken, &config.staging.schema, consent).await?;
     Ok(Some(feed))
 }
 
@@ -270,6 +284,11 @@ fn warn_of_advisories(source: Option<&Source>, changefeed: Option<&config::Chang
     let scans = changefeed.is_none_or(|settings| settings.initial_scan != InitialScan::No);
     let version = source.map_or("", Source::version);
     advisories::warnings(version, scans).iter().for_each(|warning| tracing::warn!("{warning}"));
+}
+
+fn holder(settings: &config::Staging, stage: &Stage) -> Holder {
+    let folder = stage::folder(&settings.dir, &settings.schema);
+    Holder::new(stage.store(), &settings.schema, &folder, settings.take_over)
 }
 
 async fn open_stage(settings: &config::Staging) -> Result<Stage> {

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 
 use ebb_sdk::{Catalog, DatabaseUrl, SavedTrigger};
 
-use crate::apply::Taken;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::plugin;
 use crate::stage::{self, Note, Stage};
 use crate::tables::Watched;
+use crate::target::Taken;
 use crate::target::{self, Target};
 
 /// What `ebb triggers restore` is asked to do.

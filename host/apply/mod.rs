@@ -18,7 +18,7 @@ mod transaction;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ebb_sdk::{Advance, Catalog, ErrorKind, Progress, Timestamp};
+use ebb_sdk::{Advance, Catalog, ErrorKind, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -26,12 +26,11 @@ use tokio::time::timeout;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::order::{Content, Cutter, Limits, Window, last_versions};
-use crate::plugin::Session;
 use crate::receive::Tables;
 use crate::stage::{Change, Entry, Store};
 use crate::status::Status;
 use crate::tables::KeyWatch;
-use crate::target::Target;
+use crate::target::{Holder, Taken, Target};
 use encode::Block;
 use ladder::{Ladder, Next, Touched};
 use plan::{Facts, Plan};
@@ -45,7 +44,7 @@ pub struct Applier {
     pub target: Target,
     pub settings: config::Apply,
     pub case_sensitive: bool,
-    pub feed: String,
+    pub holder: Holder,
     pub catalog: Arc<Catalog>,
     pub tables: Arc<Tables>,
     pub keys: Arc<KeyWatch>,
@@ -56,12 +55,6 @@ pub struct Applier {
     /// Turns true when the process is asked to end.
     pub stop: watch::Receiver<bool>,
     pub runtime: Handle,
-}
-
-/// A target that was taken over, and where it stands: moved only once the target has confirmed it.
-pub struct Taken {
-    pub session: Session,
-    pub progress: Progress,
 }
 
 /// Why a wait came back without an error.
@@ -95,6 +88,7 @@ impl Applier {
     pub fn run(mut self, taken: Option<Taken>) -> Result<()> {
         let taken = taken.map_or_else(|| self.take_over(), |taken| Ok(Some(taken)))?;
         let Some(mut taken) = taken else { return Ok(()) };
+        let _alive = self.holder.keep(&self.target, taken.progress.epoch);
         self.store.release(taken.progress.applied);
         self.status.applied(taken.progress.applied, 0, 0);
         self.warn_of_second_effects();
@@ -338,7 +332,7 @@ impl Applier {
     }
 
     fn advance(&self, taken: &Taken, step: Step) -> Advance {
-        Advance { feed: self.feed.clone(), epoch: taken.progress.epoch, from: step.from, to: step.to }
+        Advance { feed: self.holder.feed().to_owned(), epoch: taken.progress.epoch, from: step.from, to: step.to }
     }
 
     fn backoff(&self) -> Backoff {

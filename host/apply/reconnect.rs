@@ -8,10 +8,11 @@ use ebb_sdk::{ErrorKind, Progress};
 
 use super::retry::Backoff;
 use super::same_tables;
-use super::{Applier, Pause, Step, Taken};
+use super::{Applier, Pause, Step};
 use crate::changefeed::refuse_restored_target;
 use crate::error::{Error, Result};
 use crate::plugin::Session;
+use crate::target::{Found, Taken};
 
 /// So many attempts in a row are logged, then one in a while: a target may be down for hours.
 const LOGGED_MAX: u32 = 5;
@@ -37,7 +38,7 @@ impl Applier {
         taken.session.close();
         let opened = self.retried(failure.clone(), backoff, |applier| {
             let mut session = applier.open()?;
-            let progress = session.progress(&applier.feed)?;
+            let progress = session.progress(applier.holder.feed())?;
             Ok((session, progress))
         })?;
         let Some((opened, progress)) = opened else { return Ok(Outcome::Stopped) };
@@ -49,22 +50,27 @@ impl Applier {
     /// meanwhile.
     pub fn take_over(&mut self) -> Result<Option<Taken>> {
         let mut backoff = self.backoff();
-        let failure = ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start");
-        let taken = self.retried(failure, &mut backoff, |applier| {
-            let mut session = applier.open()?;
-            // Whoever has taken over since did so because this process was of no use.
-            let last = session.progress(&applier.feed)?.map_or(0, |progress| progress.writer);
-            if last != applier.store.writer() {
-                return Err(overtaken(&applier.feed));
+        let mut failure = ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start");
+        loop {
+            let looked = self.retried(failure, &mut backoff, |applier| {
+                let mut session = applier.open()?;
+                let found = Found::of(&mut session, applier.holder.feed())?;
+                Ok((session, found))
+            })?;
+            let Some((mut session, found)) = looked else { return Ok(None) };
+            self.holder.admit(&found)?;
+            let writer = self.holder.begin(&found)?;
+            match self.holder.take(&mut session, writer) {
+                Ok(progress) => {
+                    self.holder.confirm(progress)?;
+                    refuse_restored_target(self.store.released(), progress)?;
+                    tracing::info!(applied = %progress.applied, "the target is there; rows are applied from now on");
+                    return Ok(Some(Taken { session, progress }));
+                }
+                Err(error) if error.kind == ErrorKind::Retry => failure = error,
+                Err(error) => return Err(error.into()),
             }
-            let progress = session.take_over(&applier.feed, last)?;
-            Ok(Taken { session, progress })
-        })?;
-        if let Some(taken) = &taken {
-            refuse_restored_target(self.store.released(), taken.progress)?;
-            tracing::info!(applied = %taken.progress.applied, "the target is there; rows are applied from now on");
         }
-        Ok(taken)
     }
 
     /// Tries until it succeeds, fails for good, or a stop is asked for (`None`).
@@ -110,11 +116,11 @@ impl Applier {
     /// The progress row tells whether a commit of unknown outcome took place.
     fn settled(&self, progress: Option<Progress>, epoch: i64, step: Step) -> Result<Outcome> {
         let Some(progress) = progress else {
-            return Err(Error::new(format!("the progress row of {} has vanished from the target", self.feed))
+            return Err(Error::new(format!("the progress row of {} has vanished from the target", self.holder.feed()))
                 .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));
         };
         if progress.epoch != epoch {
-            return Err(overtaken(&self.feed).into());
+            return Err(overtaken(self.holder.feed()).into());
         }
         match progress.applied {
             applied if applied == step.to => {

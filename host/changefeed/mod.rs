@@ -5,19 +5,22 @@
 //! Rows up to the target's progress are in the target. Rows behind it that CockroachDB was told it need not send again are
 //! in the staging folder, or nowhere: a changefeed may only go on where that folder is whole.
 
+mod begin;
 mod settings;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ebb_sdk::{Advance, Catalog, Checks, Progress, Timestamp};
+use ebb_sdk::{Catalog, Progress, Timestamp};
 
-use crate::apply::Taken;
-use crate::config::{Changefeed, Config, InitialScan, OnExit};
+use crate::config::{Changefeed, Config, OnExit};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::source::{self, Job, JobState, Source, Statement, advisories};
 use crate::stage::Stage;
 use crate::tables::{self, Watched};
+use crate::target::Taken;
+
+pub use begin::refuse_new_tables;
 
 /// The changefeed of a run.
 pub struct Feed {
@@ -36,12 +39,12 @@ impl Feed {
 
 /// What the decision rests on.
 pub struct Plan<'a> {
-    pub settings: &'a Changefeed,
-    pub watched: &'a [Watched],
-    pub catalog: &'a Catalog,
-    pub stage: &'a Stage,
+    settings: &'a Changefeed,
+    watched: &'a [Watched],
+    catalog: &'a Catalog,
+    stage: &'a Stage,
     /// What the source says of itself.
-    pub version: &'a str,
+    version: String,
 }
 
 /// Finds or creates the changefeed. The progress may move to the place where a new feed begins. A target that is down
@@ -67,34 +70,17 @@ pub async fn settle(
     if let Some(cursor) = plan.settings.cursor.filter(|_| applied > Timestamp::ZERO) {
         tracing::info!("--cursor {cursor} is for a new run; this one goes on at the target's progress, {applied}");
     }
+    let mut is_complete = !plan.stage.is_fresh();
     if let Some(job) = found {
         if delivers_here(&job, plan.stage) {
             return reuse(source, plan, &job, &statement).await;
         }
         replace(&source, &job, taken.progress, feed, consent).await?;
-    }
-    if applied == Timestamp::ZERO {
-        statement.cursor = match plan.settings.cursor {
-            Some(cursor) => {
-                source.refuse_collected(cursor, &statement).await?;
-                cursor
-            }
-            None => source.now().await?,
-        };
-        if !consent.to_plan(&describe(plan, &statement)) {
-            return Err(Error::new("the plan was not agreed to; nothing was changed"));
-        }
-        // With a scan the rows of before are still to come, so the progress stays where it is.
-        if plan.settings.initial_scan == InitialScan::No {
-            tracing::info!(
-                "new run: changes after {} are replicated; the target must already hold everything before",
-                statement.cursor
-            );
-            begin_at(taken, feed, statement.cursor)?;
-        }
+        is_complete = false;
     } else {
-        statement.initial_scan = Some("no");
+        end_own(&source, plan).await?;
     }
+    begin::place(&source, plan, &mut statement, taken, (feed, consent), is_complete).await?;
     refuse_rival(&source, plan.settings, 0).await?;
     tracing::info!("creating changefeed on the source CRDB database");
     tracing::debug!(statement = statement.shown(), "changefeed");
@@ -112,12 +98,22 @@ pub async fn is_there(config: &Config, source: Option<&Source>, catalog: &Catalo
     }
     let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
     let watched = tables::matched(config, Some(source), catalog).await?.settle(catalog, None)?;
-    let plan = Plan { settings, watched: &watched, catalog, stage, version: source.version() };
+    let plan = Plan::new(settings, &watched, catalog, stage, source);
     let found = source.find_changefeed(&plan.statement(Timestamp::ZERO)).await?;
     Ok(found.is_some_and(|job| delivers_here(&job, stage)))
 }
 
 impl<'a> Plan<'a> {
+    pub fn new(
+        settings: &'a Changefeed,
+        watched: &'a [Watched],
+        catalog: &'a Catalog,
+        stage: &'a Stage,
+        source: &Source,
+    ) -> Self {
+        Self { settings, watched, catalog, stage, version: source.version().to_owned() }
+    }
+
     fn statement(&self, cursor: Timestamp) -> Statement<'a> {
         Statement {
             settings: self.settings,
@@ -126,7 +122,7 @@ impl<'a> Plan<'a> {
             staging: self.stage.id(),
             cursor,
             initial_scan: None,
-            release: advisories::release(self.version),
+            release: advisories::release(&self.version),
         }
     }
 }
@@ -278,17 +274,14 @@ async fn replace(source: &Source, job: &Job, progress: Progress, feed: &str, con
     source.cancel(job.id).await
 }
 
-/// Commits the place where a new feed begins before the feed exists: a crash between the two finds it again.
-fn begin_at(taken: &mut Taken, feed: &str, at: Timestamp) -> Result<()> {
-    let Taken { session, progress } = taken;
-    let advance = Advance { feed: feed.to_owned(), epoch: progress.epoch, from: progress.applied, to: at };
-    // The plugin's own runtime blocks this thread.
-    tokio::task::block_in_place(|| {
-        session.begin(Checks::Immediate)?;
-        session.commit(&advance)
-    })?;
-    progress.applied = at;
-    Ok(())
+/// The last run's changefeed sent other tables: the one that is created goes on where it ended.
+async fn end_own(source: &Source, plan: &Plan<'_>) -> Result<()> {
+    let Some(job) = source.rival(plan.settings, 0).await? else { return Ok(()) };
+    if job.staging.as_deref() != Some(plan.stage.id()) {
+        return Ok(());
+    }
+    tracing::warn!(job = job.id, "the changefeed of the last run sends other tables; it is replaced");
+    source.cancel(job.id).await
 }
 
 fn describe(plan: &Plan<'_>, statement: &Statement<'_>) -> String {

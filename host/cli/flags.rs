@@ -100,6 +100,9 @@ pub struct Fetch {
     /// must hold everything before [default: the time of the start]
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub cursor: Option<Timestamp>,
+    /// Tables that the last run of this --stagingSchema did not replicate
+    #[arg(long, value_enum, default_value = "refuse", value_name = "WHAT")]
+    pub new_tables: NewTables,
     /// Flags of `ebb start`, in one text
     #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true, value_name = "FLAGS")]
     pub replicator_flags: String,
@@ -306,6 +309,14 @@ pub enum OnExit {
     Leave,
     Pause,
     Cancel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NewTables {
+    /// A start is refused: what was changed there since is missing on the target
+    Refuse,
+    /// They were loaded since the last run ended, or at the time that the refusal names
+    Accept,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -30,6 +30,9 @@ pub struct Replicator {
     /// Bytes of the staging store at which requests are held until rows are applied [default: what its disk holds]
     #[arg(long, value_name = "BYTES")]
     pub staging_max_bytes: Option<u64>,
+    /// Take the feed over from another ebb that gave a sign of life within the last minute; that one ends
+    #[arg(long)]
+    pub take_over: bool,
     /// How long applied rows are remembered, to tell a repeat from a row that comes too late
     #[arg(long = "retireOffset", default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
     pub retire_offset: Duration,

@@ -209,6 +209,7 @@ mod tests {
                 option("webhook_sink_config", "{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}"),
             ],
             cursor: None,
+            accept_new_tables: false,
             initial_scan: InitialScan::No,
             on_exit: OnExit::Leave,
         }

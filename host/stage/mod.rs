@@ -40,6 +40,7 @@ pub use late::Late;
 pub use notes::Note;
 pub use record::{Change, Entry, RowBatch};
 pub use scan::Scan;
+pub use segments::new_number;
 pub use space::Forecast;
 pub(crate) use store::lock;
 pub use store::{Limits, NotWritten, Store};
@@ -107,11 +108,6 @@ impl Stage {
     /// See [`Store::settle`].
     pub fn settle(&self) -> Result<()> {
         self.store.settle()
-    }
-
-    /// See [`Store::writer`].
-    pub fn writer(&self) -> i64 {
-        self.store.writer()
     }
 
     /// Whether no changefeed has ever been settled on this folder.

@@ -23,6 +23,8 @@ pub enum Note {
     Keys,
     /// Triggers of the target that were dropped.
     Triggers,
+    /// The starts of this folder, as its target knows them.
+    Starts,
 }
 
 impl Note {
@@ -33,6 +35,7 @@ impl Note {
             Self::Origins => "origins",
             Self::Keys => "keys",
             Self::Triggers => "triggers",
+            Self::Starts => "starts",
         }
     }
 
@@ -43,6 +46,7 @@ impl Note {
             Self::Origins => "the origins of tables",
             Self::Keys => "the primary keys",
             Self::Triggers => "the triggers",
+            Self::Starts => "the starts",
         }
     }
 
@@ -54,6 +58,7 @@ impl Note {
             Self::Changefeed => Some("remove the file \"changefeed\" from the staging folder: it holds no rows"),
             Self::Origins => Some("the file origins was altered by hand; put it back"),
             Self::Keys => Some("the file keys was altered by hand; put it back"),
+            Self::Starts => Some("the file starts was altered by hand; put it back"),
             Self::Triggers => Some(
                 "the file triggers was altered by hand; put it back, or move it away: the target has its own record",
             ),
@@ -104,7 +109,7 @@ mod tests {
         assert_eq!(load::<Vec<u32>>(&disk, Note::Keys).unwrap(), None);
         save(&disk, Note::Keys, &[1, 2]).unwrap();
         assert_eq!(load(&disk, Note::Keys).unwrap(), Some(vec![1, 2]));
-        for note in [Note::Catalog, Note::Changefeed, Note::Origins, Note::Keys, Note::Triggers] {
+        for note in [Note::Catalog, Note::Changefeed, Note::Origins, Note::Keys, Note::Triggers, Note::Starts] {
             save(&disk, note, "of another form").unwrap();
             match load::<Vec<u32>>(&disk, note) {
                 Ok(None) => assert!(matches!(note, Note::Catalog)),

@@ -104,7 +104,8 @@ pub(super) struct State {
     pub(super) segments: BTreeMap<u64, Listed>,
 }
 
-fn new_id() -> i64 {
+/// A random number, never negative.
+pub fn new_number() -> i64 {
     let bytes = ring::rand::generate::<[u8; 8]>(&ring::rand::SystemRandom::new()).map(ring::rand::Random::expose);
     // Without random numbers there would be no TLS either.
     i64::from_be_bytes(bytes.expect("the system has random numbers")) & i64::MAX
@@ -120,7 +121,7 @@ impl State {
     pub(super) fn new() -> Self {
         Self {
             format: FORMAT,
-            id: new_id(),
+            id: new_number(),
             is_settled: false,
             resolved: Timestamp::ZERO,
             released: Timestamp::ZERO,

@@ -80,7 +80,6 @@ pub struct Store {
     watermarks: Mutex<Watermarks>,
     log_bytes: AtomicU64,
     id: String,
-    writer: i64,
 }
 
 /// The segment that takes rows.
@@ -140,7 +139,6 @@ impl Store {
             disk,
             limits,
             log: Mutex::new(log),
-            writer: state.id,
             id: state.id.to_string(),
             state: Mutex::new(state),
             segments,
@@ -157,11 +155,6 @@ impl Store {
     /// Which folder this is: no other has the same, whatever its name.
     pub fn id(&self) -> &str {
         &self.id
-    }
-
-    /// The same as a number: by it the target knows who writes.
-    pub fn writer(&self) -> i64 {
-        self.writer
     }
 
     /// From now on a changefeed may count on what was acknowledged to be here.

@@ -125,8 +125,10 @@ fn a_second_ebb_takes_over_and_the_first_one_stops() {
     first.signal(Signal::STOP);
     // The same feed from another machine: its own folder, so that the changefeed is made anew.
     let elsewhere = world.dir().join("elsewhere");
-    let flags =
-        format!("--stagingSchema _replicator_1 -v --staging-dir {} --bindAddr 127.0.0.1:0", elsewhere.display());
+    let flags = format!(
+        "--stagingSchema _replicator_1 -v --take-over --staging-dir {} --bindAddr 127.0.0.1:0",
+        elsewhere.display()
+    );
     let mut second = world.fetch(&["--replicator-flags", &flags]);
     second.wait_line("the staging folder is gone; replacing the changefeed");
     second.wait_line("changefeed created");
@@ -147,7 +149,7 @@ fn a_lost_staging_folder_is_noticed_and_made_good() {
     ebb.kill9();
     (0..5).for_each(|number| transfer(&world, number));
     std::fs::remove_dir_all(world.dir().join("staging")).expect("the folder is there");
-    let mut ebb = world.fetch(&[]);
+    let mut ebb = world.fetch(&["--replicator-flags", "--stagingSchema _replicator_1 --take-over"]);
     ebb.wait_line("the staging folder is gone; replacing the changefeed");
     world.wait_equal(&ebb, TABLES);
     ebb.stop();

@@ -15,6 +15,7 @@ mod feed;
 mod findings;
 mod hostile;
 mod keys;
+mod lease;
 mod lifecycle;
 mod mysql;
 mod names;

@@ -249,7 +249,7 @@ fn damaged_staging_is_named_and_not_applied() {
     assert_eq!(world.target("SELECT count(*) FROM t"), "0");
     // The hint is the way out: without the folder the rows come again.
     std::fs::remove_dir_all(world.dir().join("staging")).expect("the folder");
-    let mut ebb = world.fetch(&[]);
+    let mut ebb = world.fetch(&["--replicator-flags", "--stagingSchema _replicator_1 --take-over"]);
     ebb.wait_line("the staging folder is gone; replacing the changefeed");
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();

@@ -4,17 +4,18 @@
 //! Owns: what may happen and what must hold. The target compares itself with the source at each commit; at the end every
 //! row that was acknowledged must be there, although the feed never sends it again.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
-use ebb::apply::{Applier, Taken};
+use ebb::apply::Applier;
 use ebb::config;
 use ebb::plugin::Plugin;
 use ebb::receive::{Table, Tables};
 use ebb::stage::{Limits, NotWritten, Store};
 use ebb::status::Status;
 use ebb::tables::{KeyShape, KeyWatch, SourceKey};
-use ebb::target::Target;
+use ebb::target::{Holder, Taken, Target};
 use ebb_sdk::{ConnectOptions, Timestamp};
 use fastrand::Rng;
 use tokio::runtime::Runtime;
@@ -169,7 +170,7 @@ impl World {
             target: Target { plugin: Arc::clone(&PLUGIN), connect },
             settings: self.settings.clone(),
             case_sensitive: true,
-            feed: "sim".into(),
+            holder: Holder::new(Arc::clone(&store), "sim", Path::new("."), false),
             catalog,
             tables,
             keys: Arc::new(keys),
@@ -182,7 +183,7 @@ impl World {
         let taken = loop {
             let taken = applier.target.plugin.connect(&applier.target.connect).and_then(|mut session| {
                 session.describe()?;
-                let progress = session.take_over("sim", store.writer())?;
+                let progress = session.take_over("sim", 1)?;
                 Ok(Taken { session, progress })
             });
             if let Ok(taken) = taken {

@@ -12,7 +12,7 @@ use ebb_sdk::{DatabaseUrl, Secret};
 use regex::{Regex, RegexBuilder};
 use tracing::Level;
 
-use super::flags::{self, Common, Fetch, Logging, Start, TriggersRestore};
+use super::flags::{self, Common, Fetch, Logging, NewTables, Start, TriggersRestore};
 use super::ignored;
 use super::layers::Layers;
 use super::overrides::{self, Overrides};
@@ -62,6 +62,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
         sink_query_parameters: overrides.sink_query_parameters,
         options: overrides.options,
         cursor: fetch.cursor,
+        accept_new_tables: fetch.new_tables == NewTables::Accept,
         initial_scan: overrides.initial_scan,
         on_exit: match fetch.on_exit {
             flags::OnExit::Leave => OnExit::Leave,
@@ -215,6 +216,7 @@ fn staging(replicator: &Replicator, non_interactive: bool) -> Result<Staging> {
     Ok(Staging {
         schema,
         dir: staging_dir(replicator.staging_dir.as_ref())?,
+        take_over: replicator.take_over,
         disk_bytes_max: replicator.staging_max_bytes.unwrap_or(u64::MAX),
         remember: replicator.retire_offset,
         non_interactive,

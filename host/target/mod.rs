@@ -3,6 +3,8 @@
 //! Owns: telling the two apart, and waiting for a target that nothing is known of. Does not own: what happens when it is
 //! lost later (`apply`).
 
+mod lease;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,8 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::plugin::{Plugin, Session};
 use crate::stage::{Note, Stage};
+
+pub use lease::{Found, Holder, Keeper};
 
 /// Between two attempts to reach a target of which nothing is known yet.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +32,12 @@ pub struct Target {
 pub struct Open {
     pub session: Session,
     pub catalog: Catalog,
+}
+
+/// A target that was taken over, and where it stands: moved only once the target has confirmed it.
+pub struct Taken {
+    pub session: Session,
+    pub progress: Progress,
 }
 
 impl Target {
@@ -89,15 +99,51 @@ impl Target {
     }
 }
 
+/// What the target says of the feed, once nobody else is alive. `None` when the target has gone away meanwhile.
+///
+/// # Errors
+/// When another process is alive, or the folder and the target do not belong together.
+pub async fn look(mut session: Session, holder: &Holder) -> Result<Option<(Session, Found)>> {
+    let mut last: Option<Duration> = None;
+    loop {
+        let feed = holder.feed().to_owned();
+        let looked = blocking(move || {
+            let found = Found::of(&mut session, &feed)?;
+            Ok((session, found))
+        });
+        let Some((back, found)) = present(looked.await?)? else { return Ok(None) };
+        let alive = holder.other_alive(&found)?;
+        if alive.is_zero() {
+            return holder.admit(&found).map(|()| Some((back, found)));
+        }
+        match last {
+            Some(last) if alive > last => return Err(holder.somebody_is_alive()),
+            Some(_) => {}
+            None => tracing::info!(
+                "another ebb was alive less than a minute ago: waiting up to {} s to see whether it still is",
+                alive.as_secs() + 1
+            ),
+        }
+        last = Some(alive);
+        session = back;
+        tokio::time::sleep(WAIT_INTERVAL).await;
+    }
+}
+
 /// Makes this process the only writer of the feed. `None` when the target has gone away meanwhile: whether it was taken
 /// over is not known then, but the progress row will tell.
-pub async fn take_over(mut session: Session, stage: &Stage, feed: &str) -> Result<Option<(Session, Progress)>> {
-    let (feed, writer) = (feed.to_owned(), stage.writer());
+pub async fn take_over(session: Session, holder: &Holder) -> Result<Option<Taken>> {
+    // Somebody may have come since it was looked at first.
+    let Some((mut session, found)) = look(session, holder).await? else { return Ok(None) };
+    let writer = holder.begin(&found)?;
+    let taking = holder.clone();
     let taken = blocking(move || {
-        let progress = session.take_over(&feed, writer)?;
-        Ok((session, progress))
+        let progress = taking.take(&mut session, writer)?;
+        Ok(Taken { session, progress })
     });
-    present(taken.await?)
+    let taken = present(taken.await?)?;
+    taken.as_ref().map_or(Ok(()), |taken| holder.confirm(taken.progress))?;
+    Ok(taken)
 }
 
 /// What there is of a target that may be down.

@@ -1,0 +1,273 @@
+//! Who may apply a feed: one process, with the folder that was used last.
+//!
+//! Owns: what folder and target say of each other's last start, and the sign of life that keeps other processes away. Does
+//! not own: the fence, which holds whatever happens here (`sdk::progress`).
+//!
+//! Every start gives itself a number, which the folder notes before the target does. A folder whose number the target does
+//! not have is a copy, or was replaced: rows that were acknowledged since are not in it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use ebb_sdk::{Held, Lease, Progress, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::Target;
+use crate::error::{Error, Result};
+use crate::plugin::Session;
+use crate::stage::{Note, Store, new_number};
+
+/// How long a process counts as alive after a sign of life, and how often it gives one.
+const ALIVE: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(10);
+/// How long the end of a run waits until the feed is given free.
+const END_WAIT: Duration = Duration::from_secs(2);
+
+/// What a folder knows of its own starts.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Starts {
+    /// The number of the last start, whether or not it came to taking over.
+    current: i64,
+    /// The number that the target had before it.
+    previous: i64,
+    /// The epoch that was taken last.
+    epoch: i64,
+    /// Where the folder stood; a copy stands elsewhere.
+    place: String,
+}
+
+/// What the host keeps on the target.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Kept {
+    /// Up to here everything was staged.
+    staged: Timestamp,
+    /// Schema and name of the tables that the changefeed sends; `None` where that is somebody else's.
+    tables: Option<Vec<(String, String)>>,
+}
+
+/// What the target says of a feed before it is taken over.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub progress: Option<Progress>,
+    alive: Duration,
+    kept: Option<Kept>,
+}
+
+impl Found {
+    /// Asks a session.
+    pub fn of(session: &mut Session, feed: &str) -> ebb_sdk::Result<Self> {
+        let progress = session.progress(feed)?;
+        let Held { alive_ms, note } = session.held(feed)?.unwrap_or_default();
+        // What another version has kept is as good as nothing.
+        let kept = note.and_then(|note| serde_json::from_str(&note).ok());
+        Ok(Self { progress, alive: Duration::from_millis(alive_ms), kept })
+    }
+
+    pub fn applied(&self) -> Timestamp {
+        self.progress.map_or(Timestamp::ZERO, |progress| progress.applied)
+    }
+
+    /// The tables of the last run; `None` when that is not known.
+    pub fn tables(&self) -> Option<&[(String, String)]> {
+        self.kept.as_ref()?.tables.as_deref()
+    }
+}
+
+/// The folder and feed of a run. Clones are the same.
+#[derive(Clone)]
+pub struct Holder {
+    store: Arc<Store>,
+    feed: String,
+    place: String,
+    is_forced: bool,
+    tables: Option<Vec<(String, String)>>,
+}
+
+impl Holder {
+    /// `is_forced`: `--take-over`.
+    pub fn new(store: Arc<Store>, feed: &str, folder: &Path, is_forced: bool) -> Self {
+        Self { store, feed: feed.to_owned(), place: place(folder), is_forced, tables: None }
+    }
+
+    pub fn feed(&self) -> &str {
+        &self.feed
+    }
+
+    /// Keeps for the next start which tables the changefeed sends.
+    pub fn keep_tables(&mut self, tables: Vec<(String, String)>) {
+        self.tables = Some(tables);
+    }
+
+    /// Whether this process may take the feed over with what its folder holds.
+    ///
+    /// # Errors
+    /// When rows may be missing in the folder or on the target.
+    pub fn admit(&self, found: &Found) -> Result<()> {
+        let starts = self.store.load::<Starts>(Note::Starts)?;
+        let Some(progress) = found.progress else { return self.refuse_lost_progress(starts.as_ref()) };
+        let is_own = self.is_own(starts.as_ref(), progress);
+        if self.store.is_fresh() {
+            return Ok(());
+        }
+        let epoch = starts.map_or(0, |starts| starts.epoch);
+        // A target that was restored from a backup has fewer starts; whether it lacks rows is told by its progress.
+        if !is_own && progress.epoch >= epoch {
+            return Err(self.not_the_last_folder(&format!(
+                "it was opened {epoch} times, and the target has seen {} starts of this feed",
+                progress.epoch
+            )));
+        }
+        let staged = found.kept.as_ref().map_or(Timestamp::ZERO, |kept| kept.staged).max(progress.applied);
+        let resolved = self.store.resolved();
+        // Nothing is resolved before an initial scan is complete.
+        if is_own && resolved > Timestamp::ZERO && staged > resolved {
+            return Err(self.not_the_last_folder(&format!(
+                "it is complete up to {resolved}, and the target knows of a folder that was complete up to {staged}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// How long another process may still be alive; zero when there is none that this one must not end.
+    pub fn other_alive(&self, found: &Found) -> Result<Duration> {
+        let Some(progress) = found.progress.filter(|_| !self.is_forced) else { return Ok(Duration::ZERO) };
+        let starts = self.store.load::<Starts>(Note::Starts)?;
+        // The folder is locked: its own last process has ended.
+        let is_here =
+            self.is_own(starts.as_ref(), progress) && starts.as_ref().is_none_or(|starts| starts.place == self.place);
+        Ok(if is_here { Duration::ZERO } else { found.alive })
+    }
+
+    fn is_own(&self, starts: Option<&Starts>, progress: Progress) -> bool {
+        match starts {
+            Some(starts) => [starts.current, starts.previous].contains(&progress.writer),
+            // A folder of a version that gave every start of it the same number.
+            None => self.store.id() == progress.writer.to_string(),
+        }
+    }
+
+    fn refuse_lost_progress(&self, starts: Option<&Starts>) -> Result<()> {
+        if starts.is_none_or(|starts| starts.epoch == 0) {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "the target has no progress row of {}, though this staging folder has been applied to it: which rows it holds is \
+             not known",
+            self.feed
+        ))
+        .hint(
+            "give --target of the database that was written before, or put back its row of ebb_progress from a backup; if \
+             the target was loaded anew, begin a new run: a new --stagingSchema, with --cursor at the time it was loaded",
+        ))
+    }
+
+    pub(super) fn somebody_is_alive(&self) -> Error {
+        Error::new(format!("another ebb applies the feed {}: it has just given a sign of life", self.feed))
+            .hint("end it first, then start again; or give --take-over, which ends it")
+    }
+
+    fn not_the_last_folder(&self, how: &str) -> Error {
+        Error::new(format!(
+            "this staging folder is not the one that the feed {} was staged in last ({how}): rows that were acknowledged \
+             since are not in it",
+            self.feed
+        ))
+        .hint(
+            "give --staging-dir of the folder that was used last; if that is gone, move this one away and start again with the \
+             same command: the changefeed is then created anew at the target's progress",
+        )
+    }
+
+    /// Notes in the folder that this process is about to take over. Returns the number it does so by.
+    pub fn begin(&self, found: &Found) -> Result<i64> {
+        let known = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        let starts = Starts {
+            current: new_number(),
+            previous: found.progress.map_or(0, |progress| progress.writer),
+            epoch: known.epoch,
+            place: self.place.clone(),
+        };
+        self.store.save(Note::Starts, &starts)?;
+        Ok(starts.current)
+    }
+
+    /// Takes the feed over, by the number of [`Holder::begin`].
+    pub fn take(&self, session: &mut Session, writer: i64) -> ebb_sdk::Result<Progress> {
+        let progress = session.take_over(&self.feed, writer)?;
+        session.renew(&self.lease(progress.epoch, ALIVE))?;
+        Ok(progress)
+    }
+
+    /// Notes in the folder that it was taken over.
+    pub fn confirm(&self, progress: Progress) -> Result<()> {
+        let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        self.store.save(Note::Starts, &Starts { epoch: progress.epoch, ..starts })
+    }
+
+    /// Gives signs of life, by a connection of its own, until what is returned is dropped; then the feed is free.
+    pub fn keep(&self, target: &Target, epoch: i64) -> Keeper {
+        let (end, ended) = channel();
+        let (done, is_done) = channel();
+        let (holder, target) = (self.clone(), target.clone());
+        thread::spawn(move || {
+            holder.renew_until(&target, epoch, &ended);
+            // Nobody listens when it took too long.
+            let _ = done.send(());
+        });
+        Keeper { end: Some(end), is_done }
+    }
+
+    fn renew_until(&self, target: &Target, epoch: i64, ended: &Receiver<()>) {
+        let mut session = None;
+        loop {
+            let is_over = !matches!(ended.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout));
+            let alive = if is_over { Duration::ZERO } else { ALIVE };
+            if let Err(error) = self.renew(target, &mut session, &self.lease(epoch, alive)) {
+                // What it means for the rows is found out, and said, where they are written.
+                tracing::debug!("no sign of life could be given: {error}");
+                session = None;
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    fn renew(&self, target: &Target, session: &mut Option<Session>, lease: &Lease) -> ebb_sdk::Result<()> {
+        match session {
+            Some(session) => session.renew(lease),
+            None => session.insert(target.plugin.connect(&target.connect)?).renew(lease),
+        }
+    }
+
+    fn lease(&self, epoch: i64, alive: Duration) -> Lease {
+        let kept = Kept { staged: self.store.resolved(), tables: self.tables.clone() };
+        let alive_ms = u64::try_from(alive.as_millis()).unwrap_or(u64::MAX);
+        Lease { feed: self.feed.clone(), epoch, alive_ms, note: serde_json::to_string(&kept).ok() }
+    }
+}
+
+/// Signs of life are given until it is dropped.
+pub struct Keeper {
+    end: Option<Sender<()>>,
+    is_done: Receiver<()>,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        // The process ends either way; without the last word the feed is free after a minute.
+        let _ = self.is_done.recv_timeout(END_WAIT);
+    }
+}
+
+/// A folder that was moved within its file system is the same one; a copy has another number, or another time of birth.
+fn place(folder: &Path) -> String {
+    let Ok(metadata) = std::fs::metadata(folder) else { return String::new() };
+    let born = metadata.created().ok().and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
+    format!("{}@{}", metadata.ino(), born.unwrap_or_default().as_nanos())
+}
