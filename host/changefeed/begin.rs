@@ -22,13 +22,14 @@ pub(super) async fn place(
     (feed, consent): (&str, Consent),
     is_complete: bool,
 ) -> Result<()> {
-    let applied = taken.progress.applied;
-    if applied > Timestamp::ZERO {
+    // What is staged need not be sent again, and may be collected as garbage at the source by now. An initial scan is among
+    // it once anything is resolved.
+    let staged = if is_complete { plan.stage.store().resolved() } else { Timestamp::ZERO };
+    let complete = taken.progress.applied.max(staged);
+    if complete > Timestamp::ZERO {
         statement.initial_scan = Some("no");
-        // What is staged need not be sent again, and may be collected as garbage at the source by now.
-        let staged = if is_complete { plan.stage.store().resolved() } else { Timestamp::ZERO };
-        statement.cursor = applied.max(staged);
-        return resolve(plan, statement.cursor).await;
+        statement.cursor = complete;
+        return resolve(plan, complete).await;
     }
     refuse_half_a_scan(plan)?;
     statement.cursor = match plan.settings.cursor {

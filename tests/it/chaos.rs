@@ -204,7 +204,7 @@ impl Chaos {
         wait_for("the first to begin", || first.log(), || has_begun(&first.log()));
         first.signal(Signal::STOP);
         self.folder += 1;
-        let mut second = self.world.fetch(&["--replicator-flags", &self.flags("--bindAddr 127.0.0.1:0")]);
+        let mut second = self.world.fetch(&["--replicator-flags", &self.flags("--take-over --bindAddr 127.0.0.1:0")]);
         second.wait_line("changefeed created");
         first.signal(Signal::CONT);
         let status = first.wait();

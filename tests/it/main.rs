@@ -29,6 +29,7 @@ mod scripts;
 mod secrets;
 mod stranger;
 mod streamed;
+mod tables;
 mod target;
 mod tidy;
 mod triggers;
