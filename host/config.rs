@@ -24,6 +24,8 @@ pub struct Config {
     pub log: Log,
     /// Where health, readiness, metrics and status are shown, without TLS.
     pub pages: Option<PagesAddr>,
+    /// `--apply-only`: what is staged is applied, and nothing is received.
+    pub apply_only: bool,
     /// `--gracePeriod`: how long the transaction in hand may take after a signal.
     pub grace_period: Duration,
 }

@@ -32,7 +32,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    fn new(source: Source, job: i64, settings: &Changefeed) -> Self {
+    pub fn new(source: Source, job: i64, settings: &Changefeed) -> Self {
         Self { source, job, settings: settings.clone(), paused: AtomicBool::new(false) }
     }
 }
@@ -60,11 +60,8 @@ pub async fn settle(
     let mut statement = plan.statement(applied);
     let found = source.find_changefeed(&statement).await?;
     let Some(taken) = taken else {
-        let job = found.ok_or_else(|| {
-            Error::new("the changefeed has vanished while ebb started, and the target is down")
-                .hint("start ebb again once the target is there: the changefeed is then created anew")
-        })?;
-        return reuse(source, plan, &job, &statement).await;
+        let job = resume(&source, plan).await?;
+        return Ok(Feed::new(source, job, plan.settings));
     };
     refuse_restored_target(plan.stage.released(), taken.progress)?;
     if let Some(cursor) = plan.settings.cursor.filter(|_| applied > Timestamp::ZERO) {
@@ -73,7 +70,8 @@ pub async fn settle(
     let mut is_complete = !plan.stage.is_fresh();
     if let Some(job) = found {
         if delivers_here(&job, plan.stage) {
-            return reuse(source, plan, &job, &statement).await;
+            let job = reuse(&source, plan, &job, &statement).await?;
+            return Ok(Feed::new(source, job, plan.settings));
         }
         replace(&source, &job, taken.progress, feed, consent).await?;
         is_complete = false;
@@ -88,6 +86,17 @@ pub async fn settle(
     settings::remember(plan.stage, job, &statement)?;
     tracing::info!(job, cursor = %statement.cursor, "changefeed created");
     Ok(Feed::new(source, job, plan.settings))
+}
+
+/// The job of the changefeed that is there and delivers to this folder; nothing is created.
+pub async fn resume(source: &Source, plan: &Plan<'_>) -> Result<i64> {
+    let statement = plan.statement(Timestamp::ZERO);
+    let found = source.find_changefeed(&statement).await?.filter(|job| delivers_here(job, plan.stage));
+    let job = found.ok_or_else(|| {
+        Error::new("the changefeed that delivers to this staging folder is gone")
+            .hint("start again once source and target are there: the changefeed is then created anew, where staging is complete")
+    })?;
+    reuse(source, plan, &job, &statement).await
 }
 
 /// Whether receiving may begin before the target can be asked: the changefeed is there, and so is the folder that it
@@ -209,9 +218,9 @@ fn delivers_here(job: &Job, stage: &Stage) -> bool {
     !stage.is_fresh() && job.staging.as_ref().is_none_or(|staging| staging == stage.id())
 }
 
-async fn reuse(source: Source, plan: &Plan<'_>, job: &Job, statement: &Statement<'_>) -> Result<Feed> {
-    refuse_rival(&source, plan.settings, job.id).await?;
-    let is_altered = settings::renew(&source, plan.stage, job, statement).await?;
+async fn reuse(source: &Source, plan: &Plan<'_>, job: &Job, statement: &Statement<'_>) -> Result<i64> {
+    refuse_rival(source, plan.settings, job.id).await?;
+    let is_altered = settings::renew(source, plan.stage, job, statement).await?;
     if is_altered || job.state == JobState::Paused {
         if job.is_paused_by_error() {
             tracing::warn!(job = job.id, "the changefeed was paused by an error: {}", job.running_status);
@@ -228,7 +237,7 @@ async fn reuse(source: Source, plan: &Plan<'_>, job: &Job, statement: &Statement
     } else {
         tracing::info!(job = job.id, status = job.running_status, "using the running changefeed");
     }
-    Ok(Feed::new(source, job.id, plan.settings))
+    Ok(job.id)
 }
 
 /// Rows of a second changefeed would come after the first one's resolved timestamps have promised that none would.

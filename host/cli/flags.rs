@@ -139,6 +139,9 @@ pub struct Common {
     /// How long a first start waits for a target that was never reached; a target that is known is waited for without end
     #[arg(long, default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
     pub target_wait: Duration,
+    /// Receive nothing, apply what is staged, and end when all of it is applied; CockroachDB is not needed
+    #[arg(long)]
+    pub apply_only: bool,
     /// Names of tables and columns must match to the letter
     #[arg(long)]
     pub case_sensitive: bool,

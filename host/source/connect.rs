@@ -42,19 +42,31 @@ pub fn check_url(url: &Secret) -> Result<()> {
 impl Source {
     /// Connects and makes sure that it is a CockroachDB.
     pub async fn connect(settings: &config::Source) -> Result<Self> {
+        Self::reach(settings).await?
+    }
+
+    /// The same; the inner error is one that may pass by itself.
+    pub async fn reach(settings: &config::Source) -> Result<Result<Self>> {
         let (url, tls) = taken_apart(&settings.url)?;
         if tls.mode == SslMode::Disable && !settings.allow_insecure {
             return Err(Error::new(format!("the source {url} has sslmode=disable: it would not be encrypted"))
                 .hint("use sslmode=verify-full, or admit it with --allow-tls-mode-disable"));
         }
-        let client = Mutex::new(Some(open(&url, &tls).await?));
+        tls.client_config()?;
+        let client = match open(&url, &tls).await {
+            Ok(client) => Mutex::new(Some(client)),
+            Err(error) => return passing(error),
+        };
         let mut source = Self { client, url, tls, version: String::new() };
-        source.version = source.value("SELECT version()").await?;
+        source.version = match source.value("SELECT version()").await {
+            Ok(version) => version,
+            Err(error) => return passing(error),
+        };
         if !source.version.starts_with("CockroachDB") {
             return Err(Error::new(format!("the source {} is not a CockroachDB: {}", source.url, source.version))
                 .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
         }
-        Ok(source)
+        Ok(Ok(source))
     }
 
     /// `CockroachDB CCL v25.2.1 (…)`.
@@ -135,6 +147,17 @@ impl Source {
             }
         }
     }
+}
+
+/// Whether waiting may help. A statement that is wrong, or not permitted, stays so; a node that drains, a range that cannot
+/// be reached, a time limit may pass.
+pub fn may_pass(error: &Error) -> bool {
+    let is_final = |code: &str| ["28", "3D", "42", "0A"].iter().any(|class| code.starts_with(class));
+    !error.fields.iter().any(|(name, code)| *name == "code" && is_final(code))
+}
+
+fn passing<T>(error: Error) -> Result<Result<T>> {
+    if may_pass(&error) { Ok(Err(error)) } else { Err(error) }
 }
 
 fn taken_apart(url: &Secret) -> Result<(DatabaseUrl, TlsSettings)> {
@@ -239,7 +262,11 @@ fn unreachable(url: &DatabaseUrl, failure: &tokio_postgres::Error) -> Error {
         }
         _ => "see host and port in --source, and that the cluster runs",
     };
-    Error::new(format!("cannot connect to the source {url}: {text}")).hint(hint)
+    let error = Error::new(format!("cannot connect to the source {url}: {text}")).hint(hint);
+    match code {
+        Some(code) => error.field("code", code),
+        None => error,
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod statement;
 mod types;
 
 pub use catalog::{Place, SourceColumn, SourceTable};
-pub use connect::{Source, check_url};
+pub use connect::{Source, check_url, may_pass};
 pub(crate) use jobs::ended;
 pub use jobs::{Job, JobState};
 pub use statement::{STAGING, Statement, sink_address, tells_json_null};

@@ -23,6 +23,8 @@ pub enum Note {
     Keys,
     /// Triggers of the target that were dropped.
     Triggers,
+    /// The tables of the source that rows were taken of, for a start while the source is down.
+    Tables,
     /// The starts of this folder, as its target knows them.
     Starts,
 }
@@ -35,6 +37,7 @@ impl Note {
             Self::Origins => "origins",
             Self::Keys => "keys",
             Self::Triggers => "triggers",
+            Self::Tables => "tables",
             Self::Starts => "starts",
         }
     }
@@ -46,6 +49,7 @@ impl Note {
             Self::Origins => "the origins of tables",
             Self::Keys => "the primary keys",
             Self::Triggers => "the triggers",
+            Self::Tables => "the tables",
             Self::Starts => "the starts",
         }
     }
@@ -54,7 +58,7 @@ impl Note {
     fn mend(self) -> Option<&'static str> {
         match self {
             // One that another version of ebb has written may have another form: then the target has to be seen again.
-            Self::Catalog => None,
+            Self::Catalog | Self::Tables => None,
             Self::Changefeed => Some("remove the file \"changefeed\" from the staging folder: it holds no rows"),
             Self::Origins => Some("the file origins was altered by hand; put it back"),
             Self::Keys => Some("the file keys was altered by hand; put it back"),
@@ -109,10 +113,12 @@ mod tests {
         assert_eq!(load::<Vec<u32>>(&disk, Note::Keys).unwrap(), None);
         save(&disk, Note::Keys, &[1, 2]).unwrap();
         assert_eq!(load(&disk, Note::Keys).unwrap(), Some(vec![1, 2]));
-        for note in [Note::Catalog, Note::Changefeed, Note::Origins, Note::Keys, Note::Triggers, Note::Starts] {
+        for note in
+            [Note::Catalog, Note::Changefeed, Note::Origins, Note::Keys, Note::Triggers, Note::Starts, Note::Tables]
+        {
             save(&disk, note, "of another form").unwrap();
             match load::<Vec<u32>>(&disk, note) {
-                Ok(None) => assert!(matches!(note, Note::Catalog)),
+                Ok(None) => assert!(matches!(note, Note::Catalog | Note::Tables)),
                 Ok(Some(_)) => panic!("{note:?}"),
                 Err(error) => assert!(error.message.contains("cannot be read") && error.hint.is_some(), "{error}"),
             }

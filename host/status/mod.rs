@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::{Rounded, Timestamp};
+use tokio::sync::watch;
 
 pub use pages::Pages;
 
@@ -36,7 +37,7 @@ pub struct Status {
     retries: AtomicU64,
     /// By table and column: values that lost digits, as `--allow-rounding` lets them.
     values_rounded: Mutex<BTreeMap<(String, String), u64>>,
-    applied: Mutex<Timestamp>,
+    applied: watch::Sender<Timestamp>,
     refusals: Mutex<HashMap<String, Instant>>,
 }
 
@@ -61,9 +62,14 @@ impl Status {
     }
 
     pub fn applied(&self, to: Timestamp, transactions: u64, rows: u64) {
-        *lock(&self.applied) = to;
+        self.applied.send_replace(to);
         self.transactions_applied.fetch_add(transactions, Ordering::Relaxed);
         self.rows_applied.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// How far the target is, as it moves.
+    pub fn watch_applied(&self) -> watch::Receiver<Timestamp> {
+        self.applied.subscribe()
     }
 
     pub fn rounded(&self, values: Vec<Rounded>) {
@@ -99,7 +105,7 @@ impl Status {
 
     /// Prometheus text for `/_/varz`.
     pub fn metrics(&self, resolved: Timestamp, staging: Forecast) -> String {
-        let applied = *lock(&self.applied);
+        let applied = *self.applied.borrow();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
         let rows = [
             ("ebb_rows_received_total", "counter", "Rows made durable, repeats included.", count(&self.rows_received)),
@@ -155,7 +161,7 @@ impl Status {
 
     /// JSON for `/_/status`.
     pub fn json(&self, feed: &str, resolved: Timestamp, staging: Forecast) -> String {
-        let applied = *lock(&self.applied);
+        let applied = *self.applied.borrow();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         serde_json::json!({
             "feed": feed,

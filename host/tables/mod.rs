@@ -9,6 +9,7 @@ mod key;
 mod matching;
 pub mod names;
 mod problems;
+mod remembered;
 mod seen_keys;
 mod watch;
 
@@ -27,6 +28,7 @@ use findings::Findings;
 use matching::Names;
 
 pub use key::{KeyShape, SourceKey, Unreadable, parts_of};
+pub use remembered::{are_remembered, remember, remembered};
 pub use watch::KeyWatch;
 
 /// Reasons listed in a message.

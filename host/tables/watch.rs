@@ -18,7 +18,7 @@ use super::seen_keys::{Seen, Span, changes};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::receive::{Table, Tables};
-use crate::source::{Place, Source, SourceTable};
+use crate::source::{Place, Source, SourceTable, may_pass};
 use crate::stage::Store;
 
 /// How long a source that does not answer is waited for, before rows are read by the keys that were known last.
@@ -326,14 +326,8 @@ fn is_changed(table: &Table, before: &BTreeMap<Place, Vec<String>>, now: &BTreeM
     matches!((before.get(place), now.get(place)), (Some(before), Some(now)) if before != now)
 }
 
-/// A statement that is wrong, or not permitted, stays so. Everything else may pass: a node that drains, a range that cannot
-/// be reached, a time limit.
 fn failure(error: Error) -> Failure {
-    let is_final = |code: &str| ["28", "3D", "42", "0A"].iter().any(|class| code.starts_with(class));
-    match error.fields.iter().any(|(name, code)| *name == "code" && is_final(code)) {
-        true => Failure::Final(error),
-        false => Failure::Unreachable(error),
-    }
+    if may_pass(&error) { Failure::Unreachable(error) } else { Failure::Final(error) }
 }
 
 fn undated(error: &Error, place: &Place, old: &[String], new: &[String]) -> Failure {

@@ -27,6 +27,7 @@ mod rows;
 mod runbooks;
 mod scripts;
 mod secrets;
+mod source_down;
 mod stranger;
 mod streamed;
 mod tables;

@@ -1,7 +1,7 @@
 //! Tables that are taken in and left out, and where a changefeed that is made anew begins.
 
 use crate::client::hold;
-use crate::world::{World, free_port, http_get, wait_for};
+use crate::world::{World, free_port, http_get, status, wait_for};
 
 const TABLES: &str = "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)";
 
@@ -11,8 +11,7 @@ fn cursor_of(line: &str) -> String {
 }
 
 fn cancel_the_changefeed(world: &World) {
-    let job = world.source("SELECT job_id FROM [SHOW CHANGEFEED JOBS]");
-    world.source(&format!("CANCEL JOB {}", job.trim()));
+    world.source("CANCEL JOBS (SELECT job_id FROM [SHOW CHANGEFEED JOBS])");
 }
 
 #[test]
@@ -73,13 +72,7 @@ fn a_changefeed_that_is_made_anew_begins_where_staging_is_complete() {
     world.source("INSERT INTO a VALUES (2, 2)");
     wait_for("the row", || ebb.log(), || http_get(&pages, "/_/varz").contains("ebb_rows_received_total 2\n"));
     let after = world.source("SELECT cluster_logical_timestamp()").trim().to_owned();
-    let resolved = || {
-        let page = http_get(&pages, "/_/status");
-        let json = &page[page.find('{').expect("JSON")..];
-        let status: serde_json::Value = serde_json::from_str(json).expect("JSON");
-        status["resolved"].as_str().expect("a timestamp").to_owned()
-    };
-    wait_for("a resolved timestamp", || ebb.log(), || resolved() > after);
+    wait_for("a resolved timestamp", || ebb.log(), || status(&pages)["resolved"].as_str() > Some(&after));
     ebb.kill9();
     drop(gate);
     cancel_the_changefeed(&world);

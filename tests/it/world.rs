@@ -364,6 +364,12 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
+/// What `/_/status` says.
+pub fn status(pages: &str) -> serde_json::Value {
+    let page = http_get(pages, "/_/status");
+    serde_json::from_str(&page[page.find('{').expect("JSON")..]).expect("JSON")
+}
+
 pub fn http_get(addr: &str, path: &str) -> String {
     try_http_get(addr, path).expect("the pages answer")
 }

@@ -72,6 +72,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
     };
     Ok(Config {
         target: target(&fetch.target, &fetch.common, &replicator)?,
+        apply_only: fetch.common.apply_only,
         staging: staging(&replicator, fetch.non_interactive)?,
         receiver,
         apply: apply(&replicator)?,
@@ -91,6 +92,7 @@ pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
     let pages = replicator.metrics_addr.as_deref().map(|given| pages("--metricsAddr", given, true)).transpose()?;
     Ok(Config {
         target: target(&start.target_conn, &start.common, replicator)?,
+        apply_only: start.common.apply_only,
         staging: staging(replicator, false)?,
         receiver: receiver(replicator, bind_addr, None, warnings)?,
         apply: apply(replicator)?,

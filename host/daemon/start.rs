@@ -1,6 +1,7 @@
-//! A run from start to end: every part is made here, in order, and handed what it needs.
+//! The start-up: what must hold before anything is received, and every part of a run, in order.
 //!
-//! Owns: the start-up order, and which failure ends the run. Does not own: any step of a change's life.
+//! Owns: the order, and what a start does without while the source or the target is down. Does not own: any check itself
+//! (`tables`, `changefeed`, `target`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use ebb_sdk::{Catalog, DatabaseUrl};
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
+use super::Started;
 use crate::apply::Applier;
 use crate::changefeed::{self, Feed};
 use crate::config::{self, Config, InitialScan, Triggers};
@@ -19,7 +21,6 @@ use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::plugin::{self, Session};
 use crate::receive::{Receiver, Tables};
-use crate::signals::{self, Signals};
 use crate::source::{Source, advisories};
 use crate::stage::{self, Stage};
 use crate::status::{Pages, Status};
@@ -27,31 +28,8 @@ use crate::tables::{self, KeyWatch, Watched};
 use crate::target::{self, Found, Holder, Open, Taken, Target};
 use crate::triggers;
 
-/// How often the state of the changefeed's job is looked at.
-const WATCH_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Runs until a signal (`Ok`) or a failure.
-pub fn run(config: Config) -> Result<()> {
-    let runtime = Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(format!("cannot start the runtime: {error}")))?;
-    let outcome = runtime.block_on(start_and_run(config));
-    // Requests and lookups that are still under way must not hold up the end.
-    runtime.shutdown_background();
-    outcome
-}
-
-async fn start_and_run(config: Config) -> Result<()> {
-    let signals = Signals::listen()?;
-    signals::admit_files(&config.receiver.limits);
-    let started = tokio::select! {
-        biased;
-        () = signals.first() => return Ok(()),
-        started = start(config) => started?,
-    };
-    started.run(signals).await
-}
+/// How often a source that was down at start is looked for.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is known of the target before anything is received.
 struct Known {
@@ -102,29 +80,16 @@ impl Known {
     }
 }
 
-/// Everything that runs, ready to be supervised.
-struct Started {
-    config: Config,
-    receiver: Receiver,
-    pages: Option<Pages>,
-    stage: Stage,
-    feed: Option<Feed>,
-    stop: watch::Sender<bool>,
-    applier: oneshot::Receiver<Result<()>>,
-}
-
-async fn start(config: Config) -> Result<Started> {
+pub(super) async fn start(config: Config) -> Result<Started> {
     let url = DatabaseUrl::parse(config.target.url.reveal())?;
     let plugin = Arc::new(plugin::load(config.target.plugin.as_deref(), &url.scheme, &config.target.plugin_dirs)?);
-    let source = match &config.source {
-        Some(settings) => Some(Source::connect(settings).await?),
-        None => None,
-    };
+    let reached = reach(&config).await?;
     let target = Target::new(plugin, &config.target);
     let open = target.open().await?;
     tracing::info!("starting replicator");
     let stage = open_stage(&config.staging).await?;
     tracing::info!("staging database name: {}", config.staging.schema);
+    let source = settle_source(&config, reached, &stage)?;
     let mut holder = holder(&config.staging, &stage);
     let mut known = Known::settle(&config, &target, open, &stage, source.as_ref(), &holder).await?;
     tracing::info!(
@@ -139,16 +104,14 @@ async fn start(config: Config) -> Result<Started> {
     if let (Some(source), Some(settings)) = (&source, &config.changefeed) {
         let plan = changefeed::Plan::new(settings, &watched, &known.catalog, &stage, source);
         changefeed::refuse_new_tables(&plan, &known.found)?;
+    }
+    if config.changefeed.is_some() {
         holder.keep_tables(watched.iter().filter_map(|watched| watched.source.clone()).collect());
     }
 
     let status = Arc::new(Status::new(&config.receiver.access));
     let pages = bind_pages(&config, &status, &stage).await?;
-    let receiver = {
-        let (stage, tables, keys) = (stage.clone(), Arc::clone(&tables), Arc::clone(&keys));
-        Receiver::bind(&config.receiver, stage, tables, keys, Arc::clone(&status)).await?
-    };
-    tracing::info!(address = %receiver.addr()?, authentication = status.authentication(), "receiver listening");
+    let receiver = bind_receiver(&config, &stage, &tables, &keys, &status).await?;
     if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
         tracing::info!(address = %addr, "pages listening");
     }
@@ -159,6 +122,7 @@ async fn start(config: Config) -> Result<Started> {
     stage.release(known.found.applied());
     // Taking over ends a process that runs: whatever could fail without it has not.
     let mut taken = known.take_over(&holder).await?;
+    let search = Search::of(&config, source.is_none(), &watched, &known.catalog, &stage);
     let feed = settle_feed(&config, source, &watched, &stage, &known.catalog, taken.as_mut()).await?;
     // The last step: whatever has failed before has left the target as it was.
     if config.apply.triggers == Triggers::Drop {
@@ -170,6 +134,7 @@ async fn start(config: Config) -> Result<Started> {
     // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
     stage.settle()?;
     let (stop, stopped) = watch::channel(false);
+    let applied = status.watch_applied();
     let applier = spawn_applier(
         Applier {
             target,
@@ -187,7 +152,7 @@ async fn start(config: Config) -> Result<Started> {
         },
         taken,
     );
-    Ok(Started { config, receiver, pages, stage, feed, stop, applier })
+    Ok(Started { config, receiver, pages, stage, feed, search, applied, stop, applier })
 }
 
 /// What is known of the tables before anything is received.
@@ -204,18 +169,28 @@ async fn settle_tables(
     stage: &Stage,
     known: &mut Known,
 ) -> Result<Settled> {
-    let matched = tables::matched(config, source, &known.catalog).await?;
-    // The plugin answers without asking the server.
-    let watched = tokio::task::block_in_place(|| {
-        let session = known.session.as_mut().map(|session| (session, &target.connect));
-        matched.settle(&known.catalog, session)
-    })?;
-    let database = source.map(Source::database);
-    let tables = Arc::new(tables::register(stage, &known.catalog, &watched, database, config)?);
+    let (watched, database) = match source {
+        None if config.source.is_some() => tables::remembered(stage, &known.catalog)?,
+        source => {
+            let matched = tables::matched(config, source, &known.catalog).await?;
+            // The plugin answers without asking the server.
+            let watched = tokio::task::block_in_place(|| {
+                let session = known.session.as_mut().map(|session| (session, &target.connect));
+                matched.settle(&known.catalog, session)
+            })?;
+            if let Some(source) = source {
+                tables::remember(stage, &known.catalog, &watched, source.database())?;
+            }
+            (watched, source.map(|source| source.database().to_owned()))
+        }
+    };
+    let tables = Arc::new(tables::register(stage, &known.catalog, &watched, database.as_deref(), config)?);
     let catalog = Arc::new(known.catalog.clone());
     let keys = Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), known.found.applied())?);
     // A key that was changed while no ebb ran is followed before anything is read by it.
-    keys.refresh().await?;
+    if source.is_some() {
+        keys.refresh().await?;
+    }
     Ok(Settled { watched, tables, keys })
 }
 
@@ -238,45 +213,101 @@ async fn settle_feed(
     Ok(Some(feed))
 }
 
-impl Started {
-    async fn run(mut self, mut signals: Signals) -> Result<()> {
-        let reloading = signals.reload(self.receiver.reloader());
-        let receiver = tokio::spawn(self.receiver.run());
-        let pages = self.pages.take().map(|pages| tokio::spawn(pages.run()));
-        let mut failed = self.stage.failed();
-        let outcome = tokio::select! {
-            biased;
-            // 1. Nothing may be acknowledged after the disk has failed.
-            error = failed.wait_for(Option::is_some) => Err(disk_error(error.ok().and_then(|error| error.clone()))),
-            // 2. The applier ends by itself only when it cannot go on.
-            ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new("the applier ended unexpectedly"))),
-            // 3. Somebody wants it to end.
-            () = signals.first() => Ok(()),
-            // 4. The changefeed is gone, and nothing more will come.
-            error = watch_feed(self.feed.as_ref()) => Err(error),
-        };
-        if outcome.is_ok() {
-            tracing::info!("ending");
-        }
-        close(receiver).await;
-        close(reloading).await;
-        if let Some(pages) = pages {
-            close(pages).await;
-        }
-        self.stop.send_replace(true);
-        if !self.applier.is_terminated() {
-            let ended = tokio::time::timeout(self.config.grace_period, &mut self.applier).await;
-            if ended.is_err() {
-                tracing::warn!("the transaction in hand did not end within --gracePeriod; it is left to be repeated");
-            }
-        }
-        let ended = match (&self.feed, &self.config.changefeed) {
-            (Some(feed), Some(settings)) => feed.end(settings.on_exit).await,
-            _ => Ok(()),
-        };
-        // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
-        outcome.and(ended)
+/// The source, where it is wanted and can be reached.
+enum Reached {
+    Unwanted,
+    Source(Box<Source>),
+    Down(Error),
+}
+
+async fn reach(config: &Config) -> Result<Reached> {
+    match &config.source {
+        Some(settings) if !config.apply_only => Ok(match Source::reach(settings).await? {
+            Ok(source) => Reached::Source(Box::new(source)),
+            Err(error) => Reached::Down(error),
+        }),
+        _ => Ok(Reached::Unwanted),
     }
+}
+
+/// A run that has been settled before goes on without the source: what is staged is applied, and what comes is taken.
+fn settle_source(config: &Config, reached: Reached, stage: &Stage) -> Result<Option<Source>> {
+    if config.apply_only && stage.is_fresh() {
+        return Err(Error::new(format!(
+            "nothing is staged for {} in {}",
+            config.staging.schema,
+            config.staging.dir.display()
+        ))
+        .hint("give --stagingSchema and --staging-dir of the run whose rows are to be applied"));
+    }
+    match reached {
+        Reached::Source(source) => Ok(Some(*source)),
+        Reached::Unwanted => Ok(None),
+        Reached::Down(error) if stage.is_fresh() || !tables::are_remembered(stage)? => Err(error),
+        Reached::Down(error) => {
+            tracing::warn!(
+                hint = error.hint,
+                "{error}; what is staged is applied meanwhile, with tables and keys as they were at the last start"
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// A source that was down at start is looked for until it is there, and with it the changefeed.
+pub(super) struct Search {
+    source: config::Source,
+    settings: config::Changefeed,
+    watched: Vec<Watched>,
+    catalog: Catalog,
+    stage: Stage,
+}
+
+impl Search {
+    fn of(config: &Config, is_down: bool, watched: &[Watched], catalog: &Catalog, stage: &Stage) -> Option<Self> {
+        match (&config.source, &config.changefeed) {
+            (Some(source), Some(settings)) if is_down && !config.apply_only => Some(Self {
+                source: source.clone(),
+                settings: settings.clone(),
+                watched: watched.to_vec(),
+                catalog: catalog.clone(),
+                stage: stage.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn run(&self) -> Result<Feed> {
+        loop {
+            tokio::time::sleep(SEARCH_INTERVAL).await;
+            let source = match Source::reach(&self.source).await? {
+                Ok(source) => source,
+                Err(error) => {
+                    tracing::debug!("the source is still down: {error}");
+                    continue;
+                }
+            };
+            tracing::info!(source = source.version(), "the source is there again");
+            let plan = changefeed::Plan::new(&self.settings, &self.watched, &self.catalog, &self.stage, &source);
+            return changefeed::resume(&source, &plan).await.map(|job| Feed::new(source, job, &self.settings));
+        }
+    }
+}
+
+async fn bind_receiver(
+    config: &Config,
+    stage: &Stage,
+    tables: &Arc<Tables>,
+    keys: &Arc<KeyWatch>,
+    status: &Arc<Status>,
+) -> Result<Option<Receiver>> {
+    if config.apply_only {
+        return Ok(None);
+    }
+    let (stage, tables, keys) = (stage.clone(), Arc::clone(tables), Arc::clone(keys));
+    let receiver = Receiver::bind(&config.receiver, stage, tables, keys, Arc::clone(status)).await?;
+    tracing::info!(address = %receiver.addr()?, authentication = status.authentication(), "receiver listening");
+    Ok(Some(receiver))
 }
 
 /// Faults of the source that no receiver can make good.
@@ -325,24 +356,4 @@ fn spawn_applier(applier: Applier, taken: Option<Taken>) -> oneshot::Receiver<Re
         let _ = done.send(applier.run(taken));
     });
     ended
-}
-
-fn disk_error(error: Option<Error>) -> Error {
-    error.unwrap_or_else(|| Error::new("staging ended unexpectedly"))
-}
-
-/// Comes back only when the changefeed has ended for good.
-async fn watch_feed(feed: Option<&Feed>) -> Error {
-    let Some(feed) = feed else { return std::future::pending().await };
-    loop {
-        tokio::time::sleep(WATCH_INTERVAL).await;
-        if let Err(error) = feed.look().await {
-            return error;
-        }
-    }
-}
-
-async fn close(task: JoinHandle<()>) {
-    task.abort();
-    let _ = task.await;
 }

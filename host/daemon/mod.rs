@@ -1,0 +1,152 @@
+//! A run from start to end: every part is made here, in order, and handed what it needs.
+//!
+//! Owns: which event ends the run, and the orderly end. Does not own: the start (`start`), any step of a change's life.
+
+mod start;
+
+use std::time::Duration;
+
+use ebb_sdk::Timestamp;
+use tokio::runtime::Builder;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::changefeed::Feed;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::receive::Receiver;
+use crate::signals::{self, Signals};
+use crate::stage::Stage;
+use crate::status::Pages;
+use start::{Search, start};
+
+/// How often the state of the changefeed's job is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs until a signal (`Ok`) or a failure.
+pub fn run(config: Config) -> Result<()> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(format!("cannot start the runtime: {error}")))?;
+    let outcome = runtime.block_on(start_and_run(config));
+    // Requests and lookups that are still under way must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn start_and_run(config: Config) -> Result<()> {
+    let signals = Signals::listen()?;
+    signals::admit_files(&config.receiver.limits);
+    let started = tokio::select! {
+        biased;
+        () = signals.first() => return Ok(()),
+        started = start(config) => started?,
+    };
+    started.run(signals).await
+}
+
+/// Everything that runs, ready to be supervised.
+struct Started {
+    config: Config,
+    /// `None` where nothing is received: `--apply-only`.
+    receiver: Option<Receiver>,
+    pages: Option<Pages>,
+    stage: Stage,
+    feed: Option<Feed>,
+    /// Looks for a source that was down at start.
+    search: Option<Search>,
+    /// How far the target is.
+    applied: watch::Receiver<Timestamp>,
+    stop: watch::Sender<bool>,
+    applier: oneshot::Receiver<Result<()>>,
+}
+
+impl Started {
+    async fn run(mut self, mut signals: Signals) -> Result<()> {
+        let reloading = self.receiver.as_ref().map(|receiver| signals.reload(receiver.reloader()));
+        let receiver = self.receiver.take().map(|receiver| tokio::spawn(receiver.run()));
+        let pages = self.pages.take().map(|pages| tokio::spawn(pages.run()));
+        let mut failed = self.stage.failed();
+        let outcome = tokio::select! {
+            biased;
+            // 1. Nothing may be acknowledged after the disk has failed.
+            error = failed.wait_for(Option::is_some) => Err(disk_error(error.ok().and_then(|error| error.clone()))),
+            // 2. The applier ends by itself only when it cannot go on.
+            ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new("the applier ended unexpectedly"))),
+            // 3. Somebody wants it to end.
+            () = signals.first() => Ok(()),
+            // 4. The changefeed is gone, and nothing more will come.
+            error = watch_feed(&mut self.feed, self.search.as_ref()) => Err(error),
+            // 5. Nothing more is to be applied.
+            () = drained(&self.config, &self.stage, self.applied.clone()) => report_rest(&self.stage),
+        };
+        if outcome.is_ok() {
+            tracing::info!("ending");
+        }
+        for task in [receiver, reloading, pages].into_iter().flatten() {
+            close(task).await;
+        }
+        self.stop.send_replace(true);
+        if !self.applier.is_terminated() {
+            let ended = tokio::time::timeout(self.config.grace_period, &mut self.applier).await;
+            if ended.is_err() {
+                tracing::warn!("the transaction in hand did not end within --gracePeriod; it is left to be repeated");
+            }
+        }
+        let ended = match (&self.feed, &self.config.changefeed) {
+            (Some(feed), Some(settings)) => feed.end(settings.on_exit).await,
+            _ => Ok(()),
+        };
+        // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
+        outcome.and(ended)
+    }
+}
+
+fn disk_error(error: Option<Error>) -> Error {
+    error.unwrap_or_else(|| Error::new("staging ended unexpectedly"))
+}
+
+/// Comes back only when the changefeed has ended for good.
+async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>) -> Error {
+    if let (None, Some(search)) = (&feed, search) {
+        match search.run().await {
+            Ok(found) => *feed = Some(found),
+            Err(error) => return error,
+        }
+    }
+    let Some(feed) = feed else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        if let Err(error) = feed.look().await {
+            return error;
+        }
+    }
+}
+
+/// With `--apply-only`, comes back when everything that is complete was applied.
+async fn drained(config: &Config, stage: &Stage, mut applied: watch::Receiver<Timestamp>) {
+    let resolved = *stage.resolved().borrow();
+    if !config.apply_only || applied.wait_for(|&applied| applied >= resolved).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn report_rest(stage: &Stage) -> Result<()> {
+    let store = stage.store();
+    let resolved = store.resolved();
+    let rest = store.scan(resolved, Timestamp { wall: i64::MAX, logical: 0 });
+    let rows = rest.map(|row| row.map(drop)).collect::<Result<Vec<()>>>()?.len();
+    tracing::info!(rows_left = rows, "everything staged was applied: the target equals the source at {resolved}");
+    if rows > 0 {
+        tracing::warn!(
+            "{rows} later rows stay staged: no resolved timestamp has said that their transactions are complete"
+        );
+    }
+    Ok(())
+}
+
+async fn close(task: JoinHandle<()>) {
+    task.abort();
+    let _ = task.await;
+}
