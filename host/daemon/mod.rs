@@ -128,7 +128,7 @@ async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>) -> Error {
 async fn drained(config: &Config, stage: &Stage, mut applied: watch::Receiver<Timestamp>) {
     let resolved = *stage.resolved().borrow();
     if !config.apply_only || applied.wait_for(|&applied| applied >= resolved).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -39,7 +39,7 @@ impl Session {
 
     /// See [`ebb_sdk::Session::renew`]; an older plugin notes nothing.
     pub fn renew(&mut self, lease: &Lease) -> Result<()> {
-        Ok(self.call(CALL_RENEW, lease)?.unwrap_or_default())
+        self.call::<()>(CALL_RENEW, lease).map(drop)
     }
 
     /// What was noted last; `None` too when the plugin keeps no leases.
