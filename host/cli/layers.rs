@@ -293,7 +293,10 @@ mod tests {
             assert!(text.contains(expected) && !text.contains("geheim"), "{text}");
         };
         check("target = 'a'\nsource = 'geheim\n", "it is not TOML (line 2)");
-        check("nonsense = 1", "nonsense is not known known are allow-rounding, allow-tls-mode-disable, apply-only, applyTimeout");
+        check(
+            "nonsense = 1",
+            "nonsense is not known known are allow-rounding, allow-tls-mode-disable, apply-only, applyTimeout",
+        );
         check("applyTimeout = 1.5", "applyTimeout must be a text");
         check("changefeed = 1", "must be a table");
         let mut warnings = Vec::new();

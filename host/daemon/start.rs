@@ -157,6 +157,7 @@ pub(super) async fn start(config: Config) -> Result<Started> {
 
 /// What is known of the tables before anything is received.
 struct Settled {
+    /// Those that are replicated.
     watched: Vec<Watched>,
     tables: Arc<Tables>,
     keys: Arc<KeyWatch>,
@@ -178,7 +179,9 @@ async fn settle_tables(
                 let session = known.session.as_mut().map(|session| (session, &target.connect));
                 matched.settle(&known.catalog, session)
             })?;
+            let mut watched = watched;
             if let Some(source) = source {
+                watched.extend(tables::left(stage, &known.catalog, &watched, known.found.applied())?);
                 tables::remember(stage, &known.catalog, &watched, source.database())?;
             }
             (watched, source.map(|source| source.database().to_owned()))
@@ -191,6 +194,7 @@ async fn settle_tables(
     if source.is_some() {
         keys.refresh().await?;
     }
+    let watched = watched.into_iter().filter(|watched| !watched.is_left).collect();
     Ok(Settled { watched, tables, keys })
 }
 

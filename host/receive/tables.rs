@@ -24,6 +24,8 @@ pub struct Table {
     pub columns: Vec<String>,
     /// Columns that the source hides and the target lacks, such as the shard of a hash-sharded key.
     pub hidden_columns: Vec<String>,
+    /// Rows of it are staged, and none come any more: it need not be there at the source.
+    pub is_left: bool,
 }
 
 /// What a topic stands for.

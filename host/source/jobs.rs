@@ -149,7 +149,7 @@ impl Source {
         altered.map(drop).map_err(|error| {
             explain(error, statement, self.user()).hint(format!(
                 "the changefeed (job {id}) has other settings than this run and could not be altered: CANCEL JOB {id}, and \
-                 start ebb again: it creates a new one at the target's progress"
+                 start ebb again: it creates a new one where staging is complete"
             ))
         })
     }
@@ -283,7 +283,7 @@ fn explain(mut error: Error, statement: &Statement<'_>, user: &str) -> Error {
 
 /// Why a changefeed that has ended sends nothing more, and what to do.
 pub(crate) fn ended(id: i64, job: Option<&Job>) -> Error {
-    const AGAIN: &str = "start ebb again: it creates a new one at the target's progress";
+    const AGAIN: &str = "start ebb again: it creates a new one where staging is complete";
     let Some(job) = job else {
         return Error::new(format!("the changefeed (job {id}) is not listed any more")).hint(AGAIN);
     };

@@ -44,6 +44,7 @@ impl Names<'_> {
                 key: Some(KeyShape::of(table, table.key_columns.clone(), Timestamp::ZERO)),
                 columns: table.column_names(),
                 hidden_columns: table.hidden_columns.iter().cloned().chain(ignored).collect(),
+                is_left: false,
                 refused: None,
             });
         }
@@ -105,6 +106,7 @@ impl Names<'_> {
                 key: source.map(|source| KeyShape::of(source, source.key_columns.clone(), Timestamp::ZERO)),
                 columns: source.map(SourceTable::column_names).unwrap_or_default(),
                 hidden_columns: self.ignored_of(table),
+                is_left: false,
                 refused: self.judge().problems(source, table, &leave_out).into_iter().next(),
             };
             if known.iter().filter(|source| self.same(&source.name, &table.name)).count() > 1 {

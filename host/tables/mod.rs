@@ -28,7 +28,7 @@ use findings::Findings;
 use matching::Names;
 
 pub use key::{KeyShape, SourceKey, Unreadable, parts_of};
-pub use remembered::{are_remembered, remember, remembered};
+pub use remembered::{are_remembered, left, remember, remembered};
 pub use watch::KeyWatch;
 
 /// Reasons listed in a message.
@@ -50,6 +50,8 @@ pub struct Watched {
     /// Those that every row of the source has, as far as it is known.
     pub columns: Vec<String>,
     pub hidden_columns: Vec<String>,
+    /// Rows of it are staged, and it is not replicated any more.
+    pub is_left: bool,
     /// Why a row of it ends the run, where it is not known which tables will send rows.
     pub refused: Option<Error>,
 }
@@ -174,7 +176,7 @@ pub fn register(
 ) -> Result<Tables> {
     let name = |watched: &Watched| {
         let table = &catalog.tables[watched.position as usize];
-        serde_json::json!([table.namespace, table.name]).to_string()
+        registered(&table.namespace, &table.name)
     };
     let case_sensitive = config.target.case_sensitive;
     let (refused, taken): (Vec<_>, Vec<_>) = watched.iter().partition(|watched| watched.refused.is_some());
@@ -191,6 +193,7 @@ pub fn register(
             key: Arc::new(SourceKey::new(key, case_sensitive, watched.key.iter().cloned().collect())),
             columns: watched.columns.clone(),
             hidden_columns: watched.hidden_columns.clone(),
+            is_left: watched.is_left,
         };
         tables.add(&watched.path, &watched.topics, case_sensitive, table);
     }
@@ -200,6 +203,11 @@ pub fn register(
         }
     }
     Ok(tables)
+}
+
+/// The name of a target's table in staging.
+fn registered(namespace: &[String], name: &str) -> String {
+    serde_json::json!([namespace, name]).to_string()
 }
 
 fn join(names: &[&String]) -> String {

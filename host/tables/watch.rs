@@ -159,7 +159,8 @@ impl KeyWatch {
         let keys = source.primary_keys(Some(now)).await.map_err(failure)?;
         let before = self.before(&source, &state.seen).await;
         let is_gone = |place: &&Place| before.contains_key(*place) && !keys.contains_key(*place);
-        if let Some(place) = self.tables.list().iter().filter_map(|table| table.source.as_ref()).find(is_gone) {
+        let expected = self.tables.list().iter().filter(|table| !table.is_left);
+        if let Some(place) = expected.filter_map(|table| table.source.as_ref()).find(is_gone) {
             return Err(Failure::Final(vanished(place)));
         }
         let changed: Vec<&Table> =

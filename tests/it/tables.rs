@@ -104,3 +104,39 @@ fn half_an_initial_scan_is_not_made_whole_by_another() {
     world.wait_equal(&ebb, &["a"]);
     ebb.stop();
 }
+
+#[test]
+fn rows_that_wait_outlive_their_table() {
+    for (name, end, filter) in
+        [("tables_dropped", "DROP TABLE a", None), ("tables_truncated", "TRUNCATE a", Some("--table-exclusion-filter"))]
+    {
+        let world = World::new(name, TABLES);
+        let pages = format!("127.0.0.1:{}", free_port());
+        let mut ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+        world.source("INSERT INTO a VALUES (1, 1), (2, 2); INSERT INTO b VALUES (1, 1)");
+        world.wait_equal(&ebb, &["a", "b"]);
+        let gate = hold(&world, "LOCK TABLE a IN ACCESS EXCLUSIVE MODE");
+        world.source(
+            "BEGIN; DELETE FROM a WHERE id = 1; INSERT INTO a VALUES (3, 3); INSERT INTO b VALUES (3, 3); COMMIT",
+        );
+        let after = world.source("SELECT cluster_logical_timestamp()").trim().to_owned();
+        wait_for("a resolved timestamp", || ebb.log(), || status(&pages)["resolved"].as_str() > Some(&after));
+        world.source(end);
+        assert_eq!(ebb.wait().code(), Some(1), "{}", ebb.log());
+        drop(gate);
+        // As the error says.
+        let more: Vec<&str> = filter.into_iter().flat_map(|filter| [filter, "^a$"]).collect();
+        let mut ebb = world.fetch(&more);
+        ebb.wait_line("rows of public.a are staged up to");
+        let ebb = ebb.ready();
+        world.source("INSERT INTO b VALUES (4, 4)");
+        world.wait_equal(&ebb, &["b"]);
+        assert_eq!(world.target("SELECT string_agg(id::text, ',' ORDER BY id) FROM a"), "2,3");
+        ebb.stop();
+        let ebb = world.fetch(&more);
+        world.source("INSERT INTO b VALUES (5, 5)");
+        world.wait_equal(&ebb, &["b"]);
+        assert!(!ebb.log().contains("rows of public.a are staged"), "{}", ebb.log());
+        ebb.stop();
+    }
+}
