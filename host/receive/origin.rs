@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use ebb_sdk::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -71,6 +72,12 @@ impl Origins {
             None => origin,
         };
         if known.get(&table) != Some(&merged) {
+            if !known.contains_key(&table) && self.stage.released() > Timestamp::ZERO {
+                tracing::info!(
+                    "first rows of {merged}: if it was added to the changefeed since that was created, see that the target \
+                     holds everything before them"
+                );
+            }
             let mut changed = known.clone();
             changed.insert(table, merged);
             self.stage.save(Note::Origins, &changed)?;

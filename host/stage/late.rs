@@ -109,9 +109,10 @@ impl From<Late> for Error {
                 "raise --retireOffset above the age of the changefeed's checkpoint, and start with a new --stagingSchema"
             }
             false => {
-                "see whether two changefeeds send to this receiver (SHOW CHANGEFEED JOBS): give each its own; if there is \
-                 one only, it is CockroachDB advisory A-104309: upgrade, compare this row on both sides, and start with a \
-                 new --stagingSchema"
+                "see whether two changefeeds send to this receiver (SHOW CHANGEFEED JOBS): give each its own; if the table \
+                 was added with ALTER CHANGEFEED … ADD … WITH initial_scan, its old rows come after their time: load it \
+                 into the target yourself, and add it without; else it is CockroachDB advisory A-104309: upgrade, compare \
+                 this row on both sides, and start with a new --stagingSchema"
             }
         };
         let error = Self::new(format!("{late}; it was neither acknowledged nor applied")).hint(hint);

@@ -49,8 +49,14 @@ fn a_row_after_its_time_stops_ebb_and_a_repeat_does_not() {
     // Another row of that time never came.
     assert_ne!(post(&world, &row(7, &time)), "200");
     let line = ebb.failure();
-    for text in ["a row of public.t with key [7]", &time, "came for the first time", "SHOW CHANGEFEED JOBS", "A-104309"]
-    {
+    for text in [
+        "a row of public.t with key [7]",
+        &time,
+        "came for the first time",
+        "SHOW CHANGEFEED JOBS",
+        "A-104309",
+        "initial_scan",
+    ] {
         assert!(line.contains(text), "{text:?} is not in {line}");
     }
     assert_eq!(world.target("SELECT count(*) FROM t"), "1");
