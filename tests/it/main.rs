@@ -21,6 +21,7 @@ mod mysql;
 mod names;
 mod plugins;
 mod post;
+mod procedures;
 mod promises;
 mod receiver;
 mod rows;
