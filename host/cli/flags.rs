@@ -19,7 +19,7 @@ pub fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-fn timestamp(text: &str) -> Result<Timestamp, String> {
+pub fn timestamp(text: &str) -> Result<Timestamp, String> {
     text.parse()
         .map_err(|_| "a time is nanoseconds since 1970 with a logical part, 1751161903005030052.0000000000".into())
 }

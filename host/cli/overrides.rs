@@ -6,11 +6,11 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ebb_sdk::Secret;
+use ebb_sdk::{Secret, Timestamp};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::duration;
+use super::{duration, flags};
 use crate::config::InitialScan;
 use crate::error::{Error, Result};
 
@@ -21,6 +21,8 @@ pub struct Overrides {
     pub port: u16,
     pub sink_query_parameters: Secret,
     pub initial_scan: InitialScan,
+    /// Where a new run begins.
+    pub cursor: Option<Timestamp>,
     /// `WITH` options in the order they are written.
     pub options: Vec<(String, Secret)>,
 }
@@ -89,6 +91,9 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
             .ok_or_else(|| refused(format!("\"port\" must be a number from 1 to 65535, not {port}")))?,
     };
     let query = take_text(&mut given, "sink_query_parameters").map_err(refused)?;
+    let cursor = take_text(&mut given, "cursor").map_err(refused)?;
+    let cursor =
+        cursor.map(|text| flags::timestamp(&text).map_err(|why| refused(format!("\"cursor\": {why}")))).transpose()?;
     let mut options = Vec::new();
     for (name, default) in OPTIONS {
         let value = take_text(&mut given, name).map_err(refused)?;
@@ -97,7 +102,7 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
         }
     }
     if let Some(unknown) = given.keys().next() {
-        let known: Vec<_> = ["host", "port", "sink_query_parameters"]
+        let known: Vec<_> = ["host", "port", "sink_query_parameters", "cursor"]
             .into_iter()
             .chain(OPTIONS.iter().map(|(name, _)| *name))
             .collect();
@@ -124,6 +129,7 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
         port,
         sink_query_parameters: Secret::new(query.unwrap_or_else(|| SINK_QUERY_PARAMETERS.into())),
         initial_scan: initial_scan(value_of("initial_scan"), place)?,
+        cursor,
         options,
     };
     overrides.check_pem_parameters(place)?;
@@ -280,7 +286,11 @@ mod tests {
         };
         check("[]", "not a JSON object");
         check("{", "line 1");
-        check(r#"{"hots": "x"}"#, "\"hots\" is not known known are host, port, sink_query_parameters, resolved");
+        check(
+            r#"{"hots": "x"}"#,
+            "\"hots\" is not known known are host, port, sink_query_parameters, cursor, resolved",
+        );
+        check(r#"{"cursor": "yesterday"}"#, "\"cursor\": a time is nanoseconds");
         check(r#"{"port": 70000}"#, "\"port\" must be a number");
         check(r#"{"port": 0}"#, "\"port\" must be a number");
         check(r#"{"host": "https://ebb:1"}"#, "without scheme or port");

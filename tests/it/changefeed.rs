@@ -270,7 +270,8 @@ fn a_new_run_begins_at_the_cursor() {
     world.source("INSERT INTO t VALUES (1, 1)");
     let line = world.fetch(&["--cursor", "9000000000000000000.0"]).failure();
     assert!(line.contains("lies in the future"), "{line}");
-    let mut ebb = world.fetch(&["--cursor", before.trim()]).ready();
+    world.write_changefeed_settings(&format!(r#"{{"cursor": "{}"}}"#, before.trim()));
+    let mut ebb = world.fetch(&[]).ready();
     let said = ebb.wait_line("new run: changes after");
     assert!(said.contains(&format!("after {} are replicated", before.trim())), "{said}");
     world.wait_equal(&ebb, &["t"]);

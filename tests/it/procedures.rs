@@ -30,7 +30,10 @@ fn molt_is_taken_over_from_at_its_checkpoint() {
     world.target("INSERT INTO t VALUES (2, 2)");
     insert(&world, 3);
     let line = world.fetch(&["--cursor", &applied]).failure();
-    assert!(line.contains("already sends these tables here") && line.contains(&format!("CANCEL JOB {}", created.trim())), "{line}");
+    assert!(
+        line.contains("already sends these tables here") && line.contains(&format!("CANCEL JOB {}", created.trim())),
+        "{line}"
+    );
     world.source(&format!("CANCEL JOB {}", created.trim()));
     let ebb = world.fetch(&["--cursor", &applied]).ready();
     world.wait_equal(&ebb, &["t"]);

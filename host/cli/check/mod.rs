@@ -61,7 +61,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
         port: overrides.port,
         sink_query_parameters: overrides.sink_query_parameters,
         options: overrides.options,
-        cursor: fetch.cursor,
+        cursor: fetch.cursor.or(overrides.cursor),
         accept_new_tables: fetch.new_tables == NewTables::Accept,
         initial_scan: overrides.initial_scan,
         on_exit: match fetch.on_exit {
