@@ -52,6 +52,8 @@ struct Process {
     store: Arc<Store>,
     applier: Applier,
     taken: Taken,
+    /// Nothing is read any more once it is gone.
+    _stop: watch::Sender<bool>,
 }
 
 impl World {
@@ -166,6 +168,7 @@ impl World {
         };
         let (catalog, tables) = (Arc::new(target::catalog()), Arc::new(tables));
         let keys = KeyWatch::without_source(Arc::clone(&catalog), Arc::clone(&tables), Arc::clone(&store));
+        let (stop, stopped) = watch::channel(false);
         let applier = Applier {
             target: Target { plugin: Arc::clone(&PLUGIN), connect },
             settings: self.settings.clone(),
@@ -177,7 +180,7 @@ impl World {
             store: Arc::clone(&store),
             resolved: watch::channel(Timestamp::ZERO).1,
             status: Arc::new(Status::default()),
-            stop: watch::channel(false).1,
+            stop: stopped,
             runtime: RUNTIME.handle().clone(),
         };
         let taken = loop {
@@ -191,7 +194,7 @@ impl World {
             }
         };
         store.release(taken.progress.applied);
-        self.process = Some(Process { store, applier, taken });
+        self.process = Some(Process { store, applier, taken, _stop: stop });
     }
 
     fn crash(&mut self, why: &str) {
