@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
+use super::present::Presence;
 use crate::error::{Error, Result};
 
 /// A flat set of files. A name is lasting only after `sync_names`, what a file holds only after its own `sync`.
@@ -32,6 +33,9 @@ pub trait Disk: Send + Sync {
 
     /// Bytes that may still be written.
     fn free_bytes(&self) -> io::Result<u64>;
+
+    /// Whether these files still stand under their names, and are the ones that were written through this disk.
+    fn check(&self, files: &mut dyn Iterator<Item = String>) -> Result<()>;
 }
 
 /// A file that grows.
@@ -49,6 +53,7 @@ pub struct Folder {
     path: PathBuf,
     /// Held as long as this lives; the system lets go of it when the process ends, however it does.
     _lock: File,
+    presence: Presence,
 }
 
 const LOCK: &str = "lock";
@@ -74,7 +79,9 @@ impl Folder {
                 .hint("end the other process, or choose another --stagingSchema or --staging-dir"),
             TryLockError::Error(error) => unusable(error),
         })?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        let presence = Presence::of(path).map_err(unusable)?;
+        presence.known().wrote(LOCK, &lock).map_err(unusable)?;
+        Ok(Self { path: path.to_owned(), _lock: lock, presence })
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -89,7 +96,10 @@ impl Disk for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn Append>> {
-        Ok(Box::new(File::create(self.at(name))?))
+        let mut known = self.presence.known();
+        let file = File::create(self.at(name))?;
+        known.wrote(name, &file)?;
+        Ok(Box::new(file))
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {
@@ -101,11 +111,17 @@ impl Disk for Folder {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.at(from), self.at(to))
+        let mut known = self.presence.known();
+        fs::rename(self.at(from), self.at(to))?;
+        known.renamed(from, to);
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.at(name))
+        let mut known = self.presence.known();
+        fs::remove_file(self.at(name))?;
+        known.removed(name);
+        Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -115,6 +131,10 @@ impl Disk for Folder {
     fn free_bytes(&self) -> io::Result<u64> {
         let space = rustix::fs::statvfs(&self.path)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    fn check(&self, files: &mut dyn Iterator<Item = String>) -> Result<()> {
+        self.presence.check(&mut files.chain([LOCK.to_owned()]))
     }
 }
 

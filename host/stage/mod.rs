@@ -6,12 +6,14 @@
 //! A row goes into the log of the newest segment (`log`) and into memory (`memtable`); a full segment is sorted to disk
 //! (`run`) when it has to wait long for the target, and reduced to fingerprints (`seen`) once it is applied.
 
+mod append;
 pub mod disk;
 mod keep;
 mod late;
 mod log;
 mod memtable;
 mod notes;
+mod present;
 mod record;
 mod recover;
 mod run;
@@ -36,6 +38,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use append::NotWritten;
 pub use late::Late;
 pub use notes::Note;
 pub use record::{Change, Entry, RowBatch};
@@ -43,7 +46,7 @@ pub use scan::Scan;
 pub use segments::new_number;
 pub use space::Forecast;
 pub(crate) use store::lock;
-pub use store::{Limits, NotWritten, Store};
+pub use store::{Limits, Store};
 
 use crate::error::{Error, Result};
 use space::Space;
@@ -193,7 +196,8 @@ pub fn folder(dir: &Path, schema: &str) -> PathBuf {
 fn keep(store: &Store, woken: &Receiver<()>, space: &Space, failed: &watch::Sender<Option<Error>>) {
     loop {
         space.sample(Instant::now(), store.disk_bytes(), store.room_bytes());
-        if let Err(error) = store.maintain() {
+        // Also while nothing arrives, so that a folder that is gone does not wait for a request to be noticed.
+        if let Err(error) = store.maintain().map_err(|error| store.cause(error)).and_then(|()| store.check()) {
             failed.send_replace(Some(error));
             return;
         }
@@ -214,6 +218,7 @@ fn damaged(file: &str, how: &str) -> Error {
 fn unreadable(error: &io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::InvalidData => DAMAGED_HINT,
+        io::ErrorKind::NotFound => present::GONE_HINT,
         _ => "see that its disk is sound and has space; then start again: nothing acknowledged was lost",
     };
     Error::new(format!("the staging folder cannot be read or written: {error}")).hint(hint)

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 
 /// The version of the folder's format; a newer one is refused.
 const FORMAT: u32 = 2;
-const STATE: &str = "state";
+pub(super) const STATE: &str = "state";
 /// Added to the name of a file that is about to take another's place.
 const NEW: &str = ".new";
 
@@ -140,7 +140,11 @@ impl State {
             return match names.iter().find(|name| !name.ends_with(NEW) && **name != first_log) {
                 None => Ok(None),
                 Some(other) => Err(Error::new(format!("the staging folder holds {other}, and no file \"{STATE}\""))
-                    .hint("it is not a staging folder of this ebb: choose another --stagingSchema or --staging-dir")),
+                    .hint(
+                        "if it is not a staging folder of ebb, choose another --stagingSchema or --staging-dir; if its state was \
+                         removed, put it back, or move the folder aside and start again with the same command: what the \
+                         target lacks is then sent once more from the target's progress on",
+                    )),
             };
         }
         let text = read(disk, STATE).map_err(|error| super::unreadable(&error))?;

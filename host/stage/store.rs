@@ -1,7 +1,7 @@
 //! The staging store: rows go in durably and come out in commit order. Plain calls that block; no threads of its own.
 //!
-//! Owns: what is true after each call, and after a crash in the middle of it. Does not own: who calls (`writer`), turning
-//! segments into other forms (`keep`).
+//! Owns: what is true after each call, and after a crash in the middle of it. Does not own: writing rows (`append`), who
+//! calls (`writer`), turning segments into other forms (`keep`).
 //!
 //! Invariants: a row is answered for only after its frame is synced; rows at or below `resolved` do not change any more,
 //! so that a reader may go on while rows are written.
@@ -16,16 +16,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::disk::{Append, Disk};
-use super::late::Late;
-use super::log::{FrameBuilder, Tail};
+use super::log::Tail;
 use super::memtable::Memtable;
 use super::notes::{self, Note};
-use super::record::{RowBatch, scan_key, timestamp_of};
+use super::record::scan_key;
 use super::recover::recover;
 use super::scan::Scan;
-use super::segments::{Content, Form, Listed, NotSaved, Segment, State, file_name};
+use super::segments::{Content, Form, Listed, STATE, Segment, State, file_name};
 use super::{damaged, unreadable};
 use crate::error::{Error, Result};
+
+/// The disk counts as full when less is free: sorting and remembering need some room of their own.
+const FREE_BYTES_MIN: u64 = 64 << 20;
 
 /// How much a store may hold, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -49,53 +51,33 @@ impl Default for Limits {
     }
 }
 
-/// Segments that are full and still in memory; at this number the writer waits.
-pub(super) const FULL_SEGMENTS_MAX: usize = 3;
-/// The disk counts as full when less is free: sorting and remembering need some room of their own.
-const FREE_BYTES_MIN: u64 = 64 << 20;
-/// Memory for a row beside its bytes.
-const ROW_OVERHEAD_BYTES: u64 = 200;
-
-/// Why rows were not written.
-#[derive(Debug)]
-pub enum NotWritten {
-    /// There is no room now.
-    Full(String),
-    /// Full segments wait to be sorted to disk: call `maintain`.
-    Behind,
-    /// A row came that the changefeed had promised would not come.
-    Late(Box<Late>),
-    /// The disk has failed. Nothing may be acknowledged any more.
-    Failed(Error),
-}
-
 /// See the module.
 pub struct Store {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) limits: Limits,
-    log: Mutex<Log>,
+    pub(super) log: Mutex<Log>,
     /// Changed by one at a time, and only together with the file.
     pub(super) state: Mutex<State>,
-    segments: Mutex<Arc<Vec<Segment>>>,
-    watermarks: Mutex<Watermarks>,
-    log_bytes: AtomicU64,
+    pub(super) segments: Mutex<Arc<Vec<Segment>>>,
+    pub(super) watermarks: Mutex<Watermarks>,
+    pub(super) log_bytes: AtomicU64,
     id: String,
 }
 
 /// The segment that takes rows.
-struct Log {
-    number: u64,
-    file: Box<dyn Append>,
-    rows: Arc<Memtable>,
-    frames: u64,
-    bytes: u64,
-    memory_bytes: u64,
+pub(super) struct Log {
+    pub(super) number: u64,
+    pub(super) file: Box<dyn Append>,
+    pub(super) rows: Arc<Memtable>,
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+    pub(super) memory_bytes: u64,
 }
 
 #[derive(Clone, Copy)]
-struct Watermarks {
-    resolved: Timestamp,
-    applied: Timestamp,
+pub(super) struct Watermarks {
+    pub(super) resolved: Timestamp,
+    pub(super) applied: Timestamp,
 }
 
 impl Store {
@@ -162,35 +144,20 @@ impl Store {
         self.change(|state| state.is_settled = true)
     }
 
-    /// Makes rows and a resolved timestamp durable, all of them or none. Repeats are left out; a resolved timestamp does
-    /// not go back.
-    pub fn write(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
-        let mut log = lock(&self.log);
-        if log.memory_bytes >= self.segment_bytes_max() {
-            self.begin_log(&mut log)?;
-        }
-        let Watermarks { resolved: floor, applied } = *lock(&self.watermarks);
-        let mut frame = FrameBuilder::new(batches.iter().map(|rows| FrameBuilder::bytes_of(rows)).sum());
-        for (key, value) in batches.iter().flat_map(|rows| rows.records()) {
-            let timestamp = timestamp_of(key).unwrap_or(Timestamp::ZERO);
-            if timestamp > floor {
-                // The target may have been brought further by another folder, whose place this one has taken.
-                if timestamp > applied {
-                    frame.push(key, value);
-                }
-            } else if !self.has_seen(key).map_err(|error| NotWritten::Failed(unreadable(&error)))? {
-                return Err(NotWritten::Late(Box::new(self.late(key, value, floor))));
-            }
-        }
-        let resolved = resolved.filter(|&resolved| resolved > floor);
-        if frame.is_empty() && resolved.is_none() {
-            return Ok(());
-        }
-        self.append(&mut log, frame, resolved.unwrap_or(Timestamp::ZERO))?;
-        if let Some(resolved) = resolved {
-            lock(&self.watermarks).resolved = resolved;
-        }
-        Ok(())
+    /// Whether the folder, and every file of it that holds rows, is still the one that this process has opened and
+    /// written. Cheap enough to be asked before every answer.
+    pub fn check(&self) -> Result<()> {
+        // Held, so that no file leaves the list meanwhile: one is removed only after.
+        let segments = lock(&self.segments);
+        // A file of fingerprints that is gone is noticed when it is wanted.
+        let holds_rows = |segment: &&Segment| !matches!(segment.content, Content::Seen);
+        let files = segments.iter().filter(holds_rows).map(Segment::file);
+        self.disk.check(&mut std::iter::once(STATE.to_owned()).chain(files))
+    }
+
+    /// Why a call of the disk has failed: a folder that is gone explains any error.
+    pub(super) fn cause(&self, error: Error) -> Error {
+        self.check().err().unwrap_or(error)
     }
 
     /// Everything up to `applied` is in the target.
@@ -284,82 +251,8 @@ impl Store {
         *segments = Arc::new(list);
     }
 
-    /// A store of little room has small segments, since only whole ones give theirs back.
-    fn segment_bytes_max(&self) -> u64 {
-        self.limits.segment_bytes_max.min(self.limits.disk_bytes_max / 8)
-    }
-
     fn range(&self, from: &[u8], below: &[u8]) -> Scan {
         Scan::new(Arc::clone(&self.disk), &self.segments(), from, below)
-    }
-
-    fn append(&self, log: &mut Log, frame: FrameBuilder, resolved: Timestamp) -> Result<(), NotWritten> {
-        let frame = frame.finish(log.number, log.frames, resolved);
-        let bytes = frame.bytes.len() as u64;
-        let room = self.room_bytes();
-        if bytes > room {
-            // Where the log itself is what takes the room, and is applied, it need not be full to go.
-            if log.rows.span().is_some_and(|span| span.newest <= self.applied()) {
-                self.begin_log(log)?;
-            }
-            return Err(NotWritten::Full(format!("{bytes} bytes are to be staged, and there is room for {room}")));
-        }
-        if let Err(error) = log.file.append(&frame.bytes) {
-            // What was written of it must not stand before the next frame.
-            let undone = log.file.truncate(log.bytes);
-            return match (is_full(&error), undone) {
-                (true, Ok(())) => Err(NotWritten::Full(error.to_string())),
-                _ => Err(NotWritten::Failed(unreadable(&error))),
-            };
-        }
-        // Whether anything is on the disk after a failed sync cannot be found out: there is no second try.
-        log.file.sync().map_err(|error| NotWritten::Failed(unreadable(&error)))?;
-        log.frames += 1;
-        log.bytes += bytes;
-        let mut rows = 0;
-        log.rows.insert(frame.records().inspect(|_| rows += 1));
-        log.memory_bytes += bytes + rows * ROW_OVERHEAD_BYTES;
-        self.log_bytes.store(log.bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn begin_log(&self, log: &mut Log) -> Result<(), NotWritten> {
-        let full = |segment: &&Segment| matches!(segment.content, Content::Memory { .. });
-        if self.segments().iter().filter(full).count() > FULL_SEGMENTS_MAX {
-            return Err(NotWritten::Behind);
-        }
-        let number = log.number + 1;
-        let file = new_log(self.disk.as_ref(), number).map_err(not_begun)?;
-        let listed = Listed { bytes: log.bytes, frames: Some(log.frames), ..Listed::new_log() };
-        let mut state = lock(&self.state);
-        let mut changed = state.clone();
-        changed.resolved = lock(&self.watermarks).resolved;
-        changed.segments.insert(log.number, listed);
-        changed.segments.insert(number, Listed::new_log());
-        changed.save(self.disk.as_ref()).map_err(|error| match error {
-            NotSaved::Before(error) => not_begun(error),
-            NotSaved::Perhaps(error) => NotWritten::Failed(unreadable(&error)),
-        })?;
-        *state = changed;
-        let rows: Arc<Memtable> = Arc::default();
-        self.log_bytes.store(0, Ordering::Relaxed);
-        self.publish(|list| {
-            if let Some(full) = list.last_mut() {
-                full.listed = listed;
-            }
-            let content = Content::Memory { rows: Arc::clone(&rows) };
-            list.push(Segment { number, content, listed: Listed::new_log() });
-        });
-        *log = Log { number, file, rows, frames: 0, bytes: 0, memory_bytes: 0 };
-        Ok(())
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn not_begun(error: io::Error) -> NotWritten {
-    match is_full(&error) {
-        true => NotWritten::Full(error.to_string()),
-        false => NotWritten::Failed(unreadable(&error)),
     }
 }
 
@@ -368,7 +261,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-fn new_log(disk: &dyn Disk, number: u64) -> io::Result<Box<dyn Append>> {
+pub(super) fn new_log(disk: &dyn Disk, number: u64) -> io::Result<Box<dyn Append>> {
     let file = disk.create(&file_name(number, Form::Log))?;
     disk.sync_names()?;
     Ok(file)

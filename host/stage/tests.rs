@@ -320,6 +320,10 @@ impl disk::Disk for Failing {
     fn free_bytes(&self) -> io::Result<u64> {
         self.0.free_bytes()
     }
+
+    fn check(&self, files: &mut dyn Iterator<Item = String>) -> Result<()> {
+        self.0.check(files)
+    }
 }
 
 struct Unsyncable(Box<dyn disk::Append>);

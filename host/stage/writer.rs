@@ -10,10 +10,10 @@ use std::time::Duration;
 use ebb_sdk::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Staged;
 use super::record::RowBatch;
 use super::space::Space;
-use super::store::{NotWritten, Store};
+use super::store::Store;
+use super::{NotWritten, Staged};
 use crate::error::{Error, Result};
 
 /// Requests that wait for the next group.
@@ -51,14 +51,19 @@ pub(super) struct Reports {
 pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports: &Reports) {
     while let Some(first) = requests.blocking_recv() {
         let mut group = collect(first, &mut requests, store.room_bytes());
-        let outcome = write(store, &mut group, reports);
+        // What another thread has noticed holds for this one too: nothing is acknowledged after it.
+        let outcome = write(store, &mut group, reports).and_then(|()| reports.failure());
         match &outcome {
             Ok(()) => drop(
                 reports
                     .resolved
                     .send_if_modified(|known| std::mem::replace(known, store.resolved()) != store.resolved()),
             ),
-            Err(error) => drop(reports.failed.send_replace(Some(error.clone()))),
+            Err(error) => drop(reports.failed.send_if_modified(|failed| {
+                let is_first = failed.is_none();
+                failed.get_or_insert_with(|| error.clone());
+                is_first
+            })),
         }
         for request in group {
             let reply = outcome.clone().map(|()| Staged { _made_here: () });
@@ -111,6 +116,12 @@ fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<(
             Err(NotWritten::Late(late)) => return Err((*late).into()),
             Err(NotWritten::Failed(error)) => return Err(error),
         }
+    }
+}
+
+impl Reports {
+    fn failure(&self) -> Result<()> {
+        self.failed.borrow().clone().map_or(Ok(()), Err)
     }
 }
 

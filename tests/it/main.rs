@@ -29,6 +29,7 @@ mod runbooks;
 mod scripts;
 mod secrets;
 mod source_down;
+mod staging;
 mod stranger;
 mod streamed;
 mod tables;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use ebb::error::Error;
 use ebb::stage::disk::{Append, Disk};
 use fastrand::Rng;
 
@@ -207,6 +208,15 @@ impl Disk for FakeDisk {
 
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(u64::MAX)
+    }
+
+    fn check(&self, files: &mut dyn Iterator<Item = String>) -> ebb::error::Result<()> {
+        let failed = |error: io::Error| Error::new(error.to_string());
+        let inner = self.call().map_err(failed)?;
+        for name in files {
+            inner.file(&name).map_err(failed)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,153 @@
+//! Writing a group of requests into the log: the step that makes rows durable.
+//!
+//! Owns: what is written, what is left out as a repeat, and that nothing counts as written in a folder that is not the one
+//! that was opened. Does not own: grouping and answering (`writer`), what the log looks like (`log`).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ebb_sdk::Timestamp;
+
+use super::late::Late;
+use super::log::FrameBuilder;
+use super::memtable::Memtable;
+use super::record::{RowBatch, timestamp_of};
+use super::segments::{Content, Listed, NotSaved, Segment};
+use super::store::{Log, Store, Watermarks, is_full, lock, new_log};
+use super::unreadable;
+use crate::error::Error;
+
+/// Segments that are full and still in memory; at this number the writer waits.
+const FULL_SEGMENTS_MAX: usize = 3;
+/// Memory for a row beside its bytes.
+const ROW_OVERHEAD_BYTES: u64 = 200;
+
+/// Why rows were not written.
+#[derive(Debug)]
+pub enum NotWritten {
+    /// There is no room now.
+    Full(String),
+    /// Full segments wait to be sorted to disk: call `maintain`.
+    Behind,
+    /// A row came that the changefeed had promised would not come.
+    Late(Box<Late>),
+    /// The disk has failed, or the folder is gone. Nothing may be acknowledged any more.
+    Failed(Error),
+}
+
+impl Store {
+    /// Makes rows and a resolved timestamp durable, all of them or none. Repeats are left out; a resolved timestamp does
+    /// not go back.
+    pub fn write(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
+        self.write_frame(batches, resolved).map_err(|why| match why {
+            NotWritten::Failed(error) => NotWritten::Failed(self.cause(error)),
+            other => other,
+        })?;
+        // A file can be written and synced long after its name is gone. Repeats are answered for too, so they ask as well.
+        self.check().map_err(NotWritten::Failed)
+    }
+
+    fn write_frame(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
+        let mut log = lock(&self.log);
+        if log.memory_bytes >= self.segment_bytes_max() {
+            self.begin_log(&mut log)?;
+        }
+        let Watermarks { resolved: floor, applied } = *lock(&self.watermarks);
+        let mut frame = FrameBuilder::new(batches.iter().map(|rows| FrameBuilder::bytes_of(rows)).sum());
+        for (key, value) in batches.iter().flat_map(|rows| rows.records()) {
+            let timestamp = timestamp_of(key).unwrap_or(Timestamp::ZERO);
+            if timestamp > floor {
+                // The target may have been brought further by another folder, whose place this one has taken.
+                if timestamp > applied {
+                    frame.push(key, value);
+                }
+            } else if !self.has_seen(key).map_err(|error| NotWritten::Failed(unreadable(&error)))? {
+                return Err(NotWritten::Late(Box::new(self.late(key, value, floor))));
+            }
+        }
+        let resolved = resolved.filter(|&resolved| resolved > floor);
+        if frame.is_empty() && resolved.is_none() {
+            return Ok(());
+        }
+        self.append(&mut log, frame, resolved.unwrap_or(Timestamp::ZERO))?;
+        if let Some(resolved) = resolved {
+            lock(&self.watermarks).resolved = resolved;
+        }
+        Ok(())
+    }
+
+    fn append(&self, log: &mut Log, frame: FrameBuilder, resolved: Timestamp) -> Result<(), NotWritten> {
+        let frame = frame.finish(log.number, log.frames, resolved);
+        let bytes = frame.bytes.len() as u64;
+        let room = self.room_bytes();
+        if bytes > room {
+            // Where the log itself is what takes the room, and is applied, it need not be full to go.
+            if log.rows.span().is_some_and(|span| span.newest <= self.applied()) {
+                self.begin_log(log)?;
+            }
+            return Err(NotWritten::Full(format!("{bytes} bytes are to be staged, and there is room for {room}")));
+        }
+        if let Err(error) = log.file.append(&frame.bytes) {
+            // What was written of it must not stand before the next frame.
+            let undone = log.file.truncate(log.bytes);
+            return match (is_full(&error), undone) {
+                (true, Ok(())) => Err(NotWritten::Full(error.to_string())),
+                _ => Err(NotWritten::Failed(unreadable(&error))),
+            };
+        }
+        // Whether anything is on the disk after a failed sync cannot be found out: there is no second try.
+        log.file.sync().map_err(|error| NotWritten::Failed(unreadable(&error)))?;
+        log.frames += 1;
+        log.bytes += bytes;
+        let mut rows = 0;
+        log.rows.insert(frame.records().inspect(|_| rows += 1));
+        log.memory_bytes += bytes + rows * ROW_OVERHEAD_BYTES;
+        self.log_bytes.store(log.bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn begin_log(&self, log: &mut Log) -> Result<(), NotWritten> {
+        let full = |segment: &&Segment| matches!(segment.content, Content::Memory { .. });
+        if self.segments().iter().filter(full).count() > FULL_SEGMENTS_MAX {
+            return Err(NotWritten::Behind);
+        }
+        let number = log.number + 1;
+        let file = new_log(self.disk.as_ref(), number).map_err(not_begun)?;
+        let listed = Listed { bytes: log.bytes, frames: Some(log.frames), ..Listed::new_log() };
+        let mut state = lock(&self.state);
+        let mut changed = state.clone();
+        changed.resolved = lock(&self.watermarks).resolved;
+        changed.segments.insert(log.number, listed);
+        changed.segments.insert(number, Listed::new_log());
+        changed.save(self.disk.as_ref()).map_err(|error| match error {
+            NotSaved::Before(error) => not_begun(error),
+            NotSaved::Perhaps(error) => NotWritten::Failed(unreadable(&error)),
+        })?;
+        *state = changed;
+        let rows: Arc<Memtable> = Arc::default();
+        self.log_bytes.store(0, Ordering::Relaxed);
+        self.publish(|list| {
+            if let Some(full) = list.last_mut() {
+                full.listed = listed;
+            }
+            let content = Content::Memory { rows: Arc::clone(&rows) };
+            list.push(Segment { number, content, listed: Listed::new_log() });
+        });
+        *log = Log { number, file, rows, frames: 0, bytes: 0, memory_bytes: 0 };
+        Ok(())
+    }
+
+    /// A store of little room has small segments, since only whole ones give theirs back.
+    fn segment_bytes_max(&self) -> u64 {
+        self.limits.segment_bytes_max.min(self.limits.disk_bytes_max / 8)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn not_begun(error: io::Error) -> NotWritten {
+    match is_full(&error) {
+        true => NotWritten::Full(error.to_string()),
+        false => NotWritten::Failed(unreadable(&error)),
+    }
+}
