@@ -67,6 +67,8 @@ pub struct Staging {
     pub schema: String,
     /// `--staging-dir`.
     pub dir: PathBuf,
+    /// `--staging-unsafe-filesystem`: it may stand where a reboot or the network takes rows along.
+    pub unsafe_filesystem: bool,
     /// `--staging-max-bytes`: at this size requests are held.
     pub disk_bytes_max: u64,
     /// `--retireOffset`: how long applied rows are remembered, to tell a repeat from a row that came too late.

@@ -51,7 +51,7 @@ impl Ebb {
             .arg("--tlsClientCA")
             .arg(bench.certs.ca())
             .arg("--staging-dir")
-            .arg(bench.dir.path().join("staging"))
+            .arg(bench.staging.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

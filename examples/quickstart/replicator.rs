@@ -58,7 +58,12 @@ impl Replicator {
             "--changefeeds-path",
             "changefeed-secure.json",
         ];
-        let environment = vec![("PGSSLROOTCERT", certs.ca()), ("EBB_STAGING_DIR", dir.join("staging"))];
+        let environment = vec![
+            ("PGSSLROOTCERT", certs.ca()),
+            ("EBB_STAGING_DIR", dir.join("staging")),
+            // Many machines have /tmp in memory; nothing here has to outlive a reboot.
+            ("EBB_STAGING_UNSAFE_FILESYSTEM", "true".into()),
+        ];
         Ok(Self {
             program,
             args: args.map(String::from).to_vec(),

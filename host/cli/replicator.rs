@@ -27,6 +27,10 @@ pub struct Replicator {
     /// Folder of the staging store [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
     #[arg(long, value_name = "DIR")]
     pub staging_dir: Option<PathBuf>,
+    /// Stage on a file system that does not keep what was acknowledged, too: one in memory (tmpfs), on a network (NFS, SMB) or
+    /// of a program (FUSE). A start is refused there otherwise
+    #[arg(long)]
+    pub staging_unsafe_filesystem: bool,
     /// Bytes of the staging store at which requests are held until rows are applied [default: what its disk holds]
     #[arg(long, value_name = "BYTES")]
     pub staging_max_bytes: Option<u64>,

@@ -333,7 +333,12 @@ async fn open_stage(settings: &config::Staging) -> Result<Stage> {
         remember: settings.remember,
         ..stage::Limits::default()
     };
-    blocking(move || Stage::open(&folder, limits)).await
+    let unsafe_filesystem = settings.unsafe_filesystem;
+    blocking(move || {
+        stage::place::check(&folder, unsafe_filesystem)?;
+        Stage::open(&folder, limits)
+    })
+    .await
 }
 
 async fn bind_pages(config: &Config, status: &Arc<Status>, stage: &Stage) -> Result<Option<Pages>> {

@@ -13,6 +13,7 @@ mod late;
 mod log;
 mod memtable;
 mod notes;
+pub mod place;
 mod present;
 mod record;
 mod recover;

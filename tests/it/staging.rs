@@ -7,6 +7,8 @@ use std::cell::OnceCell;
 use std::fs;
 use std::path::Path;
 
+use tempfile::TempDir;
+
 use crate::post::Post;
 use crate::world::{World, wait_for};
 
@@ -112,4 +114,38 @@ fn a_folder_that_goes_missing_is_noticed_without_a_request() {
     ebb.must_run();
     aside(&world.dir().join("staging/_replicator_1"));
     assert!(ebb.failure().contains("is gone: it was removed or renamed while ebb ran"));
+}
+
+/// On a machine without a tmpfs there, this test has nothing to stand on, and fails.
+#[test]
+fn a_folder_in_memory_is_refused_unless_it_is_admitted() {
+    let world = World::new("staging_tmpfs", TABLE);
+    let memory = TempDir::new_in("/dev/shm").expect("/dev/shm is a tmpfs");
+    let dir = memory.path().join("ebb");
+    let start = |more: &str| {
+        let flags = format!("--stagingSchema _replicator_1 --staging-dir {} {more}", dir.display());
+        world.fetch(&["--replicator-flags", &flags])
+    };
+    let line = start("--staging-unsafe-filesystem=false").failure();
+    let folder = dir.join("_replicator_1");
+    for text in [
+        &format!("the staging folder {} is on tmpfs", folder.display()),
+        "rows that were acknowledged would be gone after a reboot",
+        &format!("--staging-dir (now: {})", folder.display()),
+        "--staging-unsafe-filesystem",
+    ] {
+        assert!(line.contains(text), "{text:?} is not in {line}");
+    }
+    assert!(!dir.exists(), "a start that is refused leaves nothing behind");
+    let ebb = start("--staging-unsafe-filesystem").ready();
+    assert!(ebb.log().contains("is on tmpfs: it is memory"), "{}", ebb.log());
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+    // The variable and the key of the file are those of every flag.
+    let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+    command.args(["config", "show", "--json", "start", "--targetConn", "postgres://a@b/c", "--tlsSelfSigned"]);
+    command.arg("--disableAuthentication").env("EBB_STAGING_UNSAFE_FILESYSTEM", "true");
+    let shown: serde_json::Value = serde_json::from_slice(&command.output().expect("ebb starts").stdout).expect("JSON");
+    assert_eq!(shown["staging-unsafe-filesystem"]["value"], true, "{shown}");
 }

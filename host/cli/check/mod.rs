@@ -219,6 +219,7 @@ fn staging(replicator: &Replicator, non_interactive: bool) -> Result<Staging> {
         schema,
         dir: staging_dir(replicator.staging_dir.as_ref())?,
         take_over: replicator.take_over,
+        unsafe_filesystem: replicator.staging_unsafe_filesystem,
         disk_bytes_max: replicator.staging_max_bytes.unwrap_or(u64::MAX),
         remember: replicator.retire_offset,
         non_interactive,
