@@ -31,11 +31,7 @@ impl ColumnType {
                 fit => fit,
             },
             Form::LongText { bytes_max } => self.letters(source, *bytes_max),
-            Form::Json { keeps_text: true } => Fit::Whole,
-            Form::Json { .. } => match source.element.as_ref().map_or(source.family, |element| element.family) {
-                Json | Decimal | Array => rounds("numbers in JSON of more than about 16 digits lose some"),
-                _ => Fit::Whole,
-            },
+            Form::Json { keeps_text } => json(source, *keeps_text),
             Form::Integer => self.integer(source),
             Form::Year => match source.family {
                 Int | Decimal | Float => only("the years 0 and 1901 to 2155"),
@@ -253,6 +249,25 @@ impl ColumnType {
             ("uuid" | "inet4" | "inet6", _) => never(&format!("the column is a {}", self.name)),
             _ => only(&format!("values that the server reads as a {}", self.name)),
         }
+    }
+}
+
+/// A text of the source may be a document or a string, and nothing tells which.
+fn json(source: &SourceType, keeps_text: bool) -> Fit {
+    const STRINGS: &str = "strings whose text is a JSON object or array are refused";
+    const DIGITS: &str = "numbers in JSON of more than about 16 digits lose some";
+    let family = source.element.as_ref().map_or(source.family, |element| element.family);
+    match source.family {
+        Text => never(
+            "a JSON document in a text would become a JSON string; give the column its type at the source, ALTER TABLE … ALTER \
+             COLUMN … SET DATA TYPE JSONB USING …::JSONB, or make it a text on the target: MODIFY it to LONGTEXT, without a check \
+             of json_valid",
+        ),
+        Vector => never("a vector comes as a text and would become a JSON string"),
+        Json if !keeps_text => rounds(&format!("{DIGITS}; {STRINGS}")),
+        Json | Enum | Other => Fit::Part(STRINGS.to_owned()),
+        _ if !keeps_text && matches!(family, Json | Decimal | Array) => rounds(DIGITS),
+        _ => Fit::Whole,
     }
 }
 

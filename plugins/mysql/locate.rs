@@ -58,6 +58,11 @@ fn unfit(attempt: &Attempt<'_>, column: usize, why: &Reason) -> Error {
             "give the key column the type that it has at the source, or correct the row at the source: other keys would be the \
              same on the target",
         ),
+        Mend::Document => error.hint(format!(
+            "if it is a text at the source, give it the type JSONB there: ALTER TABLE … ALTER COLUMN {0} SET DATA TYPE JSONB \
+             USING {0}::JSONB; or make it a text on the target: MODIFY it to LONGTEXT, without a check of json_valid",
+            target.column.name
+        )),
         Mend::Digits if target.is_key => {
             error.hint("give the key column as many digits as the source has: in a key none may be lost")
         }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use ebb_sdk::Value;
 use mysql_async::Value as Parameter;
+use serde::de::IgnoredAny;
 
 use crate::connect::Flavour;
 
@@ -99,6 +100,8 @@ pub(crate) enum Mend {
     Digits,
     /// The target would take other keys for the same.
     Key,
+    /// The column may be a text at the source, and is JSON here.
+    Document,
 }
 
 const fn reason(code: u16, text: &'static str) -> Reason {
@@ -115,6 +118,13 @@ const NO_NUMBER_TEXT: Reason = reason(1366, "the value is not a number in its pl
 const NO_YEAR: Reason = reason(1264, "a year is 0 or has four digits, 1901 to 2155");
 const NO_BIT_NUMBER: Reason = reason(1264, "the number is no integer in the range of the bits");
 const NO_INET6: Reason = reason(1366, "an inet6 column would read an IPv4 address as an IPv6 one");
+const NO_DOCUMENT: Reason = Reason {
+    code: 1366,
+    text: Cow::Borrowed(
+        "the text is itself a JSON object or array, and the JSON string of that text would be another value",
+    ),
+    mend: Mend::Document,
+};
 const NO_MEMBER: Reason = reason(1265, "the value is not a member of the column's type, letter by letter");
 
 impl Form {
@@ -209,6 +219,7 @@ impl Form {
             {
                 Err(NO_MEMBER)
             }
+            (Self::Json { .. }, Value::String(_)) if is_document(text) => Err(NO_DOCUMENT),
             (Self::Json { .. }, Value::String(_)) => bytes(&serde_json::Value::from(text).to_string()),
             (Self::Inet6, _) if !text.contains(':') => Err(NO_INET6),
             _ => bytes(text),
@@ -236,6 +247,11 @@ impl Form {
         };
         Ok(found.unwrap_or_else(|| text.as_bytes().into()))
     }
+}
+
+/// A string of JSONB and a document in a STRING come as the same text, and only the one gets quotes.
+fn is_document(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// The server would read 70 as 1970, 5 as 2005 and the text `0` as 2000.
@@ -336,6 +352,13 @@ mod tests {
             r#"{"a": [1.10, null, 18446744073709551615]}"#,
         );
         check("json", Value::Json("null"), "null");
+        for text in ["[note]", "{x", "123", "null", "", "{} and more"] {
+            check("json", Value::String(text), serde_json::Value::from(text).to_string());
+        }
+        let deep = format!("{}{}", "[".repeat(999), "]".repeat(999));
+        for text in ["{}", " [1]", "{\"a\": 1E+999}", deep.as_str()] {
+            refuse("json", Value::String(text));
+        }
     }
 
     /// 70 would be 1970, the digits of ten would be binary ones, and binary digits a number of decimal ones.
