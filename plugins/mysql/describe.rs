@@ -12,10 +12,12 @@ use ebb_sdk::{
 use mysql_async::Row;
 use mysql_async::prelude::{FromRow, Queryable};
 
+use crate::checks::{self, Check};
 use crate::connect::{Flavour, Server};
 use crate::constraints::Reference;
 use crate::error::translate;
 use crate::progress::TABLE;
+use crate::unfit::unfit_key;
 use crate::values::Form;
 use crate::{Session, answered, quoted, rights, triggers};
 
@@ -78,16 +80,6 @@ const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, i
          character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid, column_default, numeric_precision \
      FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
 
-/// MariaDB's JSON is a text whose constraint says so.
-const JSON_COLUMNS: &str = "SELECT table_name, constraint_name FROM information_schema.check_constraints \
-     WHERE constraint_schema = DATABASE() AND check_clause LIKE 'json\\_valid(%'";
-
-/// Tables with a CHECK. MariaDB makes one of its own for each JSON column.
-const CHECKS: &str = "SELECT DISTINCT table_name FROM information_schema.table_constraints \
-     WHERE table_schema = DATABASE() AND constraint_type = 'CHECK'";
-const CHECKS_OF_MARIADB: &str = "SELECT DISTINCT table_name FROM information_schema.check_constraints \
-     WHERE constraint_schema = DATABASE() AND check_clause NOT LIKE 'json\\_valid(%'";
-
 const UNIQUE_KEYS: &str = "SELECT table_name, index_name, column_name, sub_part FROM information_schema.statistics \
      WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index";
 
@@ -108,21 +100,15 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
         Flavour::MySql if !session.server.name.starts_with("MySQL 5.") => "srs_id",
         _ => "NULL",
     };
-    let json = match session.server.flavour {
-        Flavour::MariaDb => rows::<(String, String)>(session, JSON_COLUMNS, vec![]).await?,
-        Flavour::MySql => Vec::new(),
-    };
+    let checks = checks::all(session).await?;
     for row in rows::<Row>(session, &COLUMNS.replace("$srid", srid), vec![]).await? {
-        builder.column(session.server.flavour, &row, &json);
+        builder.column(session.server.flavour, &row, &checks);
     }
     for (table, key, column, beginning) in rows::<UniqueKeyRow>(session, UNIQUE_KEYS, vec![]).await? {
         builder.unique_key(&table, key, column.as_deref(), beginning.is_some());
     }
     builder.finish_unique_keys();
-    let checks = if session.server.flavour == Flavour::MariaDb { CHECKS_OF_MARIADB } else { CHECKS };
-    for table in rows::<String>(session, checks, vec![]).await? {
-        builder.resists_null(&table);
-    }
+    checks.iter().for_each(|check| builder.resists_null(check));
     builder.finish_generated();
     builder.finish_columns();
     for row in rows::<ForeignKeyRow>(session, FOREIGN_KEYS, vec![]).await? {
@@ -211,15 +197,18 @@ impl Builder {
         });
     }
 
-    fn column(&mut self, flavour: Flavour, row: &Row, json: &[(String, String)]) {
+    fn column(&mut self, flavour: Flavour, row: &Row, checks: &[Check]) {
         let text = |at: usize| row.get::<Option<String>, _>(at).flatten().unwrap_or_default();
         let number = |at: usize| row.get::<Option<u64>, _>(at).flatten();
         let (table, name, extra) = (text(0), text(1), text(5).to_uppercase());
         let Some(&at) = self.positions.get(&table) else { return };
-        let is_json = json.iter().any(|(json_table, column)| *json_table == table && *column == name);
+        let is_json = checks.iter().any(|check| check.table == table && check.makes_json(&name));
         let (data_type, type_name) = (text(2).to_lowercase(), text(3));
-        let data_type = if is_json { "json" } else { &data_type };
-        let form = Form::of(flavour, data_type, &type_name, [7, 8, 9, 10, 11, 13].map(number));
+        let (data_type, form) = match is_json && data_type != "json" {
+            // MariaDB's own JSON is such a text too.
+            true => ("json", Form::Json { keeps_text: true }),
+            false => (&*data_type, Form::of(flavour, &data_type, &type_name, [7, 8, 9, 10, 11, 13].map(number))),
+        };
         let nullable = text(4) == "YES";
         let charset = Some(text(6)).filter(|charset| !charset.is_empty());
         self.facts.entry(table).or_default().columns.push(ColumnType {
@@ -307,10 +296,13 @@ impl Builder {
         }
     }
 
-    /// Which columns a CHECK reads is not told, so that it may be any.
-    fn resists_null(&mut self, table: &str) {
-        let Some(&at) = self.positions.get(table) else { return };
-        self.tables[at].columns.iter_mut().for_each(|column| column.resists_null = true);
+    fn resists_null(&mut self, check: &Check) {
+        let Some(&at) = self.positions.get(&check.table) else { return };
+        let columns = &mut self.tables[at].columns;
+        let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();
+        for column in columns {
+            column.resists_null |= check.resists_null(&column.name, names.iter().map(String::as_str));
+        }
     }
 
     /// A computed column that takes no NULL may be computed from any.
@@ -356,22 +348,6 @@ impl Builder {
             self.tables[child].foreign_keys.push(key);
         }
     }
-}
-
-/// Why a column cannot be a part of a key here.
-fn unfit_key(table: &str, column: &Column, form: &Form) -> Option<Unfit> {
-    let (name, table) = (quoted(&column.name), quoted(table));
-    let modify = |type_name: &str| format!("ALTER TABLE {table} MODIFY {name} {type_name} NOT NULL;");
-    let (why, hint) = match form {
-        _ if column.generated => ("is generated and no row can be given it", modify(&column.type_name)),
-        Form::Json { .. } => ("is JSON, which has many spellings of one value", modify("LONGTEXT")),
-        Form::Shape { .. } | Form::Vector(_) | Form::Plain => (
-            "has a type whose values ebb cannot tell apart as the server does",
-            format!("ALTER TABLE {table} DROP PRIMARY KEY, ADD PRIMARY KEY (…);"),
-        ),
-        _ => return None,
-    };
-    Some(Unfit { why: format!("column {} of its primary key {why}", column.name), hint })
 }
 
 fn key_names(table: &Table) -> Vec<String> {

@@ -3,10 +3,12 @@
 //! Owns: everything that is MySQL's. Does not own: planning, retries, ordering (the host's).
 //! The modules stand in the order in which a session uses them.
 
+mod checks;
 mod connect;
 mod describe;
 mod rights;
 mod triggers;
+mod unfit;
 
 mod fit;
 mod progress;

@@ -69,3 +69,26 @@ async fn foreign_keys_and_triggers() {
         assert!(catalog.suspends_checks && !catalog.suspends_triggers);
     }
 }
+
+/// What a CHECK reads resists NULL, but for the one that says of a text that it is JSON; such a text is written as JSON.
+#[tokio::test]
+async fn checks_of_every_kind() {
+    let schema = "CREATE TABLE t (id INT PRIMARY KEY, plain LONGTEXT, own JSON, earlier JSON,
+             first LONGTEXT CHECK (json_valid(first) AND first IS NOT NULL), second LONGTEXT, third VARCHAR(50),
+             `odd``n` INT, `it's` INT, a INT, b INT, c INT, Abc INT, CHECK (json_valid(THIRD)),
+             CHECK (length(second) > 0 AND json_valid(second)), CHECK (`odd``n` IS NOT NULL OR `it's` IS NOT NULL),
+             CHECK (a < B), CHECK (ABC <> 'c'));
+         ALTER TABLE t RENAME COLUMN earlier TO later;";
+    for world in World::both("describe_checks", schema) {
+        let mut writer = world.writer().await;
+        let resisting: Vec<_> =
+            table_of(&writer.catalog, "t").columns.iter().filter(|column| column.resists_null).collect();
+        let resisting: Vec<_> = resisting.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(resisting, ["first", "second", "odd`n", "it's", "a", "b", "Abc"], "{:?}", world.flavour);
+        let columns = ["id", "plain", "own", "later", "first", "second", "third", "odd`n"];
+        let row = ["1", "\"1\"", "\"1\"", "\"1\"", "\"1\"", "\"1\"", "\"1\"", "1"];
+        writer.upsert("t", &columns, &[&row]).await.unwrap();
+        let found = world.sql("SELECT plain, own, later, first, second, third FROM t");
+        assert_eq!(found, "1|\"1\"|\"1\"|\"1\"|\"1\"|\"1\"", "{:?}", world.flavour);
+    }
+}
