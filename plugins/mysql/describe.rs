@@ -32,6 +32,8 @@ pub(crate) struct ColumnType {
     pub(crate) may_round: bool,
     /// The character set of a text.
     pub(crate) charset: Option<String>,
+    /// How its letters are compared.
+    pub(crate) collation: Option<String>,
     /// The type's name without length: `tinyint`.
     pub(crate) name: String,
     pub(crate) is_unsigned: bool,
@@ -77,7 +79,7 @@ const TABLES: &str = "SELECT table_name AS name, engine AS engine FROM informati
      ORDER BY table_name";
 
 const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, is_nullable, extra, \
-         character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid, column_default, numeric_precision \
+         character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid, column_default, numeric_precision, collation_name \
      FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
 
 const UNIQUE_KEYS: &str = "SELECT table_name, index_name, column_name, sub_part FROM information_schema.statistics \
@@ -217,6 +219,7 @@ impl Builder {
             nullable,
             may_round: false,
             charset,
+            collation: Some(text(14)).filter(|collation| !collation.is_empty()),
             name: data_type.to_owned(),
             is_unsigned: type_name.contains("unsigned"),
             precision: number(13),
@@ -271,7 +274,7 @@ impl Builder {
                 column_type.may_round = self.options.may_round(table, &column.name);
             }
             for &at in &table.primary_key {
-                let unfit = unfit_key(&table.name, &table.columns[at as usize], &facts.columns[at as usize].form);
+                let unfit = unfit_key(&table.name, &table.columns[at as usize], &facts.columns[at as usize]);
                 table.unfit.extend(unfit);
             }
         }

@@ -174,6 +174,7 @@ mod tests {
             nullable: true,
             may_round: false,
             charset,
+            collation: None,
             name: String::new(),
             is_unsigned: false,
             precision: None,

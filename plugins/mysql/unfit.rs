@@ -4,16 +4,25 @@
 
 use ebb_sdk::{Column, Unfit};
 
+use crate::describe::ColumnType;
 use crate::quoted;
 use crate::values::Form;
 
 /// Why a column cannot be a part of a key here.
-pub(crate) fn unfit_key(table: &str, column: &Column, form: &Form) -> Option<Unfit> {
+pub(crate) fn unfit_key(table: &str, column: &Column, column_type: &ColumnType) -> Option<Unfit> {
     let (name, table) = (quoted(&column.name), quoted(table));
-    let modify = |type_name: &str| format!("ALTER TABLE {table} MODIFY {name} {type_name} NOT NULL;");
-    let (why, hint) = match form {
-        _ if column.generated => ("is generated and no row can be given it", modify(&column.type_name)),
-        Form::Json { .. } => ("is JSON, which has many spellings of one value", modify("LONGTEXT")),
+    // Without them the column would get those of its table.
+    let letters = match (&column_type.charset, &column_type.collation) {
+        (Some(charset), Some(collation)) => format!(" CHARACTER SET {charset} COLLATE {collation}"),
+        _ => String::new(),
+    };
+    let modify = format!("ALTER TABLE {table} MODIFY {name} {}{letters} NOT NULL;", column.type_name);
+    let (why, hint) = match column_type.form {
+        _ if column.generated => ("is generated and no row can be given it", modify),
+        Form::Json { .. } => (
+            "is JSON, which has many spellings of one value",
+            format!("{modify} -- and drop the CHECK that demands json_valid of it, where it is not gone by that"),
+        ),
         Form::Shape { .. } | Form::Vector(_) | Form::Plain => (
             "has a type whose values ebb cannot tell apart as the server does",
             format!("ALTER TABLE {table} DROP PRIMARY KEY, ADD PRIMARY KEY (…);"),

@@ -92,3 +92,24 @@ async fn checks_of_every_kind() {
         assert_eq!(found, "1|\"1\"|\"1\"|\"1\"|\"1\"|\"1\"", "{:?}", world.flavour);
     }
 }
+
+/// The statement that mends a key keeps how its letters are compared.
+#[tokio::test]
+async fn a_key_is_mended_with_its_collation() {
+    let letters = "VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_bin";
+    for world in World::both("describe_mend", "") {
+        // Each has a kind of key that the other does not take, or does not mend by this alone.
+        let key = match world.flavour {
+            Flavour::MySql => format!("{letters} AS (CONCAT('x', a)) STORED"),
+            Flavour::MariaDb => format!("{letters} CHECK (json_valid(k))"),
+        };
+        world.sql(&format!("CREATE TABLE t (a VARCHAR(9) CHARACTER SET latin1, k {key}, PRIMARY KEY (k))"));
+        let mut session = world.session().await;
+        let unfit = table_of(&session.describe().await.unwrap(), "t").unfit[0].clone();
+        world.sql(&unfit.hint);
+        let shown = "SELECT collation_name, extra FROM information_schema.columns
+             WHERE table_schema = DATABASE() AND table_name = 't' AND column_name = 'k'";
+        assert_eq!(world.sql(shown).trim_end_matches('|'), "latin1_bin", "{:?} {unfit:?}", world.flavour);
+        assert_eq!(table_of(&session.describe().await.unwrap(), "t").unfit, [], "{:?}", world.flavour);
+    }
+}
