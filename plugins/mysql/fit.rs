@@ -15,6 +15,8 @@ use crate::values::Form;
 const SECOND_DIGITS: u64 = 6;
 /// A double has all numbers of so many digits.
 const DOUBLE_DIGITS: u64 = 15;
+/// A float of four bytes has all numbers of so many digits whose point is at one place.
+const SCALED_FLOAT_DIGITS: u64 = 7;
 
 impl ColumnType {
     /// In a key not even digits may be lost, and one value has one spelling: two rows could become one.
@@ -39,8 +41,10 @@ impl ColumnType {
                 _ => never("the column is a year"),
             },
             Form::Decimal { scale } => self.decimal(source, *scale),
-            Form::Float { scale } => self.float(source, *scale, 4),
-            Form::Double { scale } => self.float(source, *scale, 8),
+            Form::Float { scale: Some(scale) } => self.scaled_float(source, *scale, SCALED_FLOAT_DIGITS),
+            Form::Double { scale: Some(scale) } => self.scaled_float(source, *scale, DOUBLE_DIGITS),
+            Form::Float { .. } => self.float(source, 4),
+            Form::Double { .. } => self.float(source, 8),
             Form::Bytes { .. } => self.bytes(source),
             Form::Bit { .. } => self.bits(source),
             Form::Date => match source.family {
@@ -106,6 +110,9 @@ impl ColumnType {
                 only("numbers without an exponent, and without zeros at the end of digits behind the point")
             }
             Form::Set(_) => only("members of the column's type, once each and in its order"),
+            Form::Float { scale: Some(_) } | Form::Double { scale: Some(_) } => {
+                never("the server rounds values of the type in binary, and does not find a key again")
+            }
             Form::Float { .. }
                 if !matches!((source.family, source.size_max), (Float, Some(4)) | (Int, Some(2)) | (Bool, _)) =>
             {
@@ -175,11 +182,8 @@ impl ColumnType {
 
     fn decimal(&self, source: &SourceType, scale: u64) -> Fit {
         let has = self.precision.unwrap_or(10).saturating_sub(scale);
-        let needs = match source.family {
-            Bool => Some(1),
-            Int => Some(if source.size_max.unwrap_or(8) == 8 { 19 } else { 10 }),
-            Decimal => source.size_max.map(|digits| digits - source.scale.unwrap_or(0)),
-            Float => None,
+        match source.family {
+            Bool | Int | Decimal | Float => {}
             Text | Enum | Json | Other => {
                 return rounds(&format!(
                     "it takes only texts that are numbers, of which digits after the {scale} behind the point are lost"
@@ -187,24 +191,23 @@ impl ColumnType {
             }
             Bit => return never("binary digits would be read as decimal ones"),
             _ => return never("the column is a number"),
-        };
+        }
         if matches!(source.family, Decimal | Float) && source.scale.is_none_or(|digits| digits > scale) {
             return rounds(&format!("digits after the {scale} behind the point are lost"));
         }
-        match needs {
+        match digits_before_point(source) {
             Some(needs) if needs <= has => Fit::Whole,
             _ => only(&format!("numbers of up to {has} digits before the point")),
         }
     }
 
-    fn float(&self, source: &SourceType, scale: Option<u64>, bytes: u64) -> Fit {
+    fn float(&self, source: &SourceType, bytes: u64) -> Fit {
         let size = source.size_max;
         let digits = if bytes == 8 { DOUBLE_DIGITS } else { 6 };
         match source.family {
             Bool => Fit::Whole,
-            Float | Decimal if scale.is_some() => rounds("digits behind those of the type after the point are lost"),
             Float if size.unwrap_or(8) <= bytes => only("numbers, not NaN or infinity"),
-            Int if size.unwrap_or(8) < bytes && scale.is_none() => Fit::Whole,
+            Int if size.unwrap_or(8) < bytes => Fit::Whole,
             Decimal if size.is_some_and(|size| size <= digits) => only("numbers, not NaN or infinity"),
             Float | Decimal | Int => rounds(&format!("digits after about the {}th are lost", digits + 1)),
             Text | Enum | Json | Other => rounds(&format!(
@@ -212,6 +215,17 @@ impl ColumnType {
                 digits + 1
             )),
             _ => never("the column is a number"),
+        }
+    }
+
+    /// `DOUBLE(10,2)` rounds like a decimal, and holds what has room in its bytes.
+    fn scaled_float(&self, source: &SourceType, scale: u64, digits: u64) -> Fit {
+        let needs = digits_before_point(source).map(|before| before + scale);
+        match self.decimal(source, scale) {
+            Fit::Whole | Fit::Part(_) if needs.is_none_or(|needs| needs > digits) => {
+                rounds(&format!("digits after about the {digits}th are lost"))
+            }
+            fit => fit,
         }
     }
 
@@ -278,6 +292,16 @@ fn second_digits(source: &SourceType) -> u64 {
     }
     let digits = source.name.split(['(', ')']).nth(1).and_then(|digits| digits.parse().ok());
     digits.unwrap_or(SECOND_DIGITS)
+}
+
+/// The most that a number of the type has.
+fn digits_before_point(source: &SourceType) -> Option<u64> {
+    match source.family {
+        Bool => Some(1),
+        Int => Some(if source.size_max.unwrap_or(8) == 8 { 19 } else { 10 }),
+        Decimal => source.size_max.map(|digits| digits - source.scale.unwrap_or(0)),
+        _ => None,
+    }
 }
 
 /// What a column takes that keeps so many digits of a second's fraction.

@@ -4,10 +4,11 @@
 //! the end are no digits. Pure.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use ebb_sdk::{Number, Value};
 
-use super::exact::{is_exact_double, is_same_number, numbers};
+use super::exact::{EXPONENT_MAX, is_exact_double, is_same_number, numbers};
 use super::{Form, Mend, Reason};
 
 /// `Data truncated`, as the server has it for a note.
@@ -15,6 +16,8 @@ const LOST: u16 = 1265;
 /// A double has all numbers of so many digits, and a float of four bytes of so many.
 const DOUBLE_DIGITS: usize = 15;
 const FLOAT_DIGITS: usize = 6;
+const FOUR_BYTES: &str = "it has four bytes, for about 7 digits";
+const EIGHT_BYTES: &str = "it has eight bytes, for about 16 digits";
 
 impl Form {
     /// Why this form would keep fewer digits than the value has, if it would.
@@ -29,8 +32,10 @@ impl Form {
             Self::Float { scale: Some(scale) } | Self::Double { scale: Some(scale) } if has_fraction(text, *scale) => {
                 behind_point(*scale)
             }
-            Self::Float { .. } if !is_float(text) => "it has four bytes, for about 7 digits".into(),
-            Self::Double { .. } if !is_double(text) => "it has eight bytes, for about 16 digits".into(),
+            Self::Float { scale: Some(scale) } if !is_shown::<f32>(text, *scale) => FOUR_BYTES.into(),
+            Self::Double { scale: Some(scale) } if !is_shown::<f64>(text, *scale) => EIGHT_BYTES.into(),
+            Self::Float { scale: None } if !is_float(text) => FOUR_BYTES.into(),
+            Self::Double { scale: None } if !is_double(text) => EIGHT_BYTES.into(),
             Self::Timestamp { digits } | Self::Time { digits } if second_digits(text) > *digits => {
                 format!("it keeps {digits} digits of a second's fraction").into()
             }
@@ -79,6 +84,15 @@ fn is_float(text: &str) -> bool {
         })
 }
 
+/// Whether the server shows the number that was meant: of a type with digits behind the point it shows so many, also those
+/// that the bytes had no room for, and zeros for some behind the 15th. What is out of range is the server's to refuse.
+fn is_shown<T: FromStr + Into<f64>>(text: &str, scale: u64) -> bool {
+    let Ok(number) = text.parse::<T>().map(Into::into) else { return false };
+    let digits = usize::try_from(scale).unwrap_or(usize::MAX).min(usize::from(u8::MAX));
+    let is_short = || Number::parse(text, EXPONENT_MAX).is_some_and(|number| number.digits.len() <= DOUBLE_DIGITS);
+    number.is_infinite() || is_short() && is_same_number(text, &format!("{number:.digits$}"))
+}
+
 /// Few digits, and no exponent.
 fn is_short(text: &str, digits: usize) -> bool {
     text.len() <= digits && !text.contains(['e', 'E'])
@@ -115,7 +129,10 @@ mod tests {
                 vec!["1.5", "0.1", "3.4028235E+38", "1.100000023841858", "16777216", "1E+300"],
                 vec!["0.1234567891", "16777217", "1E-60", "123456789"],
             ),
-            (Form::Float { scale: Some(2) }, vec!["1.25"], vec!["1.125"]),
+            (Form::Float { scale: Some(2) }, vec!["1.25", "-99999.99", "0", "1E+39"], vec!["1.125", "131072.32"]),
+            (Form::Float { scale: Some(4) }, vec!["999.9999"], vec!["-5495.8830"]),
+            (Form::Double { scale: Some(2) }, vec!["8054932196820.01", "1E+3"], vec!["80549321968204.01", "1E-3"]),
+            (Form::Double { scale: Some(20) }, vec!["0.5"], vec!["0.3"]),
             (
                 double,
                 vec!["0.1", "5E-324", "9007199254740992", "1E+400", "0.30000000000000004", "1.7976931348623157E+308"],

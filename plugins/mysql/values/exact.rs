@@ -6,7 +6,7 @@ use ebb_sdk::Number;
 use mysql_async::Value as Parameter;
 
 /// No double needs more, and no integer of 64 bits.
-const EXPONENT_MAX: u32 = 400;
+pub(super) const EXPONENT_MAX: u32 = 400;
 
 /// An integer of 64 bits, `1E+2` too; `None` where it is none, or has digits behind the point.
 pub(super) fn integer(text: &str) -> Option<Parameter> {

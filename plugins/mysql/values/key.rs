@@ -18,6 +18,7 @@ const NUMBER: Reason = spelling("a number whose digits can be spelled in several
 const NESTED: Reason = spelling("an object or an array can be spelled in several ways and cannot be a key");
 const PADDED: Reason = spelling("the column pads the value to its length, and a longer key would be the same");
 const BITS: Reason = spelling("a key must have as many binary digits as the column: others would be the same number");
+const BINARY: Reason = spelling("the server rounds a value of the type in binary, and does not find it again");
 const ORDER: Reason = spelling("the members of a set in a key must come once each, in the order of the column's type");
 
 const fn spelling(text: &'static str) -> Reason {
@@ -31,6 +32,7 @@ impl Form {
         match (self, value) {
             (_, Value::Null) => Ok(()),
             (_, Value::Json(_)) => Err(NESTED),
+            (Self::Float { scale: Some(_) } | Self::Double { scale: Some(_) }, _) => Err(BINARY),
             (Self::Integer | Self::Decimal { .. } | Self::Float { .. } | Self::Double { .. }, Value::String(text)) => {
                 is_one(is_canonical(text), SPELLING)
             }
@@ -179,6 +181,7 @@ mod tests {
             assert_eq!(Form::Decimal { scale: 2 }.check_key(Value::Number(number)), Ok(()), "{number}");
             assert_eq!(text(true).check_key(Value::Number(number)).is_ok(), number == "100", "{number}");
         }
+        assert_eq!(Form::Double { scale: Some(2) }.check_key(Value::Number("2.97")), Err(BINARY));
         assert_eq!(text(false).check_key(Value::Json("[1]")), Err(NESTED));
         assert_eq!(text(false).check_key(Value::Null), Ok(()));
         assert_eq!(set().check_key(Value::String("x")), Err(ORDER));

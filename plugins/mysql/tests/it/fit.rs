@@ -8,7 +8,7 @@ use crate::edges::section;
 use crate::samples::{check_page, samples, try_all};
 use crate::world::{World, Writer, table_of};
 
-const COLUMNS: [&str; 46] = [
+const COLUMNS: [&str; 48] = [
     "TINYINT",
     "SMALLINT",
     "MEDIUMINT",
@@ -21,6 +21,8 @@ const COLUMNS: [&str; 46] = [
     "DECIMAL(65,30)",
     "FLOAT",
     "DOUBLE",
+    "FLOAT(7,2)",
+    "DOUBLE(12,2)",
     "CHAR(5)",
     "CHAR(36)",
     "VARCHAR(5)",

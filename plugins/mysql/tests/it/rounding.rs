@@ -65,8 +65,20 @@ async fn what_was_not_committed_is_not_counted_and_keys_never_round() {
 /// A value that loses digits is of a pair of types of which that was said.
 #[tokio::test]
 async fn what_may_be_lost_is_said_at_start() {
-    let types =
-        ["INT", "DECIMAL(10,2)", "FLOAT", "DOUBLE", "DATETIME", "DATETIME(6)", "TIME", "JSON", "YEAR", "BIT(8)"];
+    let types = [
+        "INT",
+        "DECIMAL(10,2)",
+        "FLOAT",
+        "DOUBLE",
+        "FLOAT(7,2)",
+        "DOUBLE(12,2)",
+        "DATETIME",
+        "DATETIME(6)",
+        "TIME",
+        "JSON",
+        "YEAR",
+        "BIT(8)",
+    ];
     let table = |(at, type_name): (usize, &&str)| format!("CREATE TABLE f{at} (id INT PRIMARY KEY, v {type_name});");
     for world in World::both("rounding_fit", &types.iter().enumerate().map(table).collect::<String>()) {
         let mut writer = world.writer().await;
@@ -92,6 +104,36 @@ async fn what_may_be_lost_is_said_at_start() {
         };
         assert!(matches!(fit(2, &float), Fit::Rounds(_)) && matches!(fit(3, &float), Fit::Part(_)));
         let json = SourceType { family: ebb_sdk::Family::Json, name: "JSONB".into(), ..Default::default() };
-        assert_eq!(matches!(fit(7, &json), Fit::Rounds(_)), world.flavour == Flavour::MySql);
+        assert_eq!(matches!(fit(9, &json), Fit::Rounds(_)), world.flavour == Flavour::MySql);
+    }
+}
+
+/// What a float with digits behind the point is not said to lose, the server shows as it came.
+#[tokio::test]
+async fn floats_show_what_they_are_not_said_to_lose() {
+    let types = ["FLOAT(7,2)", "FLOAT(9,4)", "DOUBLE(15,2)", "DOUBLE(17,2)", "DOUBLE(30,20)"];
+    let table = |(at, type_name): (usize, &&str)| format!("CREATE TABLE s{at} (id INT PRIMARY KEY, v {type_name});");
+    let (seed, schema) = (fastrand::u64(..), types.iter().enumerate().map(table).collect::<String>());
+    for world in World::both("rounding_shown", &schema) {
+        let (mut writer, mut rng) = (world.writer().await, fastrand::Rng::with_seed(seed));
+        for (at, type_name) in types.iter().enumerate() {
+            let digits: Vec<u32> = type_name.split(['(', ',', ')']).filter_map(|digits| digits.parse().ok()).collect();
+            let (before, behind) = (digits[0] - digits[1], digits[1] as usize);
+            let (mut kept, mut refused) = (Vec::new(), 0);
+            for id in 0..400 {
+                let (before, after) = (rng.u32(1..=before), rng.u32(1..=digits[1].min(16)));
+                let whole = rng.u64(0..10_u64.pow(before));
+                let fraction = rng.u64(1..10_u64.pow(after));
+                let number = format!("{whole}.{:0behind$}", fraction);
+                match writer.upsert(&format!("s{at}"), &["id", "v"], &[&[&id.to_string(), &number]]).await {
+                    Ok(()) => kept.push(number),
+                    Err(error) if error.message.contains("would lose digits") => refused += 1,
+                    Err(error) => panic!("{type_name} {number}, seed {seed}: {error}"),
+                }
+            }
+            let shown = world.sql(&format!("SELECT v FROM s{at} ORDER BY id"));
+            assert_eq!(shown.lines().collect::<Vec<_>>(), kept, "{:?} {type_name}, seed {seed}", world.flavour);
+            assert_eq!(refused == 0, matches!(*type_name, "FLOAT(7,2)" | "DOUBLE(15,2)"), "{type_name}, seed {seed}");
+        }
     }
 }
