@@ -70,6 +70,9 @@ impl ColumnType {
                 _ if is_text => seconds(source, *digits, "texts that are times of day"),
                 _ => never("the column is a time"),
             },
+            Form::Set(_) if is_text => {
+                only("members of the column's type, once each, which the server puts into the order of the type")
+            }
             Form::Enum(_) | Form::Set(_) => match source.family {
                 _ if is_text => only("members of the column's type"),
                 Bool | Int | Decimal | Float | Date | Uuid => only("members of the column's type"),
@@ -118,11 +121,6 @@ impl ColumnType {
             {
                 never("a number of four bytes stands for several numbers, and two rows could become one")
             }
-            Form::Bytes { padded_to: Some(length) } => match source.family {
-                Uuid if *length == 16 => Fit::Whole,
-                Uuid => never("the column would pad the key"),
-                _ => only(&format!("keys of exactly {length} bytes")),
-            },
             Form::Bit { digits } if source.family == Bit => match source.size_max {
                 Some(size) if size == *digits as u64 && !is_varying(source) => Fit::Whole,
                 _ => only(&format!("keys of exactly {digits} binary digits")),
@@ -230,6 +228,16 @@ impl ColumnType {
     }
 
     fn bytes(&self, source: &SourceType) -> Fit {
+        if let Form::Bytes { padded_to: Some(length) } = self.form {
+            return match source.family {
+                Uuid if length == 16 => Fit::Whole,
+                Uuid if length > 16 => never("the column would add zeros to the 16 bytes"),
+                Uuid => never("the column has fewer than 16 bytes"),
+                Bytes => only(&format!("values of exactly {length} bytes, since it adds zeros to shorter ones")),
+                Text | Json | Other => only(&format!("texts of the form \\x6869 for exactly {length} bytes")),
+                _ => never("the column holds bytes"),
+            };
+        }
         match source.family {
             Uuid if self.bytes_max.is_none_or(|max| max >= 16) => Fit::Whole,
             Uuid => never("the column has fewer than 16 bytes"),

@@ -21,7 +21,7 @@ mod time;
 
 use bytes::{binary, bits, is_uuid};
 use exact::{integer, is_number};
-use members::members;
+use members::{check_member, check_set, members};
 
 /// How the value of a column is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(crate) enum Form {
     LongText {
         bytes_max: u64,
     },
-    /// `\x…` or a UUID. A `binary` is padded to its length.
+    /// `\x…` or a UUID. A `binary` pads what is shorter than its length.
     Bytes {
         padded_to: Option<usize>,
     },
@@ -125,7 +125,6 @@ const NO_DOCUMENT: Reason = Reason {
     ),
     mend: Mend::Document,
 };
-const NO_MEMBER: Reason = reason(1265, "the value is not a member of the column's type, letter by letter");
 
 impl Form {
     /// The form of a type by its name and its full spelling. `sizes` are the length in characters and in bytes, the
@@ -213,12 +212,8 @@ impl Form {
             (Self::Date, _) => time::date(text).map(Parameter::from),
             (Self::Timestamp { .. }, _) => time::timestamp(text).map(Parameter::from),
             (Self::Time { .. }, _) => time::duration(text).map(Parameter::from),
-            (Self::Enum(members), _) if !members.iter().any(|member| member == text) => Err(NO_MEMBER),
-            (Self::Set(members), _)
-                if !text.is_empty() && !text.split(',').all(|part| members.iter().any(|member| member == part)) =>
-            {
-                Err(NO_MEMBER)
-            }
+            (Self::Enum(members), _) => check_member(members, text).and_then(|()| bytes(text)),
+            (Self::Set(members), _) => check_set(members, text).and_then(|()| bytes(text)),
             (Self::Json { .. }, Value::String(_)) if is_document(text) => Err(NO_DOCUMENT),
             (Self::Json { .. }, Value::String(_)) => bytes(&serde_json::Value::from(text).to_string()),
             (Self::Inet6, _) if !text.contains(':') => Err(NO_INET6),
@@ -320,6 +315,8 @@ mod tests {
         check("set('a','b')", Value::String("b,a"), "b,a");
         check("set('a','b')", Value::String(""), "");
         refuse("set('a','b')", Value::String("a,c"));
+        refuse("set('a','b')", Value::String("a,b,a"));
+        refuse("set('a','b')", Value::Json(r#"["a","b"]"#));
         assert_eq!(Form::Plain.parameter(Value::Null, false), Err(NO_NULL));
         assert_eq!(Form::Plain.parameter(Value::Null, true), Ok(Parameter::NULL));
     }
@@ -328,8 +325,9 @@ mod tests {
     fn bytes_and_bits() {
         check("blob", Value::String("\\x6869"), "hi");
         check("blob", Value::String("\\x"), "");
-        check("binary(4)", Value::String("\\x6869"), "hi\0\0");
+        check("binary(2)", Value::String("\\x6869"), "hi");
         refuse("binary(1)", Value::String("\\x6869"));
+        refuse("binary(4)", Value::String("\\x6869"));
         check(
             "binary(16)",
             Value::String("7f9c24e8-3b12-4fef-91e0-56a2d5a246ec"),

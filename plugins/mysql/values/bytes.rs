@@ -6,7 +6,10 @@ use ebb_sdk::Value;
 use mysql_async::Value as Parameter;
 
 use super::exact::integer;
-use super::{NO_BIT_NUMBER, NO_BITS, NO_BYTES, Reason, TOO_LONG};
+use super::{NO_BIT_NUMBER, NO_BITS, NO_BYTES, Reason, TOO_LONG, reason};
+
+const PADDED: Reason =
+    reason(1406, "a binary column adds zeros to a shorter value; make it a VARBINARY, which keeps values as they are");
 
 /// `\x6869`, or a UUID as its 16 bytes.
 pub(super) fn binary(text: &str, padded_to: Option<usize>) -> Result<Parameter, Reason> {
@@ -18,14 +21,12 @@ pub(super) fn binary(text: &str, padded_to: Option<usize>) -> Result<Parameter, 
     let digit = |at: usize| digits.as_bytes().get(at).and_then(|digit| char::from(*digit).to_digit(16));
     let byte = |at: usize| Some((digit(at)? << 4 | digit(at + 1)?) as u8);
     let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
-    let mut bytes = bytes.ok_or(NO_BYTES)?;
-    if let Some(length) = padded_to {
-        if bytes.len() > length {
-            return Err(TOO_LONG);
-        }
-        bytes.resize(length, 0);
+    let bytes = bytes.ok_or(NO_BYTES)?;
+    match padded_to {
+        Some(length) if bytes.len() > length => Err(TOO_LONG),
+        Some(length) if bytes.len() < length => Err(PADDED),
+        _ => Ok(bytes.into()),
     }
-    Ok(bytes.into())
 }
 
 pub(super) fn is_uuid(text: &str) -> bool {

@@ -1,6 +1,17 @@
 //! The members of an ENUM or a SET, from the spelling of its type.
 //!
-//! Owns: undoing the server's escapes, which are the same in every sql_mode. Pure.
+//! Owns: undoing the server's escapes, which are the same in every sql_mode, and whether a value is made of them. Pure.
+
+use super::{Reason, reason};
+
+const NO_MEMBER: Reason = reason(1265, "the value is not a member of the column's type, letter by letter");
+const TWICE: Reason = reason(1265, "a member comes twice, and a set holds it once");
+/// It shows `?` in their place.
+const HIDDEN: Reason = reason(
+    1265,
+    "the server does not show members with characters of four bytes, so that ebb cannot tell whether the value is one; make the \
+     column a VARCHAR",
+);
 
 /// `enum('a','it''s','c:\\temp')`.
 pub(super) fn members(column_type: &str) -> Vec<String> {
@@ -20,6 +31,26 @@ pub(super) fn members(column_type: &str) -> Vec<String> {
         letters.next_if_eq(&',');
     }
     members
+}
+
+pub(super) fn check_member(members: &[String], text: &str) -> Result<(), Reason> {
+    match members.iter().any(|member| member == text) {
+        true => Ok(()),
+        false if text.chars().any(|letter| letter.len_utf8() == 4) => Err(HIDDEN),
+        false => Err(NO_MEMBER),
+    }
+}
+
+/// In any order, since a set has none; the server would leave one out that comes twice.
+pub(super) fn check_set(members: &[String], text: &str) -> Result<(), Reason> {
+    let parts: Vec<&str> = if text.is_empty() { Vec::new() } else { text.split(',').collect() };
+    for (at, part) in parts.iter().enumerate() {
+        check_member(members, part)?;
+        if parts[..at].contains(part) {
+            return Err(TWICE);
+        }
+    }
+    Ok(())
 }
 
 fn unescaped(letter: char) -> char {
