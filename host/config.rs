@@ -168,6 +168,16 @@ pub struct Apply {
     pub retry_delay_min: Duration,
     pub retry_delay_max: Duration,
     pub triggers: Triggers,
+    pub on_row_error: OnRowError,
+}
+
+/// `--on-row-error`: what a row does that the target refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRowError {
+    /// Applying waits in front of it, and receiving goes on.
+    Wait,
+    /// It ends the run.
+    Exit,
 }
 
 /// `--triggers`: whether triggers and cascades of the target act on what ebb writes.

@@ -18,6 +18,7 @@ pub struct Signals {
     asked: watch::Receiver<bool>,
     /// Taken by whoever answers it. Until then a SIGHUP changes nothing, and does not end the process either.
     hangup: Option<Signal>,
+    hangups: watch::Receiver<u64>,
 }
 
 impl Signals {
@@ -39,13 +40,25 @@ impl Signals {
                 }
             }
         });
-        Ok(Self { asked, hangup: Some(hangup) })
+        let mut again = signal(SignalKind::hangup()).map_err(no_signals)?;
+        let (count, hangups) = watch::channel(0);
+        tokio::spawn(async move {
+            while again.recv().await.is_some() {
+                count.send_modify(|count| *count += 1);
+            }
+        });
+        Ok(Self { asked, hangup: Some(hangup), hangups })
     }
 
     /// Comes with the first wish to end.
     pub async fn first(&self) {
         // The sender lives in a task that never ends.
         let _ = self.asked.clone().wait_for(|&asked| asked).await;
+    }
+
+    /// Changes with every SIGHUP.
+    pub fn hangups(&self) -> watch::Receiver<u64> {
+        self.hangups.clone()
     }
 
     /// Reads certificates and keys again at every SIGHUP, and when their files have changed.

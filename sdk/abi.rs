@@ -77,6 +77,8 @@ pub trait AbiSession: Send {
 pub const CALL_FITS: &str = "fits";
 /// [`AbiSession::call`]: an empty text, answered with JSON of a list of [`crate::Rounded`].
 pub const CALL_ROUNDED: &str = "rounded";
+/// [`AbiSession::call`]: an empty text, answered with `null`.
+pub const CALL_TOUCH: &str = "touch";
 /// [`AbiSession::call`]: JSON of a [`crate::Lease`], answered with `null`.
 pub const CALL_RENEW: &str = "renew";
 /// [`AbiSession::call`]: JSON of a feed's name, answered with JSON of an optional [`crate::Held`].

@@ -133,6 +133,11 @@ pub trait Session: Send + 'static {
     /// too, unless [`ConnectOptions::may_round`] allows it.
     fn write(&mut self, block: Block<'_>) -> impl Future<Output = Result<()>> + Send;
 
+    /// Keeps a transaction from being taken for an idle one: the host reads long before it writes again.
+    fn touch(&mut self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
     /// Moves the progress row and commits. `Ok` means that the database has said so.
     ///
     /// # Errors

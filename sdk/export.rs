@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::abi::{
     AbiBlock, AbiSession, Answer, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS,
-    CALL_ROUNDED, Done, LogSink, Plugin, PluginRef, SessionBox,
+    CALL_ROUNDED, CALL_TOUCH, Done, LogSink, Plugin, PluginRef, SessionBox,
 };
 use crate::dialect::LOG;
 use crate::{
@@ -208,6 +208,7 @@ impl<S: Session> AbiSession for Exported<S> {
         match id.as_str() {
             CALL_FITS => RSome(answer(self.fits(request))),
             CALL_ROUNDED => RSome(answer(self.run(async |session| Ok(session.rounded())))),
+            CALL_TOUCH => RSome(answer(self.run(async |session| session.touch().await))),
             CALL_RENEW => RSome(answer(self.run(async |session| {
                 let lease: Lease = decode(request)?;
                 session.renew(&lease).await

@@ -10,11 +10,12 @@ use ebb_sdk::{Catalog, Operation, RowBuffer, Value};
 use serde_json::value::RawValue;
 
 use super::row::{self, Pairs, push_value};
+use super::unwritable::{Unwritable, damaged, not_applied, unknown_key, unreadable_key};
 use crate::error::{Error, Result};
 use crate::receive::{Table, Tables};
 use crate::stage::{Change, Entry};
 use crate::tables::names::{self, Found};
-use crate::tables::{Unreadable, parts_of};
+use crate::tables::parts_of;
 
 /// Rows of one table, operation and set of columns.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// When the row has a column that the target lacks, or lacks a key column that the target has.
-    pub fn push(&mut self, entry: &Entry) -> Result<()> {
+    pub fn push(&mut self, entry: &Entry) -> Result<(), Unwritable> {
         match entry.change() {
             Change::Upsert(_) => self.push_as(entry, Task::Whole { operation: Operation::Upsert, blank: &[] }),
             Change::Delete(_) => self.push_as(entry, Task::Key { operation: Operation::Delete, blank: &[] }),
@@ -85,7 +86,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Adds one row for a step of a plan. A task for whole rows passes deleted rows over.
-    pub fn push_as(&mut self, entry: &Entry, task: Task<'_>) -> Result<()> {
+    pub fn push_as(&mut self, entry: &Entry, task: Task<'_>) -> Result<(), Unwritable> {
         match (task, entry.change()) {
             (Task::Whole { operation, blank }, Change::Upsert(json)) => self.whole(entry, json, operation, blank),
             (Task::Whole { .. }, Change::Delete(_)) => Ok(()),
@@ -98,7 +99,7 @@ impl<'a> Encoder<'a> {
 
     /// Whether a row has a value for every column that the target does not compute: only then can it be deleted and
     /// inserted again without loss.
-    pub fn covers(&mut self, entry: &Entry) -> Result<bool> {
+    pub fn covers(&mut self, entry: &Entry) -> Result<bool, Unwritable> {
         let Change::Upsert(json) = entry.change() else { return Ok(true) };
         let table = self.table(entry)?;
         let pairs = self.pairs(entry, table, json)?;
@@ -106,7 +107,7 @@ impl<'a> Encoder<'a> {
         Ok(self.shapes[&entry.table][at].covers)
     }
 
-    fn whole(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<()> {
+    fn whole(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<(), Unwritable> {
         let table = self.table(entry)?;
         let pairs = self.pairs(entry, table, json)?;
         let at = self.shape(entry, table, &pairs)?;
@@ -128,7 +129,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    fn key_of_row(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<()> {
+    fn key_of_row(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<(), Unwritable> {
         let table = self.table(entry)?;
         let pairs = self.pairs(entry, table, json)?;
         let at = self.shape(entry, table, &pairs)?;
@@ -155,7 +156,7 @@ impl<'a> Encoder<'a> {
         before: Option<&str>,
         operation: Operation,
         blank: &[u32],
-    ) -> Result<()> {
+    ) -> Result<(), Unwritable> {
         let table = self.table(entry)?;
         let target = &self.catalog.tables[table.position as usize];
         let before = match before {
@@ -204,21 +205,28 @@ impl<'a> Encoder<'a> {
         self.tables.numbered(entry.table).ok_or_else(|| not_applied(entry))
     }
 
-    fn shape(&mut self, entry: &Entry, table: &Table, pairs: &[(Cow<'_, str>, &RawValue)]) -> Result<usize> {
+    fn shape(
+        &mut self,
+        entry: &Entry,
+        table: &Table,
+        pairs: &[(Cow<'_, str>, &RawValue)],
+    ) -> Result<usize, Unwritable> {
         let same = |shape: &Shape| shape.names.iter().eq(pairs.iter().map(|(name, _)| name.as_ref()));
         let known = self.shapes.entry(entry.table).or_default();
         if let Some(at) = known.iter().position(same) {
             return Ok(at);
         }
-        let positions: Result<Vec<_>> = pairs.iter().map(|(name, _)| self.position(table, name)).collect();
+        let positions: Result<Vec<_>, _> = pairs.iter().map(|(name, _)| self.position(table, name)).collect();
         let positions = positions?;
         let target = &self.catalog.tables[table.position as usize];
         if let Some(&missing) = target.primary_key.iter().find(|&&key| !positions.contains(&Some(key))) {
-            return Err(Error::new(format!(
-                "a row of {target} has no value for the key column {}",
-                target.columns[missing as usize].name
-            ))
-            .hint("source and target must have the same primary key"));
+            return Err(Unwritable::Other(
+                Error::new(format!(
+                    "a row of {target} has no value for the key column {}",
+                    target.columns[missing as usize].name
+                ))
+                .hint("source and target must have the same primary key"),
+            ));
         }
         let names: Vec<String> = pairs.iter().map(|(name, _)| name.to_string()).collect();
         let missing: Vec<&str> =
@@ -239,7 +247,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Where a column of the source stands on the target; `None` when it is not to be written.
-    fn position(&self, table: &Table, name: &str) -> Result<Option<u32>> {
+    fn position(&self, table: &Table, name: &str) -> Result<Option<u32>, Unwritable> {
         let target = &self.catalog.tables[table.position as usize];
         let found = match names::column(target, name, self.case_sensitive) {
             Found::One(at) => Some(at),
@@ -249,49 +257,18 @@ impl<'a> Encoder<'a> {
             Some(at) if target.columns[at as usize].generated => Ok(None),
             Some(at) => Ok(Some(at)),
             None if table.hidden_columns.iter().any(|hidden| hidden == name) => Ok(None),
-            None => Err(Error::new(format!("the source has a column {name} that {target} lacks"))
-                .hint(format!("add the column to {target} and start again; its rows are kept"))
-                .field("table", target.to_string())
-                .field("column", name)),
+            None => Err(Unwritable::Row(
+                Error::new(format!("the source has a column {name} that {target} lacks"))
+                    .hint(format!("add the column to {target} and start again; its rows are kept"))
+                    .field("table", target.to_string())
+                    .field("column", name),
+            )),
         }
     }
 
     fn same(&self, a: &str, b: &str) -> bool {
         names::same(a, b, self.case_sensitive)
     }
-}
-
-/// Also of a table that the run refuses, which it says at start.
-pub(super) fn not_applied(entry: &Entry) -> Error {
-    Error::new(format!("staging holds a row of a table that this run does not apply, with the key {}", entry.key()))
-        .hint(
-            "start with the same --table-filter, --schema-filter and --target as the run that staged it, and see the \
-               warnings of this start about tables that cannot be written to",
-        )
-        .field("key", entry.key())
-}
-
-fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
-    Error::new(format!("a row of {target} was deleted, and which value of its key belongs to {name} is not known"))
-        .hint(
-            "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff",
-        )
-        .field("table", target.to_string())
-}
-
-fn unreadable_key(entry: &Entry, target: &ebb_sdk::Table, why: &Unreadable) -> Error {
-    Error::new(format!("a row of {target} came at {} with the key {}, {why}", entry.timestamp, entry.key()))
-        .hint(
-            "start again with the same command: the source's primary keys are read at every start (give --sourceConn); both \
-             sides must have the same one",
-        )
-        .field("table", target.to_string())
-        .field("key", entry.key())
-}
-
-fn damaged(entry: &Entry, error: &serde_json::Error) -> Error {
-    // The text of a JSON error holds no data of the row.
-    Error::new(format!("a staged row of table number {} is not JSON: {error}", entry.table))
 }
 
 #[cfg(test)]
@@ -332,7 +309,10 @@ mod tests {
         batch.push(Timestamp::ZERO, 1, key, change);
         let (catalog, tables) = (catalog(), tables(key_columns));
         let mut encoder = Encoder::new(&catalog, &tables, false);
-        encoder.push(&batch.entries().remove(0)?)?;
+        let pushed = encoder.push(&batch.entries().remove(0)?);
+        pushed.map_err(|unwritable| match unwritable {
+            Unwritable::Row(error) | Unwritable::Other(error) => error,
+        })?;
         Ok(encoder.take())
     }
 

@@ -13,6 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::encode::{Block, Encoder};
+use super::pace::Pace;
+use super::unwritable::Unwritable;
 use crate::error::Result;
 use crate::order::{Content, Cutter, Limits, Window, last_versions};
 use crate::receive::Tables;
@@ -28,8 +30,8 @@ pub(super) struct Prepared {
     pub(super) to: Timestamp,
     /// Source transactions.
     pub(super) transactions: usize,
-    pub(super) rows: usize,
-    /// `None` for one source transaction that is too large for memory.
+    /// `None` for one source transaction that is too large for memory, and for rows that cannot be encoded: whoever applies
+    /// them finds out which.
     pub(super) blocks: Option<Vec<Block>>,
 }
 
@@ -42,6 +44,7 @@ pub(super) struct Reader {
     pub(super) case_sensitive: bool,
     pub(super) store: Arc<Store>,
     pub(super) limits: Limits,
+    pub(super) pace: Arc<Pace>,
     pub(super) position: Timestamp,
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -97,7 +100,7 @@ impl Reader {
     ) -> Result<Read> {
         let mut read = Read::Nothing;
         let mut cutter = self.cutter(to);
-        while let Some(window) = cutter.next(self.limits)? {
+        while let Some(window) = cutter.next(Limits { rows_max: self.pace.rows(), ..self.limits })? {
             if window.transactions == 0 && matches!((idle, &read), (Idle::IsEarly, Read::Nothing)) {
                 break;
             }
@@ -108,10 +111,10 @@ impl Reader {
             if self.needs_keys(&window) && matches!(self.know_keys(window.to)?, Keys::Stopped) {
                 return Ok(Read::Unwanted);
             }
-            let (from, to_here) = (window.from, window.to);
+            let (from, to_here, transactions) = (window.from, window.to, window.transactions);
             let prepared = match self.prepare(window, encoder) {
                 Ok(prepared) => prepared,
-                Err(error) => match self.know_keys(to_here)? {
+                Err(_) => match self.know_keys(to_here)? {
                     // Its rows are read once more, under the keys that they have.
                     Keys::Changed => {
                         encoder.take();
@@ -119,7 +122,10 @@ impl Reader {
                         cutter = self.cutter(to);
                         continue;
                     }
-                    Keys::Same => return Err(error),
+                    Keys::Same => {
+                        encoder.take();
+                        Prepared { from, to: to_here, transactions, blocks: None }
+                    }
                     Keys::Stopped => return Ok(Read::Unwanted),
                 },
             };
@@ -131,14 +137,14 @@ impl Reader {
         Ok(read)
     }
 
-    fn prepare(&self, window: Window, encoder: &mut Encoder<'_>) -> Result<Prepared> {
+    fn prepare(&self, window: Window, encoder: &mut Encoder<'_>) -> Result<Prepared, Unwritable> {
         let Window { from, to, content, transactions } = window;
         let Content::Whole(rows) = content else {
-            return Ok(Prepared { from, to, transactions, rows: 0, blocks: None });
+            return Ok(Prepared { from, to, transactions, blocks: None });
         };
         let rows = last_versions(rows, &self.tables)?;
         rows.iter().try_for_each(|row| encoder.push(row))?;
-        Ok(Prepared { from, to, transactions, rows: rows.len(), blocks: Some(encoder.take()) })
+        Ok(Prepared { from, to, transactions, blocks: Some(encoder.take()) })
     }
 
     /// A delete is nothing but a key; a row names its columns itself, but where the target's key is only a part of the

@@ -8,7 +8,8 @@ use ebb_sdk::{ErrorKind, Progress};
 
 use super::retry::Backoff;
 use super::same_tables;
-use super::{Applier, Pause, Step};
+use super::step::Step;
+use super::{Applier, Pause};
 use crate::changefeed::refuse_restored_target;
 use crate::error::{Error, Result};
 use crate::plugin::Session;
@@ -99,7 +100,7 @@ impl Applier {
         }
     }
 
-    fn open(&self) -> ebb_sdk::Result<Session> {
+    pub(super) fn open(&self) -> ebb_sdk::Result<Session> {
         let mut session = self.target.plugin.connect(&self.target.connect)?;
         let now = session.describe()?;
         // Tables and columns were matched at start: one that is written and has changed since needs a new start.
@@ -114,7 +115,7 @@ impl Applier {
     }
 
     /// The progress row tells whether a commit of unknown outcome took place.
-    fn settled(&self, progress: Option<Progress>, epoch: i64, step: Step) -> Result<Outcome> {
+    pub(super) fn settled(&self, progress: Option<Progress>, epoch: i64, step: Step) -> Result<Outcome> {
         let Some(progress) = progress else {
             return Err(Error::new(format!("the progress row of {} has vanished from the target", self.holder.feed()))
                 .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use ebb_sdk::{Advance, Catalog, Checks, Operation};
 
-use super::encode::{Block, Encoder, Task, not_applied};
+use super::encode::{Block, Encoder, Task};
 use super::plan::{Facts, Phase, Plan};
+use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
 use crate::order::{Content, Limits, Window, identity};
 use crate::plugin::Session;
@@ -19,6 +20,8 @@ use crate::stage::{Entry, Store};
 
 /// Deletes that are held in memory at once, of a transaction that is not.
 const DELETES_HELD_MAX: usize = 100_000;
+/// How many rows are read before a look at the clock.
+const ROWS_PER_LOOK: usize = 256;
 
 /// What a transaction is made from.
 pub(super) struct Writer<'a> {
@@ -30,17 +33,18 @@ pub(super) struct Writer<'a> {
     pub(super) case_sensitive: bool,
 }
 
-/// Either the target failed, and its kind says what to do, or what was to be written is at fault, which is final.
+/// Either the target failed, and its kind says what to do, or what was to be written is at fault: a row, or more than that.
 pub(super) enum Failure {
     Target(ebb_sdk::Error),
+    Row(Error),
     Final(Error),
 }
 
-impl Failure {
-    pub(super) fn map(self, change: impl FnOnce(ebb_sdk::Error) -> ebb_sdk::Error) -> Self {
-        match self {
-            Self::Target(error) => Self::Target(change(error)),
-            other => other,
+impl From<Unwritable> for Failure {
+    fn from(unwritable: Unwritable) -> Self {
+        match unwritable {
+            Unwritable::Row(error) => Self::Row(error),
+            Unwritable::Other(error) => Self::Final(error),
         }
     }
 }
@@ -118,8 +122,11 @@ impl Writer<'_> {
         task: Task<'_>,
     ) -> Result<(), Failure> {
         let mut count = 0;
-        for entry in rows {
+        for (read, entry) in rows.enumerate() {
             let entry = entry?;
+            if read % ROWS_PER_LOOK == 0 {
+                session.keep_alive()?;
+            }
             let entry = entry.borrow();
             let is_deleted = entry.is_delete();
             let is_meant = match phase {
@@ -168,6 +175,7 @@ impl Writer<'_> {
         let mut deleted = all().filter(|row| row.as_ref().map_or(true, Entry::is_delete));
         loop {
             let mut gone = BTreeMap::new();
+            session.keep_alive()?;
             for row in deleted.by_ref().take(DELETES_HELD_MAX) {
                 let row = row?;
                 gone.insert(identity(table, &row)?.into_owned(), row);
@@ -175,8 +183,11 @@ impl Writer<'_> {
             if gone.is_empty() {
                 return Ok(());
             }
-            for row in all() {
+            for (read, row) in all().enumerate() {
                 let row = row?;
+                if read % ROWS_PER_LOOK == 0 {
+                    session.keep_alive()?;
+                }
                 if !row.is_delete() {
                     gone.remove(identity(table, &row)?.as_ref());
                 }

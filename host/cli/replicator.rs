@@ -96,6 +96,9 @@ pub struct Replicator {
     /// What becomes of the target's triggers while ebb writes
     #[arg(long, value_enum, default_value = "skip")]
     pub triggers: Triggers,
+    /// What a row does that the target refuses
+    #[arg(long, value_enum, default_value = "wait")]
+    pub on_row_error: OnRowError,
     /// Largest request body in bytes, decompressed
     #[arg(long, default_value_t = 512 << 20, value_name = "BYTES")]
     pub body_bytes_max: usize,
@@ -139,4 +142,12 @@ pub enum Triggers {
     Fire,
     /// They are dropped, with their definitions saved, until `ebb triggers restore`
     Drop,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum OnRowError {
+    /// Applying waits in front of its transaction and receiving goes on; it is tried again, also together with later versions
+    Wait,
+    /// The run ends
+    Exit,
 }

@@ -41,7 +41,7 @@ async fn start_and_run(config: Config) -> Result<()> {
     let started = tokio::select! {
         biased;
         () = signals.first() => return Ok(()),
-        started = start(config) => started?,
+        started = start(config, signals.hangups()) => started?,
     };
     started.run(signals).await
 }

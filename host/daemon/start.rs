@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use super::Started;
-use crate::apply::Applier;
+use crate::apply::{Applier, Pace};
 use crate::changefeed::{self, Feed};
 use crate::config::{self, Config, InitialScan, Triggers};
 use crate::consent::Consent;
@@ -80,7 +80,7 @@ impl Known {
     }
 }
 
-pub(super) async fn start(config: Config) -> Result<Started> {
+pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Result<Started> {
     let url = DatabaseUrl::parse(config.target.url.reveal())?;
     let plugin = Arc::new(plugin::load(config.target.plugin.as_deref(), &url.scheme, &config.target.plugin_dirs)?);
     let reached = reach(&config).await?;
@@ -147,7 +147,9 @@ pub(super) async fn start(config: Config) -> Result<Started> {
             store: stage.store(),
             resolved: stage.resolved(),
             status,
+            pace: Arc::new(Pace::new(config.apply.transaction_rows_max)),
             stop: stopped,
+            hangups,
             runtime: Handle::current(),
         },
         taken,

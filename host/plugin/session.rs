@@ -2,9 +2,12 @@
 //!
 //! Owns: the translation to the ABI. Does not own: threads; each session is used by the one thread that owns it.
 
+use std::time::{Duration, Instant};
+
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
 use ebb_sdk::abi::{
-    AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, SessionBox,
+    AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, CALL_TOUCH,
+    SessionBox,
 };
 use ebb_sdk::{
     Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, Held, Lease, Operation, Progress, Result, Rounded,
@@ -13,16 +16,21 @@ use ebb_sdk::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// How long a transaction may be silent while it is read for.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(2);
+
 /// One connection to the target, through the plugin.
 pub struct Session {
     inner: SessionBox,
     /// Where tables stand in the catalog that it described last; empty when they stand where the caller has them.
     positions: Vec<u32>,
+    /// When the target was last spoken to inside a transaction.
+    last_call: Instant,
 }
 
 impl Session {
     pub(super) fn new(inner: SessionBox) -> Self {
-        Self { inner, positions: Vec::new() }
+        Self { inner, positions: Vec::new(), last_call: Instant::now() }
     }
 
     pub fn describe(&mut self) -> Result<Catalog> {
@@ -60,6 +68,7 @@ impl Session {
     /// [`Session::place_tables`].
     pub fn write(&mut self, table: u32, operation: Operation, columns: &[u32], rows: &RowBuffer) -> Result<()> {
         let table = self.positions.get(table as usize).copied().unwrap_or(table);
+        self.last_call = Instant::now();
         done(self.inner.write(AbiBlock {
             table,
             operation: operation as u8,
@@ -67,6 +76,15 @@ impl Session {
             cells: RSlice::from_slice(rows.cells()),
             text: RStr::from_str(rows.text()),
         }))
+    }
+
+    /// To be called while much is read between two writes: plugins limit how long a transaction may be idle.
+    pub fn keep_alive(&mut self) -> Result<()> {
+        if self.last_call.elapsed() < TOUCH_INTERVAL {
+            return Ok(());
+        }
+        self.last_call = Instant::now();
+        self.call::<()>(CALL_TOUCH, &()).map(drop)
     }
 
     /// Whether columns take values of types of the source; an older plugin does not say.

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 pub use pages::Pages;
 
 use crate::config::Access;
+use crate::error::Error;
 use crate::stage::Forecast;
 
 /// The same refusal is logged once in so much time: a changefeed repeats itself for ever.
@@ -39,6 +40,38 @@ pub struct Status {
     values_rounded: Mutex<BTreeMap<(String, String), u64>>,
     applied: watch::Sender<Timestamp>,
     refusals: Mutex<HashMap<String, Instant>>,
+    waiting: Mutex<Option<Waiting>>,
+}
+
+/// A row that applying waits for.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub since: SystemTime,
+    /// Of its source transaction.
+    pub at: Timestamp,
+    pub error: Error,
+    pub tries: u32,
+    pub next_try: SystemTime,
+}
+
+impl Waiting {
+    /// Without the row's values, which stand in the log.
+    fn json(&self) -> serde_json::Value {
+        let fact = |name: &str| self.error.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+        let next = self.next_try.duration_since(SystemTime::now()).unwrap_or_default();
+        serde_json::json!({
+            "since_seconds": unix_seconds(self.since),
+            "source_timestamp": self.at.to_string(),
+            "table": fact("table"),
+            "column": fact("column"),
+            "key": fact("key"),
+            "constraint": fact("constraint"),
+            "code": fact("code"),
+            "hint": self.error.hint,
+            "tries": self.tries,
+            "next_try_in_seconds": next.as_secs(),
+        })
+    }
 }
 
 impl Status {
@@ -81,6 +114,19 @@ impl Status {
                 tracing::warn!(table, column, "values have lost digits, as --allow-rounding allows");
             }
             *rounded.entry(place).or_default() += values;
+        }
+    }
+
+    /// Sets what applying waits for.
+    pub fn waiting(&self, waiting: Option<Waiting>) {
+        *lock(&self.waiting) = waiting;
+    }
+
+    /// For a probe: what a person should look at.
+    pub fn summary(&self) -> String {
+        match &*lock(&self.waiting) {
+            Some(waiting) => format!("OK, but applying waits at {}: see /_/status and the log\n", waiting.at),
+            None => "OK\n".to_owned(),
         }
     }
 
@@ -132,6 +178,12 @@ impl Status {
                 "1 while requests are held for want of room.",
                 f64::from(u8::from(staging.is_full)),
             ),
+            (
+                "ebb_apply_waiting",
+                "gauge",
+                "1 while applying waits for a row that the target refuses.",
+                f64::from(u8::from(lock(&self.waiting).is_some())),
+            ),
             ("ebb_resolved_timestamp_seconds", "gauge", "Latest resolved timestamp received.", seconds(resolved)),
             ("ebb_applied_timestamp_seconds", "gauge", "The target equals the source at this time.", seconds(applied)),
             (
@@ -171,6 +223,7 @@ impl Status {
             "rows_received": count(&self.rows_received),
             "rows_applied": count(&self.rows_applied),
             "transactions_applied": count(&self.transactions_applied),
+            "waiting": lock(&self.waiting).as_ref().map(Waiting::json),
             "apply_retries": count(&self.retries),
             "requests_refused": lock(&self.requests_refused).values().sum::<u64>(),
             "values_rounded": lock(&self.values_rounded).values().sum::<u64>(),
@@ -218,6 +271,10 @@ impl std::fmt::Display for Prometheus {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn unix_seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn seconds(timestamp: Timestamp) -> f64 {

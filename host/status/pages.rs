@@ -76,7 +76,7 @@ impl Pages {
 async fn answer(request: Request<Incoming>, content: &Content) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
     let resolved = *content.stage.resolved().borrow();
     let (kind, text) = match request.uri().path() {
-        "/_/healthz" | "/_/readyz" => ("text/plain", "OK\n".to_owned()),
+        "/_/healthz" | "/_/readyz" => ("text/plain", content.status.summary()),
         "/_/varz" | "/metrics" => {
             ("text/plain; version=0.0.4", content.status.metrics(resolved, content.stage.forecast()))
         }

@@ -100,6 +100,10 @@ impl ebb_sdk::Session for Session {
         progress::read(self, feed).await
     }
 
+    async fn touch(&mut self) -> Result<()> {
+        self.command("DO 1", "keep the transaction open").await
+    }
+
     async fn renew(&mut self, lease: &Lease) -> Result<()> {
         progress::renew(self, lease).await
     }

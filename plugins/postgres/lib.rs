@@ -113,6 +113,14 @@ impl ebb_sdk::Session for Session {
         self.answered("read the progress row", progress::read(self, feed)).await
     }
 
+    async fn touch(&mut self) -> Result<()> {
+        let touched = async {
+            let touched = self.client.batch_execute("SELECT").await;
+            touched.map_err(|failure| translate(&failure, "keep the transaction open"))
+        };
+        self.answered("keep the transaction open", touched).await
+    }
+
     async fn renew(&mut self, lease: &Lease) -> Result<()> {
         self.answered("note that the feed is applied", progress::renew(self, lease)).await
     }

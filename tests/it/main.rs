@@ -24,6 +24,7 @@ mod post;
 mod procedures;
 mod promises;
 mod receiver;
+mod row_errors;
 mod rows;
 mod runbooks;
 mod scripts;

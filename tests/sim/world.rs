@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
-use ebb::apply::Applier;
+use ebb::apply::{Applier, Pace};
 use ebb::config;
 use ebb::plugin::Plugin;
 use ebb::receive::{Table, Tables};
@@ -69,6 +69,7 @@ impl World {
             transaction_bytes_max: rng.choice([150, 1 << 20]).expect("one of two"),
             retry_delay_min: Duration::ZERO,
             retry_delay_max: Duration::ZERO,
+            on_row_error: config::OnRowError::Exit,
             triggers: config::Triggers::Skip,
         };
         Self {
@@ -180,6 +181,8 @@ impl World {
             store: Arc::clone(&store),
             resolved: watch::channel(Timestamp::ZERO).1,
             status: Arc::new(Status::default()),
+            pace: Arc::new(Pace::new(self.settings.transaction_rows_max)),
+            hangups: watch::channel(0).1,
             stop: stopped,
             runtime: RUNTIME.handle().clone(),
         };

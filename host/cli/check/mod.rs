@@ -18,7 +18,8 @@ use super::layers::Layers;
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
 use crate::config::{
-    Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, PagesAddr, Source, Staging, Target, Triggers,
+    Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging, Target,
+    Triggers,
 };
 use crate::error::{Error, Result};
 use crate::{source, triggers};
@@ -268,6 +269,10 @@ fn apply(replicator: &Replicator) -> Result<Apply> {
         transaction_bytes_max: at_least_one("--transaction-bytes-max", replicator.transaction_bytes_max)?,
         retry_delay_min: not_zero("--retryInitialBackoff", replicator.retry_initial_backoff)?,
         retry_delay_max: replicator.retry_max_backoff.max(replicator.retry_initial_backoff),
+        on_row_error: match replicator.on_row_error {
+            replicator::OnRowError::Wait => OnRowError::Wait,
+            replicator::OnRowError::Exit => OnRowError::Exit,
+        },
         triggers: match replicator.triggers {
             replicator::Triggers::Skip => Triggers::Skip,
             replicator::Triggers::Fire => Triggers::Fire,

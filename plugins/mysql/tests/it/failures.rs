@@ -1,5 +1,7 @@
 //! What goes wrong while rows are written, and what the host is to make of it.
 
+use std::time::Duration;
+
 use ebb_sdk::{Checks, Error, ErrorKind, Operation, SavedTrigger, Session as _};
 
 use crate::world::{FEED, World, Writer, connect, connect_with};
@@ -10,6 +12,26 @@ const TABLE: &str = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20)); INSERT 
 fn check(error: &Error, kind: ErrorKind, code: &str) {
     assert_eq!((error.kind, error.code.as_deref()), (kind, Some(code)), "{error:?}");
     assert!(error.hint.is_some() || kind == ErrorKind::Retry, "{error:?}");
+}
+
+/// The limit is 10 s on these servers.
+#[tokio::test]
+async fn a_transaction_that_is_read_for_long_is_not_taken_for_an_idle_one() {
+    let worlds = World::both("failures_touch", "CREATE TABLE t (id INT PRIMARY KEY)");
+    let kept = worlds.into_iter().map(|world| async move {
+        let mut writer = world.writer().await;
+        writer.session.begin(Checks::Immediate).await.unwrap();
+        writer.write("t", Operation::Upsert, &["id"], &[&["1"]]).await.unwrap();
+        for _ in 0..13 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            writer.session.touch().await.unwrap();
+        }
+        writer.commit().await.unwrap();
+        assert_eq!(world.sql("SELECT COUNT(*) FROM t"), "1");
+    });
+    for world in kept.map(tokio::spawn).collect::<Vec<_>>() {
+        world.await.unwrap();
+    }
 }
 
 #[tokio::test]

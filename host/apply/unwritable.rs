@@ -1,0 +1,54 @@
+//! Why a staged row cannot become a row of a block.
+//!
+//! Owns: the words, and which of them are about the row alone. Does not own: finding it out (`encode`).
+
+use crate::error::Error;
+use crate::stage::Entry;
+use crate::tables::Unreadable;
+
+/// Why a row cannot be encoded.
+#[derive(Debug)]
+pub enum Unwritable {
+    /// The target has no place for it as it is.
+    Row(Error),
+    Other(Error),
+}
+
+impl From<Error> for Unwritable {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Also of a table that the run refuses, which it says at start.
+pub(super) fn not_applied(entry: &Entry) -> Error {
+    Error::new(format!("staging holds a row of a table that this run does not apply, with the key {}", entry.key()))
+        .hint(
+            "start with the same --table-filter, --schema-filter and --target as the run that staged it, and see the \
+               warnings of this start about tables that cannot be written to",
+        )
+        .field("key", entry.key())
+}
+
+pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
+    Error::new(format!("a row of {target} was deleted, and which value of its key belongs to {name} is not known"))
+        .hint(
+            "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff",
+        )
+        .field("table", target.to_string())
+}
+
+pub(super) fn unreadable_key(entry: &Entry, target: &ebb_sdk::Table, why: &Unreadable) -> Error {
+    Error::new(format!("a row of {target} came at {} with the key {}, {why}", entry.timestamp, entry.key()))
+        .hint(
+            "start again with the same command: the source's primary keys are read at every start (give --sourceConn); both \
+             sides must have the same one",
+        )
+        .field("table", target.to_string())
+        .field("key", entry.key())
+}
+
+pub(super) fn damaged(entry: &Entry, error: &serde_json::Error) -> Error {
+    // The text of a JSON error holds no data of the row.
+    Error::new(format!("a staged row of table number {} is not JSON: {error}", entry.table))
+}
