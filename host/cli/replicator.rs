@@ -31,13 +31,15 @@ pub struct Replicator {
     /// of a program (FUSE). A start is refused there otherwise
     #[arg(long)]
     pub staging_unsafe_filesystem: bool,
-    /// Bytes of the staging store at which requests are held until rows are applied [default: what its disk holds]
+    /// Bytes of staged rows at which requests are held until rows are applied; what only remembers applied rows
+    /// (--retireOffset) gives way before [default: what its disk holds]
     #[arg(long, value_name = "BYTES")]
     pub staging_max_bytes: Option<u64>,
     /// Take the feed over from another ebb that gave a sign of life within the last minute; that one ends
     #[arg(long)]
     pub take_over: bool,
-    /// How long applied rows are remembered, to tell a repeat from a row that comes too late
+    /// How long applied rows are remembered, 20 bytes each, to tell a repeat from a row that comes too late. The oldest are
+    /// forgotten before where room is short; one that comes again after that, or after this time, ends the run
     #[arg(long = "retireOffset", default_value = "24h", value_parser = duration::parse, value_name = "DURATION")]
     pub retire_offset: Duration,
     /// Address to listen on, host:port or :port [default: :26258; in fetch the changefeed's port]

@@ -88,13 +88,17 @@ impl Store {
             }
             return Err(NotWritten::Full(format!("{bytes} bytes are to be staged, and there is room for {room}")));
         }
-        if let Err(error) = log.file.append(&frame.bytes) {
+        self.give_way(bytes).map_err(not_begun)?;
+        while let Err(error) = log.file.append(&frame.bytes) {
             // What was written of it must not stand before the next frame.
             let undone = log.file.truncate(log.bytes);
-            return match (is_full(&error), undone) {
-                (true, Ok(())) => Err(NotWritten::Full(error.to_string())),
-                _ => Err(NotWritten::Failed(unreadable(&error))),
-            };
+            if !is_full(&error) || undone.is_err() {
+                return Err(NotWritten::Failed(unreadable(&error)));
+            }
+            // Others may fill the disk faster than it says.
+            if !self.forget(bytes).map_err(not_begun)? {
+                return Err(NotWritten::Full(error.to_string()));
+            }
         }
         // Whether anything is on the disk after a failed sync cannot be found out: there is no second try.
         log.file.sync().map_err(|error| NotWritten::Failed(unreadable(&error)))?;
@@ -120,10 +124,7 @@ impl Store {
         changed.resolved = lock(&self.watermarks).resolved;
         changed.segments.insert(log.number, listed);
         changed.segments.insert(number, Listed::new_log());
-        changed.save(self.disk.as_ref()).map_err(|error| match error {
-            NotSaved::Before(error) => not_begun(error),
-            NotSaved::Perhaps(error) => NotWritten::Failed(unreadable(&error)),
-        })?;
+        changed.save(self.disk.as_ref()).map_err(NotSaved::lasting).map_err(not_begun)?;
         *state = changed;
         let rows: Arc<Memtable> = Arc::default();
         self.log_bytes.store(0, Ordering::Relaxed);
@@ -136,11 +137,6 @@ impl Store {
         });
         *log = Log { number, file, rows, frames: 0, bytes: 0, memory_bytes: 0 };
         Ok(())
-    }
-
-    /// A store of little room has small segments, since only whole ones give theirs back.
-    fn segment_bytes_max(&self) -> u64 {
-        self.limits.segment_bytes_max.min(self.limits.disk_bytes_max / 8)
     }
 }
 

@@ -28,6 +28,13 @@ enum Step {
     Become(Form),
 }
 
+/// What became of a segment's place in the list.
+enum Listing {
+    Changed,
+    /// It was not in the list any more, and its file is somebody else's to remove.
+    Gone,
+}
+
 impl Store {
     /// Does whatever there is to do now. A full disk is not an error: the step is left for later.
     pub fn maintain(&self) -> Result<()> {
@@ -38,7 +45,7 @@ impl Store {
         let mut to_sort = in_memory.saturating_sub(IN_MEMORY_MAX);
         for segment in full {
             let step = self.step(segment, applied, &mut to_sort);
-            match self.take(segment, step) {
+            match self.take(segment, step).or_else(|error| self.take_on_a_full_disk(segment, step, error)) {
                 Ok(()) => {}
                 Err(error) if is_full(&error) => {
                     tracing::debug!("a segment stays as it is, since the disk is full: {error}");
@@ -47,7 +54,22 @@ impl Store {
                 Err(error) => return Err(unreadable(&error)),
             }
         }
-        Ok(())
+        // Ahead of the writer, which need not wait for it then.
+        match self.give_way(self.segment_bytes_max()) {
+            Err(error) if !is_full(&error) => Err(unreadable(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Applied rows must not keep the room because there is none to remember them in.
+    fn take_on_a_full_disk(&self, segment: &Segment, step: Step, error: io::Error) -> io::Result<()> {
+        match step {
+            Step::Become(Form::Seen) if is_full(&error) => match self.forget(self.segment_bytes_max())? {
+                true => self.take(segment, step),
+                false => self.take(segment, Step::Drop),
+            },
+            _ => Err(error),
+        }
     }
 
     fn step(&self, segment: &Segment, applied: Timestamp, to_sort: &mut usize) -> Step {
@@ -77,15 +99,18 @@ impl Store {
                 }
             },
         };
-        if let Err(error) = self.save_step(segment, &step, bytes) {
-            if let Step::Become(form) = step
-                && is_full(&error)
-            {
-                let _ = self.disk.remove(&file_name(segment.number, form));
+        match self.save_step(segment, &step, bytes) {
+            Ok(Listing::Changed) => self.disk.remove(&segment.file()),
+            Ok(Listing::Gone) => Ok(()),
+            Err(error) => {
+                if let Step::Become(form) = step
+                    && is_full(&error)
+                {
+                    let _ = self.disk.remove(&file_name(segment.number, form));
+                }
+                Err(error)
             }
-            return Err(error);
         }
-        self.disk.remove(&segment.file())
     }
 
     fn write_as(&self, segment: &Segment, form: Form) -> io::Result<u64> {
@@ -111,7 +136,7 @@ impl Store {
         Ok(bytes)
     }
 
-    fn save_step(&self, segment: &Segment, step: &Step, bytes: u64) -> io::Result<()> {
+    fn save_step(&self, segment: &Segment, step: &Step, bytes: u64) -> io::Result<Listing> {
         let mut state = lock(&self.state);
         let mut changed = state.clone();
         // Written with the same state that drops the rows: a store that has dropped rows must know it.
@@ -130,15 +155,14 @@ impl Store {
                     changed.released = changed.released.max(newest);
                 }
             }
+            // It has given way to rows meanwhile.
+            None if changed.segments.remove(&segment.number).is_none() => return Ok(Listing::Gone),
             None => {
-                changed.segments.remove(&segment.number);
+                changed.released = changed.released.max(newest);
                 changed.forgotten = changed.forgotten.max(newest);
             }
         }
-        changed.save(self.disk.as_ref()).map_err(|error| match error {
-            NotSaved::Before(error) => error,
-            NotSaved::Perhaps(error) => io::Error::other(error),
-        })?;
+        changed.save(self.disk.as_ref()).map_err(NotSaved::lasting)?;
         *state = changed;
         self.publish(|list| match (listed, list.iter().position(|other| other.number == segment.number)) {
             (Some(listed), Some(at)) => {
@@ -148,7 +172,7 @@ impl Store {
             (None, Some(at)) => drop(list.remove(at)),
             (_, None) => {}
         });
-        Ok(())
+        Ok(Listing::Changed)
     }
 }
 

@@ -11,7 +11,7 @@ use super::record::{key_text, table_of, timestamp_of};
 use super::run::RunCursor;
 use super::seen;
 use super::segments::{Content, Segment};
-use super::store::{Store, lock};
+use super::store::{Limits, Store, lock};
 use crate::error::Error;
 
 /// A segment changes its form twice in its life, and is forgotten once.
@@ -28,6 +28,7 @@ pub struct Late {
     pub floor: Timestamp,
     /// Fingerprints of rows up to here are not kept any more.
     pub forgotten: Timestamp,
+    pub limits: Limits,
 }
 
 impl Store {
@@ -59,6 +60,7 @@ impl Store {
             at: timestamp_of(key).unwrap_or(Timestamp::ZERO),
             floor,
             forgotten: state.forgotten,
+            limits: self.limits,
         }
     }
 
@@ -86,7 +88,7 @@ fn readable(registered: &str) -> String {
 
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, key, at, floor, forgotten } = self;
+        let Self { table, key, at, floor, forgotten, .. } = self;
         match at <= forgotten {
             true => write!(
                 f,
@@ -104,16 +106,19 @@ impl fmt::Display for Late {
 
 impl From<Late> for Error {
     fn from(late: Late) -> Self {
+        const AGAIN: &str = "move the staging folder aside and start again with the same command: the changefeed is then \
+                             created anew at the target's progress";
         let hint = match late.at <= late.forgotten {
-            true => {
-                "raise --retireOffset above the age of the changefeed's checkpoint, and start with a new --stagingSchema"
-            }
-            false => {
-                "see whether two changefeeds send to this receiver (SHOW CHANGEFEED JOBS): give each its own; if the table \
-                 was added with ALTER CHANGEFEED … ADD … WITH initial_scan, its old rows come after their time: load it \
-                 into the target yourself, and add it without; else it is CockroachDB advisory A-104309: upgrade, compare \
-                 this row on both sides, and start with a new --stagingSchema"
-            }
+            true => format!(
+                "compare this row on both sides, raise --retireOffset (now {:?}) above the age of the changefeed's \
+                 checkpoint, and --staging-max-bytes (now {}) where rows had to be forgotten to make room; then {AGAIN}",
+                late.limits.remember,
+                late.limits.shown_bytes_max()
+            ),
+            false => format!(
+                "see whether two changefeeds send to this receiver (SHOW CHANGEFEED JOBS): give each its own; if there is \
+                 one only, it is CockroachDB advisory A-104309: upgrade, compare this row on both sides, and {AGAIN}"
+            ),
         };
         let error = Self::new(format!("{late}; it was neither acknowledged nor applied")).hint(hint);
         error.field("table", late.table).field("key", late.key).field("timestamp", late.at.to_string())

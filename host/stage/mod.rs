@@ -17,6 +17,7 @@ pub mod place;
 mod present;
 mod record;
 mod recover;
+mod room;
 mod run;
 mod scan;
 mod seen;
@@ -43,6 +44,7 @@ pub use append::NotWritten;
 pub use late::Late;
 pub use notes::Note;
 pub use record::{Change, Entry, RowBatch};
+pub use room::Usage;
 pub use scan::Scan;
 pub use segments::new_number;
 pub use space::Forecast;
@@ -196,7 +198,7 @@ pub fn folder(dir: &Path, schema: &str) -> PathBuf {
 /// Sorts, drops and measures until the store is closed. Apart from the writer, which must not wait for it.
 fn keep(store: &Store, woken: &Receiver<()>, space: &Space, failed: &watch::Sender<Option<Error>>) {
     loop {
-        space.sample(Instant::now(), store.disk_bytes(), store.room_bytes());
+        space.sample(Instant::now(), store.usage());
         // Also while nothing arrives, so that a folder that is gone does not wait for a request to be noticed.
         if let Err(error) = store.maintain().map_err(|error| store.cause(error)).and_then(|()| store.check()) {
             failed.send_replace(Some(error));

@@ -196,6 +196,17 @@ pub(super) enum NotSaved {
     Perhaps(io::Error),
 }
 
+impl NotSaved {
+    /// The error for a caller that goes on with the old file while the disk is full: only where that one certainly counts
+    /// may it look as if it could pass.
+    pub(super) fn lasting(self) -> io::Error {
+        match self {
+            Self::Before(error) => error,
+            Self::Perhaps(error) => io::Error::other(error),
+        }
+    }
+}
+
 impl From<NotSaved> for io::Error {
     fn from(error: NotSaved) -> Self {
         match error {

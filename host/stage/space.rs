@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::room::Usage;
+
 /// The growth is measured over so long.
 const MEASURED: Duration = Duration::from_secs(60);
 /// Warnings come no more often.
@@ -32,10 +34,8 @@ struct Inner {
 /// What is staged, and what that means.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Forecast {
-    pub disk_bytes: u64,
-    /// Bytes that may still come.
-    pub room_bytes: u64,
-    /// `None` while staging does not grow.
+    pub usage: Usage,
+    /// `None` while rows do not grow: what only remembers rows gives way to them.
     pub hours_left: Option<f64>,
     /// Requests are held, since there is no room for them.
     pub is_full: bool,
@@ -47,28 +47,29 @@ impl Space {
     }
 
     /// Takes a measurement; some seconds apart.
-    pub(super) fn sample(&self, now: Instant, disk_bytes: u64, room_bytes: u64) {
+    pub(super) fn sample(&self, now: Instant, usage: Usage) {
+        let Usage { row_bytes, room_bytes, .. } = usage;
         let mut inner = self.lock();
         while inner.samples.front().is_some_and(|&(at, _)| now.duration_since(at) > MEASURED) {
             inner.samples.pop_front();
         }
-        inner.samples.push_back((now, disk_bytes));
-        let first = inner.samples.front().copied().unwrap_or((now, disk_bytes));
+        inner.samples.push_back((now, row_bytes));
+        let first = inner.samples.front().copied().unwrap_or((now, row_bytes));
         let hours = now.duration_since(first.0).as_secs_f64() / 3600.0;
-        let grown = disk_bytes.saturating_sub(first.1);
+        let grown = row_bytes.saturating_sub(first.1);
         let is_full = inner.forecast.is_full;
         let hours_left = match is_full {
             true => Some(0.0),
             false => (grown > 0 && hours > 0.0).then(|| room_bytes as f64 / (grown as f64 / hours)),
         };
-        inner.forecast = Forecast { disk_bytes, room_bytes, hours_left, is_full };
+        inner.forecast = Forecast { usage, hours_left, is_full };
         // A burst of a few seconds says nothing about hours.
         let is_steady = now.duration_since(first.0) >= MEASURED / 2;
         let soon = hours_left.filter(|&hours| hours < WARN_HOURS && is_steady && !is_full);
         if let Some(hours) = soon
             && is_time(&mut inner.warned_of_growth, now)
         {
-            tracing::warn!(disk_bytes, room_bytes, "staging grows: at this rate it is full in {hours:.1} hours");
+            tracing::warn!(row_bytes, room_bytes, "staging grows: at this rate it is full in {hours:.1} hours");
         }
     }
 
@@ -114,14 +115,19 @@ mod tests {
     #[test]
     fn hours_left_follow_from_the_growth() {
         let (space, start) = (Space::default(), Instant::now());
-        space.sample(start, 1000, 7200);
+        let sample = |seconds, row_bytes, fingerprint_bytes| {
+            let usage = Usage { row_bytes, fingerprint_bytes, room_bytes: 7200, ..Usage::default() };
+            space.sample(start + Duration::from_secs(seconds), usage);
+        };
+        sample(0, 1000, 0);
         assert_eq!(space.forecast().hours_left, None);
-        space.sample(start + Duration::from_secs(10), 1010, 7200);
+        sample(10, 1010, 0);
         assert_eq!(space.forecast().hours_left, Some(2.0));
-        space.sample(start + Duration::from_secs(20), 900, 7200);
+        // What is remembered grows, and gives way.
+        sample(20, 900, 5000);
         assert_eq!(space.forecast().hours_left, None);
         space.is_full("no room");
-        space.sample(start + Duration::from_secs(30), 950, 0);
+        sample(30, 950, 5000);
         assert!(space.forecast().is_full && space.forecast().hours_left == Some(0.0));
         space.has_room();
         assert!(!space.forecast().is_full);

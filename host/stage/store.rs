@@ -1,13 +1,13 @@
 //! The staging store: rows go in durably and come out in commit order. Plain calls that block; no threads of its own.
 //!
-//! Owns: what is true after each call, and after a crash in the middle of it. Does not own: writing rows (`append`), who
-//! calls (`writer`), turning segments into other forms (`keep`).
+//! Owns: what is true after each call, and after a crash in the middle of it. Does not own: writing rows (`append`),
+//! room for them (`room`), who calls (`writer`), turning segments into other forms (`keep`).
 //!
 //! Invariants: a row is answered for only after its frame is synced; rows at or below `resolved` do not change any more,
 //! so that a reader may go on while rows are written.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,15 +26,12 @@ use super::segments::{Content, Form, Listed, STATE, Segment, State, file_name};
 use super::{damaged, unreadable};
 use crate::error::{Error, Result};
 
-/// The disk counts as full when less is free: sorting and remembering need some room of their own.
-const FREE_BYTES_MIN: u64 = 64 << 20;
-
 /// How much a store may hold, and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `--staging-max-bytes`: at this size it takes no more rows.
+    /// `--staging-max-bytes`: at this size it takes no more rows. Fingerprints give way before.
     pub disk_bytes_max: u64,
-    /// `--retireOffset`: how long applied rows are remembered, by the source's clock.
+    /// `--retireOffset`: how long applied rows are remembered, by the source's clock, as long as there is room.
     pub remember: Duration,
     /// A log that has grown to so many bytes is followed by another.
     pub segment_bytes_max: u64,
@@ -42,6 +39,11 @@ pub struct Limits {
 
 impl Limits {
     pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+
+    /// For a person.
+    pub(super) fn shown_bytes_max(&self) -> String {
+        if self.disk_bytes_max == u64::MAX { "not set".into() } else { self.disk_bytes_max.to_string() }
+    }
 }
 
 impl Default for Limits {
@@ -61,6 +63,8 @@ pub struct Store {
     pub(super) segments: Mutex<Arc<Vec<Segment>>>,
     pub(super) watermarks: Mutex<Watermarks>,
     pub(super) log_bytes: AtomicU64,
+    /// Whether the log has said that applied rows are forgotten before their time.
+    pub(super) is_told_forgotten: AtomicBool,
     id: String,
 }
 
@@ -126,6 +130,7 @@ impl Store {
             segments,
             watermarks,
             log_bytes: AtomicU64::new(0),
+            is_told_forgotten: AtomicBool::new(false),
         })
     }
 
@@ -188,18 +193,6 @@ impl Store {
     /// The newest timestamp of which rows have been dropped. Below it the folder is incomplete.
     pub fn released(&self) -> Timestamp {
         lock(&self.state).released
-    }
-
-    /// Bytes on disk.
-    pub fn disk_bytes(&self) -> u64 {
-        let sealed: u64 = self.segments().iter().map(|segment| segment.listed.bytes).sum();
-        sealed + self.log_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that it may still grow by.
-    pub fn room_bytes(&self) -> u64 {
-        let free = self.disk.free_bytes().unwrap_or(u64::MAX).saturating_sub(FREE_BYTES_MIN);
-        free.min(self.limits.disk_bytes_max.saturating_sub(self.disk_bytes()))
     }
 
     /// Numbers for the names of tables, the same at every start. They begin at 1.

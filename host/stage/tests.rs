@@ -277,7 +277,7 @@ fn a_full_store_takes_nothing_until_there_is_room() {
         }
     };
     assert!(matches!(full, NotWritten::Full(_)), "{full:?}");
-    assert!(store.disk_bytes() <= 40 << 10);
+    assert!(store.usage().disk_bytes() <= 40 << 10);
     assert_eq!(scanned(&store, 0, 1000), (1..wall).collect::<Vec<_>>());
     store.release(at(wall - 1));
     store.maintain().unwrap();

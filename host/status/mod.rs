@@ -151,7 +151,7 @@ impl Status {
 
     /// Prometheus text for `/_/varz`.
     pub fn metrics(&self, resolved: Timestamp, staging: Forecast) -> String {
-        let applied = *self.applied.borrow();
+        let (applied, usage) = (*self.applied.borrow(), staging.usage);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
         let rows = [
             ("ebb_rows_received_total", "counter", "Rows made durable, repeats included.", count(&self.rows_received)),
@@ -164,12 +164,24 @@ impl Status {
             ),
             ("ebb_apply_retries_total", "counter", "Attempts that had to be repeated.", count(&self.retries)),
             ("ebb_handshakes_failed_total", "counter", "TLS handshakes that failed.", count(&self.handshakes_failed)),
-            ("ebb_staging_disk_bytes", "gauge", "Bytes of the staging folder.", staging.disk_bytes as f64),
-            ("ebb_staging_room_bytes", "gauge", "Bytes that staging may still take.", staging.room_bytes as f64),
+            ("ebb_staging_disk_bytes", "gauge", "Bytes of the staging folder.", usage.disk_bytes() as f64),
+            (
+                "ebb_staging_fingerprint_bytes",
+                "gauge",
+                "Bytes of it that only tell repeats of applied rows; they give way to rows.",
+                usage.fingerprint_bytes as f64,
+            ),
+            (
+                "ebb_staging_forgotten_timestamp_seconds",
+                "gauge",
+                "Applied rows up to this time are not remembered any more (--retireOffset, --staging-max-bytes).",
+                seconds(usage.forgotten),
+            ),
+            ("ebb_staging_room_bytes", "gauge", "Bytes of rows that staging may still take.", usage.room_bytes as f64),
             (
                 "ebb_staging_hours_left",
                 "gauge",
-                "Hours until staging is full at the growth of the last minute; +Inf while it does not grow.",
+                "Hours until staging is full at the growth of its rows in the last minute; +Inf while they do not grow.",
                 staging.hours_left.unwrap_or(f64::INFINITY),
             ),
             (
@@ -213,7 +225,7 @@ impl Status {
 
     /// JSON for `/_/status`.
     pub fn json(&self, feed: &str, resolved: Timestamp, staging: Forecast) -> String {
-        let applied = *self.applied.borrow();
+        let (applied, usage) = (*self.applied.borrow(), staging.usage);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         serde_json::json!({
             "feed": feed,
@@ -229,8 +241,10 @@ impl Status {
             "values_rounded": lock(&self.values_rounded).values().sum::<u64>(),
             "authentication": self.authentication,
             "warnings": self.warnings(),
-            "staging_disk_bytes": staging.disk_bytes,
-            "staging_room_bytes": staging.room_bytes,
+            "staging_disk_bytes": usage.disk_bytes(),
+            "staging_fingerprint_bytes": usage.fingerprint_bytes,
+            "staging_forgotten": (usage.forgotten != Timestamp::ZERO).then(|| usage.forgotten.to_string()),
+            "staging_room_bytes": usage.room_bytes,
             "staging_hours_left": staging.hours_left,
             "staging_full": staging.is_full,
         })

@@ -30,7 +30,7 @@ fn staged_files(world: &World, extension: &str) -> Vec<std::path::PathBuf> {
 }
 
 /// A time a moment ahead of what the changefeed has sent, by the clock that it uses too.
-fn a_moment_from_now() -> String {
+pub fn a_moment_from_now() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_nanos();
     format!("{}.0000000000", now + 1_500_000_000)
 }

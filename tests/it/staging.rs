@@ -10,14 +10,18 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::post::Post;
-use crate::world::{World, wait_for};
+use crate::promises::a_moment_from_now;
+use crate::world::{World, free_port, http_get, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 
-/// A body with one row of `t`, far ahead of what the changefeed sends.
-fn row(id: u32) -> String {
+/// Far ahead of what the changefeed sends.
+const AHEAD: &str = "9000000000000000000.0";
+
+/// A body with one row of `t`.
+fn row(id: u32, updated: &str) -> String {
     format!(
-        r#"{{"payload":[{{"after":{{"id":{id},"v":1}},"key":[{id}],"topic":"t","updated":"9000000000000000000.0"}}],"length":1}}"#
+        r#"{{"payload":[{{"after":{{"id":{id},"v":1}},"key":[{id}],"topic":"t","updated":"{updated}"}}],"length":1}}"#
     )
 }
 
@@ -37,7 +41,7 @@ fn vanish(world: &World, how: &str, happens: impl FnOnce(&Path), expected: &str,
     world.wait_equal(&ebb, &["t"]);
     ebb.must_run();
     happens(&folder);
-    let answer = Post::new(world).send(&row(1_000_000));
+    let answer = Post::new(world).send(&row(1_000_000, AHEAD));
     assert_ne!(answer.status, 200, "{how}: a row was acknowledged");
     let line = ebb.failure();
     for text in [expected, "nothing is acknowledged from now on", "--staging-dir", "start again with the same command"]
@@ -148,4 +152,61 @@ fn a_folder_in_memory_is_refused_unless_it_is_admitted() {
     command.arg("--disableAuthentication").env("EBB_STAGING_UNSAFE_FILESYSTEM", "true");
     let shown: serde_json::Value = serde_json::from_slice(&command.output().expect("ebb starts").stdout).expect("JSON");
     assert_eq!(shown["staging-unsafe-filesystem"]["value"], true, "{shown}");
+}
+
+#[test]
+fn applied_rows_are_forgotten_before_requests_are_held() {
+    const ROUNDS: u32 = 24;
+    const ROWS: u32 = 2500;
+    let world = World::new("staging_forget", TABLE);
+    let pages = format!("127.0.0.1:{}", free_port());
+    // The fingerprints of all rows would take 1,200,000 bytes.
+    let flags = "--stagingSchema _replicator_1 --staging-max-bytes 1000000";
+    let ebb = world.fetch(&["--replicator-flags", flags, "--metrics-listen-addr", &pages]).ready();
+    let status = || -> serde_json::Value {
+        let answer = http_get(&pages, "/_/status");
+        serde_json::from_str(answer.split("\r\n\r\n").last().expect("a body")).expect("JSON")
+    };
+    world.source("INSERT INTO t VALUES (1, 1)");
+    let time = a_moment_from_now();
+    assert_eq!(Post::new(&world).send(&row(1, &time)).status, 200);
+    for round in 1..=ROUNDS {
+        let (first, last) = (round * ROWS, (round + 1) * ROWS - 1);
+        world.source(&format!("INSERT INTO t SELECT i, 1 FROM generate_series({first}, {last}) AS i"));
+        world.wait_target(&ebb, "SELECT count(*) FROM t", &(round * ROWS + 1).to_string());
+    }
+    wait_for(
+        "rows to be forgotten",
+        || ebb.log(),
+        || status()["staging_forgotten"].as_str().is_some_and(|to| to > &*time),
+    );
+    let shown = status();
+    let bytes = |name: &str| shown[name].as_u64().unwrap_or_else(|| panic!("{name} is not in {shown}"));
+    let (disk, fingerprints) = (bytes("staging_disk_bytes"), bytes("staging_fingerprint_bytes"));
+    assert!(disk <= 1_000_000 && fingerprints > 0 && fingerprints < disk, "{shown}");
+    assert_eq!(bytes("staging_room_bytes"), 1_000_000 - (disk - fingerprints), "{shown}");
+    assert_eq!(shown["staging_full"], false);
+    let varz = http_get(&pages, "/_/varz");
+    assert!(varz.contains("ebb_staging_fingerprint_bytes ") && varz.contains("ebb_staging_full 0\n"), "{varz}");
+    assert_eq!(shown["requests_refused"], 0, "{shown}");
+    let log = ebb.log();
+    assert!(
+        !log.contains("staging is full") && log.contains("applied rows are forgotten before --retireOffset"),
+        "{log}"
+    );
+    // A repeat of a row that is forgotten could be a row that never came.
+    assert_ne!(Post::new(&world).send(&row(1, &time)).status, 200);
+    let line = ebb.failure();
+    for text in
+        ["with key [1]", "cannot be told whether it was applied", "--staging-max-bytes (now 1000000)", "(now 86400s)"]
+    {
+        assert!(line.contains(text), "{text:?} is not in {line}");
+    }
+    // The hint is the way out.
+    aside(&world.dir().join("staging/_replicator_1"));
+    world.source("INSERT INTO t VALUES (2, 2)");
+    let mut ebb = world.fetch(&[]);
+    ebb.wait_line("replacing the changefeed");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
 }

@@ -14,6 +14,9 @@ pub struct Counts {
     pub take_overs: u64,
     pub late_rows: u64,
     pub flipped_bits_found: u64,
+    pub folders_removed: u64,
+    pub folders_removed_under_a_process: u64,
+    pub repeats_of_forgotten_rows: u64,
 }
 
 impl Counts {
@@ -28,7 +31,7 @@ impl Counts {
         assert!(self.each().into_iter().all(|count| *count > 0), "something never happened: {text}");
     }
 
-    fn each(&mut self) -> [&mut u64; 10] {
+    fn each(&mut self) -> [&mut u64; 13] {
         [
             &mut self.rows,
             &mut self.transactions_committed,
@@ -40,6 +43,9 @@ impl Counts {
             &mut self.take_overs,
             &mut self.late_rows,
             &mut self.flipped_bits_found,
+            &mut self.folders_removed,
+            &mut self.folders_removed_under_a_process,
+            &mut self.repeats_of_forgotten_rows,
         ]
     }
 }

@@ -92,6 +92,14 @@ impl FakeDisk {
         inner.sync_fails = false;
     }
 
+    /// Removes the folder. Files that are open can still be written.
+    pub fn remove_all(&self) {
+        let mut inner = self.lock();
+        inner.names.clear();
+        inner.durable_names.clear();
+        inner.renamings.clear();
+    }
+
     /// Flips one bit of a file that counts, if there is one with bytes; says which.
     pub fn flip_a_bit(&self) -> Option<String> {
         let mut inner = self.lock();

@@ -13,9 +13,18 @@ pub struct Feed {
     pub acknowledged: Vec<bool>,
     /// The latest resolved timestamp that was answered for.
     pub resolved: Timestamp,
+    /// The cursor: no row up to here is sent.
+    since: Timestamp,
 }
 
 impl Feed {
+    /// A new changefeed in the place of the one before, whose folder is gone.
+    pub fn begin_anew(&mut self, source: &Source, cursor: Timestamp) {
+        self.acknowledged = source.rows.iter().map(|row| row.at <= cursor).collect();
+        self.resolved = Timestamp::ZERO;
+        self.since = cursor;
+    }
+
     /// Positions of rows for one request: new ones, and repeats among them.
     pub fn batch(&mut self, source: &Source, rng: &mut Rng) -> Vec<usize> {
         self.acknowledged.resize(source.rows.len(), false);
@@ -23,7 +32,8 @@ impl Feed {
         for _ in 0..rng.usize(1..8) {
             let position = match rng.u8(0..4) {
                 0 if !source.rows.is_empty() => {
-                    Some(rng.usize(0..source.rows.len())).filter(|&at| self.acknowledged[at])
+                    let was_sent = |&at: &usize| self.acknowledged[at] && source.rows[at].at > self.since;
+                    Some(rng.usize(0..source.rows.len())).filter(was_sent)
                 }
                 _ => self.next_new(source, rng, &batch),
             };

@@ -6,6 +6,7 @@
 mod counts;
 mod disk;
 mod feed;
+mod process;
 mod source;
 mod target;
 mod world;

@@ -1,0 +1,88 @@
+//! One process: the real store and the real applier, connected to the target of a seed.
+//!
+//! Owns: putting them together, and what dies in a crash. Does not own: what they do next (`world`).
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use ebb::apply::{Applier, Pace};
+use ebb::config;
+use ebb::plugin::Plugin;
+use ebb::receive::{Table, Tables};
+use ebb::stage::Store;
+use ebb::status::Status;
+use ebb::tables::{KeyShape, KeyWatch, SourceKey};
+use ebb::target::{Holder, Taken, Target};
+use ebb_sdk::{ConnectOptions, Timestamp};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::source::TABLES;
+use crate::target::{self, Sim};
+
+static PLUGIN: LazyLock<Arc<Plugin>> = LazyLock::new(|| Arc::new(Plugin::linked::<Sim>()));
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime"));
+
+pub struct Process {
+    pub store: Arc<Store>,
+    pub applier: Applier,
+    pub taken: Taken,
+    /// Nothing is read any more once it is gone.
+    _stop: watch::Sender<bool>,
+}
+
+impl Process {
+    /// Takes the feed over, as often as it takes.
+    pub fn start(store: Store, seed: u64, settings: config::Apply) -> Self {
+        let (catalog, tables, store) = (Arc::new(target::catalog()), Arc::new(tables()), Arc::new(store));
+        let connect = ConnectOptions {
+            url: format!("sim://{seed}"),
+            allow_insecure: true,
+            apply_timeout_ms: 1000,
+            allow_rounding: Vec::new(),
+        };
+        let keys = KeyWatch::without_source(Arc::clone(&catalog), Arc::clone(&tables), Arc::clone(&store));
+        let (stop, stopped) = watch::channel(false);
+        let rows_max = settings.transaction_rows_max;
+        let applier = Applier {
+            target: Target { plugin: Arc::clone(&PLUGIN), connect },
+            settings,
+            case_sensitive: true,
+            holder: Holder::new(Arc::clone(&store), "sim", Path::new("."), false),
+            catalog,
+            tables,
+            keys: Arc::new(keys),
+            store: Arc::clone(&store),
+            resolved: watch::channel(Timestamp::ZERO).1,
+            status: Arc::new(Status::default()),
+            pace: Arc::new(Pace::new(rows_max)),
+            hangups: watch::channel(0).1,
+            stop: stopped,
+            runtime: RUNTIME.handle().clone(),
+        };
+        let taken = loop {
+            let taken = applier.target.plugin.connect(&applier.target.connect).and_then(|mut session| {
+                session.describe()?;
+                let progress = session.take_over("sim", 1)?;
+                Ok(Taken { session, progress })
+            });
+            if let Ok(taken) = taken {
+                break taken;
+            }
+        };
+        Self { store, applier, taken, _stop: stop }
+    }
+}
+
+fn tables() -> Tables {
+    let mut tables = Tables::default();
+    for number in 0..TABLES {
+        let columns = vec!["id".to_owned()];
+        let shapes = vec![KeyShape { since: Timestamp::ZERO, columns: columns.clone(), families: Vec::new() }];
+        let key = Arc::new(SourceKey::new(columns, true, shapes));
+        let table = Table { number: number + 1, position: number, key, ..Table::default() };
+        tables.add(&["sim".into()], &[format!("t{number}")], true, table);
+    }
+    tables
+}
