@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use ebb_sdk::Timestamp;
 
-use super::segments::{Content, Form, NotSaved, Segment, file_name};
+use super::segments::{Content, Form, NotSaved, file_name};
 use super::store::{Store, lock};
 
 /// The disk counts as full when less is free: sorting and remembering need some room of their own.
@@ -43,12 +43,11 @@ impl Store {
 
     /// Bytes on disk, of rows and of fingerprints.
     fn bytes(&self) -> (u64, u64) {
-        let segments = self.segments();
-        let sum = |of_seen: bool| -> u64 {
-            let chosen = |segment: &&Segment| matches!(segment.content, Content::Seen) == of_seen;
-            segments.iter().filter(chosen).map(|segment| segment.listed.bytes).sum()
-        };
-        (sum(false) + self.log_bytes.load(Ordering::Relaxed), sum(true))
+        let log = self.log_bytes.load(Ordering::Relaxed);
+        self.segments().iter().fold((log, 0), |(rows, fingerprints), segment| match segment.content {
+            Content::Seen => (rows, fingerprints + segment.listed.bytes),
+            Content::Memory { .. } | Content::Run => (rows + segment.listed.bytes, fingerprints),
+        })
     }
 
     /// Bytes of rows that may still come, once every fingerprint has given way.
