@@ -74,13 +74,17 @@ pub(crate) struct Described {
     pub(crate) tables: Tables,
 }
 
+/// Of every character set of the servers.
+const LETTER_BYTES_MAX: u64 = 4;
+
 const TABLES: &str = "SELECT table_name AS name, engine AS engine FROM information_schema.tables \
      WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_name NOT IN (?, ?) \
      ORDER BY table_name";
 
 const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, is_nullable, extra, \
-         character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid, column_default, numeric_precision, collation_name \
-     FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
+         character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid, column_default, numeric_precision, collation_name, \
+         (SELECT maxlen FROM information_schema.character_sets s WHERE s.character_set_name = c.character_set_name) AS letter \
+     FROM information_schema.columns c WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
 
 const UNIQUE_KEYS: &str = "SELECT table_name, index_name, column_name, sub_part FROM information_schema.statistics \
      WHERE table_schema = DATABASE() AND non_unique = 0 ORDER BY table_name, index_name, seq_in_index";
@@ -206,13 +210,18 @@ impl Builder {
         let Some(&at) = self.positions.get(&table) else { return };
         let is_json = checks.iter().any(|check| check.table == table && check.makes_json(&name));
         let (data_type, type_name) = (text(2).to_lowercase(), text(3));
-        let (data_type, form) = match is_json && data_type != "json" {
+        let (data_type, mut form) = match is_json && data_type != "json" {
             // MariaDB's own JSON is such a text too.
             true => ("json", Form::Json { keeps_text: true }),
             false => (&*data_type, Form::of(flavour, &data_type, &type_name, [7, 8, 9, 10, 11, 13].map(number))),
         };
         let nullable = text(4) == "YES";
         let charset = Some(text(6)).filter(|charset| !charset.is_empty());
+        if let Form::LongText { letter_bytes_max, .. } = &mut form
+            && !charset.as_deref().unwrap_or_default().starts_with("utf8")
+        {
+            *letter_bytes_max = Some(number(15).unwrap_or(LETTER_BYTES_MAX));
+        }
         self.facts.entry(table).or_default().columns.push(ColumnType {
             column: name.clone(),
             form,

@@ -32,7 +32,7 @@ impl ColumnType {
                 Fit::Whole if *is_char && is_text => only("texts without blanks at the end"),
                 fit => fit,
             },
-            Form::LongText { bytes_max } => self.letters(source, *bytes_max),
+            Form::LongText { bytes_max, .. } => self.letters(source, *bytes_max),
             Form::Json { keeps_text } => json(source, *keeps_text),
             Form::Integer => self.integer(source),
             Form::Year => match source.family {
@@ -141,6 +141,7 @@ impl ColumnType {
         let charset = self.charset.as_deref().unwrap_or("utf8mb4");
         let is_plain = !matches!(source.family, Text | Enum | Json | Array | Geometry | Other | Bytes | Vector);
         let most = source.text_chars_max().map(|chars| match self.form {
+            Form::LongText { letter_bytes_max: Some(most), .. } => chars * most,
             Form::LongText { .. } if !is_plain => chars * 4,
             _ => chars,
         });

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 
 use ebb_sdk::Value;
 use mysql_async::Value as Parameter;
-use serde::de::IgnoredAny;
 
 use crate::connect::Flavour;
 
@@ -17,11 +16,14 @@ mod digits;
 mod exact;
 mod key;
 mod members;
+mod text;
 mod time;
 
 use bytes::{binary, bits, is_uuid};
 use exact::{integer, is_number};
 use members::{check_member, check_set, members};
+pub(crate) use text::{ANOTHER_LETTER, is_another_letter};
+use text::{fitting, has_room, json_string};
 
 /// How the value of a column is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub(crate) enum Form {
     /// Texts whose limit is in bytes.
     LongText {
         bytes_max: u64,
+        /// The most that a letter takes, where the column does not hold UTF-8.
+        letter_bytes_max: Option<u64>,
     },
     /// `\x…` or a UUID. A `binary` pads what is shorter than its length.
     Bytes {
@@ -110,7 +114,6 @@ const fn reason(code: u16, text: &'static str) -> Reason {
 
 const NO_NULL: Reason = reason(1048, "the column does not take NULL");
 const TOO_LONG: Reason = reason(1406, "value too long for the type of its column");
-const BLANKS: Reason = reason(1406, "a char column loses the blanks at the end of a value");
 const NO_BYTES: Reason = reason(1366, "text where bytes of the form \\x6869 or a UUID were expected");
 const NO_BITS: Reason = reason(1366, "text where digits 0 and 1 were expected");
 const NO_NUMBER: Reason = reason(1264, "the type has no NaN and no infinity");
@@ -118,13 +121,6 @@ const NO_NUMBER_TEXT: Reason = reason(1366, "the value is not a number in its pl
 const NO_YEAR: Reason = reason(1264, "a year is 0 or has four digits, 1901 to 2155");
 const NO_BIT_NUMBER: Reason = reason(1264, "the number is no integer in the range of the bits");
 const NO_INET6: Reason = reason(1366, "an inet6 column would read an IPv4 address as an IPv6 one");
-const NO_DOCUMENT: Reason = Reason {
-    code: 1366,
-    text: Cow::Borrowed(
-        "the text is itself a JSON object or array, and the JSON string of that text would be another value",
-    ),
-    mend: Mend::Document,
-};
 
 impl Form {
     /// The form of a type by its name and its full spelling. `sizes` are the length in characters and in bytes, the
@@ -140,7 +136,7 @@ impl Form {
             "double" => Self::Double { scale },
             "char" => Self::Text { chars_max, is_char: true },
             "varchar" => Self::Text { chars_max, is_char: false },
-            "tinytext" | "text" | "mediumtext" | "longtext" => Self::LongText { bytes_max },
+            "tinytext" | "text" | "mediumtext" | "longtext" => Self::LongText { bytes_max, letter_bytes_max: None },
             "binary" => Self::Bytes { padded_to: bytes.and_then(|bytes| usize::try_from(bytes).ok()) },
             "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Bytes { padded_to: None },
             "bit" => Self::Bit { digits: usize::try_from(bits.unwrap_or(1)).unwrap_or(64) },
@@ -206,7 +202,9 @@ impl Form {
             }
             (Self::Year, _) => year(value, text),
             (Self::Text { chars_max, is_char }, _) => fitting(text, *chars_max, *is_char),
-            (Self::LongText { bytes_max }, _) if text.len() as u64 > *bytes_max => Err(TOO_LONG),
+            (Self::LongText { bytes_max, letter_bytes_max }, _) if !has_room(text, *bytes_max, *letter_bytes_max) => {
+                Err(TOO_LONG)
+            }
             (Self::Bytes { padded_to }, _) => binary(text, *padded_to),
             (Self::Bit { digits }, _) => bits(value, text, *digits),
             (Self::Date, _) => time::date(text).map(Parameter::from),
@@ -214,8 +212,7 @@ impl Form {
             (Self::Time { .. }, _) => time::duration(text).map(Parameter::from),
             (Self::Enum(members), _) => check_member(members, text).and_then(|()| bytes(text)),
             (Self::Set(members), _) => check_set(members, text).and_then(|()| bytes(text)),
-            (Self::Json { .. }, Value::String(_)) if is_document(text) => Err(NO_DOCUMENT),
-            (Self::Json { .. }, Value::String(_)) => bytes(&serde_json::Value::from(text).to_string()),
+            (Self::Json { .. }, Value::String(_)) => json_string(text),
             (Self::Inet6, _) if !text.contains(':') => Err(NO_INET6),
             _ => bytes(text),
         }
@@ -244,11 +241,6 @@ impl Form {
     }
 }
 
-/// A string of JSONB and a document in a STRING come as the same text, and only the one gets quotes.
-fn is_document(text: &str) -> bool {
-    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
-}
-
 /// The server would read 70 as 1970, 5 as 2005 and the text `0` as 2000.
 fn year(value: Value<'_>, text: &str) -> Result<Parameter, Reason> {
     let year = match value {
@@ -260,13 +252,6 @@ fn year(value: Value<'_>, text: &str) -> Result<Parameter, Reason> {
         Some(Parameter::Int(year)) if year == 0 || (1901..=2155).contains(&year) => Ok(Parameter::Int(year)),
         _ => Err(NO_YEAR),
     }
-}
-
-fn fitting(text: &str, chars_max: u64, is_char: bool) -> Result<Parameter, Reason> {
-    if text.len() as u64 > chars_max && text.chars().count() as u64 > chars_max {
-        return Err(TOO_LONG);
-    }
-    if is_char && text.ends_with(' ') { Err(BLANKS) } else { Ok(text.as_bytes().into()) }
 }
 
 #[cfg(test)]

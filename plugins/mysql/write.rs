@@ -11,7 +11,7 @@ use mysql_async::{Conn, Params, Value};
 
 use crate::keep::Kept;
 use crate::statement::{self, Target};
-use crate::values::Reason;
+use crate::values::{ANOTHER_LETTER, Reason, is_another_letter};
 use crate::{Session, answered, before, locate};
 
 /// A statement takes a power of this many rows, so that few are prepared.
@@ -93,6 +93,9 @@ pub(crate) fn parameter(target: &Target, value: ebb_sdk::Value<'_>) -> Result<Va
     let parameter = form.parameter(value, target.column_type.nullable)?;
     if target.is_key {
         form.check_key(value)?;
+    }
+    if is_another_letter(target.column_type.charset.as_deref(), value.text().unwrap_or_default()) {
+        return Err(ANOTHER_LETTER);
     }
     match target.may_round {
         true => Ok(parameter),

@@ -143,7 +143,7 @@ mod tests {
             (json, vec!["[1.10, 2]", "9007199254740993"], vec!["[0.12345678901234567890]", "18446744073709551616"]),
             (Form::Json { keeps_text: true }, vec!["[0.12345678901234567890]"], vec![]),
             (Form::Vector(Flavour::MySql), vec!["[1,2.5,0.1]"], vec!["[1,0.123456789]"]),
-            (Form::LongText { bytes_max: 9 }, vec!["0.123456789"], vec![]),
+            (Form::LongText { bytes_max: 9, letter_bytes_max: None }, vec!["0.123456789"], vec![]),
         ] {
             let found = |text: &str| form.lost_digits(Value::Number(text)).is_some();
             kept.iter().for_each(|text| assert!(!found(text), "{form:?} {text}"));

@@ -14,6 +14,7 @@ mod describe;
 mod failures;
 mod fit;
 mod keys;
+mod letters;
 mod progress;
 mod rounding;
 mod rows;
