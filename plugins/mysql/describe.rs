@@ -83,7 +83,8 @@ const TABLES: &str = "SELECT table_name AS name, engine AS engine FROM informati
 
 const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, is_nullable, extra, \
          character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid, column_default, numeric_precision, collation_name, \
-         (SELECT maxlen FROM information_schema.character_sets s WHERE s.character_set_name = c.character_set_name) AS letter \
+         (SELECT maxlen FROM information_schema.character_sets s WHERE s.character_set_name = c.character_set_name) AS letter, \
+         generation_expression \
      FROM information_schema.columns c WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
 
 const UNIQUE_KEYS: &str = "SELECT table_name, index_name, column_name, sub_part FROM information_schema.statistics \
@@ -170,6 +171,8 @@ struct Builder {
     facts: HashMap<String, TableFacts>,
     /// Table, name of the key, its columns; `None` when one of them is an expression.
     unique_keys: Vec<(usize, String, Option<Vec<u32>>)>,
+    /// Table and position of the columns that say from when to when a row of a history was there.
+    periods: Vec<(usize, u32)>,
     references: Vec<Reference>,
     actions: Vec<(Action, Action)>,
 }
@@ -182,6 +185,7 @@ impl Builder {
             tables: Vec::new(),
             facts: HashMap::new(),
             unique_keys: Vec::new(),
+            periods: Vec::new(),
             references: Vec::new(),
             actions: Vec::new(),
         }
@@ -234,6 +238,10 @@ impl Builder {
             precision: number(13),
             bytes_max: number(8),
         });
+        let position = u32::try_from(self.tables[at].columns.len()).expect("a table has fewer than 2^32 columns");
+        if matches!(text(16).as_str(), "ROW START" | "ROW END") {
+            self.periods.push((at, position));
+        }
         self.tables[at].columns.push(Column {
             name,
             type_name,
@@ -251,6 +259,10 @@ impl Builder {
             self.facts.entry(table.to_owned()).or_default().has_unique_keys = true;
         }
         let position = column.and_then(|column| self.tables[at].column(column));
+        // The server adds the end of a row to every key; of rows that are there it is the same.
+        if position.is_some_and(|position| self.periods.contains(&(at, position))) {
+            return;
+        }
         match self.unique_keys.last_mut() {
             Some((same, name, columns)) if *same == at && *name == key => {
                 *columns = columns.take().zip(position).map(|(mut columns, position)| {
@@ -319,9 +331,13 @@ impl Builder {
 
     /// A computed column that takes no NULL may be computed from any.
     fn finish_generated(&mut self) {
-        let is_computed = |table: &Table| table.columns.iter().any(|column| column.generated && !column.nullable);
-        for table in self.tables.iter_mut().filter(|table| is_computed(table)) {
-            table.columns.iter_mut().for_each(|column| column.resists_null = true);
+        for (at, table) in self.tables.iter_mut().enumerate() {
+            let is_computed = |(column, position): (&Column, u32)| {
+                column.generated && !column.nullable && !self.periods.contains(&(at, position))
+            };
+            if table.columns.iter().zip(0..).any(is_computed) {
+                table.columns.iter_mut().for_each(|column| column.resists_null = true);
+            }
         }
     }
 

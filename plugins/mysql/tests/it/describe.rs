@@ -113,3 +113,18 @@ async fn a_key_is_mended_with_its_collation() {
         assert_eq!(table_of(&session.describe().await.unwrap(), "t").unfit, [], "{:?}", world.flavour);
     }
 }
+
+/// Keys of a table with a history are shown with the end of a row in them, which the server has added.
+#[tokio::test]
+async fn a_history_is_no_part_of_a_key() {
+    let schema = "CREATE TABLE t (id INT PRIMARY KEY, v INT UNIQUE, since TIMESTAMP(6) GENERATED ALWAYS AS ROW START,
+             until TIMESTAMP(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (since, until)) WITH SYSTEM VERSIONING";
+    let [mariadb, _] = World::both("describe_history", "");
+    mariadb.sql(schema);
+    let catalog = mariadb.session().await.describe().await.unwrap();
+    let table = table_of(&catalog, "t");
+    let unique: Vec<_> = table.unique_keys.iter().map(|key| key.columns.clone()).collect();
+    assert_eq!((table.primary_key.as_slice(), unique), ([0].as_slice(), vec![vec![1]]));
+    assert_eq!(table.columns.iter().map(|column| column.generated).collect::<Vec<_>>(), [false, false, true, true]);
+    assert!(table.unfit.is_empty() && !table.columns.iter().any(|column| column.resists_null), "{table:?}");
+}
