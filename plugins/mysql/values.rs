@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use ebb_sdk::Value;
+use ebb_sdk::{Value, is_number};
 use mysql_async::Value as Parameter;
 
 use crate::connect::Flavour;
@@ -20,7 +20,7 @@ mod text;
 mod time;
 
 use bytes::{binary, bits, is_uuid};
-use exact::{integer, is_number};
+use exact::integer;
 use members::{check_member, check_set, members};
 pub(crate) use text::{ANOTHER_LETTER, is_another_letter};
 use text::{fitting, has_room, json_string};

@@ -45,16 +45,6 @@ pub(crate) fn is_count(text: &str) -> bool {
     is_digits(text) && (text == "0" || !text.starts_with('0'))
 }
 
-/// A number as JSON writes it.
-pub(crate) fn is_number(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let (mantissa, exponent) =
-        digits.split_once(['e', 'E']).map_or((digits, None), |(first, last)| (first, Some(last)));
-    let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(first, last)| (first, Some(last)));
-    let is_exponent = |text: &str| is_digits(text.strip_prefix(['+', '-']).unwrap_or(text));
-    is_count(whole) && fraction.is_none_or(is_digits) && exponent.is_none_or(is_exponent)
-}
-
 /// Digits behind the point, zeros at the end left out; negative for a multiple of a power of ten.
 pub(crate) fn decimals(text: &str) -> Option<i64> {
     // Most numbers need not be taken apart.
@@ -74,13 +64,6 @@ fn plain_decimals(text: &str) -> Option<i64> {
     let digits = fraction.trim_end_matches('0').len();
     let is_known = is_plain && (digits > 0 || !whole.ends_with('0'));
     is_known.then(|| i64::try_from(digits).unwrap_or(i64::MAX))
-}
-
-/// Digits of seconds behind the point, zeros at the end left out.
-pub(crate) fn second_digits(text: &str) -> usize {
-    let Some((_, fraction)) = text.split_once('.') else { return 0 };
-    let end = fraction.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(fraction.len());
-    fraction[..end].trim_end_matches('0').len()
 }
 
 /// An integer without point and exponent; `None` where digits behind the point are left, or there is no end of digits.
@@ -115,9 +98,6 @@ mod tests {
     fn digits_behind_the_point() {
         for (text, expected) in [("7", 0), ("70", -1), ("7.10", 1), ("1E-3", 3), ("1.5E+3", -2), ("0.000", i64::MIN)] {
             assert_eq!(decimals(text), Some(expected), "{text}");
-        }
-        for (text, expected) in [("10:10:10", 0), ("10:10:10.1200Z", 2), ("1 day 00:00:00.000001", 6)] {
-            assert_eq!(second_digits(text), expected, "{text}");
         }
     }
 

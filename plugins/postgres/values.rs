@@ -6,12 +6,10 @@ mod time;
 
 use std::borrow::Cow;
 
-use ebb_sdk::{Number, Value};
+use ebb_sdk::{Number, Value, is_number, second_digits};
 use serde_json::value::RawValue;
 
-use crate::digits::{
-    EXPONENT_MAX, decimals, integer, is_float4, is_float8, is_number, is_plain, is_special, second_digits,
-};
+use crate::digits::{EXPONENT_MAX, decimals, integer, is_float4, is_float8, is_plain, is_special};
 use crate::fit::Base;
 use time::{NO_TIME, day, has_year, is_bare, moment, time, timestamp};
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use ebb_sdk::{Number, Value};
+use ebb_sdk::{Number, Value, second_digits};
 
 use super::exact::{EXPONENT_MAX, is_exact_double, is_same_number, numbers};
 use super::{Form, Mend, Reason};
@@ -36,7 +36,7 @@ impl Form {
             Self::Double { scale: Some(scale) } if !is_shown::<f64>(text, *scale) => EIGHT_BYTES.into(),
             Self::Float { scale: None } if !is_float(text) => FOUR_BYTES.into(),
             Self::Double { scale: None } if !is_double(text) => EIGHT_BYTES.into(),
-            Self::Timestamp { digits } | Self::Time { digits } if second_digits(text) > *digits => {
+            Self::Timestamp { digits } | Self::Time { digits } if second_digits(text) as u64 > *digits => {
                 format!("it keeps {digits} digits of a second's fraction").into()
             }
             Self::Json { keeps_text: false } if !matches!(value, Value::String(_)) && !is_exact_double(text) => {
@@ -96,13 +96,6 @@ fn is_shown<T: FromStr + Into<f64>>(text: &str, scale: u64) -> bool {
 /// Few digits, and no exponent.
 fn is_short(text: &str, digits: usize) -> bool {
     text.len() <= digits && !text.contains(['e', 'E'])
-}
-
-/// `10:10:10.5`, `2016-01-25T10:10:10.5Z`, `3 days 04:05:06.789`.
-fn second_digits(text: &str) -> u64 {
-    let Some((_, fraction)) = text.split_once('.') else { return 0 };
-    let end = fraction.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(fraction.len());
-    fraction[..end].trim_end_matches('0').len() as u64
 }
 
 #[cfg(test)]

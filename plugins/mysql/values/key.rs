@@ -8,9 +8,8 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ebb_sdk::Value;
+use ebb_sdk::{Value, is_number};
 
-use super::exact::is_number;
 use super::{Form, Mend, Reason, is_uuid};
 
 const SPELLING: Reason = spelling("a key must come in the one spelling that CockroachDB has for the column's type");
