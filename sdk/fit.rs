@@ -49,13 +49,36 @@ pub struct SourceType {
     /// The most that a value has: characters of a string, bits of a bit string, bytes of an integer or float (2, 4, 8),
     /// digits of a decimal, all of them. `None` without a limit.
     pub size_max: Option<u64>,
-    /// Digits of a decimal behind the point.
+    /// Digits behind the point that a value has at most: of a decimal, `None` without a limit; of a type of time those of a
+    /// second, 0 for a day. A plugin asks
+    /// [`SourceType::second_digits`] for the latter, which also knows what a type without digits has.
     pub scale: Option<u64>,
     /// The type of an array's elements.
     pub element: Option<Box<SourceType>>,
 }
 
+/// What a type of time has without digits of its own.
+const MICROSECONDS: u64 = 6;
+
 impl SourceType {
+    /// The most digits of a second behind the point that a value of this type has: `None` where there is no limit, as for
+    /// texts.
+    ///
+    /// ```
+    /// use ebb_sdk::{Family, SourceType};
+    /// let timestamp = SourceType { family: Family::Timestamp, scale: Some(3), ..SourceType::default() };
+    /// assert_eq!(timestamp.second_digits(), Some(3));
+    /// ```
+    pub fn second_digits(&self) -> Option<u64> {
+        match self.family {
+            Family::Date => Some(0),
+            Family::Time | Family::TimeTz | Family::Timestamp | Family::TimestampTz | Family::Interval => {
+                Some(self.scale.unwrap_or(MICROSECONDS))
+            }
+            _ => None,
+        }
+    }
+
     /// The longest text that a value of this type has, where there is one.
     ///
     /// ```

@@ -4,6 +4,9 @@
 
 use ebb_sdk::{Family, SourceType};
 
+/// Digits of a second behind the point that a type of time has unless it says less.
+const SECOND_DIGITS: u64 = 6;
+
 /// Reads `DECIMAL(10,2)`, `VARCHAR(20)`, `INT8[]`, `public.state`.
 pub(super) fn source_type(spelling: &str) -> SourceType {
     if let Some(element) = spelling.strip_suffix("[]") {
@@ -35,7 +38,8 @@ pub(super) fn source_type(spelling: &str) -> SourceType {
         "TIMETZ" => (Family::TimeTz, None),
         "TIMESTAMP" => (Family::Timestamp, None),
         "TIMESTAMPTZ" => (Family::TimestampTz, None),
-        "INTERVAL" => (Family::Interval, None),
+        // Also with the fields that it keeps, as in INTERVAL DAY TO SECOND(3).
+        word if word.split(' ').next() == Some("INTERVAL") => (Family::Interval, None),
         "JSONB" | "JSON" => (Family::Json, None),
         "INET" => (Family::Inet, None),
         "BIT" => (Family::Bit, Some(size.unwrap_or(1))),
@@ -46,7 +50,14 @@ pub(super) fn source_type(spelling: &str) -> SourceType {
         other if other.contains('.') => (Family::Enum, None),
         _ => (Family::Other, None),
     };
-    let scale = scale.or(size.filter(|_| family == Family::Decimal).map(|_| 0));
+    let scale = match family {
+        Family::Decimal => scale.or(size.map(|_| 0)),
+        Family::Date => Some(0),
+        Family::Time | Family::TimeTz | Family::Timestamp | Family::TimestampTz | Family::Interval => {
+            Some(size.unwrap_or(SECOND_DIGITS))
+        }
+        _ => None,
+    };
     SourceType { family, name: spelling.into(), size_max, scale, element: None }
 }
 
@@ -64,14 +75,21 @@ mod tests {
             ("VARCHAR(20)", Family::String, Some(20), None),
             ("CHAR", Family::String, Some(1), None),
             ("STRING", Family::String, None, None),
-            ("TIMESTAMPTZ(3)", Family::TimestampTz, None, None),
+            ("DATE", Family::Date, None, Some(0)),
+            ("TIME(0)", Family::Time, None, Some(0)),
+            ("TIMETZ(2)", Family::TimeTz, None, Some(2)),
+            ("TIMESTAMP", Family::Timestamp, None, Some(6)),
+            ("TIMESTAMPTZ(3)", Family::TimestampTz, None, Some(3)),
+            ("INTERVAL", Family::Interval, None, Some(6)),
+            ("INTERVAL(3)", Family::Interval, None, Some(3)),
+            ("INTERVAL DAY TO SECOND(3)", Family::Interval, None, Some(3)),
+            ("INTERVAL YEAR", Family::Interval, None, Some(6)),
             ("public.state", Family::Enum, None, None),
-            ("GEOMETRY(POINT,4326)", Family::Geometry, None, Some(4326)),
+            ("GEOMETRY(POINT,4326)", Family::Geometry, None, None),
             ("TSVECTOR", Family::Other, None, None),
         ] {
             let found = source_type(spelling);
-            assert_eq!((found.family, found.size_max), (family, size_max), "{spelling}");
-            assert!(family == Family::Geometry || found.scale == scale, "{spelling}");
+            assert_eq!((found.family, found.size_max, found.scale), (family, size_max, scale), "{spelling}");
         }
         let array = source_type("VARCHAR(20)[]");
         assert_eq!((array.family, array.element.unwrap().size_max), (Family::Array, Some(20)));

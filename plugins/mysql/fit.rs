@@ -11,8 +11,6 @@ use ebb_sdk::{Fit, SourceType};
 use crate::describe::ColumnType;
 use crate::values::Form;
 
-/// Digits of a second's fraction at the source, unless its type says less.
-const SECOND_DIGITS: u64 = 6;
 /// A double has all numbers of so many digits.
 const DOUBLE_DIGITS: u64 = 15;
 /// A float of four bytes has all numbers of so many digits whose point is at one place.
@@ -63,7 +61,7 @@ impl ColumnType {
                 }
             }
             Form::Time { digits } => match source.family {
-                Time if second_digits(source) <= *digits => Fit::Whole,
+                Time if keeps_seconds(source, *digits) => Fit::Whole,
                 Time => seconds(source, *digits, "times of day"),
                 Interval => seconds(source, *digits, "intervals of up to 838 hours, without months and years"),
                 TimeTz => never("a time without a zone would lose the zone"),
@@ -294,13 +292,9 @@ fn json(source: &SourceType, keeps_text: bool) -> Fit {
     }
 }
 
-/// Digits of a second's fraction: `TIMESTAMP(3)` has three, and a text may have any number of them.
-fn second_digits(source: &SourceType) -> u64 {
-    if matches!(source.family, Text | Enum | Json | Other) {
-        return u64::MAX;
-    }
-    let digits = source.name.split(['(', ')']).nth(1).and_then(|digits| digits.parse().ok());
-    digits.unwrap_or(SECOND_DIGITS)
+/// Whether so many digits are enough for the fraction of every second; a text may have any number of them.
+fn keeps_seconds(source: &SourceType, digits: u64) -> bool {
+    source.second_digits().is_some_and(|most| most <= digits)
 }
 
 /// The most that a number of the type has.
@@ -315,7 +309,7 @@ fn digits_before_point(source: &SourceType) -> Option<u64> {
 
 /// What a column takes that keeps so many digits of a second's fraction.
 fn seconds(source: &SourceType, digits: u64, what: &str) -> Fit {
-    match second_digits(source) <= digits {
+    match keeps_seconds(source, digits) {
         true => only(what),
         false if digits == 0 => rounds(&format!("it takes only {what}, of which a second's fraction is lost")),
         false => rounds(&format!("it takes only {what}, of which a second's fraction after {digits} digits is lost")),

@@ -78,7 +78,7 @@ impl Base {
             "money" => money(source, i64::from(self.modifier)),
             "float4" => self.float(source, 4, 2),
             "float8" => self.float(source, 8, 4),
-            _ => self.rounding_seconds(self.plain(source)),
+            _ => self.rounding_seconds(source, self.plain(source)),
         }
     }
 
@@ -169,10 +169,11 @@ impl Base {
         }
     }
 
-    fn rounding_seconds(&self, fit: Fit) -> Fit {
+    fn rounding_seconds(&self, source: &SourceType, fit: Fit) -> Fit {
         let is_time = matches!(self.name.as_str(), "time" | "timetz" | "timestamp" | "timestamptz" | "interval");
+        let is_lost = |digits: usize| source.second_digits().is_none_or(|most| most > digits as u64);
         match self.second_digits() {
-            digits if is_time && digits < MICROSECONDS => {
+            digits if is_time && digits < MICROSECONDS && is_lost(digits) => {
                 rounds(fit, &format!("only {digits} digits of a second behind the point are kept"))
             }
             _ => fit,

@@ -1,6 +1,6 @@
 //! Digits that a column has no room for: lost only where that is allowed, and counted then.
 
-use ebb_sdk::{Checks, Fit, Operation, Rounded, Session as _, SourceType};
+use ebb_sdk::{Checks, Family, Fit, Operation, Rounded, Session as _, SourceType};
 use ebb_servers::Flavour;
 
 use crate::samples::samples;
@@ -96,14 +96,10 @@ async fn what_may_be_lost_is_said_at_start() {
         let fit = |at: usize, source: &SourceType| {
             writer.session.fits(table_of(&writer.catalog, &format!("f{at}")), 1, source)
         };
-        let float = SourceType {
-            family: ebb_sdk::Family::Float,
-            size_max: Some(8),
-            name: "FLOAT8".into(),
-            ..Default::default()
-        };
+        let float =
+            SourceType { family: Family::Float, size_max: Some(8), name: "FLOAT8".into(), ..Default::default() };
         assert!(matches!(fit(2, &float), Fit::Rounds(_)) && matches!(fit(3, &float), Fit::Part(_)));
-        let json = SourceType { family: ebb_sdk::Family::Json, name: "JSONB".into(), ..Default::default() };
+        let json = SourceType { family: Family::Json, name: "JSONB".into(), ..Default::default() };
         assert_eq!(matches!(fit(9, &json), Fit::Rounds(_)), world.flavour == Flavour::MySql);
     }
 }
@@ -134,6 +130,30 @@ async fn floats_show_what_they_are_not_said_to_lose() {
             let shown = world.sql(&format!("SELECT v FROM s{at} ORDER BY id"));
             assert_eq!(shown.lines().collect::<Vec<_>>(), kept, "{:?} {type_name}, seed {seed}", world.flavour);
             assert_eq!(refused == 0, matches!(*type_name, "FLOAT(7,2)" | "DOUBLE(15,2)"), "{type_name}, seed {seed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn digits_of_a_second_are_lost_where_the_source_has_more() {
+    let schema = "CREATE TABLE t (id INT PRIMARY KEY, at DATETIME(3), t TIMESTAMP(0) NULL, clock TIME(2))";
+    for world in World::both("rounding_seconds", schema) {
+        let writer = world.writer().await;
+        for (column, family, scale, is_lost) in [
+            (1, Family::Timestamp, Some(3), false),
+            (1, Family::Timestamp, Some(4), true),
+            (1, Family::TimestampTz, None, true),
+            (1, Family::String, None, true),
+            (2, Family::TimestampTz, Some(0), false),
+            (2, Family::TimestampTz, Some(1), true),
+            (3, Family::Time, Some(2), false),
+            (3, Family::Time, Some(6), true),
+            (3, Family::Interval, Some(2), false),
+            (3, Family::Interval, Some(3), true),
+        ] {
+            let source = SourceType { family, scale, ..SourceType::default() };
+            let fit = writer.session.fits(table_of(&writer.catalog, "t"), column, &source);
+            assert_eq!(matches!(fit, Fit::Rounds(_)), is_lost, "column {column} from {family:?} {scale:?}: {fit:?}");
         }
     }
 }

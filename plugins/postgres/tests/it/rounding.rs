@@ -1,8 +1,8 @@
 //! Digits that a column has no room for: refused by name, or counted where they may be lost, and never in a key.
 
-use ebb_sdk::{Checks, ErrorKind, Operation, Rounded, Session as _};
+use ebb_sdk::{Checks, ErrorKind, Family, Fit, Operation, Rounded, Session as _, SourceType};
 
-use crate::world::World;
+use crate::world::{World, table_of};
 
 /// Type, JSON, and what the column shows when it may round.
 const LOST: &[(&str, &str, &str)] = &[
@@ -79,6 +79,43 @@ async fn digits_are_refused_by_name_or_rounded_where_they_may() {
             .await
             .unwrap_or_else(|error| panic!("{name} {json}: {error}"));
         assert_eq!(world.sql(&format!("{SETTINGS} SELECT v FROM {table}")), *shown, "{name} {json}");
+    }
+}
+
+/// The type of a column, of the source, the digits of the latter, and whether some may be lost.
+const SECONDS: &[(&str, Family, Option<u64>, bool)] = &[
+    ("timestamp(3)", Family::Timestamp, Some(3), false),
+    ("timestamp(3)", Family::Timestamp, Some(4), true),
+    ("timestamp(3)", Family::Timestamp, None, true),
+    ("timestamp(3)", Family::TimestampTz, Some(2), false),
+    ("timestamp(0)", Family::Date, Some(0), false),
+    ("timestamp(5)", Family::String, None, true),
+    ("timestamptz(0)", Family::TimestampTz, Some(0), false),
+    ("timestamptz(0)", Family::TimestampTz, Some(6), true),
+    ("time(2)", Family::Time, Some(2), false),
+    ("timetz(2)", Family::TimeTz, Some(3), true),
+    ("interval(1)", Family::Interval, Some(1), false),
+    ("interval(1)", Family::Interval, Some(6), true),
+    ("seconds", Family::Timestamp, Some(0), false),
+];
+
+#[tokio::test]
+async fn digits_of_a_second_are_lost_where_the_source_has_more() {
+    let tables = SECONDS.iter().enumerate().map(|(at, (name, ..))| {
+        format!(
+            "CREATE TABLE t{at} (id int PRIMARY KEY, v {name}); CREATE TABLE a{at} (id int PRIMARY KEY, v {name}[]);"
+        )
+    });
+    let domain = "CREATE DOMAIN seconds AS timestamp(0);".to_owned();
+    let writer = World::new("rounding_seconds", &(domain + &tables.collect::<String>())).writer().await;
+    for (at, &(name, family, scale, is_lost)) in SECONDS.iter().enumerate() {
+        let source = SourceType { family, scale, ..SourceType::default() };
+        let element = Some(Box::new(source.clone()));
+        let array = SourceType { family: Family::Array, element, ..SourceType::default() };
+        for (table, source) in [(format!("t{at}"), source), (format!("a{at}"), array)] {
+            let fit = writer.session.fits(table_of(&writer.catalog, &table), 1, &source);
+            assert_eq!(matches!(fit, Fit::Rounds(_)), is_lost, "{name} from {family:?} {scale:?}: {fit:?}");
+        }
     }
 }
 
