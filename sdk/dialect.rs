@@ -39,6 +39,10 @@ pub struct ConnectOptions {
     /// [`ConnectOptions::may_round`].
     #[serde(default)]
     pub allow_rounding: Vec<String>,
+    /// The types of the source are known, so that [`Session::fits`] is asked about its columns before any row is written.
+    /// Otherwise a value that may be meant in two ways has to be refused by itself.
+    #[serde(default)]
+    pub source_is_known: bool,
 }
 
 impl ConnectOptions {

@@ -50,8 +50,8 @@ pub struct SourceType {
     /// digits of a decimal, all of them. `None` without a limit.
     pub size_max: Option<u64>,
     /// Digits behind the point that a value has at most: of a decimal, `None` without a limit; of a type of time those of a
-    /// second, 0 for a day. A plugin asks
-    /// [`SourceType::second_digits`] for the latter, which also knows what a type without digits has.
+    /// second, 0 for a day. A plugin asks [`SourceType::second_digits`] for the latter, which also knows what a type without
+    /// digits has.
     pub scale: Option<u64>,
     /// The type of an array's elements.
     pub element: Option<Box<SourceType>>,

@@ -84,7 +84,8 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     let url = DatabaseUrl::parse(config.target.url.reveal())?;
     let plugin = Arc::new(plugin::load(config.target.plugin.as_deref(), &url.scheme, &config.target.plugin_dirs)?);
     let reached = reach(&config).await?;
-    let target = Target::new(plugin, &config.target);
+    let mut target = Target::new(plugin, &config.target);
+    target.connect.source_is_known = matches!(reached, Reached::Source(_));
     let open = target.open().await?;
     tracing::info!("starting replicator");
     let stage = open_stage(&config.staging).await?;
@@ -101,6 +102,8 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     warn_of_advisories(source.as_ref(), config.changefeed.as_ref());
     let Settled { watched, tables, keys } =
         settle_tables(&config, &target, source.as_ref(), &stage, &mut known).await?;
+    // Nobody has looked at the types while the target is down.
+    target.connect.source_is_known &= known.session.is_some();
     if let (Some(source), Some(settings)) = (&source, &config.changefeed) {
         let plan = changefeed::Plan::new(settings, &watched, &known.catalog, &stage, source);
         changefeed::refuse_new_tables(&plan, &known.found)?;

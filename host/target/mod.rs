@@ -52,6 +52,7 @@ impl Target {
             allow_insecure: settings.allow_insecure,
             apply_timeout_ms: u64::try_from(settings.apply_timeout.as_millis()).unwrap_or(u64::MAX),
             allow_rounding: settings.allow_rounding.clone(),
+            source_is_known: false,
         }
     }
 

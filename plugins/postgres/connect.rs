@@ -74,7 +74,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         driver,
         server,
         answer_wait: Duration::from_millis(apply_timeout_ms) + ANSWER_GRACE,
-        rounding: ConnectOptions { url: String::new(), ..options.clone() },
+        options: ConnectOptions { url: String::new(), ..options.clone() },
         rounded: Rounding::default(),
         facts: HashMap::new(),
         checks: Checks::Immediate,

@@ -72,6 +72,10 @@ impl Base {
             "varchar" | "bpchar" => chars(source, limit),
             "name" => chars(source, Some(63)),
             "char" => chars(source, Some(1)),
+            "json" | "jsonb" if matches!(source.family, Text | Vector | Other) => never(
+                "a text that spells JSON may be meant as that or as a string; convert the source's column to JSONB (ALTER TABLE … \
+                 ALTER COLUMN … TYPE JSONB), or the target's to text",
+            ),
             "json" | "jsonb" => Fit::Whole,
             "int2" | "int4" | "int8" | "oid" => self.integer(source),
             "numeric" => self.numeric(source),

@@ -79,8 +79,8 @@ pub struct Session {
     server: connect::Server,
     /// The server ends a statement by itself; this ends the waiting for a server that does not answer at all.
     answer_wait: Duration,
-    /// Which columns may lose digits, and nothing else of the options.
-    rounding: ConnectOptions,
+    /// Without the URL.
+    options: ConnectOptions,
     rounded: Rounding,
     /// As described last.
     facts: TableFacts,

@@ -132,8 +132,11 @@ pub(crate) fn targets_of<'a>(
     let types = &session.facts.get(&(schema, table.name.clone())).ok_or_else(undescribed)?.types;
     let target = |column: &ebb_sdk::Column| {
         let at = table.column(&column.name).ok_or_else(undescribed)?;
-        let column_type = types.get(at as usize).cloned().ok_or_else(undescribed)?;
-        let may_round = session.rounding.may_round(table, &column.name);
+        let mut column_type = types.get(at as usize).cloned().ok_or_else(undescribed)?;
+        if session.options.source_is_known {
+            column_type.form = column_type.form.of_known_source();
+        }
+        let may_round = session.options.may_round(table, &column.name);
         Ok(Target { column: column.clone(), column_type, is_key: table.primary_key.contains(&at), may_round })
     };
     columns.map(target).collect()

@@ -105,6 +105,7 @@ pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64
         allow_insecure,
         apply_timeout_ms,
         allow_rounding: Vec::new(),
+        source_is_known: false,
     })
     .await
 }
@@ -116,6 +117,7 @@ pub async fn connect_rounding(url: &str, columns: &[&str]) -> Session {
         allow_insecure: true,
         apply_timeout_ms: APPLY_TIMEOUT_MS,
         allow_rounding: columns.iter().map(ToString::to_string).collect(),
+        source_is_known: false,
     };
     MySql::connect(&options).await.expect("a session")
 }

@@ -201,6 +201,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("char(3)[]", "[\"abcd\"]", "value too long for type character(3)"),
     ("name", "\"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\"", "value too long"),
     ("text", "\"a\\u0000b\"", "U+0000"),
+    ("jsonb", "\"{\\\"a\\\": 1}\"", "spells a JSON object or array"),
     ("jsonb", "{\"a\": \"\\u0000\"}", "unsupported Unicode escape sequence"),
     ("bytea", "\"hi\"", "text where bytes"),
     ("date", "\"2016-01-25T10:00:00\"", "a date cannot hold a time of day"),

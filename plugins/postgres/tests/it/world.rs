@@ -83,7 +83,8 @@ pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64
 }
 
 fn options(url: &str, allow_insecure: bool, apply_timeout_ms: u64) -> ConnectOptions {
-    ConnectOptions { url: url.to_owned(), allow_insecure, apply_timeout_ms, allow_rounding: Vec::new() }
+    let (allow_rounding, source_is_known) = (Vec::new(), false);
+    ConnectOptions { url: url.to_owned(), allow_insecure, apply_timeout_ms, allow_rounding, source_is_known }
 }
 
 /// The error of a connection that must not come about.
