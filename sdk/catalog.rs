@@ -130,8 +130,8 @@ pub struct Column {
     pub identity: Identity,
     /// The target has a value for it when none is given.
     pub has_default: bool,
-    /// Although it takes NULL, NULL in it may be refused, even for a while within a transaction: a CHECK, a domain or a
-    /// computed column reads it.
+    /// Whatever `nullable` says, NULL in it may be refused, even for a while within a transaction: a CHECK, a domain or a
+    /// computed column reads it, or a part of the table is stricter than the whole.
     pub resists_null: bool,
 }
 

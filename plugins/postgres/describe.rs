@@ -111,21 +111,31 @@ fn foreign_keys_query() -> String {
     )
 }
 
-/// Columns that take NULL, and may refuse it all the same: read by a CHECK, of a domain, or in a table that computes a column
-/// which takes none.
-const RESIST_NULL: &str = "SELECT a.attrelid, a.attname::text FROM pg_catalog.pg_attribute a \
-     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
-     WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped AND NOT a.attnotnull AND (t.typtype = 'd' \
-     OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'c' \
-         AND (k.conkey IS NULL OR a.attnum = ANY (k.conkey) OR 0 = ANY (k.conkey))) \
-     OR EXISTS (SELECT FROM pg_catalog.pg_attribute g WHERE g.attrelid = a.attrelid \
-         AND coalesce(pg_catalog.to_jsonb(g) ->> 'attgenerated', '') <> '' \
-         AND (g.attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = g.attrelid \
-             AND k.contype = 'c' AND g.attnum = ANY (k.conkey)))))";
+/// Columns that may refuse NULL, by name, since a partition numbers its own: NOT NULL, read by a CHECK, of a domain, or in a
+/// table that computes a column which takes none. Partitions have such rules of their own.
+fn resist_null_query() -> String {
+    format!(
+        "{parts} SELECT parts.root, a.attname::text FROM parts JOIN pg_catalog.pg_attribute a ON a.attrelid = parts.oid \
+             JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+         WHERE a.attnum > 0 AND NOT a.attisdropped AND (a.attnotnull OR t.typtype = 'd' \
+         OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'c' \
+             AND (k.conkey IS NULL OR a.attnum = ANY (k.conkey) OR 0 = ANY (k.conkey))) \
+         OR EXISTS (SELECT FROM pg_catalog.pg_attribute g WHERE g.attrelid = a.attrelid \
+             AND coalesce(pg_catalog.to_jsonb(g) ->> 'attgenerated', '') <> '' \
+             AND (g.attnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = g.attrelid \
+                 AND k.contype = 'c' AND g.attnum = ANY (k.conkey)))))",
+        parts = parts(ROOTS)
+    )
+}
 
-/// Unique rules that are not on columns alone, or not for all rows.
-const OTHER_UNIQUE_RULES: &str = "SELECT DISTINCT i.indrelid FROM pg_catalog.pg_index i WHERE i.indrelid = ANY ($1) \
-     AND (i.indisunique AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL) OR i.indisexclusion)";
+/// Unique rules, of single partitions too, that are not on columns alone, or not for all rows.
+fn other_unique_rules_query() -> String {
+    format!(
+        "{parts} SELECT DISTINCT parts.root FROM parts JOIN pg_catalog.pg_index i ON i.indrelid = parts.oid \
+         WHERE i.indisunique AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL) OR i.indisexclusion",
+        parts = parts(ROOTS)
+    )
+}
 
 /// Names of columns, in the order of an array of their numbers.
 pub(crate) fn names(relation: &str, numbers: &str) -> String {
@@ -169,10 +179,10 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     for row in client.query(&unique_keys_query(), &[&oids]).await? {
         builder.unique_key(&row)?;
     }
-    for row in client.query(RESIST_NULL, &[&oids]).await? {
+    for row in client.query(&resist_null_query(), &[&oids]).await? {
         builder.resists_null(&row)?;
     }
-    for row in client.query(OTHER_UNIQUE_RULES, &[&oids]).await? {
+    for row in client.query(&other_unique_rules_query(), &[&oids]).await? {
         let at = builder.position(&row)?;
         builder.tables[at].has_other_unique_rules = true;
     }

@@ -1,6 +1,6 @@
 //! What stands between a table and rows that are written exactly as they are, and the statement that mends it.
 //!
-//! Owns: rules, row security, children that inherit, keys that do not convert one to one. Does not own: a DEFERRABLE primary
+//! Owns: rules, row security, children that inherit, partitions that compute a column, keys that do not convert one to one. Does not own: a DEFERRABLE primary
 //! key, which is found with the keys (`describe`), and triggers, which have a place of their own (`triggers`).
 
 use ebb_sdk::{Table, Unfit};
@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use crate::column::ColumnType;
 use crate::connect::Server;
+use crate::describe::{ROOTS, parts};
 use crate::keys::KeyForm;
 use crate::quoted;
 use crate::statement::qualified;
@@ -31,6 +32,24 @@ const CHILDREN: &str = "SELECT p.oid, pn.nspname::text, p.relname::text, cn.nspn
      JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace \
      WHERE p.oid = ANY ($1) AND NOT c.relispartition ORDER BY 1, 4, 5";
 
+/// Columns that a partition computes and the whole does not, which versions before 16 allow: a value for one is taken without a
+/// word, and another one is stored.
+fn computed_query() -> String {
+    let is_computed = |column| format!("coalesce(pg_catalog.to_jsonb({column}) ->> 'attgenerated', '') <> ''");
+    format!(
+        "{parts} SELECT parts.root, n.nspname::text, c.relname::text, pn.nspname::text, p.relname::text, \
+             a.attname::text, pg_catalog.pg_get_expr(c.relpartbound, c.oid) FROM parts \
+         JOIN pg_catalog.pg_inherits i ON i.inhrelid = parts.oid JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
+         JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace JOIN pg_catalog.pg_class c ON c.oid = parts.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND {of_part} \
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute w \
+             WHERE w.attrelid = parts.root AND w.attname = a.attname AND {of_whole}) ORDER BY 1, 2, 3, 6",
+        parts = parts(ROOTS),
+        of_part = is_computed("a"),
+        of_whole = is_computed("w"),
+    )
+}
+
 /// What is found of the tables of these numbers, inside a transaction.
 pub(crate) async fn read(client: &Client, server: &Server, tables: &[u32]) -> Result<Vec<(u32, Unfit)>, Error> {
     let mut found = Vec::new();
@@ -45,7 +64,33 @@ pub(crate) async fn read(client: &Client, server: &Server, tables: &[u32]) -> Re
             found.push((row.try_get(0)?, unfit));
         }
     }
+    for row in client.query(&computed_query(), &[&tables]).await? {
+        found.push((row.try_get(0)?, computed(&row, server)?));
+    }
     Ok(found)
+}
+
+/// A partition may not drop the expression of a column that it has from its parent, so it is detached first.
+fn computed(row: &Row, server: &Server) -> Result<Unfit, Error> {
+    let (partition, parent) = (relation(row, 1)?, relation(row, 3)?);
+    let (column, bounds): (String, String) = (row.try_get(5)?, row.try_get(6)?);
+    Ok(Unfit {
+        why: format!(
+            "its partition {partition} computes the column {column}, and would not keep a value from the source"
+        ),
+        hint: format!(
+            "ALTER TABLE {parent} DETACH PARTITION {partition}; {} ALTER TABLE {parent} ATTACH PARTITION {partition} {bounds};",
+            no_expression(&partition, &quoted(&column), server)
+        ),
+    })
+}
+
+/// The statement that makes a computed column an ordinary one.
+fn no_expression(table: &str, column: &str, server: &Server) -> String {
+    match server.version {
+        130_000.. => format!("ALTER TABLE {table} ALTER COLUMN {column} DROP EXPRESSION;"),
+        _ => format!("give {table} a column {column} that is not GENERATED"),
+    }
 }
 
 fn rule(row: &Row) -> Result<Unfit, Error> {
@@ -102,10 +147,7 @@ pub(crate) fn key_column(table: &Table, at: usize, column_type: &ColumnType, ser
     if column.generated {
         return Some(Unfit {
             why: format!("the column {} of its primary key is computed by the target", column.name),
-            hint: match server.version {
-                130_000.. => format!("ALTER TABLE {table} ALTER COLUMN {name} DROP EXPRESSION;"),
-                _ => format!("give {table} a primary key of columns that are not GENERATED"),
-            },
+            hint: no_expression(&table, &name, server),
         });
     }
     (column_type.key == KeyForm::None).then(|| Unfit {

@@ -163,6 +163,47 @@ async fn what_single_partitions_have_of_their_own_counts_for_the_whole() {
 }
 
 #[tokio::test]
+async fn columns_that_may_refuse_null_and_other_unique_rules_are_told_of_partitions_too() {
+    let world = World::new(
+        "describe_resist",
+        "CREATE DOMAIN filled AS text CHECK (VALUE <> ''); CREATE SCHEMA s;
+         CREATE TABLE s.plain (id int PRIMARY KEY, a int, b int); CREATE TABLE s.of_domain (id int PRIMARY KEY, a filled, b int);
+         CREATE TABLE s.whole_row (id int PRIMARY KEY, a int, b int, CHECK (whole_row IS NOT NULL));
+         CREATE TABLE s.computed (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a) STORED, CHECK (b > 0));
+         CREATE TABLE s.listed (id int PRIMARY KEY, a int, b int); CREATE UNIQUE INDEX ON s.listed (a) WHERE b > 0;
+         CREATE TABLE s.apart (id int PRIMARY KEY, a int, b int); ALTER TABLE s.apart ADD EXCLUDE (a WITH =);
+         CREATE TABLE s.checked (id int PRIMARY KEY, a int, b int) PARTITION BY RANGE (id);
+         CREATE TABLE s.strict (id int PRIMARY KEY, a int, b int) PARTITION BY RANGE (id);
+         CREATE TABLE s.deep (id int PRIMARY KEY, a int, b int) PARTITION BY RANGE (id);
+         CREATE TABLE s.middle PARTITION OF s.deep FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id);
+         CREATE TABLE s.low (b int, gone int, a int, id int NOT NULL, CHECK (a > 0)); ALTER TABLE s.low DROP COLUMN gone;
+         ALTER TABLE s.checked ATTACH PARTITION s.low FOR VALUES FROM (0) TO (9);
+         CREATE TABLE s.lower (b int NOT NULL, a int, id int NOT NULL);
+         ALTER TABLE s.strict ATTACH PARTITION s.lower FOR VALUES FROM (0) TO (9);
+         CREATE TABLE s.lowest (b int, a int, id int NOT NULL, CHECK (lowest IS NOT NULL));
+         ALTER TABLE s.middle ATTACH PARTITION s.lowest FOR VALUES FROM (0) TO (9);
+         CREATE UNIQUE INDEX ON s.lowest (abs(a));",
+    );
+    let catalog = world.session().await.describe().await.unwrap();
+    for (name, resisting, has_other_unique_rules) in [
+        ("plain", "id", false),
+        ("of_domain", "id a", false),
+        ("whole_row", "id a b", false),
+        ("computed", "id a b", false),
+        ("listed", "id", true),
+        ("apart", "id", true),
+        ("checked", "id a", false),
+        ("strict", "id b", false),
+        ("deep", "id a b", true),
+    ] {
+        let table = table_of(&catalog, name);
+        let columns = table.columns.iter().filter(|column| column.resists_null).map(|column| column.name.as_str());
+        let found = (columns.collect::<Vec<_>>().join(" "), table.has_other_unique_rules);
+        assert_eq!(found, (resisting.to_owned(), has_other_unique_rules), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_deferrable_primary_key_is_named_with_what_mends_it() {
     let world = World::new(
         "describe_unfit",

@@ -64,6 +64,24 @@ async fn children_that_hold_rows() {
     check(&world, "payment", &["rows of \"s\".\"Child\""]).await;
 }
 
+/// PostgreSQL 16 and later have no such partitions.
+#[tokio::test]
+async fn columns_that_only_a_partition_computes() {
+    let world = World::new(
+        "unfit_computed",
+        "CREATE TABLE whole (id int PRIMARY KEY, a int, \"B\" int) PARTITION BY RANGE (id);
+         CREATE TABLE middle PARTITION OF whole FOR VALUES FROM (0) TO (20) PARTITION BY RANGE (id);
+         CREATE TABLE all_of_it (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a) STORED) PARTITION BY RANGE (id);
+         CREATE TABLE part PARTITION OF all_of_it FOR VALUES FROM (0) TO (20);",
+    );
+    check(&world, "all_of_it", &[]).await;
+    if world.sql("SELECT current_setting('server_version_num')::int < 160000") == "t" {
+        world.sql("CREATE TABLE low (id int NOT NULL, a int, \"B\" int GENERATED ALWAYS AS (a + 1) STORED)");
+        world.sql("ALTER TABLE middle ATTACH PARTITION low FOR VALUES FROM (0) TO (10)");
+        check(&world, "whole", &["low\" computes the column B"]).await;
+    }
+}
+
 #[tokio::test]
 async fn row_security() {
     let world = World::new(
