@@ -14,7 +14,7 @@ use crate::digits::{EXPONENT_MAX, decimals, integer, is_float4, is_float8, is_pl
 use crate::fit::Base;
 pub(crate) use json::element;
 use json::{JSON_TEXT, array, is_object_or_array, json_string};
-use time::{NO_TIME, day, has_year, is_bare, moment, time, timestamp};
+use time::{NO_INTERVAL, NO_TIME, day, has_year, is_interval, moment, time, timestamp};
 
 /// How the text of a column is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ impl Form {
             (Self::Date | Self::Timestamp { .. }, Value::String(text)) if !has_year(text) => return Err(NO_TIME),
             (Self::Date, Value::String(text)) => day(text)?,
             (Self::Timestamp { has_zone, .. }, Value::String(text)) => moment(text, *has_zone)?,
-            (Self::Interval { .. }, Value::String(text)) if is_bare(text) => return Err(A_NUMBER),
+            (Self::Interval { .. }, Value::String(text)) if !is_interval(text) => return Err(NO_INTERVAL),
             (Self::Array(element), Value::Json(text)) => array(element, text, is_lost)?.into(),
             _ => Cow::Borrowed(text),
         };

@@ -14,6 +14,11 @@ pub(super) const NO_TIME: Reason = Reason {
     text: "a day needs a year of four digits, as in 2016-01-25, and a time its minutes, as in 10:20:30",
 };
 
+pub(super) const NO_INTERVAL: Reason = Reason {
+    code: "22007",
+    text: "an interval is spelled as in 1 year 2 mons 3 days 04:05:06.789, P1Y2M3DT4H5M6.789S or +1-2 +3 +4:05:06",
+};
+
 pub(super) fn time(text: &str, has_zone: bool) -> Result<Cow<'_, str>, Reason> {
     let has_minutes = text.len() >= 5 && text.bytes().take(3).map(|byte| byte.is_ascii_digit()).eq([true, true, false]);
     let is_known = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'+' | b'-' | b'Z');
@@ -76,9 +81,37 @@ pub(super) fn moment(text: &str, has_zone: bool) -> Result<Cow<'_, str>, Reason>
     }
 }
 
-/// An interval that is a number without a unit, which PostgreSQL would take for seconds.
-pub(super) fn is_bare(text: &str) -> bool {
-    !text.contains(|letter: char| letter == ':' || letter.is_alphabetic())
+/// What an interval is made of, in this order, as [`shape`] has it: the three styles of CockroachDB, and units in words.
+#[rustfmt::skip]
+const INTERVAL: [&str; 32] = [
+    "P", "9Y", "9M", "9W", "9D", "T", "9H", "9M", "9S", "9.9S",
+    "9-9 ", "9 9:9:9 ", "9 9:9:9.9 ",
+    "9 year ", "9 years ", "9 mon ", "9 mons ", "9 month ", "9 months ", "9 week ", "9 weeks ", "9 day ", "9 days ",
+    "9 hour ", "9 hours ", "9 minute ", "9 minutes ", "9 second ", "9 seconds ", "9:9:9 ", "9:9:9.9 ", " ",
+];
+
+/// Of any other text PostgreSQL would guess a part: the unit of a number without one, or what a letter stands for. A sign in
+/// front of the SQL standard's style is meant for every number, and PostgreSQL would give it to the first one.
+pub(super) fn is_interval(text: &str) -> bool {
+    let whole = shape(text) + " ";
+    let rest = INTERVAL.iter().fold(whole.as_str(), |rest, part| rest.strip_prefix(part).unwrap_or(rest));
+    let is_signed = |word: &str| word.starts_with(['+', '-']);
+    let is_clear = text.contains(char::is_alphabetic) || !text.starts_with('-') || text.split(' ').all(is_signed);
+    whole.contains('9') && rest.is_empty() && is_clear && !has_second_60(text)
+}
+
+/// Every run of digits as a 9, without its sign.
+fn shape(text: &str) -> String {
+    let mut shape = String::new();
+    for letter in text.chars() {
+        match letter {
+            // A digit behind another one, and a minus that is none between two numbers.
+            '+' | '-' | '0'..='9' if letter.is_ascii_digit() == shape.ends_with('9') => {}
+            '0'..='9' => shape.push('9'),
+            other => shape.push(other),
+        }
+    }
+    shape
 }
 
 /// CockroachDB counts years astronomically: year 0 is 1 BC, year -43 is 44 BC. It has no text for the infinities, and
@@ -147,7 +180,25 @@ mod tests {
         }
         assert!(time("10:00:60", false).is_err() && moment("2016-01-25T10:00:60", false).is_err());
         assert!(time("24:00:00", false).is_ok() && moment("2016-01-25T10:00:59.999999", false).is_ok());
-        assert!(["5", "5 ", " 5", "5,", "@5"].into_iter().all(is_bare) && !is_bare("5 days") && !is_bare("00:00:05"));
+    }
+
+    #[test]
+    fn intervals_are_read_as_they_are_meant() {
+        for text in [
+            "00:00:00|1 year 2 mons 3 days 04:05:06.789|-1 days +02:00:00|-1 years -2 mons +3 days -00:00:01|1 mon|100:00:00",
+            "P1Y2M3DT4H5M6.789S|P-1Y-2M3DT-4H-5M-6.5S|PT0S|P1W|P1D|PT5M",
+            "1-2|-1-2|3 4:05:06|4:05:06.5|-4:05:06|+1-2 +3 +4:05:06|-1-2 -3 -4:05:06|1-2 3 4:05:06|-1-2 +3 +4:05:06",
+            "5 days|1 week 2 days|2 hours 30 minutes|1 month|10 seconds",
+        ] {
+            text.split('|').for_each(|text| assert!(is_interval(text), "{text:?}"));
+        }
+        for text in [
+            "|5|5 | 5|5,|@5|0|P|PT|now|infinity|00:00:60|00:00:05 EST",
+            "1 day 04|5 days 3|1 mon 2|1-2 3|3 4|1 dec|1 c|5d|2 h 3 m|1 day ago|@ 1 day|1 day, 2 hours|1.5 days|1.5 months",
+            "-3 4:05:06|-1-2 3 4:05:06|P0001-02-03T04:05:06|P1.5D|1:2",
+        ] {
+            text.split('|').for_each(|text| assert!(!is_interval(text), "{text:?}"));
+        }
     }
 
     #[test]
