@@ -212,7 +212,7 @@ pub fn write_man_pages(dir: &std::path::Path) -> crate::error::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ClientCa, Identity, InitialScan, LogDestination};
+    use crate::config::{ClientCa, Identity, InitialScan, LogDestination, OnRowError};
 
     const SEED: &[&str] = &[
         "fetch",
@@ -259,6 +259,7 @@ mod tests {
         assert_eq!(config.receiver.bind_addr.port(), 30004);
         assert!(matches!(config.receiver.identity, Identity::SelfSigned));
         assert!(config.receiver.access.is_open());
+        assert_eq!(config.apply.on_row_error, OnRowError::Wait);
         assert_eq!(config.staging.schema, "_replicator_1");
         assert_eq!(config.target.apply_timeout.as_secs(), 90);
         assert!(!format!("{config:?}").contains("geheim"));

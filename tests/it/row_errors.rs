@@ -8,13 +8,14 @@ use crate::world::{Dialect, Ebb, World, free_port, status, wait_for};
 const SOURCE: &str = "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)";
 /// It takes no value from 100 on.
 const TARGET: &str = "CREATE TABLE a (id int PRIMARY KEY, v int, CONSTRAINT small CHECK (v < 100)); CREATE TABLE b (id int PRIMARY KEY, v int)";
+/// The usual flags, with the default that other tests do not have.
+const WAITS: &str = "--stagingSchema _replicator_1 -v --on-row-error wait";
 const DIALECTS: [Dialect; 3] = [Dialect::Postgres, Dialect::MySql(Flavour::MariaDb), Dialect::MySql(Flavour::MySql)];
 
 /// Three source transactions of which the second has a row that the target refuses, seen to wait.
-fn waiting(world: &World, more: &[&str]) -> (Ebb, String) {
+fn waiting(world: &World) -> (Ebb, String) {
     let pages = format!("127.0.0.1:{}", free_port());
-    let flags = [&["--metrics-listen-addr", &pages], more].concat();
-    let mut ebb = world.fetch(&flags).ready();
+    let mut ebb = world.fetch(&["--metrics-listen-addr", &pages, "--replicator-flags", WAITS]).ready();
     world.source("INSERT INTO b VALUES (1, 1)");
     world.source("BEGIN; INSERT INTO b VALUES (2, 2); INSERT INTO a VALUES (7, 700); COMMIT");
     world.source("INSERT INTO b VALUES (3, 3)");
@@ -31,7 +32,7 @@ fn rows(world: &World) -> String {
 fn a_corrected_row_takes_the_place_of_the_refused_one() {
     for dialect in DIALECTS {
         let world = World::with_target(dialect, "row_corrected", SOURCE, TARGET);
-        let (mut ebb, pages) = waiting(&world, &[]);
+        let (mut ebb, pages) = waiting(&world);
         assert_eq!(rows(&world), "1", "what came before is applied, and nothing behind it");
         let waiting = status(&pages)["waiting"].clone();
         let table = waiting["table"].as_str().expect("a table");
@@ -55,7 +56,7 @@ fn a_corrected_row_takes_the_place_of_the_refused_one() {
 #[test]
 fn a_row_that_is_deleted_is_waited_for_no_more() {
     let world = World::with_schemas("row_deleted", SOURCE, TARGET);
-    let (ebb, _) = waiting(&world, &[]);
+    let (ebb, _) = waiting(&world);
     // Of two bad rows the second stays: the window ends between them.
     world.source("DELETE FROM a WHERE id = 7");
     world.source("INSERT INTO b VALUES (4, 4)");
@@ -75,7 +76,7 @@ fn a_target_that_was_mended_is_seen_at_once_on_a_signal() {
         "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE a (id int PRIMARY KEY, v int REFERENCES p); \
          CREATE TABLE b (id int PRIMARY KEY, v int)",
     );
-    let (mut ebb, pages) = waiting(&world, &[]);
+    let (mut ebb, pages) = waiting(&world);
     // Long enough that the delay between two tries is more than some seconds.
     wait_for("some tries", || ebb.log(), || status(&pages)["waiting"]["tries"].as_u64() >= Some(3));
     world.target("INSERT INTO p VALUES (700)");
@@ -88,12 +89,12 @@ fn a_target_that_was_mended_is_seen_at_once_on_a_signal() {
 #[test]
 fn it_waits_again_after_a_new_start() {
     let world = World::with_schemas("row_restart", SOURCE, TARGET);
-    let (ebb, _) = waiting(&world, &[]);
+    let (ebb, _) = waiting(&world);
     ebb.stop();
-    let mut ebb = world.fetch(&[]);
+    let mut ebb = world.fetch(&["--replicator-flags", WAITS]);
     ebb.wait_line("applying waits, and receiving goes on");
     ebb.kill9();
-    let mut ebb = world.fetch(&[]);
+    let mut ebb = world.fetch(&["--replicator-flags", WAITS]);
     ebb.wait_line("applying waits, and receiving goes on");
     assert_eq!(rows(&world), "1");
     world.source("UPDATE a SET v = 7 WHERE id = 7");
@@ -104,7 +105,7 @@ fn it_waits_again_after_a_new_start() {
 #[test]
 fn a_large_transaction_with_a_refused_row_waits_whole() {
     let world = World::with_schemas("row_large", SOURCE, TARGET);
-    let flags = "--stagingSchema _replicator_1 -v --transaction-rows-max 50";
+    let flags = "--stagingSchema _replicator_1 -v --on-row-error wait --transaction-rows-max 50";
     let mut ebb = world.fetch(&["--replicator-flags", flags]).ready();
     world.source(
         "BEGIN; INSERT INTO b SELECT i, i FROM generate_series(1, 200) AS i; INSERT INTO a VALUES (7, 700); COMMIT",
@@ -125,7 +126,7 @@ fn a_large_transaction_with_a_refused_row_waits_whole() {
 fn a_column_that_the_target_lacks_does_not_end_receiving() {
     let world = World::new("row_column", SOURCE);
     let pages = format!("127.0.0.1:{}", free_port());
-    let mut ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    let mut ebb = world.fetch(&["--metrics-listen-addr", &pages, "--replicator-flags", WAITS]).ready();
     world.source("INSERT INTO b VALUES (1, 1)");
     world.source("ALTER TABLE a ADD COLUMN w int; INSERT INTO a VALUES (1, 1, 1)");
     let line = ebb.wait_line("applying waits, and receiving goes on");

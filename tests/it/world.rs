@@ -267,6 +267,8 @@ impl World {
             .env("EBB_STAGING_DIR", self.dir.path().join("staging"))
             .env("EBB_PLUGIN_PATH", plugin_path())
             .env("HOME", self.dir.path())
+            // A row that is refused ends most tests; those that wait say so.
+            .env("EBB_ON_ROW_ERROR", "exit")
             .env_remove("RUST_BACKTRACE");
         // Many machines have /tmp in memory.
         if ::ebb::stage::place::check(self.dir.path(), false).is_err() {
