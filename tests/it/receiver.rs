@@ -57,6 +57,7 @@ impl Receiver {
         command.args(more).env("EBB_TLS_CERTIFICATE", pair.cert).env("EBB_TLS_PRIVATE_KEY", pair.key);
         command
             .env("EBB_STAGING_DIR", folder)
+            .env("EBB_ON_ROW_ERROR", "exit")
             .env("EBB_PLUGIN_PATH", plugin_path())
             .env("HOME", folder)
             .current_dir(folder);
