@@ -76,7 +76,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
         apply_only: fetch.common.apply_only,
         staging: staging(&replicator, fetch.non_interactive)?,
         receiver,
-        apply: apply(&replicator)?,
+        apply: apply(&replicator, fetch.common.apply_only)?,
         changefeed: Some(changefeed),
         source: Some(source(&fetch.source, insecure)?),
         log,
@@ -96,7 +96,7 @@ pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
         apply_only: start.common.apply_only,
         staging: staging(replicator, false)?,
         receiver: receiver(replicator, bind_addr, None, warnings)?,
-        apply: apply(replicator)?,
+        apply: apply(replicator, start.common.apply_only)?,
         changefeed: None,
         source: start.source_conn.as_ref().map(|url| source(url, allow_insecure)).transpose()?,
         log: Log {
@@ -263,15 +263,16 @@ fn check_target_url(url: &Secret) -> Result<()> {
     parsed.map(drop).map_err(|error| Error { message: format!("the target: {}", error.message), ..error.into() })
 }
 
-fn apply(replicator: &Replicator) -> Result<Apply> {
+fn apply(replicator: &Replicator, apply_only: bool) -> Result<Apply> {
     Ok(Apply {
         transaction_rows_max: at_least_one("--transaction-rows-max", replicator.transaction_rows_max)?,
         transaction_bytes_max: at_least_one("--transaction-bytes-max", replicator.transaction_bytes_max)?,
         retry_delay_min: not_zero("--retryInitialBackoff", replicator.retry_initial_backoff)?,
         retry_delay_max: replicator.retry_max_backoff.max(replicator.retry_initial_backoff),
         on_row_error: match replicator.on_row_error {
-            replicator::OnRowError::Wait => OnRowError::Wait,
-            replicator::OnRowError::Exit => OnRowError::Exit,
+            // Without new versions of rows nothing is to be waited for.
+            replicator::OnRowError::Wait if !apply_only => OnRowError::Wait,
+            replicator::OnRowError::Wait | replicator::OnRowError::Exit => OnRowError::Exit,
         },
         triggers: match replicator.triggers {
             replicator::Triggers::Skip => Triggers::Skip,
