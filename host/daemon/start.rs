@@ -70,13 +70,30 @@ impl Known {
         }
     }
 
-    /// `None` while the target is down.
-    async fn take_over(&mut self, holder: &Holder) -> Result<Option<Taken>> {
-        let Some(session) = self.session.take() else { return Ok(None) };
-        let taken = target::take_over(session, holder).await?;
-        taken.map(Some).ok_or_else(|| {
-            Error::new("the target has gone away while ebb started").hint("start again with the same command")
-        })
+    /// `None` while the target is down, and nothing needs it.
+    async fn take_over(
+        &mut self,
+        config: &Config,
+        target: &Target,
+        stage: &Stage,
+        source: Option<&Source>,
+        holder: &Holder,
+    ) -> Result<Option<Taken>> {
+        let Some(mut session) = self.session.take() else { return Ok(None) };
+        loop {
+            if let Some(taken) = target::take_over(session, holder).await? {
+                return Ok(Some(taken));
+            }
+            if changefeed::is_there(config, source, &self.catalog, stage).await? {
+                return Ok(None);
+            }
+            let open = target.wait(config.target.wait).await?;
+            if open.catalog != self.catalog {
+                return Err(Error::new("the target's tables have changed while ebb started")
+                    .hint("start again with the same command"));
+            }
+            session = open.session;
+        }
     }
 }
 
@@ -124,7 +141,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     // without a finished handshake it cannot have sent one.
     stage.release(known.found.applied());
     // Taking over ends a process that runs: whatever could fail without it has not.
-    let mut taken = known.take_over(&holder).await?;
+    let mut taken = known.take_over(&config, &target, &stage, source.as_ref(), &holder).await?;
     let search = Search::of(&config, source.is_none(), &watched, &known.catalog, &stage);
     let feed = settle_feed(&config, source, &watched, &stage, &known.catalog, taken.as_mut()).await?;
     // The last step: whatever has failed before has left the target as it was.
