@@ -180,3 +180,15 @@ fn a_target_that_is_too_slow_is_given_less_at_once() {
     world.wait_equal(&ebb, &["a"]);
     ebb.stop();
 }
+
+/// Nothing can take the place of a row where nothing is received.
+#[test]
+fn apply_only_ends_at_a_refused_row() {
+    let world = World::with_schemas("row_apply_only", SOURCE, TARGET);
+    let (ebb, _) = waiting(&world);
+    ebb.stop();
+    let flags = ["--apply-only", "--replicator-flags", WAITS];
+    let line = world.fetch(&flags).failure();
+    assert!(line.contains("small"), "{line}");
+    assert_eq!(rows(&world), "1");
+}
