@@ -1,6 +1,7 @@
 //! Rows at or below a timestamp that was resolved or applied: a repeat is skipped, any other row is a broken promise.
 //!
-//! Owns: telling the two apart, and the words for the second. Does not own: how long rows are remembered (`keep`).
+//! Owns: telling the two apart, and the words for the second. Does not own: how long rows are remembered (`keep`,
+//! `room`). A row that is not remembered any more is never taken for a repeat.
 
 use std::fmt;
 use std::io;

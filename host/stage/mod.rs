@@ -4,7 +4,8 @@
 //! with 200. Does not own: what a body or a window is. One folder serves one feed and one process.
 //!
 //! A row goes into the log of the newest segment (`log`) and into memory (`memtable`); a full segment is sorted to disk
-//! (`run`) when it has to wait long for the target, and reduced to fingerprints (`seen`) once it is applied.
+//! (`run`) when it has to wait long for the target, and reduced to fingerprints (`seen`) once it is applied, which give way
+//! where rows need the room (`room`).
 
 mod append;
 pub mod disk;

@@ -35,8 +35,9 @@ const UNSAFE: &[(u32, &str, Fault)] = &[
     (0x786f_4256, "a shared folder of VirtualBox", Fault::Network),
     (0xbacb_acbc, "a shared folder of VMware", Fault::Network),
     // sshfs, s3fs, GlusterFS and many more: the kernel does not say which.
-    (0x6573_5546, "FUSE", Fault::Unknown),
+    (FUSE, "FUSE", Fault::Unknown),
 ];
+const FUSE: u32 = 0x6573_5546;
 
 /// Refuses a folder, which need not be there yet, on a file system that does not keep what ebb must answer for. Where that
 /// is `admitted`, there is a warning instead.
@@ -53,6 +54,11 @@ pub fn check(folder: &Path, admitted: bool) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Whether a program answers for the file system, rather than the kernel.
+pub(super) fn is_of_a_program(folder: &Path) -> io::Result<bool> {
+    filesystem(folder).map(|kind| kind == FUSE)
 }
 
 fn unfit(kind: u32, folder: &Path) -> Option<Error> {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::lock;
+use super::{lock, place};
 use crate::error::{Error, Result};
 
 /// Two changes within one tick of a file system's clock leave the same time: it tells only once it is older than this. Some
@@ -32,6 +32,8 @@ pub(super) struct Presence {
     /// Keeps its inode from being used again.
     _folder: File,
     identity: Identity,
+    /// Programs that answer for a file system (FUSE) may give a file that nobody has open another inode.
+    inodes_stay: bool,
     known: Mutex<Known>,
 }
 
@@ -58,7 +60,8 @@ impl Presence {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let folder = File::open(path)?;
         let identity = Identity::of(&folder.metadata()?);
-        Ok(Self { path: path.to_owned(), _folder: folder, identity, known: Mutex::default() })
+        let inodes_stay = !place::is_of_a_program(path)?;
+        Ok(Self { path: path.to_owned(), _folder: folder, identity, inodes_stay, known: Mutex::default() })
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
@@ -81,7 +84,8 @@ impl Presence {
         for name in names {
             let file = fs::metadata(self.path.join(&name)).map_err(|error| self.no_file(&name, &error))?;
             let identity = Identity::of(&file);
-            if *known.files.entry(name.clone()).or_insert(identity) != identity {
+            let is_same = *known.files.entry(name.clone()).or_insert(identity) == identity;
+            if !is_same && self.inodes_stay {
                 return Err(self.gone(&format!("lacks a file: {name} was replaced by another while ebb ran")));
             }
         }
@@ -222,6 +226,25 @@ mod tests {
             fs::rename(folder.with_extension("aside"), folder).unwrap();
         };
         assert_eq!(after(there_and_back), None);
+    }
+
+    #[test]
+    fn where_inodes_change_by_themselves_only_what_is_missing_counts() {
+        let dir = TempDir::new().unwrap();
+        let mut presence = Presence::of(dir.path()).unwrap();
+        let replace = || {
+            fs::write(dir.path().join("new"), "x").unwrap();
+            fs::rename(dir.path().join("new"), dir.path().join("state")).unwrap();
+        };
+        let check = |presence: &Presence| presence.check(&mut std::iter::once("state".to_owned()));
+        replace();
+        check(&presence).unwrap();
+        replace();
+        assert!(check(&presence).is_err());
+        presence.inodes_stay = false;
+        check(&presence).unwrap();
+        fs::remove_file(dir.path().join("state")).unwrap();
+        assert!(check(&presence).is_err());
     }
 
     /// The quick look, which is the usual one, must see what the thorough one sees.

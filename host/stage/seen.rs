@@ -4,7 +4,7 @@
 //! block  up to 1,024 entries, sorted: timestamp (12 bytes) | fingerprint of table and key (8 bytes); then their CRC-32
 //! ```
 //!
-//! Owns: these files. Does not own: how long they are kept (`--retireOffset`).
+//! Owns: these files. Does not own: how long they are kept (`--retireOffset`, and `room`).
 //!
 //! Two rows of one timestamp are taken for each other only when 64 bits of their SHA-256 agree.
 
