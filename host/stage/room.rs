@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
-    use crate::stage::disk::Folder;
+    use crate::stage::disk::{Append, Disk, Folder};
     use crate::stage::{Change, Limits, NotWritten, RowBatch};
 
     const LIMIT: u64 = 200_000;
@@ -169,7 +169,8 @@ mod tests {
     fn fill(store: &Store, keeper_comes: impl Fn(i64) -> bool) {
         for start in (0..ROWS).step_by(usize::try_from(GROUP_ROWS).unwrap()) {
             let newest = start + GROUP_ROWS;
-            loop {
+            for attempt in 0.. {
+                assert!(attempt < 10, "the keeper cannot keep up: {:?}", store.usage());
                 match store.write(&[&rows(start + 1..=newest)], Some(at(newest))) {
                     Ok(()) => break,
                     Err(NotWritten::Behind) => store.maintain().unwrap(),
@@ -238,5 +239,118 @@ mod tests {
         assert_eq!(i64::try_from(waiting(&store)).unwrap(), wall - ROWS);
         drop(store);
         assert_eq!(i64::try_from(waiting(&open(dir.path()))).unwrap(), wall - ROWS);
+    }
+
+    /// A disk of so many bytes. One that is not honest says that there is more room, as where others fill it meanwhile.
+    #[derive(Clone)]
+    struct Small {
+        folder: Arc<Folder>,
+        bytes: u64,
+        is_honest: bool,
+    }
+
+    impl Small {
+        fn free(&self) -> u64 {
+            let used: u64 = self.folder.names().unwrap().iter().map(|name| self.folder.len(name).unwrap_or(0)).sum();
+            self.bytes.saturating_sub(used)
+        }
+    }
+
+    /// A few blocks for small files are always found.
+    struct Log(Box<dyn Append>, Small);
+
+    impl Append for Log {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            if bytes.len() as u64 > self.1.free() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.append(bytes)
+        }
+
+        fn truncate(&mut self, len: u64) -> io::Result<()> {
+            self.0.truncate(len)
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.0.sync()
+        }
+    }
+
+    impl Disk for Small {
+        fn names(&self) -> io::Result<Vec<String>> {
+            self.folder.names()
+        }
+
+        fn create(&self, name: &str) -> io::Result<Box<dyn Append>> {
+            let file = self.folder.create(name)?;
+            let is_large = name.ends_with(".log") || name.ends_with(".seen");
+            Ok(if is_large { Box::new(Log(file, self.clone())) } else { file })
+        }
+
+        fn len(&self, name: &str) -> io::Result<u64> {
+            self.folder.len(name)
+        }
+
+        fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.folder.read_at(name, offset, buffer)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.folder.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.folder.remove(name)
+        }
+
+        fn sync_names(&self) -> io::Result<()> {
+            self.folder.sync_names()
+        }
+
+        fn free_bytes(&self) -> io::Result<u64> {
+            Ok(if self.is_honest { FREE_BYTES_MIN + self.free() } else { u64::MAX })
+        }
+
+        fn check(&self, files: &mut dyn Iterator<Item = String>) -> crate::error::Result<()> {
+            self.folder.check(files)
+        }
+    }
+
+    fn open_small(dir: &TempDir, is_honest: bool) -> Store {
+        let disk = Small { folder: Arc::new(Folder::open(dir.path()).unwrap()), bytes: LIMIT, is_honest };
+        Store::open(Arc::new(disk), Limits { segment_bytes_max: LIMIT / 8, ..Limits::default() }).unwrap()
+    }
+
+    #[test]
+    fn fingerprints_give_way_where_the_disk_itself_is_full() {
+        for (is_honest, keeper_every) in [(true, 1), (false, 1), (false, 40)] {
+            let dir = TempDir::new().unwrap();
+            let store = open_small(&dir, is_honest);
+            fill(&store, |group| group % keeper_every == 0);
+            let usage = store.usage();
+            assert!(usage.forgotten > Timestamp::ZERO && usage.disk_bytes() <= LIMIT, "{usage:?}");
+        }
+    }
+
+    #[test]
+    fn applied_rows_go_where_there_is_no_room_to_remember_them() {
+        let dir = TempDir::new().unwrap();
+        let store = open_small(&dir, false);
+        let mut wall = 0;
+        for _ in 0..ROWS {
+            match store.write(&[&rows(wall + 1..=wall + GROUP_ROWS)], Some(at(wall + GROUP_ROWS))) {
+                Ok(()) => wall += GROUP_ROWS,
+                Err(NotWritten::Behind) => store.maintain().unwrap(),
+                Err(NotWritten::Full(_)) => break,
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        store.release(at(wall));
+        store.maintain().unwrap();
+        let usage = store.usage();
+        assert!(usage.forgotten > Timestamp::ZERO && usage.row_bytes < LIMIT / 2, "{usage:?}");
+        assert_eq!(store.released(), lock(&store.state).released.max(usage.forgotten));
+        assert!(refused(&store, 1).1.message.contains("cannot be told whether it was applied"));
+        store.write(&[&rows([wall + 1])], None).unwrap();
     }
 }
