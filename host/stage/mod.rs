@@ -21,6 +21,7 @@ mod recover;
 mod room;
 mod run;
 mod scan;
+mod sealed;
 mod seen;
 mod segments;
 mod space;

@@ -1,11 +1,12 @@
 //! What a run leaves in the staging folder for the next one, beside rows.
 //!
-//! Owns: the names of these files, and that each is JSON. Does not own: what they say.
+//! Owns: the names of these files, and that each is JSON with a checksum. Does not own: what they say.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::disk::Disk;
+use super::sealed::{seal, unseal};
 use super::segments::{read, replace};
 use super::{damaged, unreadable};
 use crate::error::{Error, Result};
@@ -88,7 +89,7 @@ pub(super) fn load<T: DeserializeOwned>(disk: &dyn Disk, note: Note) -> Result<O
 pub(super) fn save<T: Serialize + ?Sized>(disk: &dyn Disk, note: Note, value: &T) -> Result<()> {
     let text = serde_json::to_string(value)
         .map_err(|error| Error::new(format!("{} cannot be written down: {error}", note.what())))?;
-    replace(disk, note.file(), text.as_bytes()).map_err(|error| unreadable(&error.into()))
+    replace(disk, note.file(), seal(&text).as_bytes()).map_err(|error| unreadable(&error.into()))
 }
 
 fn text(disk: &dyn Disk, note: Note) -> Result<Option<String>> {
@@ -98,7 +99,14 @@ fn text(disk: &dyn Disk, note: Note) -> Result<Option<String>> {
         return Ok(None);
     }
     let bytes = read(disk, file).map_err(|error| unreadable(&error))?;
-    String::from_utf8(bytes).map(Some).map_err(|_| damaged(file, "it is not text"))
+    // An earlier version wrote the JSON alone.
+    let is_alone = !bytes.contains(&b'\n') && bytes.ends_with(b"}") || bytes.ends_with(b"]");
+    let json = if is_alone {
+        str::from_utf8(&bytes).map_err(|_| damaged(file, "it is not text"))?
+    } else {
+        unseal(file, &bytes)?
+    };
+    Ok(Some(json.to_owned()))
 }
 
 #[cfg(test)]

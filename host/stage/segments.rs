@@ -4,8 +4,8 @@
 //! NNNNNNNNNN.log   rows as they came; they stand in memory too
 //! NNNNNNNNNN.run   the same rows, sorted
 //! NNNNNNNNNN.seen  fingerprints of rows that are applied
-//! catalog          JSON: what the target looked like when it was seen last
-//! state            JSON: which segment stands in which form; and its CRC-32. What it does not list does not count
+//! state            JSON: which segment stands in which form. What it does not list does not count
+//! catalog, keys, … JSON: see `notes`
 //! ```
 //!
 //! Owns: the list, and replacing it in one step. Does not own: when a segment changes its form (`keep`).
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
 use super::memtable::{Memtable, Span};
+use super::sealed::{seal, unseal};
 use crate::error::{Error, Result};
 
 /// The version of the folder's format; a newer one is refused.
@@ -154,8 +155,7 @@ impl State {
     /// Replaces the file in one step.
     pub(super) fn save(&self, disk: &dyn Disk) -> Result<(), NotSaved> {
         let json = serde_json::to_string(self).map_err(|error| NotSaved::Before(io::Error::other(error)))?;
-        let text = format!("{json}\n{:08x}\n", crc32fast::hash(json.as_bytes()));
-        replace(disk, STATE, text.as_bytes())
+        replace(disk, STATE, seal(&json).as_bytes())
     }
 
     /// Removes files that are not listed: what a crash left of a step that was not completed.
@@ -231,16 +231,8 @@ pub(super) fn read(disk: &dyn Disk, name: &str) -> io::Result<Vec<u8>> {
 }
 
 fn parse(text: &[u8]) -> Result<State> {
-    let damaged = || {
-        Error::new(format!("the file \"{STATE}\" of the staging folder is damaged: its checksum does not fit"))
-            .hint(super::DAMAGED_HINT)
-    };
-    let text = std::str::from_utf8(text).map_err(|_| damaged())?;
-    let mut lines = text.lines();
-    let json = lines.next().ok_or_else(damaged)?;
-    if lines.next() != Some(&format!("{:08x}", crc32fast::hash(json.as_bytes()))) {
-        return Err(damaged());
-    }
+    let damaged = || super::damaged(STATE, "it is not what a state is");
+    let json = unseal(STATE, text)?;
     let versioned: Versioned = serde_json::from_str(json).map_err(|_| damaged())?;
     if versioned.format != FORMAT {
         let message = format!("the staging folder has format {}, and this ebb knows format {FORMAT}", versioned.format);

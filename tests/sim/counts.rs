@@ -17,6 +17,7 @@ pub struct Counts {
     pub folders_removed: u64,
     pub folders_removed_under_a_process: u64,
     pub repeats_of_forgotten_rows: u64,
+    pub older_copies_refused: u64,
 }
 
 impl Counts {
@@ -31,7 +32,7 @@ impl Counts {
         assert!(self.each().into_iter().all(|count| *count > 0), "something never happened: {text}");
     }
 
-    fn each(&mut self) -> [&mut u64; 13] {
+    fn each(&mut self) -> [&mut u64; 14] {
         [
             &mut self.rows,
             &mut self.transactions_committed,
@@ -46,6 +47,7 @@ impl Counts {
             &mut self.folders_removed,
             &mut self.folders_removed_under_a_process,
             &mut self.repeats_of_forgotten_rows,
+            &mut self.older_copies_refused,
         ]
     }
 }

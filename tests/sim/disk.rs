@@ -41,6 +41,11 @@ struct File {
     synced: usize,
 }
 
+/// What [`FakeDisk::copy`] has kept.
+pub struct Copy {
+    files: BTreeMap<String, Vec<u8>>,
+}
+
 impl FakeDisk {
     pub fn new(seed: u64) -> Self {
         let inner = Inner {
@@ -98,6 +103,26 @@ impl FakeDisk {
         inner.names.clear();
         inner.durable_names.clear();
         inner.renamings.clear();
+    }
+
+    /// The folder as a backup or a snapshot of the machine keeps it: what is durable.
+    pub fn copy(&self) -> Copy {
+        let inner = self.lock();
+        let synced = |id: &u64| inner.files[id].bytes[..inner.files[id].synced].to_vec();
+        Copy { files: inner.durable_names.iter().map(|(name, id)| (name.clone(), synced(id))).collect() }
+    }
+
+    /// The copy takes the place of the folder.
+    pub fn put_back(&self, copy: &Copy) {
+        self.remove_all();
+        let mut inner = self.lock();
+        for (name, bytes) in &copy.files {
+            let id = inner.next;
+            inner.next += 1;
+            inner.files.insert(id, File { bytes: bytes.clone(), synced: bytes.len() });
+            inner.names.insert(name.clone(), id);
+        }
+        inner.durable_names = inner.names.clone();
     }
 
     /// Flips one bit of a file that counts, if there is one with bytes; says which.

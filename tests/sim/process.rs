@@ -12,7 +12,7 @@ use ebb::receive::{Table, Tables};
 use ebb::stage::Store;
 use ebb::status::Status;
 use ebb::tables::{KeyShape, KeyWatch, SourceKey};
-use ebb::target::{Holder, Taken, Target};
+use ebb::target::{Found, Holder, Taken, Target};
 use ebb_sdk::{ConnectOptions, Timestamp};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -32,9 +32,17 @@ pub struct Process {
     _stop: watch::Sender<bool>,
 }
 
+/// Why a start came to nothing.
+pub enum Refusal {
+    /// Rows that were acknowledged since are not in this folder.
+    OlderCopy,
+    /// The folder could not be read or written.
+    Disk,
+}
+
 impl Process {
-    /// Takes the feed over, as often as it takes.
-    pub fn start(store: Store, seed: u64, settings: config::Apply) -> Self {
+    /// Takes the feed over as a start does, as often as it takes.
+    pub fn start(store: Store, seed: u64, settings: config::Apply) -> Result<Self, Refusal> {
         let (catalog, tables, store) = (Arc::new(target::catalog()), Arc::new(tables()), Arc::new(store));
         let connect = ConnectOptions {
             url: format!("sim://{seed}"),
@@ -62,17 +70,25 @@ impl Process {
             stop: stopped,
             runtime: RUNTIME.handle().clone(),
         };
-        let taken = loop {
-            let taken = applier.target.plugin.connect(&applier.target.connect).and_then(|mut session| {
-                session.describe()?;
-                let progress = session.take_over("sim", 1)?;
-                Ok(Taken { session, progress })
-            });
-            if let Ok(taken) = taken {
-                break taken;
-            }
+        let holder = &applier.holder;
+        let refused = |error: ebb::error::Error| match error.message.contains("is not the one that the feed") {
+            true => Refusal::OlderCopy,
+            false => Refusal::Disk,
         };
-        Self { store, applier, taken, _stop: stop }
+        let taken = loop {
+            let looked = applier.target.plugin.connect(&applier.target.connect).and_then(|mut session| {
+                session.describe()?;
+                let found = Found::of(&mut session, holder.feed())?;
+                Ok((session, found))
+            });
+            let Ok((mut session, found)) = looked else { continue };
+            holder.admit(&found).map_err(refused)?;
+            let writer = holder.begin(&found).map_err(refused)?;
+            let Ok(progress) = holder.take(&mut session, writer) else { continue };
+            holder.confirm(progress).map_err(refused)?;
+            break Taken { session, progress };
+        };
+        Ok(Self { store, applier, taken, _stop: stop })
     }
 }
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use ebb::changefeed::refuse_restored_target;
 use ebb::config;
-use ebb::stage::{Limits, NotWritten, Store};
+use ebb::stage::{Limits, NotWritten, Note, Store};
 use ebb_sdk::Timestamp;
 use fastrand::Rng;
 
 use crate::counts::Counts;
-use crate::disk::FakeDisk;
+use crate::disk::{Copy, FakeDisk};
 use crate::feed::{Feed, encode};
-use crate::process::Process;
+use crate::process::{Process, Refusal};
 use crate::source::TABLES;
 use crate::target::{self, Database};
 
@@ -29,6 +29,8 @@ pub struct World {
     feed: Feed,
     database: Arc<Mutex<Database>>,
     process: Option<Process>,
+    /// The folder as it was once, and a process has run since.
+    copy: Option<Copy>,
     limits: Limits,
     settings: config::Apply,
     pub counts: Counts,
@@ -59,6 +61,7 @@ impl World {
             feed: Feed::default(),
             database: target::create(seed),
             process: None,
+            copy: None,
             limits,
             settings,
             counts: Counts::default(),
@@ -100,16 +103,18 @@ impl World {
             68..78 => self.maintain(),
             78..88 => self.apply(),
             88..91 => self.crash("the power goes"),
-            91..94 => {
+            91..93 => {
                 // In the middle of whatever comes next.
                 let calls = self.rng.u64(1..30);
                 self.disk.cut_power_after(calls);
             }
+            93 => self.deliver_late(),
             94..96 => self.disk.fill(self.rng.u32(1..4)),
             96 => self.disk.fail_a_sync(),
             97 => self.steal(),
             98 => self.remove_folder(),
-            _ => self.deliver_late(),
+            99 => self.copy_folder_or_put_it_back(),
+            _ => unreachable!("of a hundred"),
         }
     }
 
@@ -134,7 +139,20 @@ impl World {
             self.disk.lose_power();
             return self.start();
         }
-        let process = Process::start(store, self.seed, self.settings.clone());
+        let process = match Process::start(store, self.seed, self.settings.clone()) {
+            Ok(process) => process,
+            Err(refusal) => {
+                match refusal {
+                    Refusal::OlderCopy => {
+                        // As the hint says.
+                        self.counts.older_copies_refused += 1;
+                        self.disk.remove_all();
+                    }
+                    Refusal::Disk => self.disk.lose_power(),
+                }
+                return self.start();
+            }
+        };
         let (store, progress) = (&process.store, process.taken.progress);
         // What the start of a run does: a folder that knows nothing gets a changefeed that begins where the target stands.
         refuse_restored_target(store.released(), progress).expect("the target was never restored");
@@ -274,6 +292,24 @@ impl World {
         self.crash("the folder is gone");
     }
 
+    /// A backup of the folder is put back between two runs: what was acknowledged since it was taken is not in it.
+    fn copy_folder_or_put_it_back(&mut self) {
+        match self.copy.take() {
+            None => {
+                self.say("the folder is copied");
+                self.copy = Some(self.disk.copy());
+                // At least one start lies between the copy and its return: without one it is the folder itself.
+                self.crash("a run ends");
+            }
+            Some(copy) => {
+                self.say("the copy is put back");
+                self.process = None;
+                self.disk.put_back(&copy);
+                self.crash("the folder is an older one");
+            }
+        }
+    }
+
     /// A row that was promised not to come any more must be refused, whatever has become of its neighbours.
     fn deliver_late(&mut self) {
         let resolved = self.store().resolved();
@@ -330,6 +366,11 @@ impl World {
                 return;
             }
         };
+        if let Err(error) = store.load::<serde_json::Value>(Note::Starts) {
+            assert!(error.message.contains("damaged"), "{flipped}: {error:?}");
+            self.counts.flipped_bits_found += 1;
+            return;
+        }
         drop(store);
         self.start();
         let process = self.process.as_mut().expect("a process runs");
