@@ -117,8 +117,10 @@ impl From<Late> for Error {
                 late.limits.shown_bytes_max()
             ),
             false => format!(
-                "see whether two changefeeds send to this receiver (SHOW CHANGEFEED JOBS): give each its own; if there is \
-                 one only, it is CockroachDB advisory A-104309: upgrade, compare this row on both sides, and {AGAIN}"
+                "see whether two changefeeds send to this receiver (SHOW CHANGEFEED JOBS): give each its own; if the table \
+                 was added with ALTER CHANGEFEED … ADD … WITH initial_scan, its old rows come after their time: load it \
+                 into the target yourself, and add it without; else it is CockroachDB advisory A-104309: upgrade, compare \
+                 this row on both sides, and {AGAIN}"
             ),
         };
         let error = Self::new(format!("{late}; it was neither acknowledged nor applied")).hint(hint);
