@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Command::Plugins { dirs } => list_plugins(&dirs),
         Command::Certs(order) => answer(certs::make(&order)),
         Command::MakeJwt(order) => answer(make_jwt::make(&order)),
-        Command::RestoreTriggers(order) => answer(triggers::restore(&order)),
+        Command::RestoreTriggers(order) => restore(&order),
         Command::Man { dir } => answer(cli::write_man_pages(&dir).map(|()| String::new())),
         Command::Print(text) => answer(Ok(text)),
     }
@@ -43,6 +43,17 @@ fn answer(outcome: ebb::error::Result<String>) -> ExitCode {
         Err(error) => {
             cli::Exit::Usage(error).report();
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is to be read comes before the reason.
+fn restore(order: &triggers::Restore) -> ExitCode {
+    match triggers::restore(order) {
+        Ok(text) => answer(Ok(text)),
+        Err(triggers::Unrestored { review, error }) => {
+            answer(Ok(review));
+            answer(Err(error))
         }
     }
 }

@@ -85,6 +85,8 @@ pub const CALL_RENEW: &str = "renew";
 pub const CALL_HELD: &str = "held";
 /// [`AbiSession::call`]: JSON of a list of [`crate::SavedTrigger`], answered with `null`.
 pub const CALL_DROP_TRIGGERS: &str = "drop_triggers";
+/// [`AbiSession::call`]: JSON of a feed's name, answered with JSON of a list of [`crate::SavedTrigger`].
+pub const CALL_SAVED_TRIGGERS: &str = "saved_triggers";
 /// [`AbiSession::call`]: JSON of a feed's name and a list of [`crate::SavedTrigger`], answered with such a list.
 pub const CALL_RESTORE_TRIGGERS: &str = "restore_triggers";
 

@@ -105,6 +105,9 @@ pub struct SavedTrigger {
     /// [`Table::name`] of its table.
     pub table: String,
     pub trigger: Trigger,
+    /// What the host knows its own record by. A plugin keeps it and gives it back as it is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub proof: String,
 }
 
 /// Why a table cannot be written to.

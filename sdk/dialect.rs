@@ -166,8 +166,8 @@ pub trait Session: Send + 'static {
         Vec::new()
     }
 
-    /// Takes triggers away for the time of replication. The definitions are saved in the database first, durably, in a
-    /// table of the plugin's own, so that [`Session::restore_triggers`] finds them whatever happens in between.
+    /// Takes triggers away for the time of replication. The definitions are saved in the database first, durably and as they
+    /// are given, in a table of the plugin's own, so that [`Session::saved_triggers`] finds them whatever happens in between.
     ///
     /// # Errors
     /// `Config` where the user may not; a dialect without triggers has nothing to drop.
@@ -181,9 +181,16 @@ pub trait Session: Send + 'static {
         }
     }
 
-    /// Puts back every trigger that was dropped for a feed, and forgets it then: those that the database has saved, and those given,
-    /// which are what the host has saved, in case the database has lost them. One that is there already stays as it is. It
-    /// may be called again after a failure in the middle. Returns those that were put back.
+    /// What the database has saved for a feed, last first where one was saved twice. Others may write to that table: nothing
+    /// of it is run but what the host gives back to [`Session::restore_triggers`].
+    fn saved_triggers(&mut self, feed: &str) -> impl Future<Output = Result<Vec<SavedTrigger>>> + Send {
+        let _ = feed;
+        async { Ok(Vec::new()) }
+    }
+
+    /// Puts back every trigger that is given, and forgets what the database has saved of it then. Only statements that
+    /// [`Session::describe`] can have made are run, each by itself. One that is there already stays as it is. It may be called
+    /// again after a failure in the middle. Returns those that were put back.
     fn restore_triggers(
         &mut self,
         feed: &str,

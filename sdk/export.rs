@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::abi::{
     AbiBlock, AbiSession, Answer, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS,
-    CALL_ROUNDED, CALL_TOUCH, Done, LogSink, Plugin, PluginRef, SessionBox,
+    CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_TOUCH, Done, LogSink, Plugin, PluginRef, SessionBox,
 };
 use crate::dialect::LOG;
 use crate::{
@@ -220,6 +220,10 @@ impl<S: Session> AbiSession for Exported<S> {
             CALL_DROP_TRIGGERS => RSome(answer(self.run(async |session| {
                 let triggers: Vec<SavedTrigger> = decode(request)?;
                 session.drop_triggers(&triggers).await
+            }))),
+            CALL_SAVED_TRIGGERS => RSome(answer(self.run(async |session| {
+                let feed: String = decode(request)?;
+                session.saved_triggers(&feed).await
             }))),
             CALL_RESTORE_TRIGGERS => RSome(answer(self.run(async |session| {
                 let (feed, saved): (String, Vec<SavedTrigger>) = decode(request)?;

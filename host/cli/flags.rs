@@ -273,7 +273,7 @@ pub struct TriggersRestore {
     pub target: Secret,
     #[command(flatten)]
     pub access: TargetAccess,
-    /// The staging schema of the run that dropped them; its folder has a second record, the target's own is enough
+    /// The staging schema of the run that dropped them; only its folder proves which records on the target are ebb's
     #[arg(long = "stagingSchema", env = "EBB_STAGING_SCHEMA", value_name = "NAME")]
     pub staging_schema: String,
     /// Folder of the staging folders [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]

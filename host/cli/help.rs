@@ -61,8 +61,10 @@ pub const TRIGGERS_RESTORE: &str = "\
 Example:
   ebb triggers restore --target 'postgres://postgres@db:5432/molt?sslmode=verify-full' --stagingSchema _replicator_1
 
-End the run first. The definitions are in the target (table ebb_triggers) and in the run's staging folder; a trigger that is
-there already stays as it is. Exit codes: 0 when no trigger is missing any more, 1 after a failure, 2 for wrong usage.";
+End the run first. The definitions are in the run's staging folder and in the target (table ebb_triggers); a trigger that is
+there already stays as it is. Others may be able to write to that table, so that only the folder proves which of its records
+are ebb's: without the folder, or where a record is not ebb's, the statements are printed to be read and nothing is run.
+Exit codes: 0 when no trigger is missing any more, 1 after a failure or when nothing was run, 2 for wrong usage.";
 
 pub const ESCAPE_PASSWORD: &str = "\
 Examples:

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
 use ebb_sdk::abi::{
-    AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, CALL_TOUCH,
-    SessionBox,
+    AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED,
+    CALL_SAVED_TRIGGERS, CALL_TOUCH, SessionBox,
 };
 use ebb_sdk::{
     Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, Held, Lease, Operation, Progress, Result, Rounded,
@@ -102,7 +102,12 @@ impl Session {
         self.call(CALL_DROP_TRIGGERS, &triggers)?.ok_or_else(no_triggers)
     }
 
-    /// Puts back what was dropped, those of the target's own record and those given.
+    /// What the target has saved for a feed. An older plugin, which would run it unseen, is not used.
+    pub fn saved_triggers(&mut self, feed: &str) -> Result<Vec<SavedTrigger>> {
+        self.call(CALL_SAVED_TRIGGERS, &feed)?.ok_or_else(no_triggers)
+    }
+
+    /// Puts back those given, and nothing else.
     pub fn restore_triggers(&mut self, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
         self.call(CALL_RESTORE_TRIGGERS, &(feed, saved))?.ok_or_else(no_triggers)
     }

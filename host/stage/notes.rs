@@ -24,6 +24,8 @@ pub enum Note {
     Keys,
     /// Triggers of the target that were dropped.
     Triggers,
+    /// What proves that a record of a trigger on the target is this folder's.
+    TriggerKey,
     /// The tables of the source that rows were taken of, for a start while the source is down.
     Tables,
     /// The starts of this folder, as its target knows them.
@@ -38,6 +40,7 @@ impl Note {
             Self::Origins => "origins",
             Self::Keys => "keys",
             Self::Triggers => "triggers",
+            Self::TriggerKey => "triggers.key",
             Self::Tables => "tables",
             Self::Starts => "starts",
         }
@@ -50,6 +53,7 @@ impl Note {
             Self::Origins => "the origins of tables",
             Self::Keys => "the primary keys",
             Self::Triggers => "the triggers",
+            Self::TriggerKey => "the key of the record of triggers",
             Self::Tables => "the tables",
             Self::Starts => "the starts",
         }
@@ -64,6 +68,9 @@ impl Note {
             Self::Origins => Some("the file origins was altered by hand; put it back"),
             Self::Keys => Some("the file keys was altered by hand; put it back"),
             Self::Starts => Some("the file starts was altered by hand; put it back"),
+            Self::TriggerKey => {
+                Some("the file triggers.key was altered by hand; put it back, or make the dropped triggers by hand")
+            }
             Self::Triggers => Some(
                 "the file triggers was altered by hand; put it back, or move it away: the target has its own record",
             ),
@@ -121,9 +128,8 @@ mod tests {
         assert_eq!(load::<Vec<u32>>(&disk, Note::Keys).unwrap(), None);
         save(&disk, Note::Keys, &[1, 2]).unwrap();
         assert_eq!(load(&disk, Note::Keys).unwrap(), Some(vec![1, 2]));
-        for note in
-            [Note::Catalog, Note::Changefeed, Note::Origins, Note::Keys, Note::Triggers, Note::Starts, Note::Tables]
-        {
+        let notes = [Note::Catalog, Note::Changefeed, Note::Origins, Note::Keys, Note::Triggers, Note::TriggerKey];
+        for note in notes.into_iter().chain([Note::Starts, Note::Tables]) {
             save(&disk, note, "of another form").unwrap();
             match load::<Vec<u32>>(&disk, note) {
                 Ok(None) => assert!(matches!(note, Note::Catalog | Note::Tables)),

@@ -159,8 +159,12 @@ impl ebb_sdk::Session for Session {
         triggers::drop_all(self, triggers).await
     }
 
-    async fn restore_triggers(&mut self, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
-        triggers::restore(self, feed, saved).await
+    async fn saved_triggers(&mut self, feed: &str) -> Result<Vec<SavedTrigger>> {
+        triggers::of_feed(self, feed).await
+    }
+
+    async fn restore_triggers(&mut self, _: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+        triggers::restore(self, saved).await
     }
 
     async fn close(self) {

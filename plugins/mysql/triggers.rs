@@ -4,6 +4,8 @@
 //! trigger is there again, and the order of those steps, of which every statement commits by itself. Does not own: the
 //! statements that make one (`text`), which triggers are dropped (the host).
 
+use std::hash::{BuildHasher, RandomState};
+
 use ebb_sdk::{Error, ErrorKind, Level, Result, SavedTrigger, Trigger};
 use mysql_async::Params;
 use mysql_async::prelude::{FromRow, Queryable};
@@ -13,6 +15,7 @@ use crate::error::translate;
 use crate::rights::{NO_RIGHT, of_rows, refused};
 use crate::{Session, answered, connect, quoted};
 
+mod form;
 mod record;
 mod text;
 
@@ -94,24 +97,20 @@ async fn together(session: &mut Session) -> Result<()> {
 }
 
 async fn drop_named(session: &mut Session, triggers: &[SavedTrigger]) -> Result<()> {
-    let feed = triggers.first().map_or("", |saved| saved.feed.as_str());
-    // What is there now is saved, which may be younger than what the host knows.
     let there = all(session).await?;
-    let wanted = |name: &String| triggers.iter().any(|saved| saved.trigger.name == *name);
-    let there: Vec<_> = there.into_iter().filter(|(_, trigger)| wanted(&trigger.name)).collect();
-    if there.is_empty() {
+    let wanted: Vec<&SavedTrigger> =
+        triggers.iter().filter(|saved| there.iter().any(|(_, found)| found.name == saved.trigger.name)).collect();
+    if wanted.is_empty() {
         return Ok(());
     }
-    if let Some((table, trigger)) = there.iter().find(|(_, trigger)| trigger.create.is_empty()) {
-        let message =
-            format!("cannot drop the trigger {} of {table}: this user may not see what it does", trigger.name);
-        let hint = format!("{}, and start again", of_rows(session));
-        return Err(Error::new(ErrorKind::Config, message).hint(hint));
+    for saved in &wanted {
+        let found = there.iter().find(|(_, found)| found.name == saved.trigger.name);
+        may_be_dropped(session, saved, found.map(|(_, found)| found))?;
     }
-    prove_rights(session, &there).await?;
-    save(session, feed, &there).await?;
-    for (_, trigger) in &there {
-        let drop = format!("DROP TRIGGER IF EXISTS {}", quoted(&trigger.name));
+    prove_rights(session, &wanted).await?;
+    save(session, &wanted).await?;
+    for saved in &wanted {
+        let drop = format!("DROP TRIGGER IF EXISTS {}", quoted(&saved.trigger.name));
         run(session, &drop, "drop a trigger").await?;
     }
     for facts in session.tables.facts.values_mut() {
@@ -126,19 +125,48 @@ async fn drop_named(session: &mut Session, triggers: &[SavedTrigger]) -> Result<
     Ok(())
 }
 
+/// Refuses a trigger that could not be put back as the host has saved it.
+fn may_be_dropped(session: &Session, saved: &SavedTrigger, found: Option<&Trigger>) -> Result<()> {
+    let (name, table) = (&saved.trigger.name, &saved.table);
+    if saved.trigger.create.is_empty() {
+        let message = format!("cannot drop the trigger {name} of {table}: this user may not see what it does");
+        return Err(Error::new(ErrorKind::Config, message).hint(format!("{}, and start again", of_rows(session))));
+    }
+    // Its place among others changes when one of them goes.
+    let bare = |trigger: &Trigger| -> Vec<String> {
+        let statements = trigger.create.iter();
+        statements.map(|text| text::unplaced(text).map_or_else(|| text.clone(), |(bare, _)| bare)).collect()
+    };
+    if found.is_some_and(|found| bare(found) != bare(&saved.trigger)) {
+        let message = format!("cannot drop triggers: {name} of {table} was changed since ebb has looked");
+        return Err(
+            Error::new(ErrorKind::Retry, message).hint("start ebb again, so that the trigger is saved as it is now")
+        );
+    }
+    match form::foreign(&saved.trigger.create, &session.server.database) {
+        Some(_) => Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "cannot drop the trigger {name} of {table}: ebb could not make it again by one plain CREATE TRIGGER"
+            ),
+        )
+        .hint("take comments with code (/*! */) out of it, or drop it by hand and make it again after the run")),
+        None => Ok(()),
+    }
+}
+
 /// Makes a harmless trigger for each table and definer and drops it again, so that nothing is dropped that could not be
-/// put back.
-async fn prove_rights(session: &mut Session, triggers: &[(String, Trigger)]) -> Result<()> {
-    let probe = quoted("ebb_probe");
+/// put back. Its name is nobody else's: one that is taken is not touched.
+async fn prove_rights(session: &mut Session, triggers: &[&SavedTrigger]) -> Result<()> {
     let mut proven = Vec::new();
-    for (table, trigger) in triggers {
+    for SavedTrigger { table, trigger, .. } in triggers {
         let statement = trigger.create.iter().find(|statement| text::header_end(statement).is_some());
         let definer = statement.and_then(|statement| definer(statement)).unwrap_or_default();
         if proven.contains(&(table, definer)) {
             continue;
         }
         let doing = format!("make triggers like {} of {table} again", trigger.name);
-        run(session, &format!("DROP TRIGGER IF EXISTS {probe}"), &doing).await?;
+        let probe = quoted(&format!("ebb_probe_{:016x}", RandomState::new().hash_one(table)));
         let create = format!(
             "CREATE {definer} TRIGGER {probe} BEFORE DELETE ON {} FOR EACH ROW SET @ebb_probe = NULL",
             quoted(table)
@@ -158,19 +186,24 @@ fn definer(statement: &str) -> Option<&str> {
     Some(&statement[start..start + end])
 }
 
-/// Puts back what is missing. A record goes once its trigger is there, and the table once it is empty.
-pub(crate) async fn restore(session: &mut Session, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+/// What the table has saved for a feed.
+pub(crate) async fn of_feed(session: &mut Session, feed: &str) -> Result<Vec<SavedTrigger>> {
+    let mut records = if has_table(session).await? { records(session).await? } else { Vec::new() };
+    records.retain(|saved| saved.feed == feed);
+    Ok(records)
+}
+
+/// Puts back what is missing of what the host gives. A record goes once its trigger is there, and the table once it is empty.
+pub(crate) async fn restore(session: &mut Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
     alone(session).await?;
-    let restored = restore_all(session, feed, saved).await;
+    let restored = restore_all(session, saved).await;
     together(session).await?;
     restored
 }
 
-async fn restore_all(session: &mut Session, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+async fn restore_all(session: &mut Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
     let has_table = has_table(session).await?;
-    let mut waiting = if has_table { records(session).await? } else { Vec::new() };
-    // Those of another feed are still in its way.
-    waiting.retain(|saved| saved.feed == feed);
+    let mut waiting: Vec<SavedTrigger> = Vec::new();
     for trigger in saved {
         if !waiting.iter().any(|other| other.trigger.name == trigger.trigger.name) {
             waiting.push(trigger.clone());
@@ -269,6 +302,35 @@ fn is_code(error: &Error, codes: &[u16]) -> bool {
 }
 
 async fn make(session: &mut Session, saved: &SavedTrigger, there: &[Name], anywhere: bool, doing: &str) -> Result<()> {
+    if let Some(other) = form::foreign(&saved.trigger.create, &session.server.database) {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("cannot {doing}: its record has a statement that ebb does not write"),
+        )
+        .hint(format!("read it, and make the trigger by hand: {other}")));
+    }
+    let made = make_each(session, saved, there, anywhere, doing).await;
+    if made.is_err() {
+        give_collation_back(session, saved, doing).await?;
+    }
+    made
+}
+
+/// The last statement gives the database its collation back; a failure before it must not keep it away.
+async fn give_collation_back(session: &mut Session, saved: &SavedTrigger, doing: &str) -> Result<()> {
+    match saved.trigger.create.as_slice() {
+        [_, _, _, back] => run(session, back, doing).await,
+        _ => Ok(()),
+    }
+}
+
+async fn make_each(
+    session: &mut Session,
+    saved: &SavedTrigger,
+    there: &[Name],
+    anywhere: bool,
+    doing: &str,
+) -> Result<()> {
     for statement in &saved.trigger.create {
         let Some(end) = text::header_end(statement) else {
             run(session, statement, doing).await?;

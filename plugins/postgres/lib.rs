@@ -180,8 +180,12 @@ impl ebb_sdk::Session for Session {
         saved::drop_all(self, triggers).await
     }
 
-    async fn restore_triggers(&mut self, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
-        saved::restore_all(self, feed, saved).await
+    async fn saved_triggers(&mut self, feed: &str) -> Result<Vec<SavedTrigger>> {
+        saved::of_feed(self, feed).await
+    }
+
+    async fn restore_triggers(&mut self, _: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+        saved::restore_all(self, saved).await
     }
 
     async fn close(self) {

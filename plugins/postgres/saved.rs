@@ -3,6 +3,8 @@
 //! Owns: that table, dropping and putting back. Does not own: what a trigger is (`triggers`), and when that is done (the
 //! host's). PostgreSQL's DDL is transactional: a trigger is saved and dropped, or neither, and the same on the way back.
 
+mod form;
+
 use ebb_sdk::{Error, ErrorKind, Result, SavedTrigger};
 use tokio_postgres::Client;
 
@@ -84,21 +86,31 @@ async fn table_of(client: &Client, saved: &SavedTrigger) -> Result<Option<(u32, 
     Ok(oid.map(|oid| (oid, format!("{}.{}", quoted(&schema), quoted(&saved.table)))))
 }
 
-/// Puts back what the table has saved and what the host has, each trigger by itself, so that one that cannot be made does
-/// not keep the others away. What is there already stays.
-pub(crate) async fn restore_all(session: &Session, feed: &str, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
+/// What the table has saved for a feed.
+pub(crate) async fn of_feed(session: &Session, feed: &str) -> Result<Vec<SavedTrigger>> {
+    let read = async {
+        match progress::is_there(session, TABLE).await? {
+            true => records(session).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let records = session.answered(RESTORE, read).await?.into_iter().map(|(_, saved)| saved);
+    Ok(records.filter(|saved| saved.feed == feed).collect())
+}
+
+/// Puts back what the host gives, each trigger by itself, so that one that cannot be made does not keep the others away.
+/// What is there already stays.
+pub(crate) async fn restore_all(session: &Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
     let mut restored = Vec::new();
     let mut failure = None;
     let has_table = session.answered(RESTORE, progress::is_there(session, TABLE)).await?;
     let records = if has_table { session.answered(RESTORE, records(session)).await? } else { Vec::new() };
-    // Those of another feed are still in its way.
-    let records = records.into_iter().filter(|(_, trigger)| trigger.feed == feed);
-    let records = records.map(|(id, trigger)| (Some(id), trigger));
-    for (id, trigger) in records.chain(saved.iter().map(|trigger| (None, trigger.clone()))) {
+    for trigger in saved {
+        let ids: Vec<i64> = records.iter().filter(|(_, record)| record == trigger).map(|(id, _)| *id).collect();
         session.command(&format!("BEGIN; {QUALIFIED}"), RESTORE).await?;
-        let outcome = session.answered(RESTORE, restore(session, id, &trigger)).await;
+        let outcome = session.answered(RESTORE, restore(session, &ids, trigger)).await;
         match end(session, RESTORE, outcome).await {
-            Ok(true) => restored.push(trigger),
+            Ok(true) => restored.push(trigger.clone()),
             Ok(false) => {}
             Err(error) if error.kind == ErrorKind::Retry => return Err(error),
             Err(error) => drop(failure.get_or_insert(error)),
@@ -117,16 +129,25 @@ pub(crate) async fn restore_all(session: &Session, feed: &str, saved: &[SavedTri
     }
 }
 
-/// Makes a trigger again and forgets its record. `false` when it is there.
-async fn restore(session: &Session, id: Option<i64>, saved: &SavedTrigger) -> Result<bool> {
+/// Makes a trigger again and forgets its records. `false` when it is there.
+async fn restore(session: &Session, ids: &[i64], saved: &SavedTrigger) -> Result<bool> {
     let client = &session.client;
     let about = |failure: &tokio_postgres::Error| {
         let error =
             refused(session, failure, &format!("put back the trigger {} of {}", saved.trigger.name, saved.table));
         error.table(&saved.table)
     };
+    if let Some(other) = saved.trigger.create.iter().find(|statement| !form::is_of_a_trigger(statement)) {
+        let message = format!(
+            "cannot put back the trigger {} of {}: its record has a statement that ebb does not write",
+            saved.trigger.name, saved.table
+        );
+        return Err(Error::new(ErrorKind::Config, message)
+            .hint(format!("read it, and make the trigger by hand: {other}"))
+            .table(&saved.table));
+    }
     client.batch_execute("SAVEPOINT ebb_restore").await.map_err(|failure| about(&failure))?;
-    let is_made = match client.batch_execute(&saved.trigger.create.join(";\n")).await {
+    let is_made = match make(client, &saved.trigger.create).await {
         Ok(()) => true,
         Err(failure) if failure.code().is_some_and(|code| code.code() == DUPLICATE_OBJECT) => {
             client.batch_execute("ROLLBACK TO SAVEPOINT ebb_restore").await.map_err(|failure| about(&failure))?;
@@ -134,11 +155,19 @@ async fn restore(session: &Session, id: Option<i64>, saved: &SavedTrigger) -> Re
         }
         Err(failure) => return Err(about(&failure)),
     };
-    if let Some(id) = id {
-        let forget = format!("DELETE FROM {} WHERE id = $1", qualified(session));
-        client.execute(&forget, &[&id]).await.map_err(|failure| about(&failure))?;
+    if !ids.is_empty() {
+        let forget = format!("DELETE FROM {} WHERE id = ANY ($1::pg_catalog.int8[])", qualified(session));
+        client.execute(&forget, &[&ids]).await.map_err(|failure| about(&failure))?;
     }
     Ok(is_made)
+}
+
+/// By the extended protocol, which takes one statement at a time.
+async fn make(client: &Client, statements: &[String]) -> Result<(), tokio_postgres::Error> {
+    for statement in statements {
+        client.execute(statement.as_str(), &[]).await?;
+    }
+    Ok(())
 }
 
 /// What was saved last is what the trigger was last.

@@ -1,7 +1,5 @@
 //! Triggers of the target: suspended, refused, dropped and put back, and digits that may be lost by name.
 
-use std::path::Path;
-
 use ebb_servers::Flavour;
 
 use crate::target::MYSQLS;
@@ -40,12 +38,18 @@ fn definitions(world: &World, dialect: Dialect) -> String {
 }
 
 fn restore(world: &World) -> String {
+    let (code, said, error) = try_restore(world);
+    assert_eq!(code, Some(0), "{error}");
+    said
+}
+
+/// Exit code, answer, error.
+fn try_restore(world: &World) -> (Option<i32>, String, String) {
     let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
     command.args(["triggers", "restore", "--target", &world.target_url(), "--stagingSchema", "_replicator_1"]);
     let output = command.output().expect("ebb runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout)
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
 #[test]
@@ -83,22 +87,93 @@ fn dropped_triggers_come_back_as_they_were() {
     }
 }
 
-/// Either record is enough: the target's, or that of the staging folder.
+/// The target's record alone may be anybody's: it is shown. With the folder's key it counts, whatever else the folder has lost.
 #[test]
-fn one_record_of_dropped_triggers_is_enough() {
-    let dialect = Dialect::Postgres;
-    let source = "CREATE TABLE t (id int PRIMARY KEY, n int)";
-    for lost in ["target", "folder"] {
-        let world = World::with_target(dialect, &format!("triggers_{lost}"), source, schema(dialect));
+fn the_record_of_the_target_is_run_only_where_the_folder_proves_it() {
+    for dialect in [Dialect::Postgres, MYSQLS[0], MYSQLS[1]] {
+        let source = "CREATE TABLE t (id int PRIMARY KEY, n int)";
+        let world = World::with_target(dialect, "triggers_record", source, schema(dialect));
         let before = definitions(&world, dialect);
         let flags = ["--replicator-flags", "--stagingSchema _replicator_1 --triggers drop"];
-        world.fetch(&flags).ready().stop();
-        match lost {
-            "target" => drop(world.target("DROP TABLE ebb_triggers")),
-            _ => std::fs::remove_dir_all(world.dir().join(Path::new("staging/_replicator_1"))).expect("the folder"),
+        let folder = world.dir().join("staging/_replicator_1");
+        for lost in ["record", "triggers", "folder"] {
+            let mut ebb = world.fetch(&flags);
+            ebb.wait_line("triggers of the target: act on t");
+            ebb.stop();
+            let aside = world.dir().join("aside");
+            match lost {
+                "record" => drop(world.target("DROP TABLE ebb_triggers")),
+                "triggers" => std::fs::remove_file(folder.join("triggers")).expect("the note"),
+                _ => {
+                    std::fs::rename(&folder, &aside).expect("the folder");
+                    let (code, said, error) = try_restore(&world);
+                    assert_eq!(code, Some(1));
+                    assert!(said.contains("-- act on t\n") && said.contains("BEFORE INSERT ON"), "{said}");
+                    assert!(error.contains("only the staging folder of the run proves"), "{error}");
+                    assert!(error.contains("--staging-dir") && error.contains("act on t"), "{error}");
+                    assert_eq!(definitions(&world, dialect), "", "{dialect:?}");
+                    std::fs::rename(&aside, &folder).expect("the folder");
+                }
+            }
+            restore(&world);
+            assert_eq!(definitions(&world, dialect), before, "{dialect:?} without the {lost}");
         }
+    }
+}
+
+/// What somebody else wrote into the target's record, or changed of it, is never run.
+#[test]
+fn a_forged_record_of_a_trigger_is_refused_by_name() {
+    for dialect in [Dialect::Postgres, MYSQLS[0], MYSQLS[1]] {
+        let source = "CREATE TABLE t (id int PRIMARY KEY, n int)";
+        let world = World::with_target(dialect, "triggers_forged", source, schema(dialect));
+        let before = definitions(&world, dialect);
+        world.fetch(&["--replicator-flags", "--stagingSchema _replicator_1 --triggers drop"]).ready().stop();
+        let (role, count) = match dialect {
+            Dialect::Postgres => {
+                ("CREATE ROLE forged_one SUPERUSER", "SELECT count(*) FROM pg_roles WHERE rolname = 'forged_one'")
+            }
+            Dialect::MySql(_) => {
+                ("CREATE USER forged_one", "SELECT COUNT(*) FROM mysql.user WHERE user = 'forged_one'")
+            }
+        };
+        let record = serde_json::json!({
+            "feed": "_replicator_1", "namespace": ["d", "public"], "table": "t", "proof": "00",
+            "trigger": {"name": "evil\u{1b}[2J", "create": [role]},
+        });
+        let record = record.to_string().replace('\\', "\\\\");
+        let forge = match dialect {
+            Dialect::Postgres => format!("INSERT INTO ebb_triggers (saved) VALUES (E'{record}')"),
+            Dialect::MySql(_) => {
+                format!("INSERT INTO ebb_triggers (place, name, definition) VALUES (9, 'e', '{record}')")
+            }
+        };
+        world.target(&forge);
+        let (code, said, error) = try_restore(&world);
+        assert_eq!(code, Some(1));
+        assert!(said.contains(role) && !said.contains('\u{1b}') && !error.contains('\u{1b}'), "{said:?} {error:?}");
+        assert!(
+            error.contains("ebb has not written") && error.contains("evil") && !error.contains("act on"),
+            "{error}"
+        );
+        assert_eq!((definitions(&world, dialect).as_str(), world.target(count).as_str()), ("", "0"));
+        // One that was ebb's and was changed is ebb's no more.
+        world.target(match dialect {
+            Dialect::Postgres => {
+                "DELETE FROM ebb_triggers WHERE saved LIKE '%evil%'; 
+                 UPDATE ebb_triggers SET saved = replace(saved, 'BEFORE INSERT', 'AFTER INSERT')"
+            }
+            Dialect::MySql(_) => {
+                "DELETE FROM ebb_triggers WHERE name = 'e'; 
+                 UPDATE ebb_triggers SET definition = REPLACE(definition, 'BEFORE INSERT', 'AFTER INSERT')"
+            }
+        });
+        assert!(try_restore(&world).2.contains("act on t"));
+        assert_eq!(definitions(&world, dialect), "");
+        // Without it the folder has what it takes.
+        world.target("DELETE FROM ebb_triggers");
         restore(&world);
-        assert_eq!(definitions(&world, dialect), before, "without the {lost}");
+        assert_eq!(definitions(&world, dialect), before);
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Owns: its rows. Does not own: the order in which rows are written and triggers are dropped (`triggers`).
 
-use ebb_sdk::{Error, ErrorKind, Level, Result, SavedTrigger, Trigger};
+use ebb_sdk::{Error, ErrorKind, Level, Result, SavedTrigger};
 use mysql_async::Params;
 
 use super::{TABLE, execute, run};
 use crate::Session;
 use crate::describe::rows;
 
-pub(super) async fn save(session: &mut Session, feed: &str, triggers: &[(String, Trigger)]) -> Result<()> {
+pub(super) async fn save(session: &mut Session, triggers: &[&SavedTrigger]) -> Result<()> {
     let doing = "save the definitions of triggers";
     if !has_table(session).await? {
         let create = format!(
@@ -19,19 +19,13 @@ pub(super) async fn save(session: &mut Session, feed: &str, triggers: &[(String,
         run(session, &create, doing).await?;
     }
     run(session, "START TRANSACTION", doing).await?;
-    for (place, (table, trigger)) in triggers.iter().enumerate() {
-        let saved = SavedTrigger {
-            feed: feed.to_owned(),
-            namespace: vec![session.server.database.clone()],
-            table: table.clone(),
-            trigger: trigger.clone(),
-        };
-        let definition = serde_json::to_string(&saved).expect("a definition is plain text");
+    for (place, saved) in triggers.iter().enumerate() {
+        let definition = serde_json::to_string(saved).expect("a definition is plain text");
         let insert = format!(
             "INSERT INTO {TABLE} (place, name, definition) VALUES (?, ?, ?) \
              ON DUPLICATE KEY UPDATE place = VALUES(place), definition = VALUES(definition)"
         );
-        let parameters = Params::Positional(vec![place.into(), trigger.name.clone().into(), definition.into()]);
+        let parameters = Params::Positional(vec![place.into(), saved.trigger.name.clone().into(), definition.into()]);
         execute(session, insert, parameters, doing).await?;
     }
     run(session, "COMMIT", doing).await

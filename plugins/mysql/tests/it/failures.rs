@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ebb_sdk::{Checks, Error, ErrorKind, Operation, SavedTrigger, Session as _};
 
-use crate::world::{FEED, World, Writer, connect, connect_with};
+use crate::world::{FEED, World, Writer, connect, connect_with, restore};
 
 const TABLE: &str = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20)); INSERT INTO t VALUES (1, 'a'), (2, 'b')";
 
@@ -125,8 +125,13 @@ async fn a_binary_log_that_trusts_nobody_is_named() {
         let mut session = connect(&server.url_as("app", "pw", "d")).await.unwrap();
         let catalog = session.describe().await.unwrap();
         let trigger = catalog.tables[0].triggers[0].clone();
-        let saved =
-            [SavedTrigger { feed: String::new(), namespace: catalog.namespace.clone(), table: "t".into(), trigger }];
+        let saved = [SavedTrigger {
+            feed: String::new(),
+            namespace: catalog.namespace.clone(),
+            table: "t".into(),
+            trigger,
+            proof: "p".into(),
+        }];
         let error = session.drop_triggers(&saved).await.unwrap_err();
         check(&error, ErrorKind::Config, "1419");
         let hint = error.hint.unwrap();
@@ -134,7 +139,7 @@ async fn a_binary_log_that_trusts_nobody_is_named() {
         assert!(statement.contains("log_bin_trust_function_creators"), "{hint}");
         server.sql("d", statement).unwrap();
         session.drop_triggers(&saved).await.unwrap();
-        assert_eq!(session.restore_triggers("", &[]).await.unwrap(), saved);
+        assert_eq!(restore(&mut session).await.unwrap(), saved);
         assert_eq!(session.describe().await.unwrap(), catalog);
     }
 }

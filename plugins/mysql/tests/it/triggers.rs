@@ -4,7 +4,7 @@ use ebb_mysql::Session;
 use ebb_sdk::{Catalog, ErrorKind, SavedTrigger, Session as _, Trigger};
 use ebb_servers::Flavour;
 
-use crate::world::{World, Writer, connect, table_of};
+use crate::world::{World, Writer, connect, restore, table_of};
 
 /// The case of a published sample database: a trigger that sets the time of creation.
 #[tokio::test]
@@ -129,6 +129,7 @@ fn saved(catalog: &Catalog) -> Vec<SavedTrigger> {
             namespace: table.namespace.clone(),
             table: table.name.clone(),
             trigger: trigger.clone(),
+            proof: "p".into(),
         };
         table.triggers.iter().map(saved).collect::<Vec<_>>()
     };
@@ -153,7 +154,7 @@ async fn triggers_come_back_as_they_were() {
         // Nothing is told of the table of records, and one that goes on finds it.
         assert!(session.describe().await.unwrap().tables.iter().all(|table| !table.name.starts_with("ebb_")));
         let mut session = world.session().await;
-        let restored = session.restore_triggers("", &[]).await.unwrap();
+        let restored = restore(&mut session).await.unwrap();
         assert_eq!(restored.len(), before.len());
         assert_eq!(world.sql(SHOWN), shown, "{:?}", world.flavour);
         assert_eq!(described(&mut session).await, before);
@@ -162,7 +163,7 @@ async fn triggers_come_back_as_they_were() {
         assert_eq!(world.sql(SHOWN), shown);
         // The session is what it was: strict, and of the same letters.
         session.drop_triggers(&before).await.unwrap();
-        session.restore_triggers("", &[]).await.unwrap();
+        restore(&mut session).await.unwrap();
         let mut writer = Writer::new(session).await;
         writer.upsert("s", &["id", "v"], &[&["1", "\"🐘é\""]]).await.unwrap();
         assert_eq!(world.sql("SELECT v FROM s"), "🐘é");
@@ -193,7 +194,7 @@ async fn a_restore_goes_on_where_one_was_cut_off() {
             world.sql("RENAME TABLE ebb_triggers TO kept");
             session.restore_triggers("", &back).await.unwrap();
             world.sql("RENAME TABLE kept TO ebb_triggers");
-            let restored = session.restore_triggers("", &[]).await.unwrap();
+            let restored = restore(&mut session).await.unwrap();
             assert_eq!(restored.len(), dropped, "{restored:?}");
             assert_eq!(world.sql(SHOWN), shown, "{:?}, {dropped} dropped", world.flavour);
         }
@@ -218,7 +219,7 @@ async fn a_killed_session_loses_no_definition() {
             let dropped = session.drop_triggers(&before).await;
             killed.await.unwrap_or_else(|error| panic!("{error}, {dropped:?}"));
             assert_eq!(world.sql(question), "8");
-            world.session().await.restore_triggers("", &[]).await.unwrap();
+            restore(&mut world.session().await).await.unwrap();
             assert_eq!(world.sql(SHOWN), shown, "{:?}", world.flavour);
         }
     }
@@ -245,12 +246,41 @@ async fn what_could_not_be_put_back_is_not_dropped() {
         });
         let mut session = connect(&world.url_as("dropper", "pw")).await.unwrap();
         session.drop_triggers(&before).await.unwrap();
-        session.restore_triggers("", &[]).await.unwrap();
+        restore(&mut session).await.unwrap();
         assert_eq!(described(&mut session).await, before);
         world.sql("REVOKE TRIGGER ON triggers_rights.* FROM dropper@'%'");
         let mut session = connect(&world.url_as("dropper", "pw")).await.unwrap();
         world.sql("DROP TRIGGER owned");
         let error = session.restore_triggers("", &before).await.unwrap_err();
         assert!(error.kind == ErrorKind::Config && error.hint.unwrap().contains("GRANT TRIGGER"), "{}", error.message);
+    }
+}
+
+/// Nothing of a record is run but what makes a trigger, and one statement at a time.
+#[tokio::test]
+async fn a_record_with_other_statements_runs_none() {
+    for world in World::both("triggers_strange", TABLES) {
+        let mut session = world.session().await;
+        let set = "SET SESSION sql_mode = '', character_set_client = utf8mb4, collation_connection = utf8mb4_bin";
+        let create = "CREATE TRIGGER act BEFORE INSERT ON t FOR EACH ROW SET @a = 1";
+        for other in
+            ["DROP TABLE s", &format!("{create}; DROP TABLE s"), "ALTER DATABASE triggers_strange READ ONLY = 1"]
+        {
+            let trigger = Trigger { name: "act".into(), create: vec![set.into(), other.into()], ..Trigger::default() };
+            let saved = SavedTrigger { table: "t".into(), trigger, ..SavedTrigger::default() };
+            let error = session.restore_triggers("", &[saved]).await.unwrap_err();
+            assert!(error.message.contains("a statement that ebb does not write"), "{error:?}");
+            assert!(error.hint.is_some_and(|hint| hint.contains(other)));
+        }
+        assert_eq!(world.sql("SELECT COUNT(*) FROM s"), "0");
+        assert_eq!(world.sql("SHOW TRIGGERS"), "");
+        // One whose body is code for this server only could not be told from several statements: it is not dropped.
+        world.sql_bodies("CREATE TRIGGER act BEFORE INSERT ON t FOR EACH ROW BEGIN /*!50000 SET @a = 1; */ END");
+        let before = described(&mut session).await;
+        let dropped = session.drop_triggers(&before).await;
+        match before[0].trigger.create[1].contains("/*!") {
+            true => assert!(dropped.unwrap_err().message.contains("could not make it again")),
+            false => dropped.unwrap(),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ebb_mysql::{MySql, Session};
-use ebb_sdk::{ConnectOptions, Dialect, Error, Result};
+use ebb_sdk::{ConnectOptions, Dialect, Error, Result, SavedTrigger, Session as _};
 use ebb_servers::{Flavour, MySqlOptions};
 
 use tokio::task::JoinHandle;
@@ -108,6 +108,12 @@ pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64
         source_is_known: false,
     })
     .await
+}
+
+/// As the host does it, which gives back what it knows as its own.
+pub async fn restore(session: &mut Session) -> Result<Vec<SavedTrigger>> {
+    let saved = session.saved_triggers("").await?;
+    session.restore_triggers("", &saved).await
 }
 
 /// A session that may round in these columns.

@@ -1,8 +1,9 @@
 //! Triggers are told to the last letter, dropped for a time and put back, whatever happens in between.
 
-use ebb_sdk::{Catalog, ErrorKind, SavedTrigger, Session as _};
+use ebb_postgres::Session;
+use ebb_sdk::{Catalog, ErrorKind, SavedTrigger, Session as _, Trigger};
 
-use crate::world::{World, connect};
+use crate::world::{World, connect, restore};
 
 const TRIGGERS: &str = "
     CREATE SCHEMA \"S 1\"; CREATE EXTENSION hstore;
@@ -45,11 +46,12 @@ const SHOWN: &str = "SELECT g.tgrelid::regclass, g.tgname, g.tgenabled, pg_get_t
 fn saved(catalog: &Catalog) -> Vec<SavedTrigger> {
     let of_table = |table: &ebb_sdk::Table| {
         let (namespace, name) = (table.namespace.clone(), table.name.clone());
-        let save = move |trigger: &ebb_sdk::Trigger| SavedTrigger {
+        let save = move |trigger: &Trigger| SavedTrigger {
             feed: String::new(),
             namespace: namespace.clone(),
             table: name.clone(),
             trigger: trigger.clone(),
+            proof: "p".into(),
         };
         table.triggers.iter().map(save).collect::<Vec<_>>()
     };
@@ -85,7 +87,7 @@ async fn triggers_come_back_to_the_last_letter() {
     assert_eq!(world.sql("SELECT count(*) FROM ebb_triggers"), "10");
     // Another process, which has only the database.
     let mut other = world.session().await;
-    let mut restored = other.restore_triggers("", &[]).await.unwrap();
+    let mut restored = restore(&mut other).await.unwrap();
     restored.reverse();
     assert_eq!(restored, all);
     assert_eq!((other.describe().await.unwrap(), world.sql(SHOWN)), (catalog, shown));
@@ -113,12 +115,12 @@ async fn one_that_cannot_be_made_does_not_keep_the_others_away() {
     let all = saved(&session.describe().await.unwrap());
     session.drop_triggers(&all).await.unwrap();
     world.sql("ALTER TABLE low RENAME TO lower");
-    let error = session.restore_triggers("", &[]).await.unwrap_err();
+    let error = restore(&mut session).await.unwrap_err();
     assert!(error.message.contains("put back the trigger ") && error.hint.is_some(), "{error:?}");
     // Those of the partition that is gone are kept for the next attempt, all others are back.
     assert_eq!(world.sql("SELECT count(*) FROM ebb_triggers"), "2");
     world.sql("ALTER TABLE lower RENAME TO low");
-    assert_eq!(session.restore_triggers("", &[]).await.unwrap().len(), 2);
+    assert_eq!(restore(&mut session).await.unwrap().len(), 2);
     assert_eq!(world.sql("SELECT to_regclass('ebb_triggers') IS NULL"), "t");
 }
 
@@ -142,7 +144,7 @@ async fn a_connection_that_ends_in_the_middle_loses_no_trigger() {
     let mut session = world.session().await;
     session.drop_triggers(&all).await.unwrap();
     world.sql("ALTER EVENT TRIGGER cut ENABLE");
-    let error = session.restore_triggers("", &[]).await.unwrap_err();
+    let error = restore(&mut session).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Retry, "{error:?}");
     let (left, there) = (world.sql("SELECT count(*) FROM ebb_triggers"), world.sql(SHOWN));
     assert!(left != "0" && left != "10" && there != shown, "{left}");
@@ -167,4 +169,25 @@ async fn only_the_owner_may_and_a_changed_trigger_is_not_dropped() {
     let error = app.drop_triggers(&all[9..]).await.unwrap_err();
     assert!(error.kind == ErrorKind::Config && error.hint.unwrap().contains("owner"), "{}", error.message);
     world.sql("DROP OWNED BY triggers_app; DROP ROLE triggers_app");
+}
+
+/// Nothing of a record is run but what makes a trigger, and one statement at a time.
+#[tokio::test]
+async fn a_record_with_other_statements_runs_none() {
+    let world = World::new("triggers_strange", "CREATE TABLE t (id int PRIMARY KEY)");
+    let mut session = world.session().await;
+    let create = "CREATE TRIGGER act BEFORE UPDATE ON public.t FOR EACH ROW \
+                  EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger()";
+    let check = async |session: &mut Session, statements: &[&str]| {
+        let create = statements.iter().map(|text| (*text).to_owned()).collect();
+        let trigger = Trigger { name: "act".into(), create, ..Trigger::default() };
+        let saved = SavedTrigger { table: "t".into(), trigger, ..SavedTrigger::default() };
+        session.restore_triggers("", &[saved]).await.unwrap_err()
+    };
+    let error = check(&mut session, &[create, "CREATE ROLE strange_one SUPERUSER"]).await;
+    assert!(error.message.contains("a statement that ebb does not write"), "{error:?}");
+    let error = check(&mut session, &[&format!("{create}; CREATE ROLE strange_one SUPERUSER")]).await;
+    assert!(error.message.contains("multiple commands"), "{error:?}");
+    assert_eq!(world.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'strange_one'"), "0");
+    assert_eq!(world.sql("SELECT count(*) FROM pg_trigger"), "0");
 }

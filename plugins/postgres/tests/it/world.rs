@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ebb_postgres::{Postgres, Session};
-use ebb_sdk::{ConnectOptions, Dialect, Error, Result};
+use ebb_sdk::{ConnectOptions, Dialect, Error, Result, SavedTrigger, Session as _};
 use ebb_servers::Options;
 
 pub use crate::writer::{FEED, Writer, table_of};
@@ -72,6 +72,12 @@ impl World {
     pub async fn writer(&self) -> Writer<Session> {
         Writer::new(self.session().await).await
     }
+}
+
+/// As the host does it, which gives back what it knows as its own.
+pub async fn restore(session: &mut Session) -> Result<Vec<SavedTrigger>> {
+    let saved = session.saved_triggers("").await?;
+    session.restore_triggers("", &saved).await
 }
 
 pub async fn connect(url: &str) -> Result<Session> {
