@@ -111,8 +111,10 @@ async fn pin(session: &Session) -> Result<()> {
 }
 
 async fn look_at(client: &Client, url: &DatabaseUrl) -> Result<Server> {
-    let sql = "SELECT version(), current_setting('server_version_num'), current_schema(), current_user, \
-         current_setting('session_replication_role'), current_setting('synchronous_commit')";
+    // The search path may put functions of these names in front of the server's own.
+    let sql = "SELECT pg_catalog.version(), pg_catalog.current_setting('server_version_num'), \
+         pg_catalog.current_schema(), current_user, pg_catalog.current_setting('session_replication_role'), \
+         pg_catalog.current_setting('synchronous_commit')";
     let answer = client.simple_query(sql).await.map_err(|failure| translate(&failure, "look at the target"))?;
     let row = answer.into_iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),

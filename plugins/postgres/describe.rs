@@ -165,7 +165,7 @@ pub(crate) async fn describe(client: &Client, server: &Server) -> Result<Describ
 
 async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     // How many digits a money has is a matter of the locale.
-    let about = "SELECT current_database()::text, current_setting('server_version'), \
+    let about = "SELECT pg_catalog.current_database()::pg_catalog.text, pg_catalog.current_setting('server_version'), \
          pg_catalog.scale(1::pg_catalog.money::pg_catalog.numeric)";
     let about = client.query_one(about, &[]).await?;
     let mut builder = Builder { database: about.try_get(0)?, money_digits: about.try_get(2)?, ..Builder::default() };

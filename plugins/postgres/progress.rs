@@ -156,7 +156,7 @@ async fn has_leases(session: &Session) -> Result<bool> {
 fn create(session: &Session) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (feed text PRIMARY KEY, wall bigint NOT NULL, logical integer NOT NULL, \
-         epoch bigint NOT NULL, writer bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(), \
+         epoch bigint NOT NULL, writer bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(), \
          alive_until timestamptz, note text)",
         qualified(session)
     )

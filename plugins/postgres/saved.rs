@@ -34,7 +34,7 @@ async fn drop_each(session: &Session, wanted: &[SavedTrigger]) -> Result<()> {
     let (client, table) = (&session.client, qualified(session));
     let create = format!(
         "CREATE TABLE IF NOT EXISTS {table} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, saved text NOT NULL, \
-         dropped_at timestamptz NOT NULL DEFAULT now())"
+         dropped_at timestamptz NOT NULL DEFAULT pg_catalog.now())"
     );
     client.batch_execute(&create).await.map_err(|failure| refused(session, &failure, DROP))?;
     for saved in wanted {

@@ -39,13 +39,42 @@ async fn wrong_settings_are_named() {
 
 #[tokio::test]
 async fn cockroachdb_is_no_target() {
-    // A `version()` of its own stands in front of the server's.
     let world = World::new(
         "connect_crdb",
-        "CREATE FUNCTION public.version() RETURNS text LANGUAGE sql AS $$ SELECT 'CockroachDB CCL v25.1.0' $$;
-         ALTER DATABASE connect_crdb SET search_path = public, pg_catalog",
+        "CREATE OR REPLACE FUNCTION pg_catalog.version() RETURNS text LANGUAGE sql AS $$ SELECT 'CockroachDB CCL v25.1.0' $$",
     );
     check(&refused(&world.url(), true).await, ErrorKind::Config, "is a CockroachDB", "--target must be the database");
+}
+
+/// What stands in front of the server's own functions would run with the rights of ebb's user.
+#[tokio::test]
+async fn functions_of_others_are_not_run() {
+    let shadow = |name: &str, arguments: &str, of: &str| {
+        format!(
+            "CREATE FUNCTION evil.{name}({arguments}) RETURNS {of} LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE EXCEPTION 'evil.{name} was run'; END $$;"
+        )
+    };
+    let functions = [
+        ("version", "", "text"),
+        ("current_setting", "text", "text"),
+        ("current_schema", "", "name"),
+        ("current_database", "", "name"),
+        ("now", "", "timestamptz"),
+        ("count", "bigint", "bigint"),
+        ("format_type", "oid, integer", "text"),
+    ];
+    let functions: String = functions.map(|(name, arguments, of)| shadow(name, arguments, of)).concat();
+    let world = World::new(
+        "connect_evil",
+        &format!(
+            "CREATE SCHEMA evil; {functions} CREATE TABLE evil.t (id int PRIMARY KEY, v text); \
+             ALTER DATABASE connect_evil SET search_path = evil, pg_catalog"
+        ),
+    );
+    let mut writer = world.writer().await;
+    writer.upsert("t", &["id", "v"], &[&["1", "\"a\""]]).await.unwrap();
+    assert_eq!(world.sql("SELECT v FROM evil.t"), "a");
 }
 
 #[tokio::test]
