@@ -118,6 +118,7 @@ async fn fenced(session: &Session, advance: &Advance) -> Error {
 
 async fn create_if_missing(session: &Session) -> Result<()> {
     if exists(session).await? {
+        refuse_other_owner(session, TABLE).await?;
         return add_leases(session).await;
     }
     let create = create(session);
@@ -179,6 +180,26 @@ fn refused(session: &Session, failure: &tokio_postgres::Error, doing: &str) -> E
 
 async fn exists(session: &Session) -> Result<bool> {
     is_there(session, TABLE).await
+}
+
+/// Whoever owns a table may give it triggers, which run with the rights of those who write to it. Whoever may make tables
+/// could have made this one beforehand.
+pub(crate) async fn refuse_other_owner(session: &Session, table: &str) -> Result<()> {
+    let sql = "SELECT pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text FROM pg_catalog.pg_class c \
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = c.relowner \
+               JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database() \
+               WHERE n.nspname = $1::pg_catalog.name AND c.relname = $2::pg_catalog.name AND NOT (c.relkind = 'r' \
+               AND (r.rolsuper OR r.oid = d.datdba OR r.rolname = current_user))";
+    let row = session.client.query_opt(sql, &[&session.server.schema, &table]).await;
+    let owner = row.and_then(|row| row.map(|row| row.try_get::<_, String>(0)).transpose());
+    let Some(owner) = owner.map_err(|failure| translate(&failure, "look at the tables of ebb"))? else { return Ok(()) };
+    let (name, user) = (format!("{}.{table}", quoted(&session.server.schema)), quoted(&session.server.user));
+    let message = format!(
+        "{name} is no table of ebb's: it belongs to {owner}, who could have statements of his own run with the rights of {user}"
+    );
+    Err(Error::new(ErrorKind::Config, message).hint(format!(
+        "ask {owner} what it is for, and rename it; if it is ebb's after all: ALTER TABLE {name} OWNER TO {user};"
+    )))
 }
 
 /// Whether the connection's own schema has a table of this name.

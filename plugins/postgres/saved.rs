@@ -37,6 +37,7 @@ async fn drop_each(session: &Session, wanted: &[SavedTrigger]) -> Result<()> {
          dropped_at timestamptz NOT NULL DEFAULT pg_catalog.now())"
     );
     client.batch_execute(&create).await.map_err(|failure| refused(session, &failure, DROP))?;
+    progress::refuse_other_owner(session, TABLE).await?;
     for saved in wanted {
         let Some((oid, relation)) = table_of(client, saved).await? else { continue };
         // From here on nobody changes its triggers.

@@ -148,3 +148,26 @@ async fn a_sign_of_life_ends_by_itself_or_when_it_is_said() {
     assert!(session.renew(&late).await.unwrap_err().message.contains("is gone"));
     assert_eq!(session.held(FEED).await.unwrap(), None);
 }
+
+/// A trigger of its owner's would run with the rights of ebb's user.
+#[tokio::test]
+async fn a_progress_table_of_somebody_else_is_not_written_to() {
+    let world = World::new(
+        "progress_owner",
+        "CREATE ROLE planter; CREATE TABLE ebb_progress (feed text PRIMARY KEY, wall bigint NOT NULL, \
+         logical integer NOT NULL, epoch bigint NOT NULL, writer bigint NOT NULL, \
+         updated_at timestamptz NOT NULL DEFAULT now(), alive_until timestamptz, note text); \
+         CREATE TABLE hit (who text); \
+         CREATE FUNCTION hit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO hit VALUES (current_user); \
+         RETURN new; END $$; \
+         CREATE TRIGGER hit BEFORE INSERT ON ebb_progress FOR EACH ROW EXECUTE FUNCTION hit(); \
+         ALTER TABLE ebb_progress OWNER TO planter",
+    );
+    let mut session = world.session().await;
+    let error = session.take_over(FEED, 1).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Config && error.message.contains("belongs to planter"), "{error:?}");
+    assert_eq!(world.sql("SELECT count(*) FROM hit"), "0");
+    assert!(error.hint.unwrap().contains("OWNER TO"));
+    world.sql("DROP TRIGGER hit ON ebb_progress; ALTER TABLE ebb_progress OWNER TO postgres");
+    session.take_over(FEED, 1).await.unwrap();
+}
