@@ -240,8 +240,8 @@ fn parts(statement: &[Token<'_>], version: &Version) -> Result<Vec<Edit>, Failur
         } else if token.is("SHOW") {
             edits.extend(show::nested(&statement[at - usize::from(at > 0)..], version)?);
         } else if token.is("pg_catalog") && after(1).is_some_and(|t| t.is_symbol('.')) {
-            // Virtual columns are told there.
-            edits.extend(after(2).filter(|name| name.is("pg_attribute")).map(|_| Edit {
+            // Virtual columns are told there; functions of CockroachDB have this schema too.
+            edits.extend(after(2).filter(|name| name.is("pg_attribute") || name.is("version")).map(|_| Edit {
                 start: token.start,
                 end: token.end(),
                 text: "crdb_internal".to_owned(),
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn functions_and_views_of_its_own() {
-        check("SELECT version(), pg_catalog.version()", "SELECT crdb_internal.version(), pg_catalog.version()");
+        check("SELECT version(), pg_catalog.version()", "SELECT crdb_internal.version(), crdb_internal.version()");
         check(
             "INSERT INTO t VALUES (1) RETURNING cluster_logical_timestamp()",
             "INSERT INTO t VALUES (1) RETURNING crdb_internal.cluster_logical_timestamp()",
