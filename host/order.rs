@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use ebb_sdk::Timestamp;
 
-use crate::apply::row;
 use crate::error::{Error, Result};
+use crate::receive::row;
 use crate::receive::{Table, Tables};
 use crate::stage::{Change, Entry};
 use crate::tables::parts_of;

@@ -3,6 +3,7 @@
 //! Owns: the words, and which of them are about the row alone. Does not own: finding it out (`encode`).
 
 use crate::error::Error;
+use crate::receive::row::Flawed;
 use crate::stage::Entry;
 use crate::tables::Unreadable;
 
@@ -48,7 +49,6 @@ pub(super) fn unreadable_key(entry: &Entry, target: &ebb_sdk::Table, why: &Unrea
         .field("key", entry.key())
 }
 
-pub(super) fn damaged(entry: &Entry, error: &serde_json::Error) -> Error {
-    // The text of a JSON error holds no data of the row.
-    Error::new(format!("a staged row of table number {} is not JSON: {error}", entry.table))
+pub(super) fn damaged(entry: &Entry, why: &Flawed) -> Error {
+    Error::new(format!("a staged row of table number {} cannot be read: {why}", entry.table))
 }
