@@ -2,11 +2,12 @@
 //! nothing behind, and costs little memory.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 use crate::hostile::{JSON, goes_on, receiver};
 use crate::stranger::Stranger;
-use crate::world::{Ebb, World};
+use crate::world::{Ebb, World, free_port, http_get};
 
 /// What the process may take in memory under any attack with the limits that are the default.
 const MEMORY_MAX: usize = 256 << 20;
@@ -143,6 +144,34 @@ fn no_body_costs_more_memory_than_its_limits() {
         println!("{what}: {} MiB at most", peak >> 20);
         assert!(peak < MEMORY_MAX, "{what}: {peak} bytes");
     }
+    goes_on(&world, ebb);
+}
+
+#[test]
+fn pages_answer_while_connections_to_them_are_idle() {
+    let pages = format!("127.0.0.1:{}", free_port());
+    let (world, ebb) = receiver("insider_pages", &format!("--metricsAddr {pages}"));
+    let connect = || std::net::TcpStream::connect(&pages).expect("the pages listen");
+    // One is in use, and comes to its turn again with every request.
+    let mut used = connect();
+    let mut ask = || {
+        used.write_all(b"GET /_/healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is open");
+        let mut answer = [0; 15];
+        used.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        // The rest of the head, and the text.
+        let mut rest = [0; 4096];
+        assert!(used.read(&mut rest).expect("the rest") > 0);
+    };
+    ask();
+    let mut idle: Vec<_> = (0..20).map(|_| connect()).collect();
+    ask();
+    idle.extend((0..29).map(|_| connect()));
+    let began = Instant::now();
+    assert!(http_get(&pages, "/_/healthz").contains("200 OK"));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    ask();
+    drop(idle);
     goes_on(&world, ebb);
 }
 
