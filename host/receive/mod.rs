@@ -32,7 +32,7 @@ use tokio::time::timeout;
 pub(crate) use body::WINDOW_BYTES_MAX;
 pub use origin::Origins;
 pub use reload::Reloader;
-pub use tables::{Table, Tables};
+pub use tables::{Route, Table, Tables};
 
 use crate::access::{Denied, Gate, Reach};
 use crate::config::{self, Limits};
