@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use ebb_sdk::{Catalog, Operation, RowBuffer, Value};
+use ebb_sdk::{Catalog, Operation, RowBuffer, SHOWN_CHARS_MAX, Value, shortened};
 use serde_json::value::RawValue;
 
 use super::unwritable::{Unwritable, damaged, not_applied, unknown_key, unreadable_key};
@@ -258,12 +258,13 @@ impl<'a> Encoder<'a> {
             Some(at) if target.columns[at as usize].generated => Ok(None),
             Some(at) => Ok(Some(at)),
             None if table.hidden_columns.iter().any(|hidden| hidden == name) => Ok(None),
-            None => Err(Unwritable::Row(
-                Error::new(format!("the source has a column {name} that {target} lacks"))
+            None => {
+                let name = shortened(name, SHOWN_CHARS_MAX);
+                let error = Error::new(format!("the source has a column {name} that {target} lacks"))
                     .hint(format!("add the column to {target} and start again; its rows are kept"))
-                    .field("table", target.to_string())
-                    .field("column", name),
-            )),
+                    .field("table", target.to_string());
+                Err(Unwritable::Row(error.field("column", name)))
+            }
         }
     }
 

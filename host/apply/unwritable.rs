@@ -23,12 +23,15 @@ impl From<Error> for Unwritable {
 
 /// Also of a table that the run refuses, which it says at start.
 pub(super) fn not_applied(entry: &Entry) -> Error {
-    Error::new(format!("staging holds a row of a table that this run does not apply, with the key {}", entry.key()))
-        .hint(
-            "start with the same --table-filter, --schema-filter and --target as the run that staged it, and see the \
+    Error::new(format!(
+        "staging holds a row of a table that this run does not apply, with the key {}",
+        entry.shown_key()
+    ))
+    .hint(
+        "start with the same --table-filter, --schema-filter and --target as the run that staged it, and see the \
                warnings of this start about tables that cannot be written to",
-        )
-        .field("key", entry.key())
+    )
+    .field("key", entry.shown_key())
 }
 
 pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
@@ -40,13 +43,13 @@ pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
 }
 
 pub(super) fn unreadable_key(entry: &Entry, target: &ebb_sdk::Table, why: &Unreadable) -> Error {
-    Error::new(format!("a row of {target} came at {} with the key {}, {why}", entry.timestamp, entry.key()))
+    Error::new(format!("a row of {target} came at {} with the key {}, {why}", entry.timestamp, entry.shown_key()))
         .hint(
             "start again with the same command: the source's primary keys are read at every start (give --sourceConn); both \
              sides must have the same one",
         )
         .field("table", target.to_string())
-        .field("key", entry.key())
+        .field("key", entry.shown_key())
 }
 
 pub(super) fn damaged(entry: &Entry, why: &Flawed) -> Error {

@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use ebb_sdk::Timestamp;
+use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
 use ring::digest::{SHA256, digest};
 
 use crate::buffer::Buffer;
@@ -151,6 +151,11 @@ impl Entry {
         std::str::from_utf8(self.key_bytes()).expect("verified when decoded")
     }
 
+    /// The same for a message: a long one has an end.
+    pub fn shown_key(&self) -> String {
+        shortened(self.key(), SHOWN_CHARS_MAX)
+    }
+
     pub fn change(&self) -> Change<'_> {
         let json = std::str::from_utf8(self.json_bytes()).expect("verified when decoded");
         match self.value[4] {
@@ -262,6 +267,8 @@ mod tests {
                 let entry = read(&written(key, change)).unwrap();
                 assert_eq!((entry.key(), entry.change()), (key, change));
                 assert_eq!((entry.timestamp, entry.table), (Timestamp { wall: 7, logical: 3 }, 9));
+                assert!(key.starts_with(entry.shown_key().trim_end_matches('…')));
+                assert!(entry.shown_key().chars().count() <= SHOWN_CHARS_MAX + 1);
             }
         }
     }
