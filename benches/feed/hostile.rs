@@ -264,8 +264,7 @@ async fn attempt(kind: Kind, port: u16, connector: &TlsConnector, path: &str, bo
             }
             stream.write_all(body).await?;
             stream.flush().await?;
-            stream.read(&mut [0; 1024]).await?;
-            return Ok(());
+            return stream.read(&mut [0; 1024]).await.map(drop);
         }
     }
     until_end(&mut socket).await
