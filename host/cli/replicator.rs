@@ -105,8 +105,9 @@ pub struct Replicator {
     /// of 16 MiB can bring with every byte as two digits. With the option diff, twice as much may come
     #[arg(long, default_value_t = 34 << 20, value_name = "BYTES")]
     pub body_bytes_max: usize,
-    /// Memory for all request bodies at once and the rows made of them; at least twice --body-bytes-max and 8 MiB
-    #[arg(long, default_value_t = 80 << 20, value_name = "BYTES")]
+    /// Memory for all request bodies at once and the rows made of them; at least twice --body-bytes-max and
+    /// 16 MiB
+    #[arg(long, default_value_t = 112 << 20, value_name = "BYTES")]
     pub in_flight_bytes_max: usize,
     /// Connections at once that have shown who they are; more wait
     #[arg(long, default_value_t = 1024, value_name = "COUNT")]

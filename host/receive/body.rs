@@ -26,7 +26,12 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// in memory beside the body's.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-pub(crate) const WINDOW_BYTES_MAX: usize = 1 << ZSTD_WINDOW_LOG_MAX;
+const WINDOW_BYTES_MAX: usize = 1 << ZSTD_WINDOW_LOG_MAX;
+
+/// What the largest body takes: as it came and decompressed, or decompressed and its rows.
+pub(crate) fn lane_bytes(body_bytes_max: usize) -> usize {
+    body_bytes_max.saturating_mul(2).saturating_add(WINDOW_BYTES_MAX)
+}
 
 /// Reads bodies.
 pub(super) struct Bodies {
@@ -43,7 +48,10 @@ pub(super) struct Bytes {
 
 impl Bodies {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { memory: Memory::new(limits.in_flight_bytes_max, limits.response_timeout), limits }
+        Self {
+            memory: Memory::new(limits.in_flight_bytes_max, lane_bytes(limits.body_bytes_max), limits.response_timeout),
+            limits,
+        }
     }
 
     /// Reads and decompresses a body, and takes the memory that its rows will need. Holds the request where there is none,
@@ -56,14 +64,24 @@ impl Bodies {
         }
         let (mut share, asked_to_give_way) = self.memory.enter();
         let reading = async {
+            // CockroachDB always states the length.
+            if share.needs_lane(stated.map_or(usize::MAX, |length| 2 * length)) {
+                share.enter_lane().await?;
+            }
             let raw = timeout(self.limits.body_timeout, self.collect(body, stated, &mut share))
                 .await
                 .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long (--body-timeout)"))??;
             let bytes = match encoding {
                 Encoding::Identity => raw,
-                _ => self.decompress(encoding, &raw, &mut share).await?,
+                _ => match self.decompress(encoding, &raw, &mut share).await? {
+                    Some(bytes) => bytes,
+                    None => {
+                        // It is large, which its length did not say. Nothing is held of it meanwhile but what has come.
+                        share.enter_lane().await?;
+                        self.decompress(encoding, &raw, &mut share).await?.ok_or_else(|| self.too_large())?
+                    }
+                },
             };
-            share.shrink(2 * bytes.len());
             share.grow(2 * bytes.len()).await?;
             Ok(bytes)
         };
@@ -98,7 +116,8 @@ impl Bodies {
         Ok(bytes)
     }
 
-    async fn decompress(&self, encoding: Encoding, raw: &[u8], share: &mut Share) -> Result<Buffer, Refusal> {
+    /// `None` when it turns out to be large, and has to wait for its memory.
+    async fn decompress(&self, encoding: Encoding, raw: &[u8], share: &mut Share) -> Result<Option<Buffer>, Refusal> {
         let broken = || Refusal::new(StatusCode::BAD_REQUEST, "the body cannot be decompressed");
         let mut reader: Box<dyn Read + Send> = match encoding {
             Encoding::Identity => Box::new(raw),
@@ -113,10 +132,14 @@ impl Bodies {
                 return Err(self.too_large());
             }
             let window = if encoding == Encoding::Zstd { (bytes.len() + count).min(WINDOW_BYTES_MAX) } else { 0 };
-            share.grow(raw.len() + bytes.len() + count + window).await?;
+            let needed = raw.len() + bytes.len() + count + window;
+            if share.needs_lane(needed.max(2 * (bytes.len() + count))) {
+                return Ok(None);
+            }
+            share.grow(needed).await?;
             bytes.extend(&chunk[..count]);
             if count < chunk.len() {
-                return Ok(bytes);
+                return Ok(Some(bytes));
             }
         }
     }

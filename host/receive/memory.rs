@@ -3,9 +3,10 @@
 //! Owns: how much is held, by whom, and who gives way when there is none left. Does not own: bytes.
 //!
 //! Memory is taken as bytes arrive, so that nobody holds more than he has sent. Where there is none left whoever needs some
-//! waits, for a bounded time, and meanwhile reads nothing. Bodies that wait for one another would wait in vain: those
-//! whose senders are slow give way at once, and when nothing has become free for a while the one that has held the most for
-//! the longest does. It is answered with 503, and comes again.
+//! waits, for a bounded time, and meanwhile reads nothing. Bodies could wait for one another in vain. Therefore a part is set
+//! aside that is enough for the largest body: the lane, which one body at a time has to itself. It is for large bodies, which
+//! wait for it before they hold anything, and for whoever finds no other memory. Whose sender is slow gives way when others
+//! wait: it is answered with 503, and comes again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,12 +21,15 @@ use super::Refusal;
 const PERMIT_BYTES: usize = 1024;
 /// A sender who needs longer for his body, beside what it waits here, gives way where memory is short.
 const SLOW_AFTER: Duration = Duration::from_secs(2);
-/// When nothing has become free for so long, somebody gives way.
-const STALLED_AFTER: Duration = Duration::from_secs(1);
+/// How often those who wait look for senders that are slow.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// More than this, with its rows, is a large body. Those of a changefeed with ebb's own settings are small but for large rows.
+pub(super) const SMALL_BYTES: usize = 4 << 20;
 
 /// All memory.
 pub(super) struct Memory {
     permits: Arc<Semaphore>,
+    lane: Arc<Semaphore>,
     bytes_max: usize,
     /// How long to wait for some.
     wait_max: Duration,
@@ -37,12 +41,11 @@ pub(super) struct Memory {
 struct Arriving {
     next: u64,
     bodies: BTreeMap<u64, Body>,
-    /// When somebody had to give way because nothing moved.
-    broken: Option<Instant>,
 }
 
 struct Body {
     bytes: usize,
+    has_lane: bool,
     since: Instant,
     /// How long it has waited for memory before now, and since when it does.
     waited: Duration,
@@ -59,8 +62,8 @@ impl Body {
     }
 
     /// What it has cost, in bytes times milliseconds.
-    fn cost(&self, time: Duration) -> u128 {
-        self.bytes as u128 * time.as_millis()
+    fn cost(&self) -> u128 {
+        self.bytes as u128 * self.slow().as_millis()
     }
 }
 
@@ -69,12 +72,15 @@ pub(super) struct Share {
     memory: Arc<Memory>,
     id: u64,
     permit: Option<OwnedSemaphorePermit>,
+    lane: Option<OwnedSemaphorePermit>,
 }
 
 impl Memory {
-    pub(super) fn new(bytes_max: usize, wait_max: Duration) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(bytes_max.div_ceil(PERMIT_BYTES)));
-        Arc::new(Self { permits, bytes_max, wait_max, arriving: Mutex::default() })
+    /// So much altogether, of which the lane is a part.
+    pub(super) fn new(bytes_max: usize, lane_bytes: usize, wait_max: Duration) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(bytes_max.saturating_sub(lane_bytes).div_ceil(PERMIT_BYTES)));
+        let lane = Arc::new(Semaphore::new(1));
+        Arc::new(Self { permits, lane, bytes_max, wait_max, arriving: Mutex::default() })
     }
 
     /// A share of nothing yet. What it returns beside it comes when the body has to give way.
@@ -84,8 +90,10 @@ impl Memory {
         let id = arriving.next;
         arriving.next += 1;
         let (since, waited) = (Instant::now(), Duration::ZERO);
-        arriving.bodies.insert(id, Body { bytes: 0, since, waited, waits: None, give_way: Some(give_way) });
-        (Share { memory: Arc::clone(self), id, permit: None }, given_way)
+        arriving
+            .bodies
+            .insert(id, Body { bytes: 0, has_lane: false, since, waited, waits: None, give_way: Some(give_way) });
+        (Share { memory: Arc::clone(self), id, permit: None, lane: None }, given_way)
     }
 
     pub(super) fn busy(&self) -> Refusal {
@@ -96,36 +104,21 @@ impl Memory {
         ))
     }
 
-    /// Asks those with slow senders until `bytes` will be free.
+    /// Asks whoever has the lane and a slow sender, and others with slow senders until `bytes` will be free.
     fn ask_slow(&self, bytes: usize) {
         let mut arriving = self.lock();
+        let slow = arriving.bodies.values_mut().filter(|body| body.give_way.is_some() && body.slow() >= SLOW_AFTER);
+        let (lane, mut others): (Vec<_>, Vec<_>) = slow.partition(|body| body.has_lane);
+        others.sort_by_key(|body| std::cmp::Reverse(body.cost()));
         let mut freed = 0;
-        while freed < bytes {
-            let asked = arriving.bodies.values_mut().filter(|body| body.bytes > 0 && body.give_way.is_some());
-            let slow = asked.filter(|body| body.slow() >= SLOW_AFTER).max_by_key(|body| body.cost(body.slow()));
-            let Some(body) = slow else { break };
+        let enough = others.into_iter().filter(|body| body.bytes > 0).take_while(|body| {
+            let is_needed = freed < bytes;
             freed += body.bytes;
+            is_needed
+        });
+        for body in lane.into_iter().chain(enough) {
             // It may have gone by itself.
             let _ = body.give_way.take().map(|asked| asked.send(()));
-        }
-    }
-
-    /// Asks one, when most of the memory is in the hands of bodies that wait for one another. What is being written to the
-    /// disk comes back by itself.
-    fn break_up(&self) {
-        let mut arriving = self.lock();
-        if arriving.broken.is_some_and(|at| at.elapsed() < STALLED_AFTER) {
-            return;
-        }
-        let held: usize = arriving.bodies.values().map(|body| body.bytes).sum();
-        let holders = arriving.bodies.values_mut().filter(|body| body.bytes > 0 && body.give_way.is_some());
-        let mut holders: Vec<_> = holders.collect();
-        if held <= self.bytes_max / 2 || holders.len() < 2 {
-            return;
-        }
-        if let Some(body) = holders.iter_mut().max_by_key(|body| body.cost(body.since.elapsed())) {
-            let _ = body.give_way.take().map(|asked| asked.send(()));
-            arriving.broken = Some(Instant::now());
         }
     }
 
@@ -137,14 +130,13 @@ impl Memory {
 impl Share {
     /// Holds memory for so many bytes altogether, where it is less.
     pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        if !self.is_short(bytes) || self.grow_now(bytes).is_ok() {
+        if self.grow_now(bytes).is_ok() {
             return Ok(());
         }
         self.update(|body| body.waits = Some(Instant::now()));
         let taken = self.wait(bytes).await;
         self.update(|body| body.waited += body.waits.take().map_or(Duration::ZERO, |since| since.elapsed()));
-        self.take(taken?);
-        Ok(())
+        taken
     }
 
     /// The same where it cannot be waited for.
@@ -156,8 +148,28 @@ impl Share {
         Ok(())
     }
 
+    /// Whether so much is more than it may have outside of the lane.
+    pub(super) fn needs_lane(&self, bytes: usize) -> bool {
+        self.lane.is_none() && bytes > SMALL_BYTES
+    }
+
+    /// Takes the lane, and gives back what it has held.
+    pub(super) async fn enter_lane(&mut self) -> Result<(), Refusal> {
+        self.permit = None;
+        self.update(|body| body.bytes = 0);
+        self.grow(usize::MAX).await
+    }
+
     /// Gives back what is more than so many bytes.
     pub(super) fn shrink(&mut self, bytes: usize) {
+        if self.lane.is_some() {
+            // The next one may have it, where there is other memory.
+            let needed = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+            if let Ok(permit) = Arc::clone(&self.memory.permits).try_acquire_many_owned(needed) {
+                (self.lane, self.permit) = (None, Some(permit));
+            }
+            return;
+        }
         let spare = self.permits().saturating_sub(bytes.div_ceil(PERMIT_BYTES));
         drop(self.permit.as_mut().and_then(|permit| permit.split(spare)));
         self.update(|body| body.bytes = body.bytes.min(bytes));
@@ -168,19 +180,31 @@ impl Share {
         self.memory.lock().bodies.remove(&self.id);
     }
 
-    async fn wait(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let memory = &self.memory;
+    async fn wait(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let memory = Arc::clone(&self.memory);
         let deadline = Instant::now() + memory.wait_max;
-        let lacks = self.lacks(bytes);
+        // What is large is not put together in pieces: it waits for the lane.
+        let is_small = bytes <= SMALL_BYTES;
+        let lacks = if is_small { self.lacks(bytes) } else { 0 };
         // Kept throughout: who gives up his place in the queue may never come first.
         let acquired = Arc::clone(&memory.permits).acquire_many_owned(lacks);
-        tokio::pin!(acquired);
+        let lane = Arc::clone(&memory.lane).acquire_owned();
+        tokio::pin!(acquired, lane);
         loop {
             memory.ask_slow(lacks as usize * PERMIT_BYTES);
             tokio::select! {
-                acquired = &mut acquired => return acquired.map_err(|_| Refusal::ending()),
+                acquired = &mut acquired, if is_small => {
+                    self.take(acquired.map_err(|_| Refusal::ending())?);
+                    return Ok(());
+                }
+                lane = &mut lane => {
+                    self.lane = Some(lane.map_err(|_| Refusal::ending())?);
+                    self.permit = None;
+                    self.update(|body| body.has_lane = true);
+                    return Ok(());
+                }
                 () = sleep_until(deadline) => return Err(memory.busy()),
-                () = sleep(STALLED_AFTER) => memory.break_up(),
+                () = sleep(LOOK_INTERVAL) => {}
             }
         }
     }
@@ -201,7 +225,7 @@ impl Share {
     }
 
     fn is_short(&self, bytes: usize) -> bool {
-        self.permits() * PERMIT_BYTES < bytes
+        self.lane.is_none() && self.permits() * PERMIT_BYTES < bytes
     }
 
     fn lacks(&self, bytes: usize) -> u32 {
@@ -227,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_holds_more_than_he_has_sent() {
-        let memory = Memory::new(100 * KIB, Duration::from_millis(50));
+        let memory = Memory::new(100 * KIB, 0, Duration::from_millis(50));
         let (mut share, _) = memory.enter();
         share.grow(1).await.unwrap();
         share.grow(KIB).await.unwrap();
@@ -246,7 +270,7 @@ mod tests {
 
     #[tokio::test]
     async fn slow_senders_give_way_to_others() {
-        let memory = Memory::new(100 * KIB, Duration::from_secs(20));
+        let memory = Memory::new(100 * KIB, 0, Duration::from_secs(20));
         let (mut slow, asked) = memory.enter();
         let (mut small, mut small_is_asked) = memory.enter();
         slow.grow(80 * KIB).await.unwrap();
@@ -264,27 +288,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_that_wait_for_one_another_are_broken_up() {
-        let memory = Memory::new(100 * KIB, Duration::from_secs(20));
-        let ((mut one, one_is_asked), (mut other, other_is_asked)) = (memory.enter(), memory.enter());
+    async fn bodies_that_wait_for_one_another_have_the_lane() {
+        let memory = Memory::new(130 * KIB, 30 * KIB, Duration::from_secs(20));
+        let ((mut one, _one), (mut other, _other), (mut large, _large)) =
+            (memory.enter(), memory.enter(), memory.enter());
         one.grow(40 * KIB).await.unwrap();
         other.grow(60 * KIB).await.unwrap();
-        let whole = async |share: &mut Share, asked: oneshot::Receiver<()>| {
-            tokio::select! {
-                grown = share.grow(90 * KIB) => grown.is_ok(),
-                _ = asked => false,
-            }
+        one.grow(90 * KIB).await.unwrap();
+        assert!(one.lane.is_some() && one.permit.is_none());
+        let others = async {
+            other.grow(90 * KIB).await.unwrap();
+            assert!(large.needs_lane(SMALL_BYTES + 1));
+            // Whoever has it is done with it, or moves out of it where there is room.
+            let done = async {
+                sleep(Duration::from_millis(10)).await;
+                one.shrink(KIB);
+                assert!(one.lane.is_none());
+            };
+            let (entered, ()) = tokio::join!(large.enter_lane(), done);
+            entered.unwrap();
         };
-        let one = async {
-            let is_whole = whole(&mut one, one_is_asked).await;
-            drop(one);
-            is_whole
-        };
-        let other = async {
-            let is_whole = whole(&mut other, other_is_asked).await;
-            drop(other);
-            is_whole
-        };
-        assert_eq!(tokio::join!(one, other), (true, false), "the one that holds more gives way");
+        others.await;
+        assert!(large.lane.is_some() && large.grow(SMALL_BYTES * 2).await.is_ok());
     }
 }

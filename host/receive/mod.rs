@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub(crate) use body::WINDOW_BYTES_MAX;
+pub(crate) use body::lane_bytes;
 pub use origin::Origins;
 pub use reload::Reloader;
 pub use tables::{Route, Table, Tables};

@@ -44,9 +44,9 @@ fn limits(replicator: &Replicator) -> Result<Limits> {
     }
     Ok(Limits {
         body_bytes_max: at_least_one("--body-bytes-max", replicator.body_bytes_max)?,
-        // The largest body as it came and decompressed, or decompressed and its rows.
+        // One large body, and two small ones beside it.
         in_flight_bytes_max: at_least_one("--in-flight-bytes-max", replicator.in_flight_bytes_max)?
-            .max(replicator.body_bytes_max.saturating_mul(2).saturating_add(receive::WINDOW_BYTES_MAX)),
+            .max(receive::lane_bytes(replicator.body_bytes_max).saturating_add(8 << 20)),
         connections_max: at_least_one("--connections-max", replicator.connections_max)?,
         untrusted_connections_max: at_least_one("--untrusted-connections-max", replicator.untrusted_connections_max)?,
         header_bytes_max: replicator.header_bytes_max,
