@@ -212,8 +212,7 @@ pub struct Changefeed {
     pub options: Vec<(String, Secret)>,
     /// `--cursor`: where a new run begins; the present time when not given.
     pub cursor: Option<ebb_sdk::Timestamp>,
-    /// `--new-tables accept`: tables that the last run did not replicate were loaded since.
-    pub accept_new_tables: bool,
+    pub new_tables: NewTables,
     /// `initial_scan` of the overrides: whether existing rows are sent first.
     pub initial_scan: InitialScan,
     pub on_exit: OnExit,
@@ -224,6 +223,16 @@ pub enum InitialScan {
     Yes,
     No,
     Only,
+}
+
+/// `--new-tables`: what becomes of tables that the last run did not replicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewTables {
+    Refuse,
+    /// They were loaded after the last run had ended.
+    Accept,
+    /// They were loaded as they were at this time.
+    LoadedAt(ebb_sdk::Timestamp),
 }
 
 /// What becomes of the changefeed when ebb ends.

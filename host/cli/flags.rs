@@ -14,6 +14,7 @@ use ebb_sdk::{Secret, Timestamp};
 
 use super::replicator::Replicator;
 use super::{duration, help};
+use crate::config::NewTables;
 
 pub fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
@@ -22,6 +23,14 @@ pub fn secret(text: &str) -> Result<Secret, Infallible> {
 pub fn timestamp(text: &str) -> Result<Timestamp, String> {
     text.parse()
         .map_err(|_| "a time is nanoseconds since 1970 with a logical part, 1751161903005030052.0000000000".into())
+}
+
+fn new_tables(text: &str) -> Result<NewTables, String> {
+    match text {
+        "refuse" => Ok(NewTables::Refuse),
+        "accept" => Ok(NewTables::Accept),
+        time => timestamp(time).map(NewTables::LoadedAt).map_err(|error| format!("refuse, accept, or a time: {error}")),
+    }
 }
 
 const ABOUT: &str = "Replicates changes from CockroachDB back to the database that an application was migrated from";
@@ -100,8 +109,10 @@ pub struct Fetch {
     /// must hold everything before [default: the time of the start]
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub cursor: Option<Timestamp>,
-    /// Tables that the last run of this --stagingSchema did not replicate
-    #[arg(long, value_enum, default_value = "refuse", value_name = "WHAT")]
+    /// Tables that the last run of this --stagingSchema did not replicate: refuse them; take those in that were loaded as they
+    /// were at TIME, which SELECT cluster_logical_timestamp() has given; or accept them, since they were loaded after the last run
+    /// had ended [default: refuse]
+    #[arg(long, default_value = "refuse", hide_default_value = true, value_parser = new_tables, value_name = "refuse|TIME|accept")]
     pub new_tables: NewTables,
     /// Flags of `ebb start`, in one text
     #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true, value_name = "FLAGS")]
@@ -312,14 +323,6 @@ pub enum OnExit {
     Leave,
     Pause,
     Cancel,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NewTables {
-    /// A start is refused: what was changed there since is missing on the target
-    Refuse,
-    /// They were loaded since the last run ended, or at the time that the refusal names
-    Accept,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -190,7 +190,7 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{InitialScan, OnExit};
+    use crate::config::{InitialScan, NewTables, OnExit};
 
     fn settings() -> Changefeed {
         let option = |name: &str, value: &str| (name.to_owned(), Secret::new(value));
@@ -209,7 +209,7 @@ mod tests {
                 option("webhook_sink_config", "{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}"),
             ],
             cursor: None,
-            accept_new_tables: false,
+            new_tables: NewTables::Refuse,
             initial_scan: InitialScan::No,
             on_exit: OnExit::Leave,
         }

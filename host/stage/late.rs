@@ -108,7 +108,8 @@ impl fmt::Display for Late {
 impl From<Late> for Error {
     fn from(late: Late) -> Self {
         const AGAIN: &str = "move the staging folder aside and start again with the same command: the changefeed is then \
-                             created anew at the target's progress";
+                             created anew at the target's progress (under ebb start create it anew yourself, WITH cursor = that \
+                             progress)";
         let hint = match late.at <= late.forgotten {
             true => format!(
                 "compare this row on both sides, raise --retireOffset (now {:?}) above the age of the changefeed's \

@@ -250,10 +250,16 @@ fn one_folder_serves_one_process_and_one_format() {
     assert!(refused(&dir).ends_with("is in use by another ebb"));
     drop(store);
     let state = std::fs::read_to_string(dir.path().join("state")).unwrap();
-    let newer = state.lines().next().unwrap().replace("\"format\":2", "\"format\":3,\"more\":[]");
-    let newer = format!("{newer}\n{:08x}\n", crc32fast::hash(newer.as_bytes()));
-    std::fs::write(dir.path().join("state"), newer).unwrap();
-    assert!(refused(&dir).ends_with("has format 3, and this ebb knows format 2"));
+    let write_format = |format: &str| {
+        let state = state.lines().next().unwrap().replace("\"format\":3", format);
+        let state = format!("{state}\n{:08x}\n", crc32fast::hash(state.as_bytes()));
+        std::fs::write(dir.path().join("state"), state).unwrap();
+    };
+    write_format("\"format\":2");
+    drop(open(&dir));
+    assert!(std::fs::read_to_string(dir.path().join("state")).unwrap().contains("\"format\":3"));
+    write_format("\"format\":4,\"more\":[]");
+    assert!(refused(&dir).ends_with("has format 4, and this ebb knows format 3"));
     let other = TempDir::new().unwrap();
     std::fs::write(other.path().join("photos.tar"), "x").unwrap();
     assert!(refused(&other).contains("holds photos.tar"));

@@ -60,12 +60,17 @@ impl Waiting {
         let fact = |name: &str| self.error.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
         let next = self.next_try.duration_since(SystemTime::now()).unwrap_or_default();
         serde_json::json!({
-            "since_seconds": unix_seconds(self.since),
+            "since_unix_seconds": unix_seconds(self.since),
             "source_timestamp": self.at.to_string(),
             "table": fact("table"),
             "column": fact("column"),
             "key": fact("key"),
             "constraint": fact("constraint"),
+            "behind": {
+                "table": fact("behind_table"),
+                "key": fact("behind_key"),
+                "constraint": fact("behind_constraint"),
+            },
             "code": fact("code"),
             "hint": self.error.hint,
             "tries": self.tries,

@@ -12,7 +12,7 @@ use ebb_sdk::{DatabaseUrl, Secret};
 use regex::{Regex, RegexBuilder};
 use tracing::Level;
 
-use super::flags::{self, Common, Fetch, Logging, NewTables, Start, TriggersRestore};
+use super::flags::{self, Common, Fetch, Logging, Start, TriggersRestore};
 use super::ignored;
 use super::layers::Layers;
 use super::overrides::{self, Overrides};
@@ -63,7 +63,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
         sink_query_parameters: overrides.sink_query_parameters,
         options: overrides.options,
         cursor: fetch.cursor.or(overrides.cursor),
-        accept_new_tables: fetch.new_tables == NewTables::Accept,
+        new_tables: fetch.new_tables,
         initial_scan: overrides.initial_scan,
         on_exit: match fetch.on_exit {
             flags::OnExit::Leave => OnExit::Leave,
