@@ -4,7 +4,6 @@
 //! Owns: the shape of a line and where it goes. Does not own: what is worth saying. Nothing secret is ever passed in.
 
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -17,17 +16,16 @@ use tracing_subscriber::registry;
 
 use crate::config::{Log, LogDestination, LogFormat};
 use crate::error::{Error, Result};
+use crate::private;
 
 /// Sends every event of the process to the destination, from now on.
 pub fn init(log: &Log) -> Result<()> {
     let writer: Box<dyn Write + Send> = match &log.destination {
         LogDestination::Stdout => Box::new(std::io::stdout()),
-        LogDestination::File(path) => {
-            Box::new(OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-                Error::new(format!("the log file {} cannot be written: {error}", path.display()))
-                    .hint("give another path with --log-file, or leave it out for standard output")
-            })?)
-        }
+        LogDestination::File(path) => Box::new(private::append(path).map_err(|error| {
+            Error::new(format!("the log file {} cannot be written: {error}", path.display()))
+                .hint("give another path with --log-file, or leave it out for standard output")
+        })?),
     };
     let lines = Arc::new(Lines { level: log.level, format: log.format, writer: Mutex::new(writer) });
     let twice = || Error::new("logging was started twice");
