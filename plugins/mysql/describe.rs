@@ -16,7 +16,7 @@ use crate::checks::{self, Check};
 use crate::connect::{Flavour, Server};
 use crate::constraints::Reference;
 use crate::error::translate;
-use crate::progress::TABLE;
+use crate::own::{PROGRESS, TRIGGERS};
 use crate::unfit::unfit_key;
 use crate::values::Form;
 use crate::{Session, answered, quoted, rights, triggers};
@@ -99,7 +99,7 @@ const FOREIGN_KEYS: &str = "SELECT k.table_name, k.constraint_name, k.column_nam
 /// Describes every table of the database.
 pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
     let mut builder = Builder::new(session.options.clone());
-    let own = vec![TABLE.into(), triggers::TABLE.into()];
+    let own = vec![PROGRESS.name.into(), TRIGGERS.name.into()];
     for (name, engine) in rows::<(String, Option<String>)>(session, TABLES, own).await? {
         builder.table(&session.server, name, engine);
     }
