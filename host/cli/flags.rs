@@ -3,7 +3,7 @@
 //! Owns: the spelling, which is that of the incumbent where it has the flag. Does not own: what a flag does (`check`).
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -199,7 +199,7 @@ pub struct PluginSearch {
     /// colons. Only root and this user may be able to write a plugin and the folders above it
     #[arg(long, value_name = "DIR", value_parser = PathBufValueParser::new().try_map(absolute))]
     pub plugin_dir: Vec<PathBuf>,
-    #[arg(long, env = "EBB_PLUGIN_PATH", hide = true, value_parser = OsStringValueParser::new().try_map(PluginPath::of))]
+    #[arg(long, env = "EBB_PLUGIN_PATH", hide = true, value_parser = OsStringValueParser::new().try_map(|text| PluginPath::of(&text)))]
     pub plugin_path: Option<PluginPath>,
 }
 
@@ -209,8 +209,8 @@ pub struct PluginPath(Vec<PathBuf>);
 
 impl PluginPath {
     /// An empty entry, as a colon at either end makes one, is none.
-    fn of(text: OsString) -> Result<Self, String> {
-        let named = std::env::split_paths(&text).filter(|folder| !folder.as_os_str().is_empty());
+    fn of(text: &OsStr) -> Result<Self, String> {
+        let named = std::env::split_paths(text).filter(|folder| !folder.as_os_str().is_empty());
         named.map(absolute).collect::<Result<_, _>>().map(Self)
     }
 }

@@ -130,6 +130,7 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
         builder.hide_triggers(&rights::of_triggers(session).await?);
     }
     let catalog = Catalog {
+        identifier_quote: Some('`'),
         namespace: vec![session.server.database.clone()],
         tables: builder.tables,
         server_version: session.server.name.clone(),

@@ -205,6 +205,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     let version: String = about.try_get(1)?;
     let number = version.split_whitespace().next().unwrap_or_default();
     let catalog = Catalog {
+        identifier_quote: Some('"'),
         namespace: vec![builder.database, server.schema.clone()],
         tables: builder.tables,
         server_version: format!("PostgreSQL {number}"),
