@@ -5,6 +5,7 @@
 pub mod config;
 pub mod error;
 pub mod log;
+mod private;
 
 pub mod access;
 pub mod cli;

@@ -3,11 +3,12 @@
 //! Owns: the spelling, which is that of the incumbent where it has the flag. Does not own: what a flag does (`check`).
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, ValueEnum};
 use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
@@ -168,7 +169,8 @@ pub struct Common {
 /// How the target is reached, beside its URL.
 #[derive(Debug, Clone, Args)]
 pub struct TargetAccess {
-    /// Dialect of the target, a name or the path of a library; the URL's scheme decides when not given
+    /// Dialect of the target: a name or file to search for, or, with a slash, the path of a library; the URL's scheme decides
+    /// when not given
     #[arg(long, env = "EBB_TARGET_PLUGIN", value_name = "NAME|PATH")]
     pub target_plugin: Option<String>,
     #[command(flatten)]
@@ -204,18 +206,43 @@ pub struct Plugins {
 /// Where plugins are looked for before the built-in places.
 #[derive(Debug, Clone, Args)]
 pub struct PluginSearch {
-    /// Folder to search for plugins first; may be repeated. EBB_PLUGIN_PATH may name more, separated by colons
-    #[arg(long, value_name = "DIR")]
+    /// Folder to search for plugins first, from the root on; may be repeated. EBB_PLUGIN_PATH may name more, separated by
+    /// colons. Only root and this user may be able to write a plugin and the folders above it
+    #[arg(long, value_name = "DIR", value_parser = PathBufValueParser::new().try_map(absolute))]
     pub plugin_dir: Vec<PathBuf>,
-    #[arg(long, env = "EBB_PLUGIN_PATH", hide = true)]
-    pub plugin_path: Option<OsString>,
+    #[arg(long, env = "EBB_PLUGIN_PATH", hide = true, value_parser = OsStringValueParser::new().try_map(|text| PluginPath::of(&text)))]
+    pub plugin_path: Option<PluginPath>,
+}
+
+/// The folders of `EBB_PLUGIN_PATH`.
+#[derive(Debug, Clone)]
+pub struct PluginPath(Vec<PathBuf>);
+
+impl PluginPath {
+    /// An empty entry, as a colon at either end makes one, is none.
+    fn of(text: &OsStr) -> Result<Self, String> {
+        let named = std::env::split_paths(text).filter(|folder| !folder.as_os_str().is_empty());
+        named.map(absolute).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Refuses a folder whose place depends on where ebb is started.
+fn absolute(folder: PathBuf) -> Result<PathBuf, String> {
+    match folder.is_absolute() {
+        true => Ok(folder),
+        false => Err(format!(
+            "{} would be looked for below the folder that ebb is started in, where others may have put a plugin; \
+             name a folder of plugins from the root on, as /usr/local/lib/ebb",
+            folder.display()
+        )),
+    }
 }
 
 impl PluginSearch {
     /// Flags first, then the environment.
     pub fn dirs(&self) -> Vec<PathBuf> {
-        let from_path = self.plugin_path.iter().flat_map(std::env::split_paths);
-        self.plugin_dir.iter().cloned().chain(from_path).collect()
+        let from_path = self.plugin_path.iter().flat_map(|path| &path.0);
+        self.plugin_dir.iter().chain(from_path).cloned().collect()
     }
 }
 

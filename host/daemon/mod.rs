@@ -26,6 +26,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until a signal (`Ok`) or a failure.
 pub fn run(config: Config) -> Result<()> {
+    // Whatever the run writes holds rows or what is run on the target.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -32,7 +32,7 @@ pub use tables::{Table, Tables};
 
 use crate::access::{Denied, Gate};
 use crate::config::{self, Limits};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, visible};
 use crate::source::STAGING;
 use crate::stage::{Change, RowBatch, Stage, Staged};
 use crate::status::Status;
@@ -124,7 +124,7 @@ impl Handler {
                 // A connection that is closed with something unread may take the answer along.
                 body::discard(body).await;
                 visitor.turn_away();
-                self.status.refused(&refusal.cause, &path, refusal.status.as_u16());
+                self.status.refused(visitor.kind(), &refusal.cause, &path, refusal.status.as_u16());
                 refusal.response()
             }
         }
@@ -339,7 +339,7 @@ impl Refusal {
     }
 
     fn response(&self) -> Response<Full<bytes::Bytes>> {
-        let mut response = Response::new(Full::from(format!("{}\n", self.cause)));
+        let mut response = Response::new(Full::from(format!("{}\n", visible(&self.cause, ""))));
         *response.status_mut() = self.status;
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

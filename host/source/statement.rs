@@ -165,7 +165,7 @@ fn is_secret(option: &str) -> bool {
 }
 
 /// Quoted only where it must be, so that the statement reads as the documents show it.
-fn identifier(name: &str) -> String {
+pub fn identifier(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|other| other.is_ascii_lowercase() || other.is_ascii_digit() || other == '_')
         && !RESERVED.split(' ').any(|word| word == name);

@@ -124,11 +124,12 @@ fn text(disk: &dyn Disk, note: Note) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private::tempdir;
     use crate::stage::disk::Folder;
 
     #[test]
     fn what_cannot_be_read_is_said_or_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempdir();
         let disk = Folder::open(folder.path()).unwrap();
         assert_eq!(load::<Vec<u32>>(&disk, Note::Keys).unwrap(), None);
         save(&disk, Note::Keys, &[1, 2]).unwrap();

@@ -6,6 +6,7 @@
 use ebb_sdk::{Catalog, Timestamp};
 
 use super::findings::Findings;
+use super::names::word;
 use super::problems::Judge;
 use super::{KeyShape, Matched, Scope, Watched, join, names};
 use crate::config;
@@ -221,7 +222,7 @@ fn refuse_shared(
 }
 
 fn leave_out(table: &SourceTable) -> String {
-    format!(", or leave it out: --table-exclusion-filter '^{}$'", table.name)
+    format!(", or leave it out: --table-exclusion-filter {}", word(&format!("^{}$", regex::escape(&table.name))))
 }
 
 #[cfg(test)]

@@ -92,6 +92,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         enforces: true,
         before: Before::default(),
         rounding: Rounding::default(),
+        owned: Vec::new(),
     };
     set_up(&mut session).await?;
     Ok(session)

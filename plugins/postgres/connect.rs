@@ -17,6 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::Session;
 use crate::before::Before;
 use crate::error::translate;
+use crate::own::Owned;
 use crate::quoted;
 
 /// Unless `connect_timeout` says otherwise; it covers everything up to the first answer.
@@ -81,6 +82,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         before: Before::default(),
         questions: HashMap::new(),
         statements: HashMap::new(),
+        owned: Owned::default(),
         advance: None,
     };
     session.command(&settings(apply_timeout_ms), "set the session up").await?;

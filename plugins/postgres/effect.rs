@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::column::Equality;
 use crate::error::{refused, translate};
 use crate::quoted;
-use crate::statement::{Target, exactly, qualified, rows, same_key};
+use crate::statement::{JOINED, Target, exactly, qualified, rows, same_key};
 use crate::write::{Attempt, TextArray, Written};
 
 /// Makes sure of the effect of a block that was written. `fires` says that a trigger of a user had a hand in it.
@@ -116,9 +116,9 @@ impl<'a> Look<'a> {
         let part = |(at, target): (usize, &Target)| {
             let column = quoted(&target.column.name);
             let value = if alias == "v" { format!("v.c{at}") } else { format!("{alias}.{column}::pg_catalog.text") };
-            format!("'{}=' || {value}", target.column.name.replace('\'', "''"))
+            format!("'{}=' OPERATOR(pg_catalog.||) {value}", target.column.name.replace('\'', "''"))
         };
-        self.key.iter().enumerate().map(part).collect::<Vec<_>>().join(" || ', ' || ")
+        self.key.iter().enumerate().map(part).collect::<Vec<_>>().join(JOINED)
     }
 
     async fn first(&self, sql: &str) -> Result<Option<Row>> {
