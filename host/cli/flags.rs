@@ -162,7 +162,8 @@ pub struct TargetAccess {
     pub target_plugin: Option<String>,
     #[command(flatten)]
     pub plugin_search: PluginSearch,
-    /// Admit connections that are not encrypted
+    /// Admit connections to source and target that are not encrypted, also to this machine: sslmode=disable, and allow, prefer
+    /// or none where the server has no TLS. A target's socket in the file system needs no leave
     #[arg(long)]
     pub allow_tls_mode_disable: bool,
 }

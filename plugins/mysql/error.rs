@@ -65,10 +65,6 @@ fn without_answer(failure: &Failure, doing: &str) -> Error {
             Error::new(ErrorKind::Config, message)
                 .hint("see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate")
         }
-        Failure::Driver(mysql_async::DriverError::NoClientSslFlagFromServer) => {
-            Error::new(ErrorKind::Config, format!("cannot {doing}: the server does not support TLS"))
-                .hint("turn TLS on at the target (ssl_cert, ssl_key), or see sslmode in its connection string")
-        }
         Failure::Driver(mysql_async::DriverError::ConnectionClosed) | Failure::Io(_) => {
             Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached")
         }

@@ -58,10 +58,6 @@ fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
     let is_tls = |cause: &(dyn StdError + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
     };
-    if text.contains("server does not support TLS") {
-        return Error::new(ErrorKind::Config, message)
-            .hint("turn TLS on at the target (ssl = on), or see sslmode in its connection string");
-    }
     if causes().any(is_tls) && text.contains("TLS") {
         return Error::new(ErrorKind::Config, message)
             .hint("see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate");
@@ -73,6 +69,11 @@ fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
         return Error::new(ErrorKind::Refused, message).hint("a message to PostgreSQL holds at most 1 GiB");
     }
     Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached")
+}
+
+/// The server answered that it has no TLS, and was told nothing more.
+pub(crate) fn lacks_tls(failure: &tokio_postgres::Error) -> bool {
+    failure.as_db_error().is_none() && with_causes(failure).contains("server does not support TLS")
 }
 
 fn kind(code: &str) -> ErrorKind {
