@@ -5,6 +5,7 @@
 pub mod config;
 pub mod error;
 pub mod log;
+pub mod mask;
 
 pub mod access;
 pub mod cli;

@@ -1,7 +1,8 @@
 //! Log lines as the vendor's docs and users' scripts quote them: `{"level":"info","time":"…","message":"…"}`, further
 //! fields behind `message`.
 //!
-//! Owns: the shape of a line and where it goes. Does not own: what is worth saying. Nothing secret is ever passed in.
+//! Owns: the shape of a line and where it goes. Does not own: what is worth saying, and which
+//! texts are secret (`mask`).
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -17,6 +18,7 @@ use tracing_subscriber::registry;
 
 use crate::config::{Log, LogDestination, LogFormat};
 use crate::error::{Error, Result};
+use crate::mask;
 
 /// Sends every event of the process to the destination, from now on.
 pub fn init(log: &Log) -> Result<()> {
@@ -43,7 +45,7 @@ pub fn failure(error: &Error) {
     match LINES.get() {
         Some(lines) => lines.write(Level::ERROR, &fields),
         None => {
-            let _ = std::io::stderr().write_all(json_line(Level::ERROR, &fields).as_bytes());
+            let _ = std::io::stderr().write_all(json_line(Level::ERROR, &fields.clean()).as_bytes());
         }
     }
 }
@@ -76,6 +78,7 @@ impl<S: Subscriber> Layer<S> for Shared {
 
 impl Lines {
     fn write(&self, level: Level, fields: &Fields) {
+        let fields = &fields.clean();
         let line = match self.format {
             LogFormat::Json => json_line(level, fields),
             LogFormat::Console => console_line(level, fields),
@@ -128,6 +131,13 @@ struct Fields {
 }
 
 impl Fields {
+    /// Whoever wrote it: a library, a plugin, a server may repeat what they were told.
+    fn clean(&self) -> Self {
+        let clean = |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| mask::clean(text).into());
+        let others = self.others.iter().map(|(name, value)| (*name, clean(value))).collect();
+        Self { message: mask::clean(&self.message), others }
+    }
+
     fn add(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,

@@ -11,6 +11,7 @@ mod change;
 mod dialect;
 mod error;
 mod fit;
+mod mask;
 mod number;
 mod progress;
 mod rounding;
@@ -26,6 +27,7 @@ pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampEr
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
 pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, with_causes};
 pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};
+pub use mask::{MASK, masked, masked_url, masked_value};
 pub use number::{Number, is_number, second_digits};
 pub use progress::{Advance, Held, Lease, Progress};
 pub use rounding::Rounding;

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, masked_value};
 
 mod settings;
 
@@ -95,10 +95,14 @@ pub fn without_authority(why: &str) -> Error {
         .hint("add sslrootcert=PATH of the CA certificate to the connection string")
 }
 
-/// A file of a connection string that cannot be read, or does not hold what it should.
+/// A file of a connection string that cannot be read, or does not hold what it should. The file itself may have been given in
+/// the place of its path.
 pub fn unusable(parameter: &str, path: &Path, why: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("{parameter} {} cannot be used: {why}", path.display()))
-        .hint(format!("give {parameter} the path of a PEM file that this user may read"))
+    Error::new(
+        ErrorKind::Config,
+        format!("{parameter} {} cannot be used: {why}", masked_value(&path.display().to_string())),
+    )
+    .hint(format!("give {parameter} the path of a PEM file that this user may read"))
 }
 
 /// Verifies the chain but not the host name, or nothing at all; signatures of the handshake always.

@@ -88,7 +88,7 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
         Some(port) => port
             .as_u64()
             .and_then(|port| u16::try_from(port).ok().filter(|port| *port > 0))
-            .ok_or_else(|| refused(format!("\"port\" must be a number from 1 to 65535, not {port}")))?,
+            .ok_or_else(|| refused("\"port\" must be a number from 1 to 65535".into()))?,
     };
     let query = take_text(&mut given, "sink_query_parameters").map_err(refused)?;
     let cursor = take_text(&mut given, "cursor").map_err(refused)?;
@@ -116,7 +116,7 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
     };
     if host.is_empty() || host.contains(|c: char| "/?#@'[]".contains(c) || c.is_whitespace()) {
         return Err(
-            refused(format!("\"host\" is {host:?}")).hint("give a name or an address alone, without scheme or port")
+            refused("\"host\" is no host".into()).hint("give a name or an address alone, without scheme or port")
         );
     }
     check_flush(value_of("webhook_sink_config"), place)?;
@@ -151,7 +151,7 @@ fn initial_scan(text: &str, place: &str) -> Result<InitialScan> {
         "no" => Ok(InitialScan::No),
         "only" => Err(Error::new(format!("{place}: \"initial_scan\" = \"only\" sends no later changes"))
             .hint("use \"no\", or \"yes\" to have existing rows sent first")),
-        other => Err(Error::new(format!("{place}: \"initial_scan\" is {other:?}")).hint("use \"no\" or \"yes\"")),
+        _ => Err(Error::new(format!("{place}: \"initial_scan\" is neither")).hint("use \"no\" or \"yes\"")),
     }
 }
 
@@ -160,7 +160,7 @@ fn check_choices<'a>(value_of: &impl Fn(&str) -> &'a str, place: &str) -> Result
     for (name, known) in [("compression", ["gzip", "zstd"]), ("on_error", ["fail", "pause"])] {
         let value = value_of(name);
         if !value.is_empty() && !known.contains(&value) {
-            return Err(Error::new(format!("{place}: \"{name}\" is {value:?}"))
+            return Err(Error::new(format!("{place}: \"{name}\" has no value that is known"))
                 .hint(format!("use \"{}\" or \"{}\"", known[0], known[1])));
         }
     }
@@ -294,7 +294,7 @@ mod tests {
         check(r#"{"port": 70000}"#, "\"port\" must be a number");
         check(r#"{"port": 0}"#, "\"port\" must be a number");
         check(r#"{"host": "https://ebb:1"}"#, "without scheme or port");
-        check(r#"{"resolved": "1 second"}"#, "\"resolved\": \"1 second\" is not a duration");
+        check(r#"{"resolved": "1 second"}"#, "\"resolved\": it is not a duration");
         check(r#"{"resolved": 1}"#, "\"resolved\" must be a text");
         check(r#"{"initial_scan": "only"}"#, "sends no later changes");
         check(r#"{"webhook_sink_config": "{\"Flush\":{\"Bytes\":1048576}}"}"#, "Frequency");

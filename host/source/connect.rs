@@ -195,10 +195,8 @@ fn config(url: &DatabaseUrl) -> Result<Config> {
             "connect_timeout" => match value.parse() {
                 Ok(seconds @ 1_u64..) => drop(config.connect_timeout(Duration::from_secs(seconds))),
                 _ => {
-                    return Err(Error::new(format!(
-                        "connect_timeout={value} in the source's URL is no number of seconds"
-                    ))
-                    .hint("write it as connect_timeout=10"));
+                    return Err(Error::new("connect_timeout in the source's URL is no number of seconds")
+                        .hint("write it as connect_timeout=10"));
                 }
             },
             _ => {

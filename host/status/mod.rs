@@ -17,6 +17,7 @@ pub use pages::Pages;
 
 use crate::config::Access;
 use crate::error::Error;
+use crate::mask;
 use crate::stage::Forecast;
 
 /// The same refusal is logged once in so much time: a changefeed repeats itself for ever.
@@ -67,7 +68,7 @@ impl Waiting {
             "key": fact("key"),
             "constraint": fact("constraint"),
             "code": fact("code"),
-            "hint": self.error.hint,
+            "hint": self.error.hint.as_deref().map(mask::clean),
             "tries": self.tries,
             "next_try_in_seconds": next.as_secs(),
         })

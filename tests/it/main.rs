@@ -2,6 +2,7 @@
 //! them. Each test has databases of its own; the servers are shared and end with the process.
 
 mod access;
+mod canary;
 mod cases;
 mod changefeed;
 mod chaos;

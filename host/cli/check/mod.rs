@@ -139,7 +139,7 @@ fn check_mode(mode: Option<&str>) -> Result<()> {
             Err(Error::new(format!("--mode {mode} moves data to CockroachDB; ebb brings changes back from it"))
                 .hint("use molt fetch for it; ebb does --mode failback"))
         }
-        Some(mode) => Err(Error::new(format!("--mode {mode} is not known")).hint("ebb does --mode failback")),
+        Some(_) => Err(Error::new("--mode is none that is known").hint("ebb does --mode failback")),
     }
 }
 
@@ -147,8 +147,10 @@ fn check_mode(mode: Option<&str>) -> Result<()> {
 fn filters(fetch: &Fetch) -> Result<([Regex; 2], Option<Regex>)> {
     let compile = |flag: &str, pattern: &str| {
         RegexBuilder::new(pattern).case_insensitive(!fetch.common.case_sensitive).build().map_err(|error| {
-            Error::new(format!("{flag} is not a regular expression: {error}"))
-                .hint(format!("correct {flag} (now: '{pattern}')"))
+            // Its text quotes the expression; the reason stands at its end.
+            let text = error.to_string();
+            let why = text.rsplit("error: ").next().unwrap_or_default();
+            Error::new(format!("{flag} is not a regular expression: {why}")).hint(format!("correct {flag}"))
         })
     };
     if fetch.table_exclusion_filter == ".*" {
