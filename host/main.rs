@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ebb::access::{certs, make_jwt};
+use ebb::access::{certs, make_jwt, revoke};
 use ebb::cli::{self, Command};
 use ebb::error::Error;
 use ebb::{daemon, log, plugin, triggers};
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         }
         Command::Plugins { dirs } => list_plugins(&dirs),
         Command::Certs(order) => answer(certs::make(&order)),
+        Command::Revoke(order) => answer(revoke::revoke(&order)),
         Command::MakeJwt(order) => answer(make_jwt::make(&order)),
         Command::RestoreTriggers(order) => restore(&order),
         Command::Man { dir } => answer(cli::write_man_pages(&dir).map(|()| String::new())),

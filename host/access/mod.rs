@@ -8,6 +8,7 @@ mod crypto;
 mod files;
 pub mod jwt;
 pub mod make_jwt;
+pub mod revoke;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

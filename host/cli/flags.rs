@@ -211,7 +211,7 @@ impl PluginSearch {
 
 #[derive(Debug, Args)]
 pub struct Certs {
-    /// Folder for ca.crt, ca.key, server.crt, server.key, client.crt and client.key
+    /// Folder for ca.crt, ca.key, server.crt, server.key, client.crt, client.key and revoked.crl
     #[arg(long, default_value = "certs", value_name = "DIR")]
     pub out: PathBuf,
     /// The file for --changefeeds-path
@@ -236,6 +236,9 @@ pub struct Certs {
     /// Make new certificates with the authority that is in the folder
     #[arg(long)]
     pub renew: bool,
+    /// Put this certificate of the authority on the list revoked.crl in the folder, and make none
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["renew", "host"])]
+    pub revoke: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -44,7 +44,11 @@ impl Layers {
         else {
             return Ok(Self::default());
         };
-        let path = PathBuf::from(path);
+        Self::read(PathBuf::from(path), warnings)
+    }
+
+    /// Reads this file.
+    pub fn read(path: PathBuf, warnings: &mut Vec<String>) -> Result<Self> {
         let text = std::fs::read_to_string(&path).map_err(|error| {
             Error::new(format!("--config {} cannot be read: {error}", path.display()))
                 .hint("give the path of a TOML file, or leave out --config and EBB_CONFIG")

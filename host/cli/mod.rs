@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use ebb_sdk::Secret;
 
-use crate::access::{certs, make_jwt};
+use crate::access::{certs, make_jwt, revoke};
 use crate::config::Config;
 use crate::error::Error;
 use crate::{mask, triggers};
@@ -37,6 +37,8 @@ pub enum Command {
     Plugins { dirs: Vec<PathBuf> },
     /// Make certificates.
     Certs(certs::Order),
+    /// Revoke a certificate.
+    Revoke(revoke::Order),
     /// Sign a token.
     MakeJwt(make_jwt::Order),
     /// Put back triggers.
@@ -110,6 +112,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             Ok(run(config, warnings))
         }
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
+        Subcommand::Certs(flags::Certs { revoke: Some(certificate), out, .. }) => {
+            Ok(Command::Revoke(revoke::Order { dir: out, certificate }))
+        }
         Subcommand::Certs(order) => Ok(Command::Certs(certs_order(order))),
         Subcommand::MakeJwt(order) => make_jwt_order(order).map(Command::MakeJwt),
         Subcommand::Triggers(TriggersCommand::Restore(order)) => {
@@ -313,7 +318,9 @@ mod tests {
         let flags = ["--replicator-flags", "--tlsCertificate server.crt --tlsPrivateKey server.key"];
         let config = config(&[file, flags].concat());
         assert!(matches!(config.receiver.identity, Identity::Files { .. }));
-        assert!(matches!(&config.receiver.access.client_ca, Some(ClientCa::Pem(pem)) if pem == b"-----BEGIN X>>>"));
+        assert!(
+            matches!(&config.receiver.access.client_ca, Some(ClientCa::Changefeed(settings)) if settings.ca_cert().unwrap() == b"-----BEGIN X>>>")
+        );
         assert!(!format!("{:?}", config.changefeed).contains(pem));
     }
 

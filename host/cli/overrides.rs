@@ -2,7 +2,7 @@
 //!
 //! Owns: its keys, their types and defaults, and what CockroachDB would refuse. Does not own: the statement.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use ebb_sdk::{Secret, Timestamp};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::layers::Layers;
 use super::{duration, flags};
 use crate::config::InitialScan;
 use crate::error::{Error, Result};
@@ -25,6 +26,44 @@ pub struct Overrides {
     pub cursor: Option<Timestamp>,
     /// `WITH` options in the order they are written.
     pub options: Vec<(String, Secret)>,
+    /// Where they are read again.
+    pub origin: Option<Origin>,
+}
+
+/// A file with the settings of the changefeed.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// `--changefeeds-path`.
+    File(PathBuf),
+    /// The table `[changefeed]` of `--config`.
+    Config(PathBuf),
+}
+
+impl Origin {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::Config(path) => path,
+        }
+    }
+
+    /// The `ca_cert` that the file has now, as PEM.
+    pub fn ca_cert(&self) -> Result<Vec<u8>> {
+        let overrides = match self {
+            Self::File(path) => read(path)?,
+            Self::Config(path) => {
+                let layers = Layers::read(path.clone(), &mut Vec::new())?;
+                let table = layers.changefeed().map(|(_, table)| table.clone()).unwrap_or_default();
+                check(table, &format!("[changefeed] of --config {}", path.display()))?
+            }
+        };
+        overrides.client_authority().ok_or_else(|| {
+            Error::new(format!(
+                "{}: client_cert or ca_cert is missing in \"sink_query_parameters\"",
+                self.path().display()
+            ))
+            .hint("ebb certs makes a file that has both")
+        })
+    }
 }
 
 /// Options by key, in the order of the statement, with the default of those that are always written.
@@ -65,7 +104,8 @@ pub fn read(path: &Path) -> Result<Overrides> {
         Error::new(format!("--changefeeds-path {} cannot be read: {error}", path.display()))
             .hint("`ebb certs` makes one; give its path, or leave the flag out and add --allow-tls-mode-disable")
     })?;
-    parse(&text, &format!("--changefeeds-path {}", path.display()))
+    let overrides = parse(&text, &format!("--changefeeds-path {}", path.display()))?;
+    Ok(Overrides { origin: Some(Origin::File(path.to_owned())), ..overrides })
 }
 
 /// Takes the text of the file apart; `place` names it in errors.
@@ -131,6 +171,7 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
         initial_scan: initial_scan(value_of("initial_scan"), place)?,
         cursor,
         options,
+        origin: None,
     };
     overrides.check_pem_parameters(place)?;
     Ok(overrides)

@@ -132,7 +132,7 @@ fn derive(settings: &mut [Setting], config: &Config) {
     let client_ca = match &config.receiver.access.client_ca {
         Some(ClientCa::File(found)) => Some(path(found)),
         // It is no file that could be named.
-        Some(ClientCa::Pem(_)) => {
+        Some(ClientCa::Changefeed(_)) => {
             settings.iter_mut().filter(|setting| setting.name == "tlsClientCA").for_each(|setting| {
                 setting.from = "the changefeed's ca_cert".into();
             });

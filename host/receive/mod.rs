@@ -10,6 +10,8 @@ mod origin;
 pub mod payload;
 mod reload;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::net::SocketAddr;
@@ -48,7 +50,7 @@ const NAME_CHARS_MAX: usize = 200;
 /// A bound receiver, ready to run.
 pub struct Receiver {
     listener: TcpListener,
-    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
+    tls: watch::Receiver<Arc<tls::Current>>,
     limits: Limits,
     handler: Arc<Handler>,
     reloader: Reloader,

@@ -25,6 +25,7 @@ mod post;
 mod procedures;
 mod promises;
 mod receiver;
+mod revoked;
 mod row_errors;
 mod rows;
 mod runbooks;

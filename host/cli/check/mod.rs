@@ -120,7 +120,8 @@ pub fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Override
         .hint("leave one of them out")),
         (Some(path), None) => overrides::read(path),
         (None, Some((config, table))) => {
-            overrides::check(table.clone(), &format!("[changefeed] of --config {}", config.display()))
+            let overrides = overrides::check(table.clone(), &format!("[changefeed] of --config {}", config.display()))?;
+            Ok(Overrides { origin: Some(overrides::Origin::Config(config.to_owned())), ..overrides })
         }
         (None, None) if fetch.common.access.allow_tls_mode_disable => overrides::defaults(),
         (None, None) => {
