@@ -50,6 +50,7 @@ pub fn make(order: &Order) -> Result<String> {
     let server = certificate(&hosts[0], &hosts, ExtendedKeyUsagePurpose::ServerAuth, order.days)?;
     let client = certificate(&order.client_name, &[], ExtendedKeyUsagePurpose::ClientAuth, order.days)?;
     let authority = if order.renew { read_authority(&order.dir, "--renew")? } else { new_authority(order)? };
+    keep_out_of_git(&order.dir)?;
     let (server, client) = (sign(&server, &authority)?, sign(&client, &authority)?);
     let settings = settings(order, &hosts[0], &client, &authority)?;
     // Whoever reloads takes a certificate and key that do not belong together for a change that is under way.
@@ -110,7 +111,6 @@ fn new_authority(order: &Order) -> Result<Authority> {
     files::replace(&order.dir.join("ca.crt"), &certificate, Mode::Public)?;
     let issuer = Issuer::new(params, key);
     revoke::start(&order.dir, &issuer)?;
-    keep_out_of_git(&order.dir)?;
     Ok(Authority { issuer, certificate })
 }
 

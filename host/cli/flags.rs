@@ -252,9 +252,9 @@ pub struct MakeJwt {
     /// Schema that may be written to, database.schema or database; * stands for any. May be repeated
     #[arg(short, long, required = true, value_name = "SCHEMA")]
     pub allow: Vec<String>,
-    /// Days that the token is valid; for ever when not given
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
-    pub days: Option<u32>,
+    /// Days that the token is valid
+    #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub days: u32,
     /// File for the token, readable by its owner only; standard output when not given
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
