@@ -276,6 +276,8 @@ pub struct Log {
     pub level: tracing::Level,
     pub destination: LogDestination,
     pub format: LogFormat,
+    /// `--log-values off`.
+    pub hide_values: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -22,6 +22,7 @@ use crate::mask;
 
 /// Sends every event of the process to the destination, from now on.
 pub fn init(log: &Log) -> Result<()> {
+    ebb_sdk::hide_values(log.hide_values);
     let writer: Box<dyn Write + Send> = match &log.destination {
         LogDestination::Stdout => Box::new(std::io::stdout()),
         LogDestination::File(path) => {
@@ -67,7 +68,12 @@ impl<S: Subscriber> Layer<S> for Shared {
         let (level, lines) = (*event.metadata().level(), &self.0);
         // Libraries speak at debug and trace; theirs are shown only when everything is.
         let ours = ["ebb", "plugin"].iter().any(|name| event.metadata().target().starts_with(name));
-        let threshold = if ours || lines.level == Level::TRACE { lines.level } else { Level::WARN.min(lines.level) };
+        // The driver of the source and the target shows what it sends.
+        let threshold = if ours || lines.level == Level::TRACE && !ebb_sdk::values_are_hidden() {
+            lines.level
+        } else {
+            Level::WARN.min(lines.level)
+        };
         if level <= threshold {
             let mut fields = Fields::default();
             event.record(&mut fields);
@@ -134,7 +140,11 @@ impl Fields {
     /// Whoever wrote it: a library, a plugin, a server may repeat what they were told.
     fn clean(&self) -> Self {
         let clean = |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| mask::clean(text).into());
-        let others = self.others.iter().map(|(name, value)| (*name, clean(value))).collect();
+        let field = |name: &str, value: &Value| match name {
+            "key" if ebb_sdk::values_are_hidden() => ebb_sdk::HIDDEN.into(),
+            _ => clean(value),
+        };
+        let others = self.others.iter().map(|(name, value)| (*name, field(name, value))).collect();
         Self { message: mask::clean(&self.message), others }
     }
 

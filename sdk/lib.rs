@@ -16,6 +16,7 @@ mod number;
 mod progress;
 mod rounding;
 mod url;
+mod values;
 
 pub mod tls;
 
@@ -32,3 +33,4 @@ pub use number::{Number, is_number, second_digits};
 pub use progress::{Advance, Held, Lease, Progress};
 pub use rounding::Rounding;
 pub use url::{DatabaseUrl, Secret};
+pub use values::{HIDDEN, hide_values, shown_value, values_are_hidden};

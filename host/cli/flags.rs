@@ -142,6 +142,10 @@ pub struct Common {
     /// Receive nothing, apply what is staged, and end when all of it is applied; CockroachDB is not needed
     #[arg(long)]
     pub apply_only: bool,
+    /// Whether errors and log lines show keys and values of rows. With off they name table, column, constraint and code, and the
+    /// key of a row that is waited for stands on the page /_/status alone
+    #[arg(long, value_enum, default_value = "on")]
+    pub log_values: LogValues,
     /// Names of tables and columns must match to the letter
     #[arg(long)]
     pub case_sensitive: bool,
@@ -324,6 +328,12 @@ pub enum NewTables {
     Refuse,
     /// They were loaded since the last run ended, or at the time that the refusal names
     Accept,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogValues {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

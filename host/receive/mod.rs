@@ -297,7 +297,7 @@ fn ok(_staged: Staged) -> Response<Full<bytes::Bytes>> {
 }
 
 fn unreadable_key(topic: &str, key: &str, why: &Unreadable) -> Error {
-    Error::new(format!("a row of {topic} came with the key {key}, {why}"))
+    Error::new(format!("a row of {topic} came with the key {}, {why}", ebb_sdk::shown_value(key)))
         .hint(
             "give both sides the same primary key, and give --sourceConn where the source's has more columns; after ALTER \
              PRIMARY KEY, start again with the same command",

@@ -314,7 +314,9 @@ where
     let driver = tokio::spawn(async move {
         // An error ends the connection, and the next call on the client reports it.
         while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-            if let AsyncMessage::Notice(notice) = message {
+            if let AsyncMessage::Notice(notice) = message
+                && !ebb_sdk::values_are_hidden()
+            {
                 ebb_sdk::log(Level::Debug, &format!("PostgreSQL says: {}", notice.message()));
             }
         }

@@ -39,5 +39,6 @@ mod tables;
 mod target;
 mod tidy;
 mod triggers;
+mod values;
 mod workloads;
 mod world;

@@ -12,7 +12,7 @@ use ebb_sdk::{DatabaseUrl, Secret};
 use regex::{Regex, RegexBuilder};
 use tracing::Level;
 
-use super::flags::{self, Common, Fetch, Logging, NewTables, Start, TriggersRestore};
+use super::flags::{self, Common, Fetch, LogValues, Logging, NewTables, Start, TriggersRestore};
 use super::ignored;
 use super::layers::Layers;
 use super::overrides::{self, Overrides};
@@ -52,6 +52,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
         level: level(fetch.logging).max(verbosity(replicator.verbose)),
         destination: destination(fetch.log_file.as_ref(), replicator.log_destination.as_ref()),
         format: if fetch.use_console_writer { LogFormat::Console } else { LogFormat::Json },
+        hide_values: fetch.common.log_values == LogValues::Off,
     };
     let [table_filter, schema_filter] = filters.0;
     let changefeed = Changefeed {
@@ -103,6 +104,7 @@ pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
             level: Level::INFO.max(verbosity(replicator.verbose)),
             destination: destination(None, replicator.log_destination.as_ref()),
             format: LogFormat::Json,
+            hide_values: start.common.log_values == LogValues::Off,
         },
         pages,
         grace_period: replicator.grace_period,
