@@ -27,7 +27,7 @@ pub fn remember(config: &Config) {
     config.receiver.access.header.iter().for_each(|header| remember_header(header.reveal()));
     if let Some(changefeed) = &config.changefeed {
         let values = changefeed.sink_query_parameters.reveal().split('&').filter_map(|pair| pair.split_once('='));
-        values.filter(|(_, value)| !matches!(*value, "true" | "false")).for_each(|(_, value)| add(value, &[]));
+        values.filter(|(name, _)| is_secret(name)).for_each(|(_, value)| add(value, &[]));
         for (name, value) in &changefeed.options {
             match name.as_str() {
                 "webhook_auth_header" => remember_header(value.reveal()),
@@ -48,7 +48,6 @@ pub fn remember_url(url: &Secret) {
     let raw = login.and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
     raw.into_iter().for_each(|raw| add(raw, &open));
     parsed.password.iter().for_each(|password| add(password.reveal(), &open));
-    let is_secret = |name: &str| name.contains("pass") || name.contains("token") || name.contains("secret");
     parsed.parameters.iter().filter(|(name, _)| is_secret(name)).for_each(|(_, value)| add(value, &open));
 }
 
@@ -57,6 +56,11 @@ pub fn clean(text: &str) -> String {
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
     let text = known.iter().fold(text.to_owned(), |text, secret| without(&text, secret));
     ebb_sdk::masked(&text)
+}
+
+/// Parameters by whose name a secret is known.
+fn is_secret(name: &str) -> bool {
+    ["pass", "token", "secret", "client_key"].iter().any(|part| name.contains(part))
 }
 
 fn remember_header(header: &str) {
