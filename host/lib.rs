@@ -5,6 +5,7 @@
 pub mod config;
 pub mod error;
 pub mod log;
+pub mod mask;
 mod private;
 
 pub mod access;

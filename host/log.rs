@@ -1,7 +1,8 @@
 //! Log lines as the vendor's docs and users' scripts quote them: `{"level":"info","time":"…","message":"…"}`, further
 //! fields behind `message`.
 //!
-//! Owns: the shape of a line and where it goes. Does not own: what is worth saying. Nothing secret is ever passed in.
+//! Owns: the shape of a line and where it goes. Does not own: what is worth saying, and which
+//! texts are secret (`mask`).
 
 use std::fmt;
 use std::io::Write;
@@ -16,10 +17,11 @@ use tracing_subscriber::registry;
 
 use crate::config::{Log, LogDestination, LogFormat};
 use crate::error::{Error, Result, steers, visible};
-use crate::private;
+use crate::{mask, private};
 
 /// Sends every event of the process to the destination, from now on.
 pub fn init(log: &Log) -> Result<()> {
+    ebb_sdk::hide_values(log.hide_values);
     let writer: Box<dyn Write + Send> = match &log.destination {
         LogDestination::Stdout => Box::new(std::io::stdout()),
         LogDestination::File(path) => Box::new(private::append(path).map_err(|error| {
@@ -41,7 +43,7 @@ pub fn failure(error: &Error) {
     match LINES.get() {
         Some(lines) => lines.write(Level::ERROR, &fields),
         None => {
-            let _ = std::io::stderr().write_all(json_line(Level::ERROR, &fields).as_bytes());
+            let _ = std::io::stderr().write_all(json_line(Level::ERROR, &fields.clean()).as_bytes());
         }
     }
 }
@@ -63,7 +65,12 @@ impl<S: Subscriber> Layer<S> for Shared {
         let (level, lines) = (*event.metadata().level(), &self.0);
         // Libraries speak at debug and trace; theirs are shown only when everything is.
         let ours = ["ebb", "plugin"].iter().any(|name| event.metadata().target().starts_with(name));
-        let threshold = if ours || lines.level == Level::TRACE { lines.level } else { Level::WARN.min(lines.level) };
+        // The driver of the source and the target shows what it sends.
+        let threshold = if ours || lines.level == Level::TRACE && !ebb_sdk::values_are_hidden() {
+            lines.level
+        } else {
+            Level::WARN.min(lines.level)
+        };
         if level <= threshold {
             let mut fields = Fields::default();
             event.record(&mut fields);
@@ -74,6 +81,7 @@ impl<S: Subscriber> Layer<S> for Shared {
 
 impl Lines {
     fn write(&self, level: Level, fields: &Fields) {
+        let fields = &fields.clean();
         let line = match self.format {
             LogFormat::Json => json_line(level, fields),
             LogFormat::Console => console_line(level, fields),
@@ -134,6 +142,17 @@ struct Fields {
 }
 
 impl Fields {
+    /// Whoever wrote it: a library, a plugin, a server may repeat what they were told.
+    fn clean(&self) -> Self {
+        let clean = |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| mask::clean(text).into());
+        let field = |name: &str, value: &Value| match name {
+            "key" | "behind_key" if ebb_sdk::values_are_hidden() => ebb_sdk::HIDDEN.into(),
+            _ => clean(value),
+        };
+        let others = self.others.iter().map(|(name, value)| (*name, field(name, value))).collect();
+        Self { message: mask::clean(&self.message), others }
+    }
+
     fn add(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,

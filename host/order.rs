@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ebb_sdk::Timestamp;
+use ebb_sdk::{Timestamp, shown_value};
 
 use crate::apply::row;
 use crate::error::{Error, Result};
@@ -186,7 +186,7 @@ pub fn identity<'e>(table: &Table, row: &'e Entry) -> Result<Cow<'e, str>> {
 }
 
 fn unreadable(row: &Entry, why: &dyn std::fmt::Display) -> Error {
-    Error::new(format!("a row came at {} with the key {}, {why}", row.timestamp, row.key()))
+    Error::new(format!("a row came at {} with the key {}, {why}", row.timestamp, shown_value(row.key())))
         .hint(
             "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff; both \
              sides must have the same primary key, in any order",
@@ -217,8 +217,8 @@ fn check_same_row(earlier: &Entry, later: &Entry, tables: &Tables) -> Result<()>
         false => Ok(()),
         true => Err(Error::new(format!(
             "two rows of the source, {} and {}, are one row of the target",
-            earlier.key(),
-            later.key()
+            shown_value(earlier.key()),
+            shown_value(later.key())
         ))
         .hint("the target's key is not unique at the source any more: give both sides the same primary key")
         .field("key", later.key())),

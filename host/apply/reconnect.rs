@@ -76,7 +76,14 @@ impl Applier {
             match self.holder.take(&mut session, writer) {
                 Ok(progress) => {
                     self.holder.confirm(progress)?;
-                    self.holder.settle(&mut session, progress, is_continued)?;
+                    match self.holder.settle(&mut session, progress)? {
+                        Ok(()) => self.holder.settled(is_continued)?,
+                        Err(error) if error.kind == ErrorKind::Retry => {
+                            failure = error;
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
                     tracing::info!(applied = %progress.applied, "the target is there; rows are applied from now on");
                     return Ok(Some(Taken { session, progress }));
                 }

@@ -154,6 +154,10 @@ pub struct Common {
     /// Receive nothing, apply what is staged, and end when all of it is applied; CockroachDB is not needed
     #[arg(long)]
     pub apply_only: bool,
+    /// Whether errors and log lines show keys and values of rows. With off they name table, column, constraint and code, and the
+    /// key of a row that is waited for stands on the page /_/status alone
+    #[arg(long, value_enum, default_value = "on")]
+    pub log_values: LogValues,
     /// Names of tables and columns must match to the letter
     #[arg(long)]
     pub case_sensitive: bool,
@@ -175,7 +179,8 @@ pub struct TargetAccess {
     pub target_plugin: Option<String>,
     #[command(flatten)]
     pub plugin_search: PluginSearch,
-    /// Admit connections that are not encrypted
+    /// Admit connections to source and target that are not encrypted, also to this machine: sslmode=disable, and allow, prefer
+    /// or none where the server has no TLS. A target's socket in the file system needs no leave
     #[arg(long)]
     pub allow_tls_mode_disable: bool,
 }
@@ -248,7 +253,7 @@ impl PluginSearch {
 
 #[derive(Debug, Args)]
 pub struct Certs {
-    /// Folder for ca.crt, ca.key, server.crt, server.key, client.crt and client.key
+    /// Folder for ca.crt, ca.key, server.crt, server.key, client.crt, client.key and revoked.crl
     #[arg(long, default_value = "certs", value_name = "DIR")]
     pub out: PathBuf,
     /// The file for --changefeeds-path
@@ -273,6 +278,9 @@ pub struct Certs {
     /// Make new certificates with the authority that is in the folder
     #[arg(long)]
     pub renew: bool,
+    /// Put this certificate of the authority on the list revoked.crl in the folder, and make none
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["renew", "host"])]
+    pub revoke: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -286,9 +294,9 @@ pub struct MakeJwt {
     /// Schema that may be written to, database.schema or database; * stands for any. May be repeated
     #[arg(short, long, required = true, value_name = "SCHEMA")]
     pub allow: Vec<String>,
-    /// Days that the token is valid; for ever when not given
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
-    pub days: Option<u32>,
+    /// Days that the token is valid
+    #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub days: u32,
     /// File for the token, readable by its owner only; standard output when not given
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -350,6 +358,12 @@ pub enum OnExit {
     Leave,
     Pause,
     Cancel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogValues {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ebb_sdk::{Catalog, Timestamp};
+use ebb_sdk::{Catalog, ErrorKind, Timestamp};
 
 use crate::changefeed::{self, Feed};
 use crate::config::{Config, NewTables, Triggers};
@@ -179,7 +179,8 @@ async fn take_in(
     Ok(taken_in)
 }
 
-/// The last steps, by which the run becomes the one that counts. The changefeed of a run that has one of its own.
+/// The last steps, by which the run becomes the one that counts. Returns the changefeed of a run that has one of its own, and
+/// whether the target is held.
 pub(super) async fn settle(
     config: &Config,
     source: Option<Source>,
@@ -188,7 +189,7 @@ pub(super) async fn settle(
     catalog: &mut Catalog,
     (holder, is_continued): (&Holder, bool),
     mut taken: Option<&mut Taken>,
-) -> Result<Option<Feed>> {
+) -> Result<(Option<Feed>, bool)> {
     let is_compared = source.is_some() || config.changefeed.is_none() || is_continued;
     let Settled { watched, left, database, are_types_known, .. } = settled;
     let feed = settle_feed(config, source, watched, (stage, is_continued), catalog, taken.as_deref_mut()).await?;
@@ -202,12 +203,21 @@ pub(super) async fn settle(
     if let (Some(_), Some(database)) = (&feed, database) {
         tables::remember(stage, catalog, watched.iter().chain(left), (database, *are_types_known))?;
     }
+    let mut is_held = taken.is_some();
     if let Some(Taken { session, progress }) = taken {
-        tokio::task::block_in_place(|| holder.settle(session, *progress, is_compared))?;
+        match tokio::task::block_in_place(|| holder.settle(session, *progress))? {
+            Ok(()) => holder.settled(is_compared)?,
+            // It knows this folder from before; the rest is made up for when it is there again.
+            Err(error) if error.kind == ErrorKind::Retry && !stage.is_fresh() => {
+                tracing::warn!("the target is down: {error}");
+                is_held = false;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
     stage.settle()?;
-    Ok(feed)
+    Ok((feed, is_held))
 }
 
 /// The changefeed of a run that has one of its own.

@@ -84,11 +84,12 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     let is_down = source.is_none();
     let ended =
         settle(&config, source, &settled, &stage, &mut known.catalog, (&holder, is_continued), taken.as_mut()).await;
-    let feed = ended.inspect_err(|_| {
+    let (feed, is_held) = ended.inspect_err(|_| {
         if let Some(Taken { session, progress }) = &mut taken {
             tokio::task::block_in_place(|| holder.give_free(session, *progress));
         }
     })?;
+    let taken = taken.filter(|_| is_held);
     let Settled { watched, tables, keys, .. } = settled;
     let search = Search::of(&config, is_down, &watched, (&known.catalog, is_continued), &stage);
     let (stop, stopped) = watch::channel(false);

@@ -10,6 +10,8 @@ mod origin;
 pub mod payload;
 mod reload;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::net::SocketAddr;
@@ -48,7 +50,7 @@ const NAME_CHARS_MAX: usize = 200;
 /// A bound receiver, ready to run.
 pub struct Receiver {
     listener: TcpListener,
-    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
+    tls: watch::Receiver<Arc<tls::Current>>,
     limits: Limits,
     handler: Arc<Handler>,
     reloader: Reloader,
@@ -295,7 +297,7 @@ fn ok(_staged: Staged) -> Response<Full<bytes::Bytes>> {
 }
 
 fn unreadable_key(topic: &str, key: &str, why: &Unreadable) -> Error {
-    Error::new(format!("a row of {topic} came with the key {key}, {why}"))
+    Error::new(format!("a row of {topic} came with the key {}, {why}", ebb_sdk::shown_value(key)))
         .hint(
             "give both sides the same primary key, and give --sourceConn where the source's has more columns; after ALTER \
              PRIMARY KEY, start again with the same command",

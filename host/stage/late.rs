@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use ebb_sdk::Timestamp;
+use ebb_sdk::{Timestamp, shown_value};
 
 use super::record::{key_text, table_of, timestamp_of};
 use super::run::RunCursor;
@@ -89,7 +89,8 @@ fn readable(registered: &str) -> String {
 
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, key, at, floor, forgotten, .. } = self;
+        let Self { table, at, floor, forgotten, .. } = self;
+        let key = shown_value(&self.key);
         match at <= forgotten {
             true => write!(
                 f,

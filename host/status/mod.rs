@@ -21,6 +21,7 @@ use refusals::Refusals;
 
 use crate::config::Access;
 use crate::error::Error;
+use crate::mask;
 use crate::stage::Forecast;
 
 /// Shared by all parts of a run.
@@ -71,7 +72,7 @@ impl Waiting {
                 "constraint": fact("behind_constraint"),
             },
             "code": fact("code"),
-            "hint": self.error.hint,
+            "hint": self.error.hint.as_deref().map(mask::clean),
             "tries": self.tries,
             "next_try_in_seconds": next.as_secs(),
         })

@@ -254,13 +254,17 @@ impl Holder {
         self.store.save(Note::Starts, &Starts { epoch: progress.epoch, ..starts })
     }
 
-    /// Notes, on the target before the folder, that rows are staged in this folder from now on. To be called before the first
-    /// one is acknowledged.
-    /// `is_compared`: that the folder holds all the rows that it must was made sure of.
-    pub fn settle(&self, session: &mut Session, progress: Progress, is_compared: bool) -> Result<()> {
+    /// Notes on the target that rows are staged in this folder from now on. To be called before the first one is acknowledged;
+    /// then [`Holder::settled`].
+    pub fn settle(&self, session: &mut Session, progress: Progress) -> Result<ebb_sdk::Result<()>> {
         let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
         *lock(&self.settled) = Some(starts.current);
-        session.renew(&self.lease(progress.epoch, ALIVE))?;
+        Ok(session.renew(&self.lease(progress.epoch, ALIVE)))
+    }
+
+    /// Notes in the folder where it stands now. `is_compared`: that it holds all the rows that it must was made sure of.
+    pub fn settled(&self, is_compared: bool) -> Result<()> {
+        let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
         match is_compared {
             true => self.store.save(Note::Starts, &Starts { place: self.place.clone(), boot: boot(), ..starts }),
             false => Ok(()),

@@ -53,6 +53,7 @@ impl Target {
             apply_timeout_ms: u64::try_from(settings.apply_timeout.as_millis()).unwrap_or(u64::MAX),
             allow_rounding: settings.allow_rounding.clone(),
             source_is_known: false,
+            hide_values: ebb_sdk::values_are_hidden(),
         }
     }
 

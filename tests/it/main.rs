@@ -2,6 +2,7 @@
 //! them. Each test has databases of its own; the servers are shared and end with the process.
 
 mod access;
+mod canary;
 mod cases;
 mod changefeed;
 mod chaos;
@@ -28,6 +29,7 @@ mod receiver;
 mod refused_rows;
 mod refused_tables;
 mod restored;
+mod revoked;
 mod row_errors;
 mod rows;
 mod runbooks;
@@ -41,5 +43,6 @@ mod tables;
 mod target;
 mod tidy;
 mod triggers;
+mod values;
 mod workloads;
 mod world;

@@ -191,7 +191,8 @@ impl World {
         let mut process = process;
         let Process { applier, taken, .. } = &mut process;
         let settled = settled
-            .and_then(|()| applier.holder.settle(&mut taken.session, progress, true))
+            .and_then(|()| applier.holder.settle(&mut taken.session, progress).map(drop))
+            .and_then(|()| applier.holder.settled(true))
             .and_then(|()| process.store.settle());
         if settled.is_err() {
             self.disk.lose_power();
