@@ -254,6 +254,14 @@ pub struct Changefeed {
     pub on_exit: OnExit,
 }
 
+impl Changefeed {
+    /// Whether the filters choose a table of the source.
+    pub fn chooses(&self, schema: &str, table: &str) -> bool {
+        let excluded = self.table_exclusion_filter.as_ref().is_some_and(|filter| filter.is_match(table));
+        self.schema_filter.is_match(schema) && self.table_filter.is_match(table) && !excluded
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InitialScan {
     Yes,

@@ -10,7 +10,7 @@ use ebb_sdk::{Catalog, ErrorKind, Timestamp};
 use crate::changefeed::{self, Feed};
 use crate::config::{Config, NewTables, Triggers};
 use crate::consent::Consent;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, listed};
 use crate::plugin::Session;
 use crate::receive::Tables;
 use crate::source::Source;
@@ -125,7 +125,11 @@ pub(super) async fn settle_tables(
     known: &mut Known,
 ) -> Result<Settled> {
     let (watched, database) = match source {
-        None if config.source.is_some() => tables::remembered(stage, &known.catalog)?,
+        None if config.source.is_some() => {
+            let (watched, database) = tables::remembered(stage, &known.catalog)?;
+            warn_of_filters(config, &watched);
+            (watched, database)
+        }
         source => {
             let matched = tables::matched(config, source, &known.catalog).await?;
             // The plugin answers without asking the server.
@@ -154,6 +158,21 @@ pub(super) async fn settle_tables(
     let were_asked = source.is_some() && known.session.is_some();
     let are_types_known = were_asked || (known.is_as_before && tables::are_types_known(stage)?);
     Ok(Settled { watched, left, database, are_types_known, taken_in, tables, keys })
+}
+
+/// The changefeed sends what it was created for.
+fn warn_of_filters(config: &Config, watched: &[Watched]) {
+    let Some(settings) = &config.changefeed else { return };
+    let sources = watched.iter().filter(|watched| !watched.is_left).filter_map(|watched| watched.source.as_ref());
+    let others = sources.filter(|(schema, name)| !settings.chooses(schema, name));
+    let names: Vec<String> = others.map(|(schema, name)| format!("{schema}.{name}")).collect();
+    if !names.is_empty() {
+        tracing::warn!(
+            hint = "start again once CockroachDB is there: the changefeed is then replaced by one without them",
+            "still replicated, though the filters leave them out: {}",
+            listed(&names)
+        );
+    }
 }
 
 /// Of a table that was loaded since, the rows of before are not written again.

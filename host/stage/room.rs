@@ -63,7 +63,7 @@ impl Store {
         self.free_bytes().min(self.limits.disk_bytes_max.saturating_sub(rows + fingerprints))
     }
 
-    fn free_bytes(&self) -> u64 {
+    pub(super) fn free_bytes(&self) -> u64 {
         self.disk.free_bytes().unwrap_or(u64::MAX).saturating_sub(FREE_BYTES_MIN)
     }
 

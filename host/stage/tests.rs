@@ -286,6 +286,9 @@ fn a_full_store_takes_nothing_until_there_is_room() {
     assert!(matches!(full, NotWritten::Full(_)), "{full:?}");
     assert!(store.usage().disk_bytes() <= 40 << 10);
     assert_eq!(scanned(&store, 0, 1000), (1..wall).collect::<Vec<_>>());
+    // What is staged can be applied only once it is resolved.
+    store.write(&[], Some(at(wall - 1))).unwrap();
+    assert_eq!(store.resolved(), at(wall - 1));
     store.release(at(wall - 1));
     store.maintain().unwrap();
     store.write(&[&rows([wall], 1)], None).unwrap();

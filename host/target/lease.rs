@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use ebb_sdk::{Held, Lease, Progress, Timestamp};
+use ebb_sdk::{ErrorKind, Held, Lease, Progress, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Target;
@@ -298,7 +298,10 @@ impl Holder {
             let alive = if is_over { Duration::ZERO } else { ALIVE };
             if let Err(error) = self.renew(target, &mut session, &self.lease(epoch, alive)) {
                 // What it means for the rows is found out, and said, where they are written.
-                tracing::debug!("no sign of life could be given: {error}");
+                match error.kind {
+                    ErrorKind::Retry => tracing::debug!("no sign of life could be given: {error}"),
+                    _ => tracing::warn!(hint = error.hint, "no sign of life could be given: {error}"),
+                }
                 session = None;
             }
             if is_over {
