@@ -127,7 +127,7 @@ pub struct Tokens {
 pub struct Limits {
     /// Largest body after decompression, in bytes.
     pub body_bytes_max: usize,
-    /// Bytes of bodies held at once, over all connections.
+    /// Bytes of bodies and their rows held at once, over all connections. At least what the largest body takes.
     pub in_flight_bytes_max: usize,
     /// Connections at once that have had a request accepted.
     pub connections_max: usize,

@@ -8,10 +8,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ebb_sdk::{Timestamp, shown_value};
+use ebb_sdk::Timestamp;
 
-use crate::apply::row;
 use crate::error::{Error, Result};
+use crate::receive::row;
 use crate::receive::{Table, Tables};
 use crate::stage::{Change, Entry};
 use crate::tables::parts_of;
@@ -186,12 +186,12 @@ pub fn identity<'e>(table: &Table, row: &'e Entry) -> Result<Cow<'e, str>> {
 }
 
 fn unreadable(row: &Entry, why: &dyn std::fmt::Display) -> Error {
-    Error::new(format!("a row came at {} with the key {}, {why}", row.timestamp, shown_value(row.key())))
+    Error::new(format!("a row came at {} with the key {}, {why}", row.timestamp, row.shown_key()))
         .hint(
             "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff; both \
              sides must have the same primary key, in any order",
         )
-        .field("key", row.key())
+        .field("key", row.short_key())
 }
 
 /// A version that is left out was whole too, and must agree with its key: else it may be another row's.
@@ -217,11 +217,11 @@ fn check_same_row(earlier: &Entry, later: &Entry, tables: &Tables) -> Result<()>
         false => Ok(()),
         true => Err(Error::new(format!(
             "two rows of the source, {} and {}, are one row of the target",
-            shown_value(earlier.key()),
-            shown_value(later.key())
+            earlier.shown_key(),
+            later.shown_key()
         ))
         .hint("the target's key is not unique at the source any more: give both sides the same primary key")
-        .field("key", later.key())),
+        .field("key", later.short_key())),
     }
 }
 

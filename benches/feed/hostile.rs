@@ -2,10 +2,12 @@
 //!
 //! Owns: the crowd. Does not own: the feed and its rate (`main`).
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,10 +19,12 @@ use tokio_rustls::TlsConnector;
 use crate::Bench;
 use crate::ebb::{Ebb, Usage};
 use crate::generator::History;
-use crate::sender::Client;
+use crate::sender::{self, Client};
 
 /// Between the end of a hostile connection and the next.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long one kind of them goes on.
+const ALONE: Duration = Duration::from_secs(8);
 /// Hostile clients hold on for so long at most.
 const HOLD_MAX: Duration = Duration::from_secs(60);
 
@@ -34,9 +38,29 @@ enum Kind {
     Garbage,
     /// Shakes hands without a certificate, and posts.
     NoCertificate,
+    /// With a certificate from here on: rows for a schema that is not there.
+    Elsewhere,
+    /// States the largest body, sends 1 MiB of it, and then a byte a second.
+    Slow,
+    /// Empty messages, as many as the largest body has, compressed.
+    Amplifying,
+    /// Good rows, and a bad one behind them.
+    Malformed,
 }
 
-const KINDS: [Kind; 4] = [Kind::Silent, Kind::HalfHandshake, Kind::Garbage, Kind::NoCertificate];
+const KINDS: [Kind; 8] = [
+    Kind::Silent,
+    Kind::HalfHandshake,
+    Kind::Garbage,
+    Kind::NoCertificate,
+    Kind::Elsewhere,
+    Kind::Slow,
+    Kind::Amplifying,
+    Kind::Malformed,
+];
+
+/// The default of `--body-bytes-max`.
+const BODY_BYTES_MAX: usize = 34 << 20;
 
 /// Rounds of a quiet feed and one under attack, one after the other.
 pub async fn run(bench: &Bench, rows: usize, rounds: usize, count: usize) {
@@ -54,7 +78,7 @@ pub async fn run(bench: &Bench, rows: usize, rounds: usize, count: usize) {
         let history = History::generate(rows, round as u64);
         let (_, expected) = crate::raw(bench, &history, &format!("raw_{round}")).await;
         let (quiet, alone) = crate::through_ebb(bench, &history, &format!("quiet_{round}"), &expected, None).await;
-        let crowd = Crowd { count, tries: Arc::default() };
+        let crowd = Crowd::new(count, &KINDS);
         let name = format!("attacked_{round}");
         let (attacked, usage) = crate::through_ebb(bench, &history, &name, &expected, Some(&crowd)).await;
         let ratio = attacked / quiet;
@@ -74,6 +98,29 @@ pub async fn run(bench: &Bench, rows: usize, rounds: usize, count: usize) {
     let ebb = Ebb::start(bench, "requests");
     unknown_paths(bench, &ebb).await;
     large_body(bench, &ebb).await;
+    ebb.stop();
+    for kind in KINDS {
+        alone(bench, kind, count).await;
+    }
+}
+
+/// What one kind of client costs in memory.
+async fn alone(bench: &Bench, kind: Kind, count: usize) {
+    let database = format!("alone_{kind:?}").to_lowercase();
+    bench.server.create(&database);
+    let ebb = Ebb::start(bench, &database);
+    let before = ebb.usage().rss_peak_bytes;
+    let crowd = Crowd::new(count, &[kind]);
+    let attack = crowd.attack(bench, &ebb).await;
+    sleep(ALONE).await;
+    drop(attack);
+    println!(
+        "{count} times {kind:?} for {} s: {} tries, {} MiB at most before, {} MiB at most",
+        ALONE.as_secs(),
+        crowd.tries.load(Ordering::Relaxed),
+        before >> 20,
+        ebb.usage().rss_peak_bytes >> 20
+    );
     ebb.stop();
 }
 
@@ -106,9 +153,9 @@ async fn unknown_paths(bench: &Bench, ebb: &Ebb) {
 async fn large_body(bench: &Bench, ebb: &Ebb) {
     let mut client = Client::connect(bench, ebb.port, "").await;
     let (before, began) = (ebb.usage().rss_bytes, Instant::now());
-    client.refused(&ebb.path, vec![b'{'; 512 << 20], 400).await;
+    client.refused(&ebb.path, vec![b'{'; BODY_BYTES_MAX], 400).await;
     println!(
-        "a body of 512 MiB in {:.1} s: {} MiB resident before, {} MiB at most, {} MiB after",
+        "a body of 34 MiB in {:.1} s: {} MiB resident before, {} MiB at most, {} MiB after",
         began.elapsed().as_secs_f64(),
         before >> 20,
         ebb.usage().rss_peak_bytes >> 20,
@@ -119,11 +166,33 @@ async fn large_body(bench: &Bench, ebb: &Ebb) {
 pub struct Crowd {
     count: usize,
     tries: Arc<AtomicU64>,
+    kinds: Vec<Kind>,
+    /// What those send that have something to say.
+    empty_messages: Bytes,
+    malformed: Bytes,
 }
 
 impl Crowd {
+    fn new(count: usize, kinds: &[Kind]) -> Self {
+        let gzip = |text: &str| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(text.as_bytes()).expect("memory");
+            Bytes::from(gzip.finish().expect("memory"))
+        };
+        let empty = format!("{{\"payload\":[{}", "{},".repeat(BODY_BYTES_MAX / 3 - 10));
+        let row = r#"{"after":{"id":1},"key":[1],"topic":"nowhere","updated":"1.0"},"#;
+        let malformed = format!("{{\"payload\":[{}{{}}]}}", row.repeat(BODY_BYTES_MAX / row.len() - 1));
+        Self {
+            count,
+            tries: Arc::default(),
+            kinds: kinds.to_vec(),
+            empty_messages: gzip(&empty),
+            malformed: gzip(&malformed),
+        }
+    }
+
     /// Attacks until what it returns is dropped. Comes back when everybody has connected once.
-    pub async fn attack(&self, bench: &Bench, port: u16) -> JoinSet<()> {
+    pub async fn attack(&self, bench: &Bench, ebb: &Ebb) -> JoinSet<()> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(bench.certs.ca()).expect("the authority")).expect("a certificate");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -132,14 +201,19 @@ impl Crowd {
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector = TlsConnector::from(Arc::new(config));
+        let (connector, port) = (TlsConnector::from(Arc::new(config)), ebb.port);
+        let client = sender::connector(bench);
         let mut tasks = JoinSet::new();
         for number in 0..self.count {
-            let (connector, tries, kind) = (connector.clone(), Arc::clone(&self.tries), KINDS[number % KINDS.len()]);
+            let (tries, kind) = (Arc::clone(&self.tries), self.kinds[number % self.kinds.len()]);
+            let path = if matches!(kind, Kind::Elsewhere) { "/nowhere/public".to_owned() } else { ebb.path.clone() };
+            let connector = if kind.has_certificate() { client.clone() } else { connector.clone() };
+            let body =
+                if matches!(kind, Kind::Amplifying) { self.empty_messages.clone() } else { self.malformed.clone() };
             tasks.spawn(async move {
                 loop {
                     tries.fetch_add(1, Ordering::Relaxed);
-                    let _ = timeout(HOLD_MAX, attempt(kind, port, &connector)).await;
+                    let _ = timeout(HOLD_MAX, attempt(kind, port, &connector, &path, &body)).await;
                     sleep(PAUSE).await;
                 }
             });
@@ -151,8 +225,14 @@ impl Crowd {
     }
 }
 
-/// One connection, until the other side ends it.
-async fn attempt(kind: Kind, port: u16, connector: &TlsConnector) -> std::io::Result<()> {
+impl Kind {
+    fn has_certificate(self) -> bool {
+        matches!(self, Self::Elsewhere | Self::Slow | Self::Amplifying | Self::Malformed)
+    }
+}
+
+/// One connection, until the other side ends it; of a valid client until it has an answer.
+async fn attempt(kind: Kind, port: u16, connector: &TlsConnector, path: &str, body: &[u8]) -> std::io::Result<()> {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await?;
     match kind {
         Kind::Silent => {}
@@ -163,6 +243,28 @@ async fn attempt(kind: Kind, port: u16, connector: &TlsConnector) -> std::io::Re
             let mut stream = connector.connect(name, socket).await?;
             stream.write_all(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").await?;
             return until_end(&mut stream).await;
+        }
+        Kind::Elsewhere | Kind::Slow | Kind::Amplifying | Kind::Malformed => {
+            let name = ServerName::try_from("localhost").expect("a name");
+            let mut stream = connector.connect(name, socket).await?;
+            let (encoding, length) =
+                if matches!(kind, Kind::Slow) { ("identity", BODY_BYTES_MAX) } else { ("gzip", body.len()) };
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: {encoding}\r\n\
+                 Content-Length: {length}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await?;
+            if matches!(kind, Kind::Slow) {
+                stream.write_all(&vec![b' '; 1 << 20]).await?;
+                loop {
+                    sleep(Duration::from_secs(1)).await;
+                    stream.write_all(b" ").await?;
+                    stream.flush().await?;
+                }
+            }
+            stream.write_all(body).await?;
+            stream.flush().await?;
+            return stream.read(&mut [0; 1024]).await.map(drop);
         }
     }
     until_end(&mut socket).await

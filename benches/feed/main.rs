@@ -142,7 +142,7 @@ async fn through_ebb(
     let ebb = Ebb::start(bench, database);
     let bodies = history.bodies(bench, database);
     let attack = match crowd {
-        Some(crowd) => Some(crowd.attack(bench, ebb.port).await),
+        Some(crowd) => Some(crowd.attack(bench, &ebb).await),
         None => None,
     };
     let before = ebb.usage();

@@ -21,6 +21,23 @@ use crate::Bench;
 use crate::ebb::Ebb;
 use crate::generator::History;
 
+/// Shakes hands with the changefeed's certificate.
+pub fn connector(bench: &Bench) -> TlsConnector {
+    let pair = bench.certs.client("changefeed").expect("a client certificate");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(bench.certs.ca()).expect("the authority")).expect("a certificate");
+    let chain = CertificateDer::pem_file_iter(&pair.cert).expect("a file").collect::<Result<_, _>>().expect("PEM");
+    let key = PrivateKeyDer::from_pem_file(&pair.key).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .expect("a pair");
+    TlsConnector::from(Arc::new(config))
+}
+
 /// One connection to the receiver.
 pub struct Client {
     sender: SendRequest<Full<Bytes>>,
@@ -29,22 +46,10 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(bench: &Bench, port: u16, path: &str) -> Self {
-        let pair = bench.certs.client("changefeed").expect("a client certificate");
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(bench.certs.ca()).expect("the authority")).expect("a certificate");
-        let chain = CertificateDer::pem_file_iter(&pair.cert).expect("a file").collect::<Result<_, _>>().expect("PEM");
-        let key = PrivateKeyDer::from_pem_file(&pair.key).expect("a key");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .expect("a pair");
         let socket = TcpStream::connect(("127.0.0.1", port)).await.expect("the receiver listens");
         socket.set_nodelay(true).expect("an option");
         let name = ServerName::try_from("localhost").expect("a name");
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await.expect("a handshake");
+        let stream = connector(bench).connect(name, socket).await.expect("a handshake");
         let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP");
         tokio::spawn(connection);
         Self { sender, path: path.to_owned() }

@@ -1,8 +1,10 @@
 //! The path of a request and the topic of a message: each leads to one table or to none.
 #![no_main]
 
-use ebb::receive::{Table, Tables, segments};
+use ebb::receive::{Route, Table, Tables, segments};
 use libfuzzer_sys::fuzz_target;
+
+const KNOWN: u32 = 9;
 
 fuzz_target!(|input: (&str, &str)| {
     let (path, topic) = input;
@@ -12,14 +14,21 @@ fuzz_target!(|input: (&str, &str)| {
         let table = Table { number: u32::try_from(number).expect("few"), ..Table::default() };
         tables.add(&own, &[name.to_owned()], false, table);
     }
+    // Of a source that is known, whose names are what they are to the letter.
+    let source = Some(("public".to_owned(), "items".to_owned()));
+    tables.add(&own, &["Items".to_owned()], false, Table { number: KNOWN, source, ..Table::default() });
     let Some(found) = segments(path) else { return };
     assert!(found.iter().all(|segment| !segment.is_empty()));
     assert_eq!(tables.has_path(&found), found == own);
-    let table = tables.find(&found, topic).map(|table| table.number);
+    let table = match tables.find(&found, topic) {
+        Route::Table(table, _) => Some(table.number),
+        Route::Refused(..) | Route::Unknown => None,
+    };
+    assert!(table != Some(KNOWN) || topic.contains("items"), "{topic}");
     assert!(table.is_none() || found == own);
     // A name and its quoted spelling mean the same.
     let quoted = format!("\"{}\"", topic.replace('"', "\"\""));
     if let Some(number) = table.filter(|_| !topic.contains(['.', '"'])) {
-        assert_eq!(tables.find(&found, &quoted).map(|table| table.number), Some(number), "{topic}");
+        assert!(matches!(tables.find(&found, &quoted), Route::Table(table, _) if table.number == number), "{topic}");
     }
 });

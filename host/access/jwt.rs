@@ -12,7 +12,7 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 
-use super::{Denied, crypto};
+use super::{Denied, Reach, crypto};
 use crate::config;
 use crate::error::{Error, Result};
 
@@ -45,16 +45,6 @@ pub struct Claims {
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Grant {
     pub schemas: Vec<Vec<String>>,
-}
-
-impl Grant {
-    fn covers(&self, path: &[String]) -> bool {
-        let matches = |granted: &[String]| {
-            granted.len() == path.len()
-                && granted.iter().zip(path).all(|(granted, part)| granted == "*" || granted == part)
-        };
-        self.schemas.iter().any(|granted| matches(granted))
-    }
 }
 
 /// The keys that tokens may be signed with, and the ids that are not valid any more.
@@ -90,14 +80,15 @@ impl Keys {
         Ok(Self { keys: keys?.into_iter().flatten().collect(), revoked })
     }
 
-    /// Whether the token lets its bearer write to this path.
-    pub fn admit(&self, token: &str, path: &[String]) -> Result<(), Denied> {
+    /// Whether the token lets its bearer write to this path, and where else.
+    pub fn admit(&self, token: &str, path: &[String]) -> Result<Reach, Denied> {
         let claims = self.verified(token).ok_or(Denied::Unknown)?;
         if claims.jti.is_empty() || self.revoked.contains(&claims.jti) {
             return Err(Denied::Unknown);
         }
-        let granted = claims.replicator.iter().chain(&claims.cdc_sink).any(|grant| grant.covers(path));
-        if granted { Ok(()) } else { Err(Denied::Elsewhere) }
+        let grants = claims.replicator.into_iter().chain(claims.cdc_sink);
+        let reach = Reach::Schemas(grants.flat_map(|grant| grant.schemas).collect());
+        if reach.covers(path) { Ok(reach) } else { Err(Denied::Elsewhere) }
     }
 
     /// Seconds since 1970 at which the token ends.
@@ -208,7 +199,7 @@ mod tests {
             let token = encode(&header, &claims, &EncodingKey::from_ec_der(pair.serialized_der())).unwrap();
             keys.admit(&token, &["molt".into(), "public".into()])
         };
-        assert_eq!(admitted(Header::new(Algorithm::ES256)), Ok(()));
+        assert_eq!(admitted(Header::new(Algorithm::ES256)).map(drop), Ok(()));
         for crit in [vec![], vec!["exp".to_owned()], vec!["b64".into(), "urn:example:bound".into()]] {
             let header = Header { crit: Some(crit), ..Header::new(Algorithm::ES256) };
             assert_eq!(admitted(header), Err(Denied::Unknown));

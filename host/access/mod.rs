@@ -26,6 +26,9 @@ use jwt::Keys;
 /// How long before its end a token is warned of: two weeks.
 const TOLD_SECONDS: u64 = 14 * 24 * 60 * 60;
 
+/// Schemas that a message lists.
+const ALLOWED_SHOWN_MAX: usize = 10;
+
 /// Judges requests.
 pub struct Gate {
     /// SHA-256 of the whole header: comparing digests tells nothing of the length.
@@ -36,6 +39,28 @@ pub struct Gate {
 struct Tokens {
     settings: config::Tokens,
     keys: RwLock<Arc<Keys>>,
+}
+
+/// Where a request may write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Everywhere,
+    /// Schemas as the segments of a path; `*` stands for any one segment.
+    Schemas(Vec<Vec<String>>),
+}
+
+impl Reach {
+    /// Whether it may write to this schema of the target.
+    pub fn covers(&self, schema: &[String]) -> bool {
+        let is_it = |granted: &Vec<String>| {
+            granted.len() == schema.len()
+                && granted.iter().zip(schema).all(|(granted, part)| granted == "*" || granted == part)
+        };
+        match self {
+            Self::Everywhere => true,
+            Self::Schemas(granted) => granted.iter().any(is_it),
+        }
+    }
 }
 
 /// Why a request may not write. It says nothing that helps a guess.
@@ -57,8 +82,9 @@ impl fmt::Display for Denied {
 }
 
 impl Gate {
-    /// Reads the keys. Where the changefeed's own token is known it must pass for one of `paths`.
-    pub fn open(access: &config::Access, paths: &[Vec<String>]) -> Result<Self> {
+    /// Reads the keys. Where the changefeed's own token is known it must pass for each of these schemas: a resolved
+    /// timestamp is about all of them.
+    pub fn open(access: &config::Access, schemas: &[&[String]]) -> Result<Self> {
         let Some(settings) = access.tokens.clone() else {
             let header = access.header.as_ref().map(|header| sha256(header.reveal().as_bytes()));
             return Ok(Self { header, tokens: None });
@@ -66,21 +92,21 @@ impl Gate {
         let keys = RwLock::new(Arc::new(Keys::read(&settings)?));
         let gate = Self { header: None, tokens: Some(Tokens { settings, keys }) };
         if let Some(header) = &access.header {
-            gate.check_own(header, paths)?;
+            gate.check_own(header, schemas)?;
             gate.warn_of_end(header);
         }
         Ok(gate)
     }
 
-    /// Whether a request to this path may write.
-    pub fn admit(&self, headers: &HeaderMap, query: Option<&str>, path: &[String]) -> Result<(), Denied> {
+    /// Whether a request to this path may write, and where its rows may belong.
+    pub fn admit(&self, headers: &HeaderMap, query: Option<&str>, path: &[String]) -> Result<Reach, Denied> {
         let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
         if let Some(expected) = &self.header {
             let given = sha256(authorization.unwrap_or_default());
             let is_it = authorization.is_some() & bool::from(expected.ct_eq(&given));
-            return if is_it { Ok(()) } else { Err(Denied::Unknown) };
+            return if is_it { Ok(Reach::Everywhere) } else { Err(Denied::Unknown) };
         }
-        let Some(tokens) = &self.tokens else { return Ok(()) };
+        let Some(tokens) = &self.tokens else { return Ok(Reach::Everywhere) };
         let keys = Arc::clone(&tokens.keys.read().unwrap_or_else(PoisonError::into_inner));
         keys.admit(jwt::token(authorization, query).ok_or(Denied::Unknown)?, path)
     }
@@ -93,21 +119,23 @@ impl Gate {
         Ok(())
     }
 
-    fn check_own(&self, header: &Secret, paths: &[Vec<String>]) -> Result<()> {
+    fn check_own(&self, header: &Secret, schemas: &[&[String]]) -> Result<()> {
         let mut headers = HeaderMap::new();
         headers.extend(header.reveal().parse().ok().map(|value| (AUTHORIZATION, value)));
-        let answers = paths.iter().map(|path| self.admit(&headers, None, path));
-        // It is for one of several schemas at least; the others may have a changefeed of their own.
-        match answers.reduce(|one, other| one.or(other)) {
-            Some(Err(denied)) => Err(Error::new(format!(
-                "the changefeed's own webhook_auth_header would be refused: {denied}"
-            ))
-            .hint(
-                "with --jwt-public-keys it must be 'Bearer <token>', signed with one of these keys, for the target's \
-                 schema: ebb make-jwt --key … --allow database.schema",
-            )),
-            _ => Ok(()),
+        for schema in schemas {
+            self.admit(&headers, None, schema).map_err(|denied| {
+                Error::new(format!(
+                    "the changefeed's own webhook_auth_header would be refused for the schema {}: {denied}",
+                    schema.join(".")
+                ))
+                .hint(format!(
+                    "with --jwt-public-keys it must be 'Bearer <token>', signed with one of these keys, for every schema \
+                     that rows go to: ebb make-jwt --key …{}",
+                    allow_flags(schemas)
+                ))
+            })?;
         }
+        Ok(())
     }
 
     /// The end of the changefeed's own token comes in the middle of a run, and is told before.
@@ -125,6 +153,12 @@ impl Gate {
             );
         }
     }
+}
+
+/// The flags of `ebb make-jwt` for a token that these schemas may be written with.
+pub fn allow_flags(schemas: &[&[String]]) -> String {
+    let flags = schemas.iter().take(ALLOWED_SHOWN_MAX).map(|schema| format!(" --allow {}", schema.join(".")));
+    flags.chain((schemas.len() > ALLOWED_SHOWN_MAX).then(|| " …".to_owned())).collect()
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -146,7 +180,7 @@ mod tests {
             headers.extend(value.map(|value| (AUTHORIZATION, value.parse().unwrap())));
             gate.admit(&headers, Some("access_token=geheim"), &[])
         };
-        assert_eq!(admit(Some("Bearer geheim")), Ok(()));
+        assert_eq!(admit(Some("Bearer geheim")), Ok(Reach::Everywhere));
         for wrong in
             [None, Some(""), Some("Bearer"), Some("Bearer geheim "), Some("bearer geheim"), Some("Bearer geheim2")]
         {

@@ -12,11 +12,11 @@ mod plan;
 mod reader;
 mod reconnect;
 mod retry;
-pub(crate) mod row;
 mod same_tables;
 mod step;
 mod transaction;
 mod unwritable;
+mod value;
 mod wait;
 
 use std::sync::Arc;

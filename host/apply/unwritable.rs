@@ -2,9 +2,8 @@
 //!
 //! Owns: the words, and which of them are about the row alone. Does not own: finding it out (`encode`).
 
-use ebb_sdk::shown_value;
-
 use crate::error::Error;
+use crate::receive::row::Flawed;
 use crate::stage::Entry;
 use crate::tables::Unreadable;
 
@@ -26,13 +25,13 @@ impl From<Error> for Unwritable {
 pub(super) fn not_applied(entry: &Entry) -> Error {
     Error::new(format!(
         "staging holds a row of a table that this run does not apply, with the key {}",
-        shown_value(entry.key())
+        entry.shown_key()
     ))
     .hint(
         "start with the same --table-filter, --schema-filter and --target as the run that staged it, and see the \
                warnings of this start about tables that cannot be written to",
     )
-    .field("key", entry.key())
+    .field("key", entry.short_key())
 }
 
 pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
@@ -44,17 +43,15 @@ pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
 }
 
 pub(super) fn unreadable_key(entry: &Entry, target: &ebb_sdk::Table, why: &Unreadable) -> Error {
-    Error::new(format!("a row of {target} came at {} with the key {}, {why}", entry.timestamp, shown_value(entry.key())))
+    Error::new(format!("a row of {target} came at {} with the key {}, {why}", entry.timestamp, entry.shown_key()))
         .hint(
             "start again with the same command: the source's primary keys are read at every start (give --sourceConn); both \
              sides must have the same one",
         )
         .field("table", target.to_string())
-        .field("key", entry.key())
+        .field("key", entry.short_key())
 }
 
-pub(super) fn damaged(entry: &Entry, error: &serde_json::Error) -> Error {
-    // The error's own text may quote the row.
-    let (table, line, column) = (entry.table, error.line(), error.column());
-    Error::new(format!("a staged row of table number {table} is not a JSON object (line {line}, column {column})"))
+pub(super) fn damaged(entry: &Entry, why: &Flawed) -> Error {
+    Error::new(format!("a staged row of table number {} cannot be read: {why}", entry.table))
 }

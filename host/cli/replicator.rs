@@ -105,11 +105,12 @@ pub struct Replicator {
     /// What a row does that the target refuses
     #[arg(long, value_enum, default_value = "wait")]
     pub on_row_error: OnRowError,
-    /// Largest request body in bytes, decompressed
-    #[arg(long, default_value_t = 512 << 20, value_name = "BYTES")]
+    /// Largest request body in bytes, decompressed: a batch of 1 MiB (Flush.Bytes) and one row more, which is what a statement
+    /// of 16 MiB can bring with every byte as two digits. With the option diff, twice as much may come
+    #[arg(long, default_value_t = 34 << 20, value_name = "BYTES")]
     pub body_bytes_max: usize,
-    /// Bytes of all request bodies held at once; the rows made of them may take twice as much beside
-    #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
+    /// Memory for all request bodies at once and the rows made of them; at least twice --body-bytes-max and 8 MiB
+    #[arg(long, default_value_t = 80 << 20, value_name = "BYTES")]
     pub in_flight_bytes_max: usize,
     /// Connections at once that have shown who they are; more wait
     #[arg(long, default_value_t = 1024, value_name = "COUNT")]

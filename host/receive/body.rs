@@ -1,6 +1,6 @@
-//! Reads the body of a request within its limits: bytes, bytes of all requests together, and time.
+//! Reads the body of a request within its limits: bytes, and time.
 //!
-//! Owns: lengths, compression, the permits for memory. Does not own: what the bytes mean.
+//! Owns: lengths and compression. Does not own: memory (`memory`), what the bytes mean.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -10,80 +10,87 @@ use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Refusal;
+use super::memory::{Memory, Share};
+use crate::buffer::Buffer;
 use crate::config::Limits;
 
 /// Of the body of a refused request so much is read, in so much time.
 const DISCARDED_BYTES_MAX: usize = 4 << 20;
 const DISCARDING_MAX: Duration = Duration::from_secs(2);
-/// One permit stands for so many bytes.
-const PERMIT_BYTES: usize = 1024;
+/// So much is decompressed at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Largest window of a zstd frame, as a power of two: the 8 MiB that RFC 9659 has for HTTP. It holds what was decompressed last,
+/// in memory beside the body's.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Memory for bodies, shared by all connections.
-#[derive(Clone)]
-pub(super) struct Budget {
-    permits: Arc<Semaphore>,
+pub(crate) const WINDOW_BYTES_MAX: usize = 1 << ZSTD_WINDOW_LOG_MAX;
+
+/// Reads bodies.
+pub(super) struct Bodies {
+    memory: Arc<Memory>,
     limits: Limits,
-    in_flight_bytes_max: usize,
 }
 
-/// A body in memory; the budget has its bytes back when this is dropped.
+/// A body in memory.
 pub(super) struct Bytes {
-    pub(super) bytes: Vec<u8>,
-    permits: Vec<OwnedSemaphorePermit>,
+    pub(super) bytes: Buffer,
+    /// Twice the bytes: rows made of them take about as much.
+    pub(super) share: Share,
 }
 
-impl Bytes {
-    /// Gives the bytes back, and keeps their share of the budget for what was made of them.
-    pub(super) fn into_lease(self) -> Box<dyn Send> {
-        Box::new(self.permits)
-    }
-}
-
-impl Budget {
+impl Bodies {
     pub(super) fn new(limits: Limits) -> Self {
-        let in_flight_bytes_max = limits.in_flight_bytes_max.max(limits.body_bytes_max);
-        let permits = Arc::new(Semaphore::new(in_flight_bytes_max.div_ceil(PERMIT_BYTES)));
-        Self { permits, limits, in_flight_bytes_max }
+        Self { memory: Memory::new(limits.in_flight_bytes_max, limits.response_timeout), limits }
     }
 
-    /// Reads and decompresses a body. Waits for memory before reading, so that a busy receiver slows its clients down.
+    /// Reads and decompresses a body, and takes the memory that its rows will need. Holds the request where there is none,
+    /// rather than refusing it at once: a few refusals make CockroachDB send everything again.
     pub(super) async fn read(&self, headers: &HeaderMap, body: &mut Incoming) -> Result<Bytes, Refusal> {
         let encoding = Encoding::of(headers)?;
         let stated = stated_length(headers);
         if stated.is_some_and(|length| length > self.limits.body_bytes_max) {
             return Err(self.too_large());
         }
-        // Without a length the body may be as large as any; CockroachDB always states it.
-        let permit = self.wait_for(stated.unwrap_or(self.limits.body_bytes_max)).await?;
-        let raw = timeout(self.limits.body_timeout, self.collect(body, stated))
-            .await
-            .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long (--body-timeout)"))??;
-        if encoding == Encoding::Identity {
-            return Ok(Bytes { bytes: raw, permits: vec![permit] });
-        }
-        let (bytes, mut permits) = tokio::task::block_in_place(|| self.decompress(encoding, &raw))?;
-        permits.push(permit);
-        Ok(Bytes { bytes, permits })
+        let (mut share, asked_to_give_way) = self.memory.enter();
+        let reading = async {
+            let raw = timeout(self.limits.body_timeout, self.collect(body, stated, &mut share))
+                .await
+                .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long (--body-timeout)"))??;
+            let bytes = match encoding {
+                Encoding::Identity => raw,
+                _ => self.decompress(encoding, &raw, &mut share).await?,
+            };
+            share.shrink(2 * bytes.len());
+            share.grow(2 * bytes.len()).await?;
+            Ok(bytes)
+        };
+        let bytes = tokio::select! {
+            read = reading => read?,
+            Ok(()) = asked_to_give_way => return Err(self.memory.busy()),
+        };
+        share.settle();
+        Ok(Bytes { bytes, share })
     }
 
-    async fn collect(&self, body: &mut Incoming, stated: Option<usize>) -> Result<Vec<u8>, Refusal> {
-        let mut bytes = Vec::with_capacity(stated.unwrap_or(0));
+    async fn collect(&self, body: &mut Incoming, stated: Option<usize>, share: &mut Share) -> Result<Buffer, Refusal> {
+        let mut bytes = Buffer::expecting(stated.unwrap_or(self.limits.body_bytes_max));
         loop {
             let frame = timeout(self.limits.body_idle_timeout, body.frame()).await.map_err(|_| {
                 Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body stopped arriving (--body-idle-timeout)")
             })?;
-            match frame {
+            let frame = match frame {
                 None => break,
-                Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-                Some(Err(_)) => return Err(Refusal::new(StatusCode::BAD_REQUEST, "the body was cut off")),
-            }
-            if bytes.len() > self.limits.body_bytes_max {
+                Some(frame) => frame.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the body was cut off"))?,
+            };
+            let data: &[u8] = frame.data_ref().map_or(&[], |data| data);
+            if bytes.len() + data.len() > self.limits.body_bytes_max {
                 return Err(self.too_large());
             }
+            share.grow(bytes.len() + data.len()).await?;
+            bytes.extend(data);
         }
         if stated.is_some_and(|length| length != bytes.len()) {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "the body is not as long as its Content-Length"));
@@ -91,53 +98,55 @@ impl Budget {
         Ok(bytes)
     }
 
-    /// Memory for what comes out is taken step by step and without waiting: who waits while holding memory can wait
-    /// for himself.
-    fn decompress(&self, encoding: Encoding, raw: &[u8]) -> Result<(Vec<u8>, Vec<OwnedSemaphorePermit>), Refusal> {
+    async fn decompress(&self, encoding: Encoding, raw: &[u8], share: &mut Share) -> Result<Buffer, Refusal> {
         let broken = || Refusal::new(StatusCode::BAD_REQUEST, "the body cannot be decompressed");
-        let mut reader: Box<dyn Read> = match encoding {
+        let mut reader: Box<dyn Read + Send> = match encoding {
             Encoding::Identity => Box::new(raw),
             Encoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(raw)),
-            Encoding::Zstd => Box::new(zstd::stream::read::Decoder::new(raw).map_err(|_| broken())?),
+            Encoding::Zstd => Box::new(zstd_decoder(raw).map_err(|_| broken())?),
         };
-        let (mut bytes, mut permits) = (Vec::new(), Vec::new());
-        let mut chunk = vec![0; 64 * PERMIT_BYTES];
+        let mut bytes = Buffer::expecting(self.limits.body_bytes_max);
+        let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            let count = reader.read(&mut chunk).map_err(|_| broken())?;
-            if count == 0 {
-                return Ok((bytes, permits));
-            }
+            let count = tokio::task::block_in_place(|| fill(&mut *reader, &mut chunk)).map_err(|_| broken())?;
             if bytes.len() + count > self.limits.body_bytes_max {
                 return Err(self.too_large());
             }
-            permits.push(self.take_now(count)?);
-            bytes.extend_from_slice(&chunk[..count]);
+            let window = if encoding == Encoding::Zstd { (bytes.len() + count).min(WINDOW_BYTES_MAX) } else { 0 };
+            share.grow(raw.len() + bytes.len() + count + window).await?;
+            bytes.extend(&chunk[..count]);
+            if count < chunk.len() {
+                return Ok(bytes);
+            }
         }
-    }
-
-    /// Holds the request rather than refusing it: a few refusals make CockroachDB send everything again.
-    async fn wait_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        match timeout(self.limits.response_timeout, Arc::clone(&self.permits).acquire_many_owned(permits)).await {
-            Ok(taken) => taken.map_err(|_| Refusal::ending()),
-            Err(_) => Err(self.busy()),
-        }
-    }
-
-    fn take_now(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        Arc::clone(&self.permits).try_acquire_many_owned(permits).map_err(|_| self.busy())
-    }
-
-    fn busy(&self) -> Refusal {
-        let cause = format!("{} bytes of bodies are in flight (--in-flight-bytes-max)", self.in_flight_bytes_max);
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, cause)
     }
 
     fn too_large(&self) -> Refusal {
-        let cause = format!("the body is larger than {} bytes (--body-bytes-max)", self.limits.body_bytes_max);
+        let cause = format!(
+            "the body is larger than {} bytes (--body-bytes-max); the changefeed sends it for ever until that is raised, or \
+             Flush in its webhook_sink_config lowered where it is not one row alone",
+            self.limits.body_bytes_max
+        );
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, cause)
     }
+}
+
+fn zstd_decoder(raw: &[u8]) -> std::io::Result<zstd::stream::read::Decoder<'_, &[u8]>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(raw)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+    Ok(decoder)
+}
+
+/// Reads until the chunk is full or nothing is left, and says how much.
+fn fill(reader: &mut dyn Read, chunk: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < chunk.len() {
+        match reader.read(&mut chunk[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
 }
 
 /// Reads on, and keeps nothing, until the body ends or it is more than a refused request deserves.

@@ -6,9 +6,12 @@
 mod body;
 mod connection;
 mod doors;
+mod intake;
+mod memory;
 mod origin;
 pub mod payload;
 mod reload;
+pub mod row;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -28,24 +31,21 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+pub(crate) use body::WINDOW_BYTES_MAX;
 pub use origin::Origins;
 pub use reload::Reloader;
-pub use tables::{Table, Tables};
+pub use tables::{Route, Table, Tables};
 
-use crate::access::{Denied, Gate};
+use crate::access::{Denied, Gate, Reach};
 use crate::config::{self, Limits};
 use crate::error::{Error, Result, visible};
 use crate::source::STAGING;
-use crate::stage::{Change, RowBatch, Stage, Staged};
+use crate::stage::{Sender, Stage, Staged};
 use crate::status::Status;
-use crate::tables::{KeyWatch, Unreadable};
-use body::Budget;
+use crate::tables::KeyWatch;
+use body::Bodies;
 use doors::Visitor;
-use payload::{Body, Message, canonical_key};
-use tables::Route;
-
-/// Longest part of a name that an answer repeats.
-const NAME_CHARS_MAX: usize = 200;
+use intake::{Content, Intake, Untaken, rows_bytes};
 
 /// A bound receiver, ready to run.
 pub struct Receiver {
@@ -63,7 +63,7 @@ struct Handler {
     origins: Origins,
     keys: Arc<KeyWatch>,
     gate: Arc<Gate>,
-    budget: Budget,
+    bodies: Bodies,
     response_timeout: Duration,
     status: Arc<Status>,
 }
@@ -77,8 +77,7 @@ impl Receiver {
         keys: Arc<KeyWatch>,
         status: Arc<Status>,
     ) -> Result<Self> {
-        let paths: Vec<_> = tables.paths().cloned().collect();
-        let gate = Arc::new(Gate::open(&settings.access, &paths)?);
+        let gate = Arc::new(Gate::open(&settings.access, &tables.schemas())?);
         settings.access.client_ca.as_ref().map_or(Ok(()), tls::warn_of_public_authority)?;
         let (reloader, tls) = Reloader::new(settings, Arc::clone(&gate))?;
         let listener = TcpListener::bind(settings.bind_addr).await.map_err(|error| {
@@ -92,7 +91,7 @@ impl Receiver {
             tables,
             keys,
             gate,
-            budget: Budget::new(limits),
+            bodies: Bodies::new(limits),
             response_timeout: limits.response_timeout,
             status,
         };
@@ -142,7 +141,7 @@ impl Handler {
             };
         }
         // Nothing is told to, and nothing taken from, somebody who may not write.
-        self.gate.admit(&head.headers, head.uri.query(), &segments).map_err(|denied| match denied {
+        let reach = self.gate.admit(&head.headers, head.uri.query(), &segments).map_err(|denied| match denied {
             Denied::Unknown => Refusal::new(StatusCode::UNAUTHORIZED, denied.to_string()),
             Denied::Elsewhere => Refusal::new(StatusCode::FORBIDDEN, denied.to_string()),
         })?;
@@ -150,8 +149,8 @@ impl Handler {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections (--connections-max)"));
         }
         self.check_head(head, &segments)?;
-        let body = self.budget.read(&head.headers, body).await?;
-        self.stage(&segments, body).await.map(Some)
+        let body = self.bodies.read(&head.headers, body).await?;
+        self.stage(&segments, &reach, body).await.map(Some)
     }
 
     /// What can be said before the body is read.
@@ -180,21 +179,28 @@ impl Handler {
         }
     }
 
-    async fn stage(&self, segments: &[String], body: body::Bytes) -> Result<Staged, Refusal> {
-        let mut content = tokio::task::block_in_place(|| self.rows_of(segments, &body.bytes));
+    async fn stage(&self, segments: &[String], reach: &Reach, body: body::Bytes) -> Result<Staged, Refusal> {
+        let body::Bytes { bytes, mut share } = body;
+        let mut read =
+            || tokio::task::block_in_place(|| Intake::new(&self.tables, segments, reach, &mut share).read(&bytes));
+        let mut content = read();
         if matches!(content, Err(Untaken::Key(_))) {
             content = match self.keys.refresh().await {
-                Ok(_) => tokio::task::block_in_place(|| self.rows_of(segments, &body.bytes)),
+                Ok(_) => read(),
                 Err(error) => Err(Untaken::Run(error)),
             };
         }
-        let content = content.map_err(|untaken| self.refused(untaken))?;
-        // The rows are as large as the body was, and may outlive this request in the queue: the budget goes with them.
-        let lease = body.into_lease();
+        let content = content.map_err(|untaken| self.refused(untaken, reach))?;
+        drop(bytes);
         match content {
-            Content::Rows(rows) => {
+            Content::Rows(rows, origins) => {
+                tokio::task::block_in_place(|| self.origins.admit(&origins))
+                    .map_err(|error| self.refused(Untaken::Run(error), reach))?;
+                // The rows may outlive this request in the queue: their share of memory goes with them.
+                share.shrink(rows_bytes(&rows));
                 let count = rows.len() as u64;
-                let staged = self.durable(self.stage.append(rows, lease)).await?;
+                let sender = if self.covers_run(reach) { Sender::OfRun } else { Sender::OfPart };
+                let staged = self.durable(self.stage.append(rows, sender, Box::new(share))).await?;
                 self.status.received(count);
                 Ok(staged)
             }
@@ -212,61 +218,32 @@ impl Handler {
     async fn durable(&self, append: impl Future<Output = Result<Staged>>) -> Result<Staged, Refusal> {
         match timeout(self.response_timeout, append).await {
             Ok(Ok(staged)) => Ok(staged),
+            // The run goes on: it is the request that was at fault.
+            Ok(Err(error)) if self.stage.failed().borrow().is_none() => {
+                Err(Refusal::new(StatusCode::BAD_REQUEST, error.message))
+            }
             Ok(Err(_)) => Err(Refusal::ending()),
             Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "staging is behind (--httpResponseTimeout)")),
         }
     }
 
-    /// What cannot be taken now, and never will be as things are, ends the run: the changefeed would send it for ever.
-    fn refused(&self, untaken: Untaken) -> Refusal {
-        match untaken {
-            Untaken::Request(refusal) => refusal,
-            Untaken::Run(error) | Untaken::Key(error) => {
-                let refusal = Refusal::new(StatusCode::BAD_REQUEST, error.message.clone());
-                self.stage.fail(error);
-                refusal
-            }
-        }
-    }
-
-    fn rows_of(&self, path: &[String], body: &[u8]) -> Result<Content, Untaken> {
-        let malformed =
-            |error: payload::Malformed| Untaken::Request(Refusal::new(StatusCode::BAD_REQUEST, error.to_string()));
-        let messages = match payload::parse(body).map_err(malformed)? {
-            Body::Resolved(timestamp) => return Ok(Content::Resolved(timestamp)),
-            Body::Rows(messages) => messages,
+    /// What cannot be taken now, and never will be as things are, ends the run: the changefeed would send it for ever. But
+    /// not where it was sent by somebody who may write to a part of the run: the run's own changefeed may write to all of it.
+    fn refused(&self, untaken: Untaken, reach: &Reach) -> Refusal {
+        let error = match untaken {
+            Untaken::Request(refusal) => return refusal,
+            Untaken::Run(error) | Untaken::Key(error) => error,
         };
-        let mut rows = RowBatch::default();
-        // Messages of one table often stand together.
-        let mut last: Option<(&str, &Table)> = None;
-        for message in &messages {
-            let table = match last {
-                Some((topic, table)) if topic == message.topic => table,
-                _ => self.table_of(path, message)?,
-            };
-            last = Some((&message.topic, table));
-            let key = canonical_key(message.key).map_err(malformed)?;
-            let unreadable = |why| Untaken::Key(unreadable_key(&message.topic, &key.text, &why));
-            table.key.check_count(message.updated, key.values).map_err(unreadable)?;
-            let change = match (message.after, message.before) {
-                (Some(after), _) => Change::Upsert(after.get()),
-                // There was no such row, and nothing else names the columns of its key.
-                (None, Some(None)) if key.values > 1 && !table.key.is_known() => continue,
-                (None, before) => Change::Delete(before.flatten().map(|before| before.get())),
-            };
-            rows.push(message.updated, table.number, &key.text, change);
+        let refusal = Refusal::new(StatusCode::BAD_REQUEST, error.message.clone());
+        if self.covers_run(reach) {
+            self.stage.fail(error);
         }
-        Ok(Content::Rows(rows))
+        refusal
     }
 
-    fn table_of(&self, path: &[String], message: &Message<'_>) -> Result<&Table, Untaken> {
-        match self.tables.find(path, &message.topic) {
-            Route::Table(table, origin) => {
-                self.origins.admit(table.number, origin).map(|()| table).map_err(Untaken::Run)
-            }
-            Route::Refused(why) => Err(Untaken::Run(why.clone())),
-            Route::Unknown => Err(Untaken::Request(unknown_table(message))),
-        }
+    /// Whether somebody may write to whatever the run writes to.
+    fn covers_run(&self, reach: &Reach) -> bool {
+        *reach == Reach::Everywhere || self.tables.schemas().iter().all(|schema| reach.covers(schema))
     }
 
     fn expected_path(&self) -> String {
@@ -276,43 +253,9 @@ impl Handler {
     }
 }
 
-/// Why a body is not taken.
-enum Untaken {
-    /// It is at fault by itself.
-    Request(Refusal),
-    /// It cannot be taken as the run is.
-    Run(Error),
-    /// A key is not what is known of the source's primary key, which may have changed.
-    Key(Error),
-}
-
-enum Content {
-    Rows(RowBatch),
-    Resolved(ebb_sdk::Timestamp),
-}
-
 /// The only place that answers a delivery with success.
 fn ok(_staged: Staged) -> Response<Full<bytes::Bytes>> {
     Response::new(Full::from("OK\n"))
-}
-
-fn unreadable_key(topic: &str, key: &str, why: &Unreadable) -> Error {
-    Error::new(format!("a row of {topic} came with the key {}, {why}", ebb_sdk::shown_value(key)))
-        .hint(
-            "give both sides the same primary key, and give --sourceConn where the source's has more columns; after ALTER \
-             PRIMARY KEY, start again with the same command",
-        )
-        .field("table", topic)
-        .field("key", key)
-}
-
-fn unknown_table(message: &Message<'_>) -> Refusal {
-    let topic: String = message.topic.chars().take(NAME_CHARS_MAX).collect();
-    let cause = format!(
-        "table {topic} is not one that ebb applies: it is missing on the target, was added to the changefeed later, or is a \
-         column family (create the changefeed without split_column_families)"
-    );
-    Refusal::new(StatusCode::BAD_REQUEST, cause)
 }
 
 fn path_segments(path: &str) -> Result<Vec<String>, Refusal> {
@@ -326,6 +269,7 @@ pub fn segments(path: &str) -> Option<Vec<String>> {
 }
 
 /// An answer other than 200. Its cause is for a person, and holds neither row data nor secrets.
+#[derive(Debug)]
 struct Refusal {
     status: StatusCode,
     cause: String,
@@ -334,6 +278,10 @@ struct Refusal {
 impl Refusal {
     fn new(status: StatusCode, cause: impl Into<String>) -> Self {
         Self { status, cause: cause.into() }
+    }
+
+    fn busy(cause: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, cause)
     }
 
     fn ending() -> Self {

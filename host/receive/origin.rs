@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use ebb_sdk::Timestamp;
+use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -29,6 +29,11 @@ impl Origin {
 
     pub fn qualified(schema: &str, name: &str) -> Self {
         Self { schema: Some(schema.to_owned()), name: name.to_owned() }
+    }
+
+    /// Whether it may be the table of this name. A topic that was registered whole stands for its last part.
+    pub fn is_of(&self, name: &str) -> bool {
+        self.name.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
     }
 
     /// What both say of one table; `None` when they are two.
@@ -60,40 +65,51 @@ impl Origins {
         Ok(Self { stage: stage.clone(), known: Mutex::new(known) })
     }
 
-    /// Takes a row of this origin for a table, durably the first time.
+    /// Takes rows of these origins for tables, all of them or none, durably the first time. Only for rows that are taken
+    /// otherwise: what was refused must not decide which table of the source is the right one.
     ///
     /// # Errors
-    /// When rows of the table have come from another table before.
-    pub fn admit(&self, table: u32, origin: Origin) -> Result<()> {
+    /// When rows of a table have come from another table before.
+    pub fn admit(&self, rows: &[(u32, Origin)]) -> Result<()> {
         let mut known = lock(&self.known);
-        let merged = match known.get(&table) {
-            Some(before) if *before == origin => return Ok(()),
-            Some(before) => before.merged(&origin).ok_or_else(|| two_tables(before, &origin))?,
-            None => origin,
-        };
-        if known.get(&table) != Some(&merged) {
-            if !known.contains_key(&table) && self.stage.released() > Timestamp::ZERO {
+        let mut changed: Option<BTreeMap<u32, Origin>> = None;
+        for (table, origin) in rows {
+            let before = changed.as_ref().unwrap_or(&known).get(table);
+            let merged = match before {
+                Some(before) => before.merged(origin).ok_or_else(|| two_tables(before, origin))?,
+                None => origin.clone(),
+            };
+            if before != Some(&merged) {
+                changed.get_or_insert_with(|| known.clone()).insert(*table, merged);
+            }
+        }
+        let Some(changed) = changed else { return Ok(()) };
+        self.stage.save(Note::Origins, &changed)?;
+        if self.stage.released() > Timestamp::ZERO {
+            for (_, origin) in changed.iter().filter(|(table, _)| !known.contains_key(table)) {
                 tracing::info!(
-                    "first rows of {merged}: if it was added to the changefeed since that was created, see that the target \
+                    "first rows of {origin}: if it was added to the changefeed since that was created, see that the target \
                      holds everything before them"
                 );
             }
-            let mut changed = known.clone();
-            changed.insert(table, merged);
-            self.stage.save(Note::Origins, &changed)?;
-            *known = changed;
         }
+        *known = changed;
         Ok(())
     }
 }
 
 fn two_tables(one: &Origin, other: &Origin) -> Error {
-    Error::new(format!("rows of two tables of the source, {one} and {other}, come for one table of the target"))
-        .hint(
-            "they would overwrite each other: leave one of them out of the changefeed, or give --sourceConn and send \
+    let shown = |origin: &Origin| shortened(&origin.to_string(), SHOWN_CHARS_MAX);
+    Error::new(format!(
+        "rows of two tables of the source, {} and {}, come for one table of the target",
+        shown(one),
+        shown(other)
+    ))
+    .hint(
+        "they would overwrite each other: leave one of them out of the changefeed, or give --sourceConn and send \
                each to a schema of its own",
-        )
-        .field("table", one.to_string())
+    )
+    .field("table", shown(one))
 }
 
 #[cfg(test)]
@@ -106,15 +122,19 @@ mod tests {
         let folder = tempdir();
         let stage = Stage::open(folder.path(), crate::stage::Limits::default()).unwrap();
         let origins = Origins::load(&stage).unwrap();
-        origins.admit(1, Origin::bare("orders")).unwrap();
-        origins.admit(1, Origin::bare("\"orders\"")).unwrap();
-        assert!(origins.admit(1, Origin::bare("Orders")).is_err());
-        origins.admit(1, Origin::qualified("shop.tenant1", "orders")).unwrap();
-        origins.admit(1, Origin::bare("orders")).unwrap();
-        assert!(origins.admit(1, Origin::qualified("shop.tenant2", "orders")).is_err());
-        origins.admit(2, Origin::qualified("shop.tenant2", "orders")).unwrap();
+        origins.admit(&[(1, Origin::bare("orders"))]).unwrap();
+        origins.admit(&[(1, Origin::bare("\"orders\""))]).unwrap();
+        assert!(origins.admit(&[(1, Origin::bare("Orders"))]).is_err());
+        origins.admit(&[(1, Origin::qualified("shop.tenant1", "orders"))]).unwrap();
+        origins.admit(&[(1, Origin::bare("orders"))]).unwrap();
+        assert!(origins.admit(&[(1, Origin::qualified("shop.tenant2", "orders"))]).is_err());
+        origins.admit(&[(2, Origin::qualified("shop.tenant2", "orders"))]).unwrap();
         let again = Origins::load(&stage).unwrap();
-        let error = again.admit(1, Origin::qualified("shop.tenant2", "orders")).unwrap_err();
+        let error = again.admit(&[(1, Origin::qualified("shop.tenant2", "orders"))]).unwrap_err();
         assert!(error.message.contains("shop.tenant1.orders and shop.tenant2.orders"), "{error}");
+        // All of a request or nothing of it.
+        again.admit(&[(3, Origin::bare("ITEMS")), (3, Origin::bare("items"))]).unwrap_err();
+        again.admit(&[(3, Origin::bare("items")), (3, Origin::qualified("shop.tenant1", "items"))]).unwrap();
+        again.admit(&[(3, Origin::qualified("shop.tenant2", "items"))]).unwrap_err();
     }
 }

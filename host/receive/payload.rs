@@ -3,18 +3,34 @@
 //! Owns: the wrapped envelope in both of CockroachDB's spellings. Does not own: reading bytes from the network, and what
 //! a table is. No I/O. Unknown fields are passed over: later versions add some.
 
+mod reading;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use ebb_sdk::{Number, Timestamp};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeSeed;
 use serde_json::value::RawValue;
 
+use reading::Reading;
+
+/// Longest `key`, in bytes of JSON. No index of a target takes one that is near it.
+const KEY_BYTES_MAX: usize = 1 << 20;
+
 /// What one request says.
-#[derive(Debug)]
-pub enum Body<'a> {
-    Rows(Vec<Message<'a>>),
+#[derive(Debug, PartialEq, Eq)]
+pub enum Body {
+    /// All of them were taken.
+    Rows,
     Resolved(Timestamp),
+}
+
+/// Why a body was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stopped<E> {
+    Malformed(Malformed),
+    /// Whoever takes the rows has refused one.
+    Refused(E),
 }
 
 /// One changed row.
@@ -49,6 +65,10 @@ pub enum Malformed {
         column: usize,
     },
     NeitherRowsNorResolved,
+    RowsAndResolved,
+    /// A field of a message, or of the body, is there twice.
+    Twice(&'static str),
+    LongKey,
     Length {
         stated: usize,
         counted: usize,
@@ -57,6 +77,8 @@ pub enum Malformed {
     NoKey,
     NoTopic,
     NoAfter,
+    /// `after` or `before` is neither an object nor null.
+    NoRow,
     BadTimestamp,
 }
 
@@ -69,6 +91,11 @@ impl fmt::Display for Malformed {
                 write!(f, "the body is not JSON of a changefeed's shape, or it was cut off (line {line}, column {column})")
             }
             Self::NeitherRowsNorResolved => f.write_str("the body has neither \"payload\" nor \"resolved\""),
+            Self::RowsAndResolved => f.write_str("the body has both \"payload\" and \"resolved\""),
+            Self::Twice(field) => write!(f, "\"{field}\" is there twice, which CockroachDB does not write"),
+            Self::LongKey => {
+                write!(f, "a \"key\" is longer than {KEY_BYTES_MAX} bytes, which no index of a target takes")
+            }
             Self::Length { stated, counted } => {
                 write!(f, "the body states {stated} messages and holds {counted}")
             }
@@ -77,38 +104,41 @@ impl fmt::Display for Malformed {
                 "a message has no \"key\": only table changefeeds WITH envelope = 'wrapped' (the default) can be applied",
             ),
             Self::NoAfter => f.write_str("a message does not say what its row is \"after\" the change"),
+            Self::NoRow => f.write_str("a row is not an object"),
             Self::NoTopic => f.write_str("a message has no \"topic\": only table changefeeds can be applied"),
             Self::BadTimestamp => f.write_str("a timestamp is not of the form <nanoseconds>.<logical>"),
         }
     }
 }
 
-/// Takes a body apart without copying rows.
-pub fn parse(body: &[u8]) -> Result<Body<'_>, Malformed> {
+/// Takes a body apart without copying rows. Each is handed over as it is read, so that the first one that is refused ends
+/// it, and none of them is kept here. What was handed over counts only once this returns [`Body::Rows`].
+pub fn read<'a, E>(body: &'a [u8], take: impl FnMut(Message<'a>) -> Result<(), E>) -> Result<Body, Stopped<E>> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(Malformed::Empty);
+        return Err(Stopped::Malformed(Malformed::Empty));
     }
-    // serde reads a struct from an array too, which no changefeed sends.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Malformed::Syntax { line: 1, column: 1 });
-    }
-    let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
-    let frame: Frame<'_> =
-        serde_json::from_str(text).map_err(|error| Malformed::Syntax { line: error.line(), column: error.column() })?;
-    if let Some(resolved) = frame.resolved {
-        return timestamp(&resolved).map(Body::Resolved);
-    }
-    let messages = frame.payload.ok_or(Malformed::NeitherRowsNorResolved)?;
-    if let Some(stated) = frame.length.filter(|&stated| stated != messages.len()) {
-        return Err(Malformed::Length { stated, counted: messages.len() });
-    }
-    messages.into_iter().map(message).collect::<Result<_, _>>().map(Body::Rows)
+    let text = std::str::from_utf8(body).map_err(|_| Stopped::Malformed(Malformed::NotUtf8))?;
+    let mut reading = Reading { take, stopped: None, counted: 0 };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let frame = (&mut reading).deserialize(&mut json).and_then(|frame| json.end().map(|()| frame));
+    let frame = match (frame, reading.stopped) {
+        (_, Some(stopped)) => return Err(stopped),
+        (Ok(frame), None) => frame,
+        (Err(error), None) => {
+            let (line, column) = (error.line(), error.column());
+            return Err(Stopped::Malformed(Malformed::Syntax { line, column }));
+        }
+    };
+    frame.judged(reading.counted).map_err(Stopped::Malformed)
 }
 
 /// The text by which a key is staged: the array without white space, strings escaped and numbers written in one way only, so
 /// that every spelling of the feed gives the same text. Of a deleted row CockroachDB knows no more than its key, which
 /// does not hold the trailing zeros of a DECIMAL.
 pub fn canonical_key(key: &RawValue) -> Result<Key, Malformed> {
+    if key.get().len() > KEY_BYTES_MAX {
+        return Err(Malformed::LongKey);
+    }
     let parts: Vec<&RawValue> = serde_json::from_str(key.get()).map_err(|_| Malformed::NoKey)?;
     let mut text = String::with_capacity(key.get().len());
     text.push('[');
@@ -159,50 +189,6 @@ fn canonical_number(text: &str) -> Cow<'_, str> {
     format!("{sign}{whole}{point}{fraction}").into()
 }
 
-#[derive(Deserialize)]
-struct Frame<'a> {
-    #[serde(borrow, default)]
-    payload: Option<Vec<RawMessage<'a>>>,
-    #[serde(default)]
-    length: Option<usize>,
-    #[serde(borrow, default)]
-    resolved: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct RawMessage<'a> {
-    #[serde(borrow, default, deserialize_with = "stated")]
-    after: Option<Option<&'a RawValue>>,
-    #[serde(borrow, default, deserialize_with = "stated")]
-    before: Option<Option<&'a RawValue>>,
-    #[serde(borrow, default)]
-    key: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    topic: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    updated: Option<Cow<'a, str>>,
-}
-
-/// A field that is there, whether or not it is null; one that is not there is never asked for.
-fn stated<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<&'de RawValue>>, D::Error> {
-    let value = <&RawValue>::deserialize(field)?;
-    Ok(Some(Some(value).filter(|value| value.get() != "null")))
-}
-
-fn message(raw: RawMessage<'_>) -> Result<Message<'_>, Malformed> {
-    let is_object = |raw: &&RawValue| raw.get().starts_with('{');
-    if !raw.after.iter().chain(&raw.before).flatten().all(is_object) {
-        return Err(Malformed::NoKey);
-    }
-    Ok(Message {
-        key: raw.key.filter(|key| key.get().starts_with('[')).ok_or(Malformed::NoKey)?,
-        topic: raw.topic.ok_or(Malformed::NoTopic)?,
-        updated: timestamp(&raw.updated.ok_or(Malformed::NoUpdated)?)?,
-        after: raw.after.ok_or(Malformed::NoAfter)?,
-        before: raw.before,
-    })
-}
-
 fn timestamp(text: &str) -> Result<Timestamp, Malformed> {
     text.parse().map_err(|_| Malformed::BadTimestamp)
 }
@@ -211,17 +197,27 @@ fn timestamp(text: &str) -> Result<Timestamp, Malformed> {
 mod tests {
     use super::*;
 
-    fn rows(body: &str) -> Vec<(String, Timestamp, String, Option<String>)> {
-        match parse(body.as_bytes()).unwrap() {
-            Body::Rows(messages) => messages
-                .into_iter()
-                .map(|message| {
-                    let after = message.after.map(|after| after.get().to_owned());
-                    (message.topic.into_owned(), message.updated, canonical_key(message.key).unwrap().text, after)
-                })
-                .collect(),
-            Body::Resolved(_) => panic!("a resolved message"),
+    /// Every message of a body.
+    fn parse(body: &[u8]) -> Result<Vec<Message<'_>>, Malformed> {
+        let mut messages = Vec::new();
+        let taken = read(body, |message| {
+            messages.push(message);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match taken {
+            Ok(Body::Rows) => Ok(messages),
+            Ok(Body::Resolved(_)) => panic!("a resolved message"),
+            Err(Stopped::Malformed(malformed)) => Err(malformed),
+            Err(Stopped::Refused(never)) => match never {},
         }
+    }
+
+    fn rows(body: &str) -> Vec<(String, Timestamp, String, Option<String>)> {
+        let row = |message: Message<'_>| {
+            let after = message.after.map(|after| after.get().to_owned());
+            (message.topic.into_owned(), message.updated, canonical_key(message.key).unwrap().text, after)
+        };
+        parse(body.as_bytes()).unwrap().into_iter().map(row).collect()
     }
 
     #[test]
@@ -238,7 +234,7 @@ mod tests {
         let body = r#"{ "payload" : [ { "after": null, "key" : [ 42 ], "topic" : "tbl", "updated" : "30.0" },
             { "after" : null, "before": null, "key" : [ 9 ], "topic" : "\"Tbl\"", "updated" : "30.0", "new_field": [1] },
             { "after" : null, "before": {"a": 1}, "key" : [ 1 ], "topic" : "tbl", "updated" : "30.0" } ] }"#;
-        let Body::Rows(messages) = parse(body.as_bytes()).unwrap() else { panic!("rows") };
+        let messages = parse(body.as_bytes()).unwrap();
         assert!(messages.iter().all(|message| message.after.is_none()));
         let before = |message: &Message<'_>| message.before.map(|before| before.map(|row| row.get().to_owned()));
         let before: Vec<_> = messages.iter().map(before).collect();
@@ -266,9 +262,14 @@ mod tests {
         check(r#"{"payload":[{"key":[1],"topic":"t"}]}"#, Malformed::NoUpdated);
         check(r#"{"payload":[{"key":[1],"topic":"t","updated":"1.0"}]}"#, Malformed::NoAfter);
         check(r#"{"payload":[{"after":{},"topic":"t","updated":"1.0"}]}"#, Malformed::NoKey);
-        check(r#"{"payload":[{"after":[],"key":[1],"topic":"t","updated":"1.0"}]}"#, Malformed::NoKey);
+        check(r#"{"payload":[{"after":[],"key":[1],"topic":"t","updated":"1.0"}]}"#, Malformed::NoRow);
+        check(r#"{"payload":[{"after":{},"key":[],"after":null}]}"#, Malformed::Twice("after"));
+        check(r#"{"payload":[],"payload":[]}"#, Malformed::Twice("payload"));
+        check(r#"{"payload":[],"resolved":"1.0"}"#, Malformed::RowsAndResolved);
         check(r#"{"payload":[{"__crdb__":{"key":[1],"topic":"t","updated":"1.0"},"a":1}]}"#, Malformed::NoKey);
-        check("[[],0,null]", Malformed::Syntax { line: 1, column: 1 });
+        for other in ["[[],0,null]", "null", r#"{"payload":null}"#, r#"{"payload":[[{},null,[1],"t","1.0"]]}"#] {
+            assert!(matches!(parse(other.as_bytes()), Err(Malformed::Syntax { .. })), "{other}");
+        }
         assert_eq!(parse(b"{\xff").unwrap_err(), Malformed::NotUtf8);
     }
 
@@ -278,7 +279,28 @@ mod tests {
         for end in 0..body.len() {
             assert!(parse(&body.as_bytes()[..end]).is_err(), "{}", &body[..end]);
         }
-        assert!(matches!(parse(br#"{"resolved":"20.0"}"#), Ok(Body::Resolved(Timestamp { wall: 20, logical: 0 }))));
+        let resolved = read(br#"{"resolved":"20.0"}"#, |_| Err(()));
+        assert_eq!(resolved, Ok(Body::Resolved(Timestamp { wall: 20, logical: 0 })));
+    }
+
+    #[test]
+    fn the_first_row_that_is_not_taken_ends_it() {
+        let good = r#"{"after":{},"key":[1],"topic":"t","updated":"1.0"}"#;
+        // What follows is not even JSON, and is not looked at.
+        let body = format!(r#"{{"payload":[{good},{{}},{good},nonsense"#);
+        let mut taken = 0;
+        let malformed = read(body.as_bytes(), |_| {
+            taken += 1;
+            Ok::<(), ()>(())
+        });
+        assert_eq!((malformed, taken), (Err(Stopped::Malformed(Malformed::NoKey)), 1));
+        assert_eq!(read(body.as_bytes(), |_| Err("no")), Err(Stopped::Refused("no")));
+    }
+
+    #[test]
+    fn a_key_has_a_length_that_an_index_takes() {
+        let key = format!("[\"{}\"]", "x".repeat(KEY_BYTES_MAX));
+        assert_eq!(canonical_key(serde_json::from_str(&key).unwrap()), Err(Malformed::LongKey));
     }
 
     #[test]

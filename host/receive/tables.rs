@@ -17,6 +17,8 @@ pub struct Table {
     pub number: u32,
     /// Its position in the target's catalog.
     pub position: u32,
+    /// The target's schema that it belongs to, as the segments of a path: who writes a row must be let in there.
+    pub schema: Vec<String>,
     /// Schema and name at the source; `None` when the source cannot be asked.
     pub source: Option<(String, String)>,
     pub key: Arc<SourceKey>,
@@ -32,10 +34,13 @@ pub struct Table {
 #[derive(Debug)]
 pub enum Route<'a> {
     Table(&'a Table, Origin),
-    /// The target has the table, and rows cannot be written to it as they are: why.
-    Refused(&'a Error),
+    /// The target has the table, in this schema, and rows cannot be written to it as they are: why.
+    Refused(&'a [String], &'a Error),
     Unknown,
 }
+
+/// A longer topic names no table: CockroachDB writes database, schema and name.
+const TOPIC_BYTES_MAX: usize = 8 << 10;
 
 /// Every table that rows are taken for, by path and topic.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +48,7 @@ pub struct Tables {
     list: Vec<Table>,
     /// Where in the list each number in staging stands.
     places: HashMap<u32, usize>,
-    refused: Vec<Error>,
+    refused: Vec<(Vec<String>, Error)>,
     /// The source's, where it is known.
     database: Option<String>,
     paths: HashMap<Vec<String>, Topics>,
@@ -72,10 +77,10 @@ impl Tables {
         self.paths.entry(path.to_vec()).or_default().add(topics, case_sensitive, place);
     }
 
-    /// Adds a table whose rows end the run, and why.
-    pub fn refuse(&mut self, path: &[String], topics: &[String], case_sensitive: bool, why: Error) {
+    /// Adds a table of this schema whose rows end the run, and why.
+    pub fn refuse(&mut self, path: &[String], topics: &[String], case_sensitive: bool, schema: &[String], why: Error) {
         let place = Place::Refused(self.refused.len());
-        self.refused.push(why);
+        self.refused.push((schema.to_vec(), why));
         self.paths.entry(path.to_vec()).or_default().add(topics, case_sensitive, place);
     }
 
@@ -103,9 +108,21 @@ impl Tables {
         self.paths.keys()
     }
 
+    /// Every schema that requests go to or write to, each once.
+    pub fn schemas(&self) -> Vec<&[String]> {
+        let of_tables =
+            self.list.iter().map(|table| &table.schema).chain(self.refused.iter().map(|(schema, _)| schema));
+        let mut schemas: Vec<_> = self.paths.keys().chain(of_tables).map(Vec::as_slice).collect();
+        schemas.sort_unstable();
+        schemas.dedup();
+        schemas
+    }
+
     /// The table of a topic.
     pub fn find(&self, path: &[String], topic: &str) -> Route<'_> {
-        let Some(topics) = self.paths.get(path) else { return Route::Unknown };
+        let Some(topics) = self.paths.get(path).filter(|_| topic.len() <= TOPIC_BYTES_MAX) else {
+            return Route::Unknown;
+        };
         // A bare name since 25.4 may itself hold dots and quotes, so the topic as it stands comes first.
         if let Some(place) = topics.find(topic) {
             return self.route(place, || Origin::bare(topic));
@@ -138,8 +155,16 @@ impl Tables {
 
     fn route(&self, place: Place, origin: impl FnOnce() -> Origin) -> Route<'_> {
         match place {
-            Place::Taken(at) => Route::Table(&self.list[at], origin()),
-            Place::Refused(at) => Route::Refused(&self.refused[at]),
+            Place::Taken(at) => {
+                let (table, origin) = (&self.list[at], origin());
+                // Names of the source are what they are to the letter, however the target compares them.
+                let is_it = table.source.as_ref().is_none_or(|(_, name)| origin.is_of(name));
+                if is_it { Route::Table(table, origin) } else { Route::Unknown }
+            }
+            Place::Refused(at) => {
+                let (schema, why) = &self.refused[at];
+                Route::Refused(schema, why)
+            }
         }
     }
 }
@@ -220,7 +245,7 @@ mod tests {
     fn number(route: &Route<'_>) -> Option<u32> {
         match route {
             Route::Table(table, _) => Some(table.number),
-            Route::Refused(_) | Route::Unknown => None,
+            Route::Refused(..) | Route::Unknown => None,
         }
     }
 
@@ -231,10 +256,22 @@ mod tests {
         assert_eq!(number(&tables.find(&path(), "shop.tenant1.orders")), Some(0));
         assert_eq!(number(&tables.find(&path(), "shop.tenant2.orders")), None);
         tables.set_database("shop");
+        assert_eq!(number(&tables.find(&path(), "\"orders\"")), Some(0));
         assert_eq!(number(&tables.find(&path(), "shop.tenant1.orders")), Some(0));
         assert_eq!(number(&tables.find(&path(), "other.tenant1.orders")), None);
-        tables.refuse(&path(), &["loud".to_owned()], true, Error::new("it has a rule"));
-        assert!(matches!(tables.find(&path(), "loud"), Route::Refused(why) if why.message == "it has a rule"));
+        tables.refuse(&path(), &["loud".to_owned()], true, &path(), Error::new("it has a rule"));
+        assert!(matches!(tables.find(&path(), "loud"), Route::Refused(_, why) if why.message == "it has a rule"));
+    }
+
+    #[test]
+    fn a_table_that_is_known_has_one_name() {
+        let mut tables = tables(&["Orders", "items"], false);
+        tables.list[0].source = Some(("public".into(), "orders".into()));
+        let find = |topic: &str| number(&tables.find(&path(), topic));
+        assert_eq!((find("orders"), find("shop.public.orders")), (Some(0), Some(0)));
+        assert_eq!((find("Orders"), find("ORDERS"), find("shop.public.ORDERS")), (None, None, None));
+        assert_eq!(find("ITEMS"), Some(1), "of a source that is not known any spelling may be the right one");
+        assert_eq!(find(&"x".repeat(1 << 20)), None);
     }
 
     #[test]

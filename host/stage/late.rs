@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use ebb_sdk::{Timestamp, shown_value};
+use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 
 use super::record::{key_text, table_of, timestamp_of};
 use super::run::RunCursor;
@@ -22,7 +22,7 @@ const LOOKS_MAX: u32 = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Late {
     pub table: String,
-    /// The JSON text of the primary key.
+    /// The JSON text of the primary key, or its beginning.
     pub key: String,
     pub at: Timestamp,
     /// What had been promised to be complete.
@@ -57,7 +57,7 @@ impl Store {
         let state = lock(&self.state);
         Late {
             table: readable(state.table_name(table_of(key))),
-            key: key_text(key, value).unwrap_or_default().to_owned(),
+            key: shortened(key_text(key, value).unwrap_or_default(), SHOWN_CHARS_MAX),
             at: timestamp_of(key).unwrap_or(Timestamp::ZERO),
             floor,
             forgotten: state.forgotten,

@@ -55,6 +55,7 @@ pub use store::{Limits, Store};
 
 use crate::error::{Error, Result};
 use space::Space;
+pub use writer::Sender;
 use writer::{Content, Reports, Request};
 
 /// How often applied segments are looked for when nothing else happens.
@@ -129,13 +130,16 @@ impl Stage {
     }
 
     /// Makes rows durable; repeats are left out. `lease` is dropped once the rows need no memory any more.
-    pub async fn append(&self, rows: RowBatch, lease: Box<dyn Send>) -> Result<Staged> {
-        self.send(Content::Rows(rows), lease).await
+    ///
+    /// # Errors
+    /// When the run ends, or rows of [`Sender::OfPart`] came too late.
+    pub async fn append(&self, rows: RowBatch, sender: Sender, lease: Box<dyn Send>) -> Result<Staged> {
+        self.send(Content::Rows(rows), sender, lease).await
     }
 
     /// Makes a resolved timestamp durable. It does not go back.
     pub async fn resolve(&self, timestamp: Timestamp) -> Result<Staged> {
-        self.send(Content::Resolved(timestamp), Box::new(())).await
+        self.send(Content::Resolved(timestamp), Sender::OfRun, Box::new(())).await
     }
 
     /// The resolved timestamp, as it moves.
@@ -188,10 +192,10 @@ impl Stage {
         self.space.forecast()
     }
 
-    async fn send(&self, content: Content, lease: Box<dyn Send>) -> Result<Staged> {
+    async fn send(&self, content: Content, sender: Sender, lease: Box<dyn Send>) -> Result<Staged> {
         let (reply, answer) = oneshot::channel();
         let gone = || Error::new("staging has ended");
-        self.requests.send(Request { content, reply, _lease: lease }).await.map_err(|_| gone())?;
+        self.requests.send(Request { content, sender, reply, _lease: lease }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }

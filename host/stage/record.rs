@@ -12,9 +12,10 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use ebb_sdk::Timestamp;
+use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 use ring::digest::{SHA256, digest};
 
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 
 /// What happened to a row.
@@ -38,35 +39,40 @@ const DELETE_WITH_BEFORE: u8 = 3;
 /// Encoded rows of one request, in one allocation.
 #[derive(Debug, Default)]
 pub struct RowBatch {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     /// Where each record's key and value end.
     ends: Vec<(usize, usize)>,
 }
 
 impl RowBatch {
+    /// For rows of about so many bytes.
+    pub fn expecting(bytes: usize) -> Self {
+        Self { bytes: Buffer::expecting(bytes), ends: Vec::new() }
+    }
+
     /// Adds a row; `key` is the canonical JSON text of its primary key.
     pub fn push(&mut self, timestamp: Timestamp, table: u32, key: &str, change: Change<'_>) {
         let start = self.bytes.len();
-        self.bytes.extend(scan_key(timestamp, table));
+        self.bytes.extend(&scan_key(timestamp, table));
         let hashed = key.len() > KEY_BYTES_MAX;
         if hashed {
-            self.bytes.push(1);
+            self.bytes.extend(&[1]);
             self.bytes.extend(digest(&SHA256, key.as_bytes()).as_ref());
         } else {
-            self.bytes.push(0);
+            self.bytes.extend(&[0]);
             self.bytes.extend(key.as_bytes());
         }
         let key_end = self.bytes.len();
-        self.bytes.extend([0; 4]);
+        self.bytes.extend(&[0; 4]);
         let (tag, json) = match change {
             Change::Upsert(json) => (UPSERT, json),
             Change::Delete(None) => (DELETE, ""),
             Change::Delete(Some(json)) => (DELETE_WITH_BEFORE, json),
         };
-        self.bytes.push(tag);
+        self.bytes.extend(&[tag]);
         if hashed {
             let length = u32::try_from(key.len()).expect("a body is far below 4 GiB");
-            self.bytes.extend(length.to_be_bytes());
+            self.bytes.extend(&length.to_be_bytes());
             self.bytes.extend(key.as_bytes());
         }
         self.bytes.extend(json.as_bytes());
@@ -143,6 +149,16 @@ impl Entry {
     /// The canonical JSON text of the primary key, an array in the order of the source's key.
     pub fn key(&self) -> &str {
         std::str::from_utf8(self.key_bytes()).expect("verified when decoded")
+    }
+
+    /// The same for a message: a long one has an end.
+    pub fn shown_key(&self) -> String {
+        shown_value(&self.short_key()).into_owned()
+    }
+
+    /// The beginning of it, for where whether it is shown is decided later.
+    pub fn short_key(&self) -> String {
+        shortened(self.key(), SHOWN_CHARS_MAX)
     }
 
     pub fn change(&self) -> Change<'_> {
@@ -256,6 +272,8 @@ mod tests {
                 let entry = read(&written(key, change)).unwrap();
                 assert_eq!((entry.key(), entry.change()), (key, change));
                 assert_eq!((entry.timestamp, entry.table), (Timestamp { wall: 7, logical: 3 }, 9));
+                assert!(key.starts_with(entry.shown_key().trim_end_matches('…')));
+                assert!(entry.shown_key().chars().count() <= SHOWN_CHARS_MAX + 1);
             }
         }
     }

@@ -61,8 +61,8 @@ async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
     let stage = Stage::open(dir.path(), small()).unwrap();
     assert!(stage.is_fresh());
     let (first, second, resolved) = tokio::join!(
-        stage.append(rows([5, 3, 9], 1), Box::new(())),
-        stage.append(rows([4], 2), Box::new(())),
+        stage.append(rows([5, 3, 9], 1), Sender::OfRun, Box::new(())),
+        stage.append(rows([4], 2), Sender::OfRun, Box::new(())),
         stage.resolve(at(2))
     );
     let _: (Staged, Staged, Staged) = (first.unwrap(), second.unwrap(), resolved.unwrap());
@@ -83,7 +83,7 @@ async fn a_lease_is_given_back_once_the_rows_are_durable() {
     let dir = tempdir();
     let stage = Stage::open(dir.path(), small()).unwrap();
     let lease = Arc::new(());
-    let _: Staged = stage.append(rows([1], 1), Box::new(Arc::clone(&lease))).await.unwrap();
+    let _: Staged = stage.append(rows([1], 1), Sender::OfRun, Box::new(Arc::clone(&lease))).await.unwrap();
     while Arc::strong_count(&lease) > 1 {
         tokio::task::yield_now().await;
     }
@@ -357,9 +357,9 @@ async fn nothing_is_acknowledged_once_a_sync_has_failed() {
     let dir = tempdir();
     let disk = Failing(disk::Folder::open(dir.path()).unwrap());
     let stage = Stage::start(Store::open(Arc::new(disk), small()).unwrap());
-    let error = stage.append(rows([1], 1), Box::new(())).await.unwrap_err();
+    let error = stage.append(rows([1], 1), Sender::OfRun, Box::new(())).await.unwrap_err();
     assert!(error.message.contains("input/output error"), "{error}");
-    assert!(stage.append(rows([2], 1), Box::new(())).await.is_err());
+    assert!(stage.append(rows([2], 1), Sender::OfRun, Box::new(())).await.is_err());
     let mut failed = stage.failed();
     assert!(failed.wait_for(Option::is_some).await.unwrap().is_some());
 }

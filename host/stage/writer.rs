@@ -31,8 +31,18 @@ pub(super) enum Content {
     Resolved(Timestamp),
 }
 
+/// Who has sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// Somebody who may write to every table, as the run's changefeed may: what it sends too late ends the run.
+    OfRun,
+    /// Somebody who may write to some tables only: what he sends too late is refused, and others do not suffer for it.
+    OfPart,
+}
+
 pub(super) struct Request {
     pub(super) content: Content,
+    pub(super) sender: Sender,
     pub(super) reply: oneshot::Sender<Result<Staged>>,
     /// What the request holds of the memory for bodies. It is given back once the rows are written or given up.
     pub(super) _lease: Box<dyn Send>,
@@ -113,10 +123,32 @@ fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<(
                 thread::sleep(ROOM_INTERVAL);
                 group.retain(|request| !request.reply.is_closed());
             }
-            Err(NotWritten::Late(late)) => return Err((*late).into()),
+            Err(NotWritten::Late(late)) => match group.iter().position(|request| request.sender == Sender::OfPart) {
+                Some(at) => write_alone(store, group.remove(at), reports)?,
+                None => return Err((*late).into()),
+            },
             Err(NotWritten::Failed(error)) => return Err(error),
         }
     }
+}
+
+/// Writes the request of somebody who may not end the run, and answers it. Where there is no room now it is given up.
+fn write_alone(store: &Store, request: Request, reports: &Reports) -> Result<()> {
+    let batches: Vec<_> = request.rows().into_iter().collect();
+    let written = match store.write(&batches, request.resolved()) {
+        Ok(()) => reports.failure(),
+        Err(NotWritten::Late(late)) => {
+            let _ = request.reply.send(Err((*late).into()));
+            return Ok(());
+        }
+        Err(NotWritten::Full(_) | NotWritten::Behind) => {
+            let _ = request.reply.send(Err(Error::new("staging has no room for it now; send it again")));
+            return Ok(());
+        }
+        Err(NotWritten::Failed(error)) => Err(error),
+    };
+    let _ = request.reply.send(written.clone().map(|()| Staged { _made_here: () }));
+    written
 }
 
 impl Reports {

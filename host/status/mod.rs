@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ebb_sdk::{Rounded, Timestamp};
+use ebb_sdk::{Rounded, SHOWN_CHARS_MAX, Timestamp, shortened};
 use tokio::sync::watch;
 
 pub use pages::Pages;
@@ -149,7 +149,7 @@ impl Status {
     pub fn refused(&self, visitor: Visitor, cause: &str, path: &str, status: u16) {
         *lock(&self.requests_refused).entry(status).or_default() += 1;
         if let Some(more) = self.refusals.news(visitor, cause) {
-            let path: String = path.chars().take(200).collect();
+            let path = shortened(path, SHOWN_CHARS_MAX);
             tracing::warn!(status = u64::from(status), path, "a request was refused: {cause}{more}");
         }
     }

@@ -2,9 +2,11 @@
 //!
 //! Owns: a small plain HTTP server of its own address, never the public port. Does not own: the numbers.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -14,12 +16,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, server};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use super::Status;
 use crate::error::{Error, Result};
 use crate::stage::Stage;
 
+/// Connections at once; beyond it the one that has been silent for the longest is closed.
 const CONNECTIONS_MAX: usize = 32;
 const HEADERS_MAX: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -48,28 +51,89 @@ impl Pages {
         self.listener.local_addr().ok()
     }
 
-    /// Serves for ever.
+    /// Serves for ever. Somebody who connects is always heard: whoever has been silent for the longest gives way.
     pub async fn run(self) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut tasks = tokio::task::JoinSet::new();
+        let guests = Arc::<Guests>::default();
         loop {
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
             let Ok((socket, _)) = self.listener.accept().await else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let content = Arc::clone(&self.content);
+            let (content, guests) = (Arc::clone(&self.content), Arc::clone(&guests));
             tasks.spawn(async move {
-                let _permit = permit;
-                // How a reader of the pages went away matters to nobody.
-                let _ = server::conn::http1::Builder::new()
+                let (guest, given_way) = guests.enter();
+                let service = service_fn(|request| {
+                    guest.is_heard();
+                    answer(request, &content)
+                });
+                let served = server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEADERS_MAX)
-                    .serve_connection(TokioIo::new(socket), service_fn(|request| answer(request, &content)))
-                    .await;
+                    .serve_connection(TokioIo::new(socket), service);
+                // How a reader of the pages went away matters to nobody.
+                tokio::select! {
+                    _ = served => {}
+                    _ = given_way => {}
+                }
             });
             while tasks.try_join_next().is_some() {}
         }
+    }
+}
+
+/// Who is connected, by the time of the last request.
+#[derive(Default)]
+struct Guests(Mutex<Connected>);
+
+#[derive(Default)]
+struct Connected {
+    next: u64,
+    /// The first has been silent for the longest.
+    by_turn: BTreeMap<u64, oneshot::Sender<()>>,
+}
+
+/// One connection.
+struct Guest {
+    guests: Arc<Guests>,
+    turn: AtomicU64,
+}
+
+impl Guests {
+    /// Lets somebody in. What it returns beside him comes when he has to give way.
+    fn enter(self: &Arc<Self>) -> (Guest, oneshot::Receiver<()>) {
+        let (give_way, given_way) = oneshot::channel();
+        let mut connected = super::lock(&self.0);
+        let turn = connected.take_turn(give_way);
+        if connected.by_turn.len() > CONNECTIONS_MAX {
+            connected.by_turn.pop_first();
+        }
+        (Guest { guests: Arc::clone(self), turn: AtomicU64::new(turn) }, given_way)
+    }
+}
+
+impl Connected {
+    fn take_turn(&mut self, give_way: oneshot::Sender<()>) -> u64 {
+        let turn = self.next;
+        self.next += 1;
+        self.by_turn.insert(turn, give_way);
+        turn
+    }
+}
+
+impl Guest {
+    /// A request has come.
+    fn is_heard(&self) {
+        let mut connected = super::lock(&self.guests.0);
+        if let Some(give_way) = connected.by_turn.remove(&self.turn.load(Ordering::Relaxed)) {
+            self.turn.store(connected.take_turn(give_way), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        super::lock(&self.guests.0).by_turn.remove(&self.turn.load(Ordering::Relaxed));
     }
 }
 

@@ -69,6 +69,8 @@ pub enum Unreadable {
     Count { values: usize, columns: usize },
     /// A value of `key` is not what the row has in this column.
     Differs { column: String },
+    /// The row has no value for this column of the target's key.
+    Missing { column: String },
     /// Which value belongs to this column of the target's key is not known.
     Unplaced { column: String },
 }
@@ -82,6 +84,7 @@ impl std::fmt::Display for Unreadable {
             Self::Differs { column } => {
                 write!(f, "and its column {column} says otherwise: the primary key has changed")
             }
+            Self::Missing { column } => write!(f, "and has no value for the key column {column}"),
             Self::Unplaced { column } => {
                 write!(f, "of which no value belongs to the column {column} of the target's key")
             }
@@ -219,6 +222,10 @@ impl SourceKey {
         let placed = placed_at(&shapes, at);
         self.counted(placed, parts.len())?;
         let Some(placed) = placed else { return self.check_same(parts, row) };
+        let is_there = |column: &&String| row.iter().any(|(name, _)| names::same(name, column, self.case_sensitive));
+        if let Some(missing) = self.target.iter().find(|column| !is_there(column)) {
+            return Err(Unreadable::Missing { column: missing.clone() });
+        }
         for (column, part) in placed.shape.columns.iter().zip(parts) {
             // Names of one side are equal to the letter.
             let value = row.iter().find(|(name, _)| name == column);

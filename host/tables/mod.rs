@@ -194,6 +194,7 @@ pub fn register(
         let table = Table {
             number,
             position: watched.position,
+            schema: target.namespace.clone(),
             source: watched.source.clone(),
             key: Arc::new(SourceKey::new(key, case_sensitive, watched.key.iter().cloned().collect())),
             columns: watched.columns.clone(),
@@ -204,7 +205,8 @@ pub fn register(
     }
     for watched in refused {
         if let Some(why) = &watched.refused {
-            tables.refuse(&watched.path, &watched.topics, case_sensitive, why.clone());
+            let schema = &catalog.tables[watched.position as usize].namespace;
+            tables.refuse(&watched.path, &watched.topics, case_sensitive, schema, why.clone());
         }
     }
     Ok(tables)

@@ -11,6 +11,7 @@ use crate::cli::overrides::Overrides;
 use crate::cli::replicator::Replicator;
 use crate::config::{Access, ChangefeedSettings, ClientCa, Identity, Limits, Receiver, Tokens};
 use crate::error::{Error, Result};
+use crate::receive;
 
 /// Where `ebb certs` puts the receiver's certificate and key.
 const CERTIFICATE: &str = "certs/server.crt";
@@ -43,7 +44,9 @@ fn limits(replicator: &Replicator) -> Result<Limits> {
     }
     Ok(Limits {
         body_bytes_max: at_least_one("--body-bytes-max", replicator.body_bytes_max)?,
-        in_flight_bytes_max: at_least_one("--in-flight-bytes-max", replicator.in_flight_bytes_max)?,
+        // The largest body as it came and decompressed, or decompressed and its rows.
+        in_flight_bytes_max: at_least_one("--in-flight-bytes-max", replicator.in_flight_bytes_max)?
+            .max(replicator.body_bytes_max.saturating_mul(2).saturating_add(receive::WINDOW_BYTES_MAX)),
         connections_max: at_least_one("--connections-max", replicator.connections_max)?,
         untrusted_connections_max: at_least_one("--untrusted-connections-max", replicator.untrusted_connections_max)?,
         header_bytes_max: replicator.header_bytes_max,

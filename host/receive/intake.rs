@@ -1,0 +1,212 @@
+//! From a body to rows for staging: each message is judged as it is read, and the first one that cannot be taken ends it.
+//!
+//! Owns: what is demanded of a message beyond its shape: who may write it, its time, its table, its key, its columns. Does
+//! not own: JSON (`payload`), reading bytes (`body`). What is refused leaves nothing behind.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
+use hyper::StatusCode;
+
+use super::memory::Share;
+use super::origin::Origin;
+use super::payload::{self, Body, Malformed, Message, Stopped, canonical_key};
+use super::tables::{Route, Table, Tables};
+use super::{Refusal, row};
+use crate::access::{Reach, allow_flags};
+use crate::error::Error;
+use crate::stage::{Change, RowBatch};
+use crate::tables::{Unreadable, parts_of};
+
+/// How far ahead of this machine's clock a timestamp of the source may be. Clocks differ by milliseconds where they are set,
+/// and by hours where a time zone is taken for another; a timestamp years ahead would be the last one that is ever resolved.
+const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A row in a batch, beside its bytes.
+const ROW_BYTES: usize = size_of::<(usize, usize)>();
+
+/// What a body brings.
+pub(super) enum Content {
+    Rows(RowBatch, Vec<(u32, Origin)>),
+    Resolved(Timestamp),
+}
+
+/// Why a body is not taken.
+pub(super) enum Untaken {
+    /// It is at fault by itself.
+    Request(Refusal),
+    /// It cannot be taken as the run is.
+    Run(Error),
+    /// A key is not what is known of the source's primary key, which may have changed.
+    Key(Error),
+}
+
+/// Takes the messages of one body.
+pub(super) struct Intake<'h, 'a> {
+    tables: &'h Tables,
+    path: &'h [String],
+    reach: &'h Reach,
+    latest: Timestamp,
+    share: &'h mut Share,
+    body_bytes: usize,
+    rows: RowBatch,
+    origins: Vec<(u32, Origin)>,
+    /// Messages of one table often stand together.
+    last: Option<(Cow<'a, str>, &'h Table)>,
+}
+
+impl<'h, 'a> Intake<'h, 'a> {
+    /// For a request to this path by somebody who may write so far. `share` is that of the body.
+    pub(super) fn new(tables: &'h Tables, path: &'h [String], reach: &'h Reach, share: &'h mut Share) -> Self {
+        Self {
+            tables,
+            path,
+            reach,
+            latest: latest(),
+            share,
+            body_bytes: 0,
+            rows: RowBatch::default(),
+            origins: Vec::new(),
+            last: None,
+        }
+    }
+
+    pub(super) fn read(mut self, body: &'a [u8]) -> Result<Content, Untaken> {
+        self.body_bytes = body.len();
+        self.rows = RowBatch::expecting(body.len());
+        match payload::read(body, |message| self.take(message)) {
+            Ok(Body::Rows) => Ok(Content::Rows(self.rows, self.origins)),
+            Ok(Body::Resolved(timestamp)) => {
+                self.check_time(timestamp)?;
+                self.check_whole_run()?;
+                Ok(Content::Resolved(timestamp))
+            }
+            Err(Stopped::Malformed(malformed)) => Err(bad(malformed.to_string())),
+            Err(Stopped::Refused(untaken)) => Err(untaken),
+        }
+    }
+
+    fn take(&mut self, message: Message<'a>) -> Result<(), Untaken> {
+        self.check_time(message.updated)?;
+        let table = match &self.last {
+            Some((topic, table)) if *topic == message.topic => table,
+            _ => self.table_of(&message.topic)?,
+        };
+        let key = canonical_key(message.key).map_err(|malformed: Malformed| bad(malformed.to_string()))?;
+        let topic = &message.topic;
+        let unreadable = |why: Unreadable| Untaken::Key(unreadable_key(topic, &key.text, &why));
+        let flawed = |why: row::Flawed| {
+            bad(format!("the row of {} with the key {}: {why}", shown(topic), shown_value(&shown(&key.text))))
+        };
+        table.key.check_count(message.updated, key.values).map_err(unreadable)?;
+        if let Some(after) = message.after {
+            let columns = row::pairs(after.get()).map_err(flawed)?;
+            table.key.check_row(message.updated, &parts_of(&key.text), &columns).map_err(unreadable)?;
+        }
+        if let Some(before) = message.before.flatten() {
+            row::pairs(before.get()).map_err(flawed)?;
+        }
+        let change = match (message.after, message.before) {
+            (Some(after), _) => Some(Change::Upsert(after.get())),
+            // There was no such row, and nothing else names the columns of its key.
+            (None, Some(None)) if key.values > 1 && !table.key.is_known() => None,
+            (None, before) => Some(Change::Delete(before.flatten().map(|before| before.get()))),
+        };
+        if let Some(change) = change {
+            self.rows.push(message.updated, table.number, &key.text, change);
+            let bytes = self.body_bytes + rows_bytes(&self.rows);
+            self.share.grow_now(bytes).map_err(Untaken::Request)?;
+        }
+        self.last = Some((message.topic, table));
+        Ok(())
+    }
+
+    fn table_of(&mut self, topic: &str) -> Result<&'h Table, Untaken> {
+        let (schema, found) = match self.tables.find(self.path, topic) {
+            Route::Table(table, origin) => (&table.schema[..], Ok((table, origin))),
+            Route::Refused(schema, why) => (schema, Err(why)),
+            Route::Unknown => return Err(bad(unknown_table(topic))),
+        };
+        if !self.reach.covers(schema) {
+            return Err(Untaken::Request(Refusal::new(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "this access token is not for the schema {}, which the table of the topic {} is in: show one for it as \
+                     well (ebb make-jwt …{})",
+                    schema.join("."),
+                    shown(topic),
+                    allow_flags(&[self.path, schema])
+                ),
+            )));
+        }
+        let (table, origin) = found.map_err(|why| Untaken::Run(why.clone()))?;
+        if !self.origins.iter().any(|(number, known)| *number == table.number && *known == origin) {
+            self.origins.push((table.number, origin));
+        }
+        Ok(table)
+    }
+
+    /// What is resolved is resolved for every table.
+    fn check_whole_run(&self) -> Result<(), Untaken> {
+        let schemas = self.tables.schemas();
+        let Some(missing) = schemas.iter().find(|schema| !self.reach.covers(schema)) else { return Ok(()) };
+        Err(Untaken::Request(Refusal::new(
+            StatusCode::FORBIDDEN,
+            format!(
+                "this access token is not for the schema {}, and a resolved timestamp is about every schema that ebb writes \
+                 to: show one for all of them (ebb make-jwt …{})",
+                missing.join("."),
+                allow_flags(&schemas)
+            ),
+        )))
+    }
+
+    fn check_time(&self, timestamp: Timestamp) -> Result<(), Untaken> {
+        if timestamp <= self.latest {
+            return Ok(());
+        }
+        Err(bad(format!(
+            "the timestamp {timestamp} is more than {} hours ahead of the clock of the machine that ebb runs on: set that \
+             clock if it is behind (timedatectl); CockroachDB's own cannot be so far ahead of each other",
+            AHEAD_MAX.as_secs() / 3600
+        )))
+    }
+}
+
+/// Bytes that a batch holds.
+pub(super) fn rows_bytes(rows: &RowBatch) -> usize {
+    rows.bytes() + rows.len() * ROW_BYTES
+}
+
+/// The last timestamp that is believed now.
+fn latest() -> Timestamp {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + AHEAD_MAX;
+    Timestamp { wall: i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX), logical: i32::MAX }
+}
+
+fn bad(cause: String) -> Untaken {
+    Untaken::Request(Refusal::new(StatusCode::BAD_REQUEST, cause))
+}
+
+fn shown(text: &str) -> String {
+    shortened(text, SHOWN_CHARS_MAX)
+}
+
+fn unreadable_key(topic: &str, key: &str, why: &Unreadable) -> Error {
+    let (topic, key) = (shown(topic), shown(key));
+    Error::new(format!("a row of {topic} came with the key {}, {why}", shown_value(&key)))
+        .hint(
+            "give both sides the same primary key, and give --sourceConn where the source's has more columns; after ALTER \
+             PRIMARY KEY, start again with the same command",
+        )
+        .field("table", topic)
+        .field("key", key)
+}
+
+fn unknown_table(topic: &str) -> String {
+    format!(
+        "table {} is not one that ebb applies: it is missing on the target, was added to the changefeed later, or is a column \
+         family (create the changefeed without split_column_families)",
+        shown(topic)
+    )
+}

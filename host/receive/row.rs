@@ -1,0 +1,105 @@
+//! A row as its columns: names and raw JSON values in the order of the text.
+//!
+//! Owns: that a row is an object which has each of its columns once. Does not own: which column of the target one belongs
+//! to. Pure.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// Column by column, values untouched.
+pub type Pairs<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+
+/// Columns of one row. The largest table that a target may have has 4,096.
+const COLUMNS_MAX: usize = 10_000;
+
+/// Why a text is not a row.
+#[derive(Debug)]
+pub enum Flawed {
+    NotJson(serde_json::Error),
+    /// This column is there more than once.
+    Twice(String),
+}
+
+impl fmt::Display for Flawed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The error's own text may quote the row.
+            Self::NotJson(error) if ebb_sdk::values_are_hidden() => {
+                write!(f, "it is no JSON object (line {}, column {})", error.line(), error.column())
+            }
+            Self::NotJson(error) => error.fmt(f),
+            Self::Twice(column) => {
+                let column = ebb_sdk::shortened(column, ebb_sdk::SHOWN_CHARS_MAX);
+                write!(f, "it has the column {column} more than once")
+            }
+        }
+    }
+}
+
+/// Reads a row.
+pub fn pairs(json: &str) -> Result<Pairs<'_>, Flawed> {
+    let Object(pairs) = serde_json::from_str(json).map_err(Flawed::NotJson)?;
+    // CockroachDB sorts the columns, and then one look at each is enough.
+    if pairs.windows(2).any(|two| two[0].0 >= two[1].0) {
+        let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_ref()).collect();
+        names.sort_unstable();
+        if let Some(two) = names.windows(2).find(|two| two[0] == two[1]) {
+            return Err(Flawed::Twice(two[0].to_owned()));
+        }
+    }
+    Ok(pairs)
+}
+
+/// An object as its pairs.
+struct Object<'a>(Pairs<'a>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Columns;
+
+        impl<'de> Visitor<'de> for Columns {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    if pairs.len() == COLUMNS_MAX {
+                        return Err(A::Error::custom(format_args!("it has more than {COLUMNS_MAX} columns")));
+                    }
+                    pairs.push((name, value));
+                }
+                Ok(Object(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Columns)
+    }
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_there_once() {
+        let names = |json| pairs(json).map(|pairs| pairs.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>());
+        assert_eq!(names(r#"{"b": 1, "a": {"a": 1, "a": 2}}"#).unwrap(), ["b", "a"]);
+        for json in [r#"{"a": 1, "a": 1}"#, r#"{"a": 1, "b": 2, "\u0061": 3}"#, r#"{"b": 1, "a": 2, "c": 3, "a": 2}"#] {
+            assert_eq!(names(json).unwrap_err().to_string(), "it has the column a more than once", "{json}");
+        }
+        let many = vec!["\"v\":1"; COLUMNS_MAX + 1].join(",");
+        let error = names(&format!("{{{many}}}")).unwrap_err().to_string();
+        assert!(error.contains("more than 10000 columns"), "{error}");
+    }
+}

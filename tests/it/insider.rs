@@ -1,0 +1,188 @@
+//! A client with a valid credential as attacker, or a changefeed that is broken: what it posts is refused by its cause, leaves
+//! nothing behind, and costs little memory.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use crate::hostile::{JSON, goes_on, receiver};
+use crate::stranger::Stranger;
+use crate::world::{Ebb, World, free_port, http_get};
+
+/// What the process may take in memory under any attack with the limits that are the default.
+const MEMORY_MAX: usize = 256 << 20;
+/// The default of `--body-bytes-max`.
+const BODY_BYTES_MAX: usize = 34 << 20;
+
+fn post(world: &World, body: &str) -> (u16, String) {
+    let mut client = Stranger::connect(world, "http/1.1");
+    client.send_head(world, &[JSON, &format!("Content-Length: {}", body.len())]);
+    client.send(body);
+    client.answer()
+}
+
+/// A time that is not resolved before the test ends.
+fn soon() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    format!("{}000000000.0", now.as_secs() + 3600)
+}
+
+fn message(fields: &str) -> String {
+    format!(r#"{{"payload":[{{{fields}, "topic": "t", "updated": "{}"}}]}}"#, soon())
+}
+
+#[test]
+fn rows_of_the_wrong_shape_are_refused_by_table_and_key() {
+    let (world, ebb) = receiver("insider_shapes", "");
+    let check = |body: &str, why: &str| {
+        let (status, text) = post(&world, body);
+        assert!(status == 400 && text.contains(why) && text.len() < 1000, "{body:.300}: {text}\n{}", ebb.log());
+        // Nothing of it ends the run, and others go on.
+        assert!(!ebb.log().contains("\"level\":\"error\""), "{}", ebb.log());
+    };
+    check(&message(r#""key": [666]"#), "does not say what its row is \"after\"");
+    check(&message(r#""after": 1, "key": [666]"#), "not an object");
+    check(&message(r#""after": {"id": 666}, "after": null, "key": [666]"#), "\"after\" is there twice");
+    check(&message(r#""after": {"id": 666}, "key": [666], "key": [667]"#), "\"key\" is there twice");
+    check(&message(r#""after": null, "key": {}"#), "no \"key\"");
+    let twice = "the row of t with the key [666]: it has the column v more than once";
+    check(&message(r#""after": {"id": 666, "v": 1, "v": 2}, "key": [666]"#), twice);
+    check(&message(r#""after": null, "before": {"id": 666, "v": 1, "v": 2}, "key": [666]"#), twice);
+    let many = vec![r#""v":1"#; 2_400_000].join(",");
+    check(&message(&format!(r#""after": {{{many}}}, "key": [666]"#)), "the row of t with the key [666]");
+    let elements = format!(r#"{{"payload":[["t", {}]]}}"#, soon());
+    check(&elements, "not JSON of a changefeed's shape");
+    let long = "x".repeat(100_000);
+    check(&message(&format!(r#""after": {{"v": 1, "v": 1}}, "key": ["{long}"]"#)), "xxx…");
+    check(&message(&format!(r#""after": {{"{long}": 1, "{long}": 1}}, "key": [666]"#)), "xxx… more than once");
+    // The rest of a body does not count either, and which table of the source `t` is has not been said by it.
+    let wrong_case = message(r#""after": {"id": 666, "v": 1}, "key": [666]"#).replace("\"t\"", "\"T\"");
+    check(&wrong_case, "table T is not one that ebb applies");
+    goes_on(&world, ebb);
+}
+
+#[test]
+fn keys_that_are_not_those_of_their_rows_are_not_acknowledged() {
+    for (number, (fields, why)) in [
+        (r#""after": null, "key": [666, 667]"#, "has 2 values, and the primary key has 1 columns"),
+        (r#""after": {"id": 666, "v": 1}, "key": []"#, "has 0 values, and the primary key has 1 columns"),
+        (
+            r#""after": {"id": 667, "v": 1}, "key": [666]"#,
+            "a row of t came with the key [666], and its column id says otherwise",
+        ),
+        (
+            r#""after": {"v": 1}, "key": [666]"#,
+            "a row of t came with the key [666], and has no value for the key column id",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (world, mut ebb) = receiver(&format!("insider_key_{number}"), "");
+        let (status, text) = post(&world, &message(fields));
+        assert!(status == 400 && text.contains(why), "{text}");
+        // The changefeed would send it for ever: the source was asked again, and says the same.
+        assert_eq!(ebb.wait().code(), Some(1));
+        assert!(ebb.log().contains(why), "{}", ebb.log());
+        let ebb = world.fetch(&["--replicator-flags", "--stagingSchema s -v"]);
+        goes_on(&world, ebb);
+    }
+}
+
+#[test]
+fn no_body_costs_more_memory_than_its_limits() {
+    let (world, ebb) =
+        receiver("insider_memory", "--httpResponseTimeout 30s --body-idle-timeout 30s --body-timeout 1m");
+    let filled = |begin: &str, part: &str, end: &str| {
+        let count = (BODY_BYTES_MAX - begin.len() - end.len()) / part.len();
+        [begin, &part.repeat(count), end].concat()
+    };
+    let (open, time) = (r#"{"payload":["#, soon());
+    // Longer rows would not make more of it, and shorter ones take their time without optimisation.
+    let row = format!(r#"{{"after":{{"id":1,"w":"{}"}},"key":[1],"topic":"t","updated":"{time}"}},"#, "w".repeat(1000));
+    let tail = format!(r#","topic":"t","updated":"{time}"}}]}}"#);
+    let bodies = [
+        ("empty messages", filled(open, "{},", "{}]}")),
+        ("rows, and then a bad one", filled(open, &row, "{}]}")),
+        (
+            "one column again and again",
+            filled(r#"{"payload":[{"key":[1],"after":{"v":1"#, r#","v":1"#, &format!("}}{tail}")),
+        ),
+        ("a key of many values", filled(r#"{"payload":[{"after":null,"key":[1"#, ",1", &format!("]{tail}"))),
+        (
+            "a long topic",
+            filled(r#"{"payload":[{"after":null,"key":[1],"updated":"1.0","topic":"\u0041"#, "x", "\"}]}"),
+        ),
+        ("deep nesting", filled(r#"{"payload":[{"other":"#, "[", "")),
+        ("fields that nobody knows", filled(r#"{"payload":[{"a":1"#, r#","a":1"#, &tail[1..])),
+        ("a long key", filled(r#"{"payload":[{"after":null,"key":["\u0041"#, "x", &format!("\"]{tail}"))),
+    ];
+    for (what, body) in &bodies {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(body.as_bytes()).expect("memory");
+        let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("an encoder");
+        zstd.write_all(body.as_bytes()).expect("memory");
+        let (gzip, zstd) = (gzip.finish().expect("memory"), zstd.finish().expect("memory"));
+        forget_peak(&ebb);
+        std::thread::scope(|scope| {
+            for (encoding, bytes) in
+                [("gzip", &gzip), ("zstd", &zstd), ("gzip", &gzip), ("identity", &body.clone().into_bytes())]
+            {
+                let world = &world;
+                let bytes = bytes.clone();
+                scope.spawn(move || {
+                    let mut client = Stranger::connect(world, "http/1.1");
+                    let length = format!("Content-Length: {}", bytes.len());
+                    client.send_head(world, &[JSON, &format!("Content-Encoding: {encoding}"), &length]);
+                    client.send(bytes);
+                    let (status, text) = client.answer();
+                    assert!(matches!(status, 400 | 503) && text.len() < 1000, "{what}, {encoding}: {status} {text}");
+                });
+            }
+        });
+        let peak = peak_bytes(&ebb);
+        println!("{what}: {} MiB at most", peak >> 20);
+        assert!(peak < MEMORY_MAX, "{what}: {peak} bytes");
+    }
+    goes_on(&world, ebb);
+}
+
+#[test]
+fn pages_answer_while_connections_to_them_are_idle() {
+    let pages = format!("127.0.0.1:{}", free_port());
+    let (world, ebb) = receiver("insider_pages", &format!("--metricsAddr {pages}"));
+    let connect = || std::net::TcpStream::connect(&pages).expect("the pages listen");
+    // One is in use, and comes to its turn again with every request.
+    let mut used = connect();
+    let mut ask = || {
+        used.write_all(b"GET /_/healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is open");
+        let mut answer = [0; 15];
+        used.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        // The rest of the head, and the text.
+        let mut rest = [0; 4096];
+        assert!(used.read(&mut rest).expect("the rest") > 0);
+    };
+    ask();
+    let mut idle: Vec<_> = (0..20).map(|_| connect()).collect();
+    ask();
+    idle.extend((0..29).map(|_| connect()));
+    let began = Instant::now();
+    assert!(http_get(&pages, "/_/healthz").contains("200 OK"));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    ask();
+    drop(idle);
+    goes_on(&world, ebb);
+}
+
+/// The most memory since it was last forgotten.
+fn peak_bytes(ebb: &Ebb) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", ebb.pid())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the kernel says so");
+    line.split_whitespace().nth(1).and_then(|number| number.parse::<usize>().ok()).expect("a number") << 10
+}
+
+/// Begins a new measurement of [`peak_bytes`], where the kernel lets us (proc(5), `clear_refs`).
+fn forget_peak(ebb: &Ebb) {
+    let _ = fs::write(format!("/proc/{}/clear_refs", ebb.pid()), "5");
+}
