@@ -129,3 +129,21 @@ fn a_time_that_is_not_yet_is_not_taken() {
     world.wait_target(&ebb, "SELECT string_agg(id::text, ',' ORDER BY id) FROM orders", "1,3");
     ebb.stop();
 }
+
+#[test]
+fn a_refused_body_does_not_say_which_table_of_the_source_is_the_right_one() {
+    let world = World::new("grants_origin", TABLES);
+    let whole = token(&world, &["*"]);
+    let (target, bind) = (world.target_url(), format!("127.0.0.1:{}", world.port()));
+    let mut ebb =
+        world.ebb(&["start", "--targetConn", &target, "--bindAddr", &bind, "--jwt-public-keys", "a.key.pub", "-v"]);
+    ebb.wait_line("receiver listening");
+    // The source is not known: any spelling may be its own, and the first one that is taken counts.
+    let refused_by_its_second = body(&[row("ORDERS", 1, now()), "{}".into()]);
+    refused(&ebb, &post(&world, &whole, "public", &refused_by_its_second), 400, "no \"key\"");
+    assert_eq!(post(&world, &whole, "public", &body(&[row("orders", 2, now())])).status, 200, "{}", ebb.log());
+    // The run ends, perhaps before it has answered.
+    assert_ne!(post(&world, &whole, "public", &body(&[row("ORDERS", 3, now())])).status, 200);
+    assert_eq!(ebb.wait().code(), Some(1));
+    assert!(ebb.log().contains("two tables of the source"), "{}", ebb.log());
+}
