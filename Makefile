@@ -90,7 +90,7 @@ fuzz:
 	@exec scripts/packages.sh $(PACKAGES_BUILD) g++
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build --fuzz-dir . --target $$(rustc -vV | sed -n 's/host: //p')
-	cd fuzz && for target in body path url overrides jwt; do \
+	cd fuzz && for target in body path url overrides jwt mask; do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=4096 || exit 1; \
 	done
 

@@ -3,11 +3,15 @@
 //! Owns: the types that the rest of the host reads. Does not own: flags and files (`cli`), which are parsed into raw
 //! types first and checked into these.
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ebb_sdk::Secret;
+
+use crate::error::Result;
 
 /// One run of the daemon.
 #[derive(Clone, Debug)]
@@ -95,6 +99,8 @@ pub struct Receiver {
 pub struct Access {
     /// The authority that clients must have a certificate of.
     pub client_ca: Option<ClientCa>,
+    /// `--tlsClientCRL`: certificates of it that are not valid any more.
+    pub client_crl: Option<PathBuf>,
     /// `--webhook-auth-header`: what `Authorization` must be. With `tokens` it is the changefeed's token.
     pub header: Option<Secret>,
     pub tokens: Option<Tokens>,
@@ -145,8 +151,38 @@ pub struct Limits {
 pub enum ClientCa {
     /// `--tlsClientCA`.
     File(PathBuf),
-    /// The `ca_cert` of the changefeed's own settings, PEM.
-    Pem(Vec<u8>),
+    /// The `ca_cert` of the changefeed's own settings.
+    Changefeed(ChangefeedSettings),
+}
+
+/// The file that the changefeed's settings are in, and how its `ca_cert` is read, as often as it is asked for.
+#[derive(Clone)]
+pub struct ChangefeedSettings {
+    path: PathBuf,
+    read: Arc<ReadCaCert>,
+}
+
+/// Gives PEM.
+type ReadCaCert = dyn Fn() -> Result<Vec<u8>> + Send + Sync;
+
+impl ChangefeedSettings {
+    pub fn new(path: PathBuf, read: impl Fn() -> Result<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self { path, read: Arc::new(read) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn ca_cert(&self) -> Result<Vec<u8>> {
+        (self.read)()
+    }
+}
+
+impl fmt::Debug for ChangefeedSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
+    }
 }
 
 /// What the receiver shows to its clients.
@@ -212,11 +248,18 @@ pub struct Changefeed {
     pub options: Vec<(String, Secret)>,
     /// `--cursor`: where a new run begins; the present time when not given.
     pub cursor: Option<ebb_sdk::Timestamp>,
-    /// `--new-tables accept`: tables that the last run did not replicate were loaded since.
-    pub accept_new_tables: bool,
+    pub new_tables: NewTables,
     /// `initial_scan` of the overrides: whether existing rows are sent first.
     pub initial_scan: InitialScan,
     pub on_exit: OnExit,
+}
+
+impl Changefeed {
+    /// Whether the filters choose a table of the source.
+    pub fn chooses(&self, schema: &str, table: &str) -> bool {
+        let excluded = self.table_exclusion_filter.as_ref().is_some_and(|filter| filter.is_match(table));
+        self.schema_filter.is_match(schema) && self.table_filter.is_match(table) && !excluded
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +267,16 @@ pub enum InitialScan {
     Yes,
     No,
     Only,
+}
+
+/// `--new-tables`: what becomes of tables that the last run did not replicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewTables {
+    Refuse,
+    /// They were loaded after the last run had ended.
+    Accept,
+    /// They were loaded as they were at this time.
+    LoadedAt(ebb_sdk::Timestamp),
 }
 
 /// What becomes of the changefeed when ebb ends.
@@ -240,6 +293,8 @@ pub struct Log {
     pub level: tracing::Level,
     pub destination: LogDestination,
     pub format: LogFormat,
+    /// `--log-values off`.
+    pub hide_values: bool,
 }
 
 #[derive(Clone, Debug)]

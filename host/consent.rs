@@ -4,6 +4,8 @@
 
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 
+use crate::error::visible;
+
 /// Who can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consent {
@@ -41,6 +43,6 @@ impl Consent {
 
 fn ask(question: &str) -> bool {
     let mut answer = String::new();
-    let asked = write!(stderr(), "{question} [y/N] ").and_then(|()| stderr().flush());
+    let asked = write!(stderr(), "{} [y/N] ", visible(question, "\n")).and_then(|()| stderr().flush());
     asked.is_ok() && stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

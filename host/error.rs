@@ -47,6 +47,22 @@ pub fn listed(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
     shown.join(", ")
 }
 
+/// A text that strangers may have a part in, with whatever steers a terminal, forges a line or turns the direction of
+/// writing spelled out. `but` stays as it is.
+pub fn visible(text: &str, but: &str) -> String {
+    let spell = |letter: char| match steers(letter) && !but.contains(letter) {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    text.chars().map(spell).collect()
+}
+
+/// Control characters, the separators of lines and paragraphs, and the marks of direction.
+pub fn steers(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}')
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -72,6 +88,11 @@ impl From<ebb_sdk::Error> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_steers_a_terminal() {
+        assert_eq!(visible("a\nb\u{1b}[2J\u{9b}1m\u{202e}ö\t", "\t"), "a\\nb\\u{1b}[2J\\u{9b}1m\\u{202e}ö\t");
+    }
 
     #[test]
     fn a_list_has_an_end() {

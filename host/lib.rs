@@ -6,6 +6,8 @@ pub mod buffer;
 pub mod config;
 pub mod error;
 pub mod log;
+pub mod mask;
+mod private;
 
 pub mod access;
 pub mod cli;

@@ -1,10 +1,10 @@
 //! Log lines as the vendor's docs and users' scripts quote them: `{"level":"info","time":"…","message":"…"}`, further
 //! fields behind `message`.
 //!
-//! Owns: the shape of a line and where it goes. Does not own: what is worth saying. Nothing secret is ever passed in.
+//! Owns: the shape of a line and where it goes. Does not own: what is worth saying, and which
+//! texts are secret (`mask`).
 
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -16,18 +16,18 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry;
 
 use crate::config::{Log, LogDestination, LogFormat};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, steers, visible};
+use crate::{mask, private};
 
 /// Sends every event of the process to the destination, from now on.
 pub fn init(log: &Log) -> Result<()> {
+    ebb_sdk::hide_values(log.hide_values);
     let writer: Box<dyn Write + Send> = match &log.destination {
         LogDestination::Stdout => Box::new(std::io::stdout()),
-        LogDestination::File(path) => {
-            Box::new(OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-                Error::new(format!("the log file {} cannot be written: {error}", path.display()))
-                    .hint("give another path with --log-file, or leave it out for standard output")
-            })?)
-        }
+        LogDestination::File(path) => Box::new(private::append(path).map_err(|error| {
+            Error::new(format!("the log file {} cannot be written: {error}", path.display()))
+                .hint("give another path with --log-file, or leave it out for standard output")
+        })?),
     };
     let lines = Arc::new(Lines { level: log.level, format: log.format, writer: Mutex::new(writer) });
     let twice = || Error::new("logging was started twice");
@@ -43,7 +43,7 @@ pub fn failure(error: &Error) {
     match LINES.get() {
         Some(lines) => lines.write(Level::ERROR, &fields),
         None => {
-            let _ = std::io::stderr().write_all(json_line(Level::ERROR, &fields).as_bytes());
+            let _ = std::io::stderr().write_all(json_line(Level::ERROR, &fields.clean()).as_bytes());
         }
     }
 }
@@ -65,7 +65,12 @@ impl<S: Subscriber> Layer<S> for Shared {
         let (level, lines) = (*event.metadata().level(), &self.0);
         // Libraries speak at debug and trace; theirs are shown only when everything is.
         let ours = ["ebb", "plugin"].iter().any(|name| event.metadata().target().starts_with(name));
-        let threshold = if ours || lines.level == Level::TRACE { lines.level } else { Level::WARN.min(lines.level) };
+        // The driver of the source and the target shows what it sends.
+        let threshold = if ours || lines.level == Level::TRACE && !ebb_sdk::values_are_hidden() {
+            lines.level
+        } else {
+            Level::WARN.min(lines.level)
+        };
         if level <= threshold {
             let mut fields = Fields::default();
             event.record(&mut fields);
@@ -76,6 +81,7 @@ impl<S: Subscriber> Layer<S> for Shared {
 
 impl Lines {
     fn write(&self, level: Level, fields: &Fields) {
+        let fields = &fields.clean();
         let line = match self.format {
             LogFormat::Json => json_line(level, fields),
             LogFormat::Console => console_line(level, fields),
@@ -97,15 +103,23 @@ fn json_line(level: Level, fields: &Fields) -> String {
     for (name, value) in &fields.others {
         line.push_str(&format!(",{}:{value}", quoted(name)));
     }
+    // The rest is spelled out by JSON itself.
+    let mut line = line.chars().fold(String::new(), |mut line, letter| {
+        match steers(letter) {
+            true => line.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            false => line.push(letter),
+        }
+        line
+    });
     line.push_str("}\n");
     line
 }
 
 fn console_line(level: Level, fields: &Fields) -> String {
     let time = Local::now().format("%H:%M:%S");
-    let mut line = format!("{time} {:<5} {}", level_name(level), fields.message);
+    let mut line = format!("{time} {:<5} {}", level_name(level), visible(&fields.message, ""));
     for (name, value) in &fields.others {
-        line.push_str(&format!(" {name}={value}"));
+        line.push_str(&format!(" {name}={}", visible(&value.to_string(), "")));
     }
     line.push('\n');
     line
@@ -128,6 +142,17 @@ struct Fields {
 }
 
 impl Fields {
+    /// Whoever wrote it: a library, a plugin, a server may repeat what they were told.
+    fn clean(&self) -> Self {
+        let clean = |value: &Value| value.as_str().map_or_else(|| value.clone(), |text| mask::clean(text).into());
+        let field = |name: &str, value: &Value| match name {
+            "key" | "behind_key" if ebb_sdk::values_are_hidden() => ebb_sdk::HIDDEN.into(),
+            _ => clean(value),
+        };
+        let others = self.others.iter().map(|(name, value)| (*name, field(name, value))).collect();
+        Self { message: mask::clean(&self.message), others }
+    }
+
     fn add(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
@@ -172,5 +197,17 @@ mod tests {
         let line = json_line(Level::INFO, &fields);
         assert!(line.starts_with("{\"level\":\"info\",\"time\":\""), "{line}");
         assert!(line.ends_with(",\"message\":\"applied \\\"x\\\"\",\"rows\":3}\n"), "{line}");
+    }
+
+    #[test]
+    fn no_text_makes_a_line_of_its_own_or_steers_a_terminal() {
+        let forged = "no table t\n12:00:00 error all is lost\u{1b}[2J\u{9b}1m\u{202e}";
+        let fields = Fields { message: forged.into(), others: vec![("path", Value::from(forged))] };
+        for line in [json_line(Level::WARN, &fields), console_line(Level::WARN, &fields)] {
+            assert_eq!(line.chars().filter(|letter| steers(*letter)).count(), 1, "{line:?}");
+            assert!(line.ends_with('\n'));
+        }
+        let line: Value = serde_json::from_str(&json_line(Level::WARN, &fields)).unwrap();
+        assert_eq!((&line["message"], &line["path"]), (&Value::from(forged), &Value::from(forged)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ebb::access::{certs, make_jwt};
+use ebb::access::{certs, make_jwt, revoke};
 use ebb::cli::{self, Command};
 use ebb::error::Error;
 use ebb::{daemon, log, plugin, triggers};
@@ -25,7 +25,8 @@ fn main() -> ExitCode {
         }
         Command::Plugins { dirs } => list_plugins(&dirs),
         Command::Certs(order) => answer(certs::make(&order)),
-        Command::MakeJwt(order) => answer(make_jwt::make(&order)),
+        Command::Revoke(order) => answer(revoke::revoke(&order)),
+        Command::MakeJwt(order) => make_token(&order),
         Command::RestoreTriggers(order) => restore(&order),
         Command::Man { dir } => answer(cli::write_man_pages(&dir).map(|()| String::new())),
         Command::Print(text) => answer(Ok(text)),
@@ -45,6 +46,16 @@ fn answer(outcome: ebb::error::Result<String>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The token may go into a file or a variable, so that nothing else is on standard output.
+#[expect(clippy::print_stderr, reason = "what is not the answer of the command")]
+fn make_token(order: &make_jwt::Order) -> ExitCode {
+    let made = make_jwt::make(order);
+    if made.is_ok() {
+        eprint!("{}", make_jwt::note(order));
+    }
+    answer(made)
 }
 
 /// What is to be read comes before the reason.

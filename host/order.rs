@@ -191,7 +191,7 @@ fn unreadable(row: &Entry, why: &dyn std::fmt::Display) -> Error {
             "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff; both \
              sides must have the same primary key, in any order",
         )
-        .field("key", row.shown_key())
+        .field("key", row.short_key())
 }
 
 /// A version that is left out was whole too, and must agree with its key: else it may be another row's.
@@ -221,7 +221,7 @@ fn check_same_row(earlier: &Entry, later: &Entry, tables: &Tables) -> Result<()>
             later.shown_key()
         ))
         .hint("the target's key is not unique at the source any more: give both sides the same primary key")
-        .field("key", later.shown_key())),
+        .field("key", later.short_key())),
     }
 }
 

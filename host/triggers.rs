@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use ebb_sdk::{Catalog, DatabaseUrl, SavedTrigger};
 
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, visible};
 use crate::plugin;
 use crate::stage::{self, Note, Stage};
 use crate::tables::Watched;
@@ -184,7 +184,7 @@ fn merged(mut saved: Vec<SavedTrigger>, more: &[SavedTrigger]) -> Vec<SavedTrigg
 fn shown(triggers: &[SavedTrigger]) -> String {
     let shown: Vec<_> =
         triggers.iter().map(|trigger| format!("{} on {}", trigger.trigger.name, trigger.table)).collect();
-    proof::spelled(&shown.join(", "), "")
+    visible(&shown.join(", "), "")
 }
 
 fn load(stage: &Stage) -> Result<Vec<SavedTrigger>> {

@@ -28,6 +28,28 @@ pub struct Catalog {
     pub suspends_triggers: bool,
     /// Where it may not: the statement that gives it the right, for an administrator.
     pub suspend_hint: Option<String>,
+    /// What stands around a name in SQL, and is doubled within it. Without one names are shown as they are.
+    pub identifier_quote: Option<char>,
+}
+
+impl Catalog {
+    /// A name as the target's SQL takes it, whatever it holds.
+    pub fn quoted(&self, name: &str) -> String {
+        self.identifier_quote.map_or_else(
+            || name.to_owned(),
+            |quote| {
+                let inner: String =
+                    name.chars().flat_map(|c| std::iter::repeat_n(c, 1 + usize::from(c == quote))).collect();
+                format!("{quote}{inner}{quote}")
+            },
+        )
+    }
+
+    /// A table as the target's SQL takes it.
+    pub fn qualified(&self, table: &Table) -> String {
+        let schema = table.namespace.last().map(|schema| format!("{}.", self.quoted(schema))).unwrap_or_default();
+        format!("{schema}{}", self.quoted(&table.name))
+    }
 }
 
 /// One table. Positions in `primary_key`, `unique_keys` and `foreign_keys` point into `columns`.

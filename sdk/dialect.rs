@@ -43,6 +43,10 @@ pub struct ConnectOptions {
     /// Otherwise a value that may be meant in two ways has to be refused by itself.
     #[serde(default)]
     pub source_is_known: bool,
+    /// `--log-values off`: no error and no log line may repeat a value of a row, also not in the database's own words. See
+    /// [`shown_value`](crate::shown_value), which knows.
+    #[serde(default)]
+    pub hide_values: bool,
 }
 
 impl ConnectOptions {

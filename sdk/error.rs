@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Block;
+use crate::{Block, shown_value};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -49,7 +49,7 @@ pub struct Error {
     pub table: Option<String>,
     #[serde(default)]
     pub column: Option<String>,
-    /// The primary key of the row, `id=1, city=rome`.
+    /// The primary key of the row, `id=1, city=rome`; the host decides where it is shown.
     #[serde(default)]
     pub key: Option<String>,
     /// The constraint that was violated.
@@ -117,12 +117,12 @@ impl Error {
     #[must_use]
     pub fn at(self, block: &Block<'_>, row: usize, column: Option<usize>) -> Self {
         let key = shortened(&block.key_text(row), SHOWN_CHARS_MAX);
-        let mut message = format!("{}; the row is {key}", self.message);
+        let mut message = format!("{}; the row is {}", self.message, shown_value(&key));
         let mut error = self.table(block.table().to_string()).key(key);
         if let Some((at, column)) = column.and_then(|at| Some((at, block.columns().nth(at)?))) {
             let shown = |text| format!("{:?}", shortened(text, SHOWN_CHARS_MAX));
             let value = block.value(row, at).text().map_or_else(|| "NULL".into(), shown);
-            message.push_str(&format!(", column {}, value {value}", column.name));
+            message.push_str(&format!(", column {}, value {}", column.name, shown_value(&value)));
             error = error.column(&column.name);
         }
         error.message = message;

@@ -109,6 +109,7 @@ extern "C" fn open(sink: LogSink) {
 extern "C" fn connect<D: Dialect>(options: RStr<'_>) -> RResult<SessionBox, RString> {
     let connected = guarded(|| {
         let options: ConnectOptions = decode(options.as_str())?;
+        crate::hide_values(options.hide_values);
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()

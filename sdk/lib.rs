@@ -11,10 +11,12 @@ mod change;
 mod dialect;
 mod error;
 mod fit;
+mod mask;
 mod number;
 mod progress;
 mod rounding;
 mod url;
+mod values;
 
 pub mod tls;
 
@@ -26,7 +28,9 @@ pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampEr
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
 pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, with_causes};
 pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};
+pub use mask::{MASK, masked, masked_url, masked_value};
 pub use number::{Number, is_number, second_digits};
 pub use progress::{Advance, Held, Lease, Progress};
 pub use rounding::Rounding;
 pub use url::{DatabaseUrl, Secret};
+pub use values::{HIDDEN, hide_values, shown_value, values_are_hidden};

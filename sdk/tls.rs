@@ -1,99 +1,26 @@
 //! TLS to a database, by the names that PostgreSQL's, MySQL's and CockroachDB's connection strings share:
-//! `sslmode`, `sslrootcert`, `sslcert`, `sslkey`.
+//! `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `sslcrl`.
 //!
-//! Owns: the ladder of modes and what each verifies
-//! (<https://www.postgresql.org/docs/current/libpq-ssl.html>, table "SSL Mode Descriptions").
-//! Does not own: the socket, nor the fallback between TLS and plain text that `allow` and `prefer` ask for.
+//! Owns: what each mode verifies (<https://www.postgresql.org/docs/current/libpq-ssl.html>, table "SSL Mode
+//! Descriptions"). Does not own: where the settings come from (`settings`), and the socket.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::{DatabaseUrl, Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, masked_value};
 
-/// The values of `sslmode`, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SslMode {
-    /// Never TLS.
-    Disable,
-    /// Plain text, and TLS when the server wants it.
-    Allow,
-    /// TLS, and plain text when the server has none.
-    Prefer,
-    /// TLS, the server's certificate unverified unless `sslrootcert` is given.
-    Require,
-    /// TLS, the certificate's chain verified.
-    VerifyCa,
-    /// TLS, chain and host name verified.
-    VerifyFull,
-}
+mod settings;
 
-impl SslMode {
-    fn parse(text: &str) -> Result<Self> {
-        Ok(match text {
-            "disable" => Self::Disable,
-            "allow" => Self::Allow,
-            "prefer" => Self::Prefer,
-            "require" => Self::Require,
-            "verify-ca" => Self::VerifyCa,
-            "verify-full" => Self::VerifyFull,
-            other => {
-                return Err(Error::new(ErrorKind::Config, format!("sslmode={other} is not a mode"))
-                    .hint("use sslmode=verify-full, verify-ca, require, prefer, allow or disable"));
-            }
-        })
-    }
-}
-
-/// The TLS part of a connection string.
-#[derive(Clone, Debug)]
-pub struct TlsSettings {
-    pub mode: SslMode,
-    /// `sslrootcert`: the authorities to trust; the system's own when absent.
-    pub root_cert: Option<PathBuf>,
-    /// `sslcert`: the client's certificate chain.
-    pub cert: Option<PathBuf>,
-    /// `sslkey`: its key.
-    pub key: Option<PathBuf>,
-}
+pub use settings::{Encryption, SslMode, TlsSettings};
 
 impl TlsSettings {
-    /// Reads the parameters of a URL. `default` is the mode of a URL that names none.
-    ///
-    /// # Errors
-    /// `Config` for an unknown `sslmode`.
-    pub fn from_url(url: &DatabaseUrl, default: SslMode) -> Result<Self> {
-        let path = |name: &str| url.parameter(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        Ok(Self {
-            mode: url.parameter("sslmode").map_or(Ok(default), SslMode::parse)?,
-            root_cert: path("sslrootcert").filter(|path| path.as_os_str() != "system"),
-            cert: path("sslcert"),
-            key: path("sslkey"),
-        })
-    }
-
-    /// Fills what the URL left out from libpq's environment variables (`PGSSLROOTCERT`, `PGSSLCERT`, `PGSSLKEY`) and then
-    /// its files in `~/.postgresql`, where they exist.
-    #[must_use]
-    pub fn with_libpq_defaults(mut self) -> Self {
-        let folder = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".postgresql"));
-        let fill = |slot: &mut Option<PathBuf>, variable: &str, file: &str| {
-            let from_variable = std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-            let from_folder = || folder.as_ref().map(|folder| folder.join(file)).filter(|path| path.exists());
-            *slot = slot.take().or(from_variable).or_else(from_folder);
-        };
-        fill(&mut self.root_cert, "PGSSLROOTCERT", "root.crt");
-        fill(&mut self.cert, "PGSSLCERT", "postgresql.crt");
-        fill(&mut self.key, "PGSSLKEY", "postgresql.key");
-        self
-    }
-
     /// The client configuration that verifies what the mode promises.
     ///
     /// # Errors
@@ -113,12 +40,6 @@ impl TlsSettings {
         }
     }
 
-    /// Whether the server must show a certificate of an authority that is trusted: `require` asks for one only where it is
-    /// named.
-    pub fn is_verified(&self) -> bool {
-        self.mode > SslMode::Require || (self.mode == SslMode::Require && self.root_cert.is_some())
-    }
-
     fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
         if !self.is_verified() {
             return Ok(Arc::new(Lenient { chain: None, provider }));
@@ -127,8 +48,12 @@ impl TlsSettings {
             Some(path) => roots_from(certificates(path, "sslrootcert")?),
             None => roots_from(rustls_native_certs::load_native_certs().certs),
         };
-        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-        let chain = chain.map_err(|error| without_authority(&format!(": {error}")))?;
+        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let chain = match &self.crl {
+            Some(path) => chain.with_crls(revocations(path)?).enforce_revocation_expiration(),
+            None => chain,
+        };
+        let chain = chain.build().map_err(|error| without_authority(&format!(": {error}")))?;
         Ok(match self.mode {
             SslMode::VerifyFull => chain,
             _ => Arc::new(Lenient { chain: Some(chain), provider }),
@@ -151,6 +76,15 @@ fn certificates(path: &Path, parameter: &str) -> Result<Vec<CertificateDer<'stat
     Ok(read)
 }
 
+fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>> {
+    let read = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let read = read.map_err(|error| unusable("sslcrl", path, &error.to_string()))?;
+    if read.is_empty() {
+        return Err(unusable("sslcrl", path, "it holds no revocation list"));
+    }
+    Ok(read)
+}
+
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| unusable("sslkey", path, &error.to_string()))
 }
@@ -161,10 +95,14 @@ pub fn without_authority(why: &str) -> Error {
         .hint("add sslrootcert=PATH of the CA certificate to the connection string")
 }
 
-/// A file of a connection string that cannot be read, or does not hold what it should.
+/// A file of a connection string that cannot be read, or does not hold what it should. The file itself may have been given in
+/// the place of its path.
 pub fn unusable(parameter: &str, path: &Path, why: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("{parameter} {} cannot be used: {why}", path.display()))
-        .hint(format!("give {parameter} the path of a PEM file that this user may read"))
+    Error::new(
+        ErrorKind::Config,
+        format!("{parameter} {} cannot be used: {why}", masked_value(&path.display().to_string())),
+    )
+    .hint(format!("give {parameter} the path of a PEM file that this user may read"))
 }
 
 /// Verifies the chain but not the host name, or nothing at all; signatures of the handshake always.
@@ -217,3 +155,6 @@ impl ServerCertVerifier for Lenient {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

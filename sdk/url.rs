@@ -7,6 +7,7 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
+use crate::mask::{MASK, is_name};
 use crate::{Error, ErrorKind, Result};
 
 /// A text that is never shown: its `Debug` and `Display` print a mask.
@@ -26,13 +27,13 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(MASK)
     }
 }
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(MASK)
     }
 }
 
@@ -70,6 +71,10 @@ impl DatabaseUrl {
         let found = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme));
         let (scheme, rest) = found.ok_or_else(|| invalid("it has no scheme such as postgres://"))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // Behind an @ stands the host: what looks like parameters before it is the end of a password.
+        if query.contains('@') {
+            return Err(invalid("a ? stands before the last @; in a password write %3F, in a parameter %40"));
+        }
         let (authority, database) = split_authority(rest);
         // A password may hold an unescaped @, a host may not.
         let (userinfo, address) = match authority.rsplit_once('@') {
@@ -156,10 +161,15 @@ fn parameters(query: &str) -> Result<Vec<(String, String)>> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(key)?, decode(value)?))
+            // A name is repeated in messages, so that it must be one.
+            let (key, value) = pair.split_once('=').filter(|(key, _)| is_name(key)).ok_or_else(nameless)?;
+            Ok((key.to_owned(), decode(value)?))
         })
         .collect()
+}
+
+fn nameless() -> Error {
+    invalid("behind the ? stands something else than name=value")
 }
 
 fn decode(text: &str) -> Result<String> {
@@ -197,7 +207,15 @@ mod tests {
         let url = DatabaseUrl::parse("mysql://u:geheim@h/db?sslcert=.%2fcerts%2fa.crt&sslmode=require").unwrap();
         assert_eq!(url.parameter("sslcert"), Some("./certs/a.crt"));
         assert!(!format!("{url} {url:?}").contains("geheim"));
-        for broken in ["u:geheim@h", "u:geheim@h://x", ":geheim@h://x", "geheim@://x"] {
+        for broken in [
+            "postgres://u:1?geheim@h",
+            "postgres://u:1?a=geheim@h",
+            "postgres://u:1?geheim",
+            "u:geheim@h",
+            "u:geheim@h://x",
+            ":geheim@h://x",
+            "geheim@://x",
+        ] {
             let error = DatabaseUrl::parse(broken).unwrap_err();
             assert!(!format!("{error:?}").contains("geheim"));
         }

@@ -34,7 +34,7 @@ const PRODUCTS: u64 = 50;
 /// A connection of the application to CockroachDB, encrypted and verified.
 pub async fn connect(crdb: &Crdb, certs: &Certs) -> Result<Client> {
     let url = DatabaseUrl::parse(&crdb.url("defaultdb", "root"))?;
-    let tls = TlsSettings { mode: SslMode::VerifyFull, root_cert: Some(certs.ca()), cert: None, key: None };
+    let tls = TlsSettings { root_cert: Some(certs.ca()), ..TlsSettings::new(SslMode::VerifyFull) };
     let mut config = Config::new();
     config.host(&url.host).port(crdb.addr().port()).user("root").dbname("defaultdb");
     let (client, connection) = config.connect(MakeRustlsConnect::new(tls.client_config()?)).await?;

@@ -16,10 +16,11 @@ use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use super::files::{self, Mode};
+use super::revoke;
 use crate::error::{Error, Result};
 
 /// The authority's name, by which it is found again when certificates are renewed.
-const AUTHORITY: &str = "ebb authority";
+pub(super) const AUTHORITY: &str = "ebb authority";
 /// The line above the certificate (PEM admits text there) that names its hosts, for when it is renewed.
 const HOSTS: &str = "hosts: ";
 const THIS_MACHINE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -48,7 +49,8 @@ pub fn make(order: &Order) -> Result<String> {
     let hosts = hosts(order)?;
     let server = certificate(&hosts[0], &hosts, ExtendedKeyUsagePurpose::ServerAuth, order.days)?;
     let client = certificate(&order.client_name, &[], ExtendedKeyUsagePurpose::ClientAuth, order.days)?;
-    let authority = if order.renew { read_authority(&order.dir)? } else { new_authority(order)? };
+    let authority = if order.renew { read_authority(&order.dir, "--renew")? } else { new_authority(order)? };
+    keep_out_of_git(&order.dir)?;
     let (server, client) = (sign(&server, &authority)?, sign(&client, &authority)?);
     let settings = settings(order, &hosts[0], &client, &authority)?;
     // Whoever reloads takes a certificate and key that do not belong together for a change that is under way.
@@ -77,8 +79,8 @@ fn hosts(order: &Order) -> Result<Vec<String>> {
     })
 }
 
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+pub(super) struct Authority {
+    pub(super) issuer: Issuer<'static, KeyPair>,
     certificate: String,
 }
 
@@ -89,7 +91,7 @@ struct Signed {
 }
 
 fn new_authority(order: &Order) -> Result<Authority> {
-    let files = ["ca.crt", "ca.key", "server.crt", "server.key", "client.crt", "client.key"];
+    let files = ["ca.crt", "ca.key", "server.crt", "server.key", "client.crt", "client.key", revoke::LIST];
     let files = files.map(|name| order.dir.join(name));
     let mut paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     paths.push(&order.changefeeds_path);
@@ -107,21 +109,29 @@ fn new_authority(order: &Order) -> Result<Authority> {
     let certificate = params.self_signed(&key).map_err(|error| failed(&error))?.pem();
     files::replace(&order.dir.join("ca.key"), &key.serialize_pem(), Mode::Private)?;
     files::replace(&order.dir.join("ca.crt"), &certificate, Mode::Public)?;
-    Ok(Authority { issuer: Issuer::new(params, key), certificate })
+    let issuer = Issuer::new(params, key);
+    revoke::start(&order.dir, &issuer)?;
+    Ok(Authority { issuer, certificate })
+}
+
+/// Keys are committed by mistake; whoever wants that has to say so.
+fn keep_out_of_git(dir: &Path) -> Result<()> {
+    let path = dir.join(".gitignore");
+    if path.exists() { Ok(()) } else { files::replace(&path, "*\n", Mode::Public) }
 }
 
 /// The authority of an earlier call. Its name is always the same, so that the key is all that is needed to sign.
-fn read_authority(dir: &Path) -> Result<Authority> {
+pub(super) fn read_authority(dir: &Path, flag: &str) -> Result<Authority> {
     let read = |name: &str| {
         std::fs::read_to_string(dir.join(name)).map_err(|error| {
             Error::new(format!("{} cannot be read: {error}", dir.join(name).display()))
-                .hint("leave out --renew to make a new authority, or give the folder of the old one with --out")
+                .hint(format!("leave out {flag} to make a new authority, or give the folder of the old one with --out"))
         })
     };
     let (certificate, key) = (read("ca.crt")?, read("ca.key")?);
     let unusable = |why: String| {
         Error::new(format!("the authority in {} cannot be used: {why}", dir.display()))
-            .hint("--renew needs the ca.crt and ca.key that ebb certs has made")
+            .hint(format!("{flag} needs the ca.crt and ca.key that ebb certs has made"))
     };
     let der = rustls::pki_types::pem::PemObject::from_pem_slice(key.as_bytes());
     let der: PrivateKeyDer<'static> =

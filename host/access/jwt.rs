@@ -91,11 +91,21 @@ impl Keys {
         if reach.covers(path) { Ok(reach) } else { Err(Denied::Elsewhere) }
     }
 
+    /// Seconds since 1970 at which the token ends.
+    pub fn end_of(&self, token: &str) -> Option<u64> {
+        self.verified(token)?.exp
+    }
+
     fn verified(&self, token: &str) -> Option<Claims> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
-        let algorithm = decode_header(token).ok()?.alg;
+        let header = decode_header(token).ok()?;
+        // RFC 7515, section 4.1.11: what must be understood, and nothing of it is here.
+        if header.crit.is_some() {
+            return None;
+        }
+        let algorithm = header.alg;
         if !matches!(
             algorithm,
             Algorithm::ES256 | Algorithm::ES384 | Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512
@@ -168,4 +178,31 @@ fn read_revoked(path: &Path) -> Result<HashSet<String>> {
 fn unusable(path: &Path, why: &str) -> Error {
     Error::new(format!("--jwt-public-keys {} cannot be used: {why}", path.display()))
         .hint("give a PEM file of public keys, or a folder of such files; ebb make-jwt --new-key makes one")
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+
+    use super::*;
+
+    /// A header that must be understood says how else the token is to be judged.
+    #[test]
+    fn a_token_whose_header_must_be_understood_is_refused() {
+        crypto::install();
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let keys = Keys::of(&[pair.public_key_pem().as_bytes()], &[]).unwrap();
+        let grant = Grant { schemas: vec![vec!["molt".into(), "public".into()]] };
+        let claims =
+            Claims { jti: "1".into(), iat: None, exp: None, nbf: None, replicator: Some(grant), cdc_sink: None };
+        let admitted = |header: Header| {
+            let token = encode(&header, &claims, &EncodingKey::from_ec_der(pair.serialized_der())).unwrap();
+            keys.admit(&token, &["molt".into(), "public".into()])
+        };
+        assert_eq!(admitted(Header::new(Algorithm::ES256)).map(drop), Ok(()));
+        for crit in [vec![], vec!["exp".to_owned()], vec!["b64".into(), "urn:example:bound".into()]] {
+            let header = Header { crit: Some(crit), ..Header::new(Algorithm::ES256) };
+            assert_eq!(admitted(header), Err(Denied::Unknown));
+        }
+    }
 }

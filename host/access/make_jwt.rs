@@ -24,7 +24,7 @@ pub struct Order {
     pub key: Option<Key>,
     /// `database.schema`, or `database`.
     pub allow: Vec<String>,
-    pub days: Option<u32>,
+    pub days: u32,
     pub out: Option<PathBuf>,
 }
 
@@ -41,14 +41,14 @@ pub fn make(order: &Order) -> Result<String> {
     let schemas = order.allow.iter().map(|schema| schema.split('.').map(str::to_owned).collect());
     let grant = Grant { schemas: schemas.collect() };
     if grant.schemas.iter().flatten().any(String::is_empty) {
-        return Err(Error::new(format!("--allow {} is no schema", order.allow.join(", ")))
+        return Err(Error::new("--allow is no schema")
             .hint("write it as database.schema, or database for a target without schemas"));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let claims = Claims {
         jti: random_id()?,
         iat: Some(now),
-        exp: order.days.map(|days| now + u64::from(days) * SECONDS_PER_DAY),
+        exp: Some(now + u64::from(order.days) * SECONDS_PER_DAY),
         nbf: None,
         replicator: Some(grant),
         cdc_sink: None,
@@ -67,15 +67,21 @@ pub fn make(order: &Order) -> Result<String> {
         Some(path) => {
             files::replace(path, &format!("{token}\n"), Mode::Private)?;
             said.push_str(&format!(
-                "token {} (id {}) written to {}\n",
+                "token {} (id {}, valid {} days) written to {}\n",
                 order.allow.join(", "),
                 claims.jti,
+                order.days,
                 path.display()
             ));
             Ok(said)
         }
         None => Ok(format!("{token}\n")),
     }
+}
+
+/// What is to be known beside a token that is printed alone.
+pub fn note(order: &Order) -> String {
+    format!("valid {} days (--days); the changefeed needs another before then\n", order.days)
 }
 
 fn random_id() -> Result<String> {

@@ -8,9 +8,11 @@ mod crypto;
 mod files;
 pub mod jwt;
 pub mod make_jwt;
+pub mod revoke;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::Secret;
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -20,6 +22,9 @@ use subtle::ConstantTimeEq;
 use crate::config;
 use crate::error::{Error, Result};
 use jwt::Keys;
+
+/// How long before its end a token is warned of: two weeks.
+const TOLD_SECONDS: u64 = 14 * 24 * 60 * 60;
 
 /// Schemas that a message lists.
 const ALLOWED_SHOWN_MAX: usize = 10;
@@ -88,6 +93,7 @@ impl Gate {
         let gate = Self { header: None, tokens: Some(Tokens { settings, keys }) };
         if let Some(header) = &access.header {
             gate.check_own(header, schemas)?;
+            gate.warn_of_end(header);
         }
         Ok(gate)
     }
@@ -130,6 +136,22 @@ impl Gate {
             })?;
         }
         Ok(())
+    }
+
+    /// The end of the changefeed's own token comes in the middle of a run, and is told before.
+    fn warn_of_end(&self, header: &Secret) {
+        let keys =
+            self.tokens.as_ref().map(|tokens| Arc::clone(&tokens.keys.read().unwrap_or_else(PoisonError::into_inner)));
+        let token = jwt::token(Some(header.reveal().as_bytes()), None);
+        let end = keys.zip(token).and_then(|(keys, token)| keys.end_of(token));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        if let Some(left) = end.map(|end| end.saturating_sub(now)).filter(|left| *left < TOLD_SECONDS) {
+            tracing::warn!(
+                hint = "make another with ebb make-jwt --days …, give it as webhook_auth_header, and start ebb fetch again",
+                "the changefeed's token is valid for {} more hours",
+                left / 3600
+            );
+        }
     }
 }
 

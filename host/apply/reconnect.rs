@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ebb_sdk::{ErrorKind, Progress};
+use ebb_sdk::{ErrorKind, Progress, Timestamp};
 
 use super::retry::Backoff;
 use super::same_tables;
@@ -52,6 +52,7 @@ impl Applier {
     pub fn take_over(&mut self) -> Result<Option<Taken>> {
         let mut backoff = self.backoff();
         let mut failure = ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start");
+        let mut last = None;
         loop {
             let looked = self.retried(failure, &mut backoff, |applier| {
                 let mut session = applier.open()?;
@@ -59,12 +60,30 @@ impl Applier {
                 Ok((session, found))
             })?;
             let Some((mut session, found)) = looked else { return Ok(None) };
+            let alive = self.holder.other_alive(&found)?;
+            if !alive.is_zero() {
+                if last.replace(alive).is_some_and(|last| alive > last) {
+                    return Err(self.holder.somebody_is_alive());
+                }
+                failure = ebb_sdk::Error::new(ErrorKind::Retry, "another ebb was alive less than a minute ago");
+                continue;
+            }
             self.holder.admit(&found)?;
+            self.holder.refuse_unknown_tables(&found)?;
+            found.progress.map_or(Ok(()), |progress| refuse_restored_target(self.store.released(), progress))?;
+            let is_continued = self.holder.is_continued()?;
             let writer = self.holder.begin(&found)?;
             match self.holder.take(&mut session, writer) {
                 Ok(progress) => {
                     self.holder.confirm(progress)?;
-                    refuse_restored_target(self.store.released(), progress)?;
+                    match self.holder.settle(&mut session, progress)? {
+                        Ok(()) => self.holder.settled(is_continued)?,
+                        Err(error) if error.kind == ErrorKind::Retry => {
+                            failure = error;
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
                     tracing::info!(applied = %progress.applied, "the target is there; rows are applied from now on");
                     return Ok(Some(Taken { session, progress }));
                 }
@@ -114,6 +133,12 @@ impl Applier {
         Ok(session)
     }
 
+    /// Nobody else has written while nothing was.
+    pub(super) fn unmoved(&self, progress: Option<Progress>, known: Progress) -> Result<()> {
+        let step = Step { from: known.applied, to: Timestamp { wall: i64::MAX, logical: 0 } };
+        self.settled(progress, known.epoch, step).map(drop)
+    }
+
     /// The progress row tells whether a commit of unknown outcome took place.
     pub(super) fn settled(&self, progress: Option<Progress>, epoch: i64, step: Step) -> Result<Outcome> {
         let Some(progress) = progress else {
@@ -130,8 +155,8 @@ impl Applier {
             }
             applied if applied == step.from => Ok(Outcome::NotCommitted),
             applied => Err(Error::new(format!(
-                "the target stands at {applied}, neither before ({}) nor behind ({}) the transaction in hand",
-                step.from, step.to
+                "the target stands at {applied}, and not at {}, where it stood before the transaction in hand",
+                step.from
             ))
             .hint("the target was restored or changed by hand; start ebb again, which checks what is missing")),
         }

@@ -216,6 +216,8 @@ impl Applier {
     }
 
     fn slow_down(&self, rows: usize, failure: &ebb_sdk::Error) {
+        // Of a transaction that is too large for memory the rows are written in blocks of so many.
+        let rows = if rows == 0 { self.pace.rows() } else { rows };
         let next = self.pace.slow_down(rows);
         let timeout_ms = self.target.connect.apply_timeout_ms;
         tracing::warn!(

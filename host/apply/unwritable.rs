@@ -31,7 +31,7 @@ pub(super) fn not_applied(entry: &Entry) -> Error {
         "start with the same --table-filter, --schema-filter and --target as the run that staged it, and see the \
                warnings of this start about tables that cannot be written to",
     )
-    .field("key", entry.shown_key())
+    .field("key", entry.short_key())
 }
 
 pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
@@ -49,7 +49,7 @@ pub(super) fn unreadable_key(entry: &Entry, target: &ebb_sdk::Table, why: &Unrea
              sides must have the same one",
         )
         .field("table", target.to_string())
-        .field("key", entry.shown_key())
+        .field("key", entry.short_key())
 }
 
 pub(super) fn damaged(entry: &Entry, why: &Flawed) -> Error {

@@ -7,6 +7,7 @@
 //! A corrected version comes in a later source transaction. A window that ends behind it has the bad one no more, since of
 //! every row only the last version is written, and equals the source at its end like any other.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use ebb_sdk::{ErrorKind, Timestamp};
@@ -14,8 +15,11 @@ use tokio::time::timeout;
 
 use super::step::{Halt, Part, Step, Tried};
 use super::{Applier, Pause, plan};
+use crate::config::Triggers;
 use crate::error::{Error, Result};
 use crate::order::Limits;
+use crate::receive::Table;
+use crate::stage::Entry;
 use crate::status::Waiting;
 use crate::target::Taken;
 
@@ -25,6 +29,14 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 /// The log is reminded once in so many tries.
 const LOGGED_EVERY: u32 = 10;
 
+/// What was tried together with the row in front.
+#[derive(Default)]
+struct Seen {
+    up_to: Timestamp,
+    /// Of the rows that were refused then; `None` where one did not say.
+    tables: BTreeSet<Option<String>>,
+}
+
 /// What came of one look at the row.
 enum Look {
     Healed,
@@ -32,6 +44,14 @@ enum Look {
     /// The target is down.
     Down,
     Refused(Error),
+}
+
+/// Why a rest is over.
+enum Rest {
+    Over,
+    /// Somebody asks for another try.
+    Asked,
+    Stop,
 }
 
 impl Applier {
@@ -43,6 +63,8 @@ impl Applier {
         let since = SystemTime::now();
         let at = self.first_transaction(taken.progress.applied)?;
         let mut tries = 0;
+        let mut seen = Seen::default();
+        self.hangups.mark_unchanged();
         loop {
             let delay = DELAY_MIN.saturating_mul(1 << tries.min(10)).min(DELAY_MAX);
             self.status.waiting(Some(Waiting {
@@ -53,12 +75,12 @@ impl Applier {
                 next_try: SystemTime::now() + delay,
             }));
             if tries % LOGGED_EVERY == 0 {
-                report(&error, at, taken.progress.applied, tries);
+                self.report(&error, at, taken.progress.applied, tries);
             }
             let look = match self.rest(delay) {
-                Pause::Stop => Look::Stopped,
-                Pause::Work => match self.reopen(taken)? {
-                    true => self.look(taken)?,
+                Rest::Stop => Look::Stopped,
+                rested => match self.reopen(taken)? {
+                    true => self.look(taken, &mut seen, matches!(rested, Rest::Asked))?,
                     false => Look::Down,
                 },
             };
@@ -81,15 +103,14 @@ impl Applier {
     }
 
     /// Sleeps until the delay is over, somebody asks for another try, or for a stop.
-    fn rest(&mut self, delay: Duration) -> Pause {
+    fn rest(&mut self, delay: Duration) -> Rest {
         let (stop, hangups) = (&mut self.stop, &mut self.hangups);
-        hangups.mark_unchanged();
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|&stop| stop) => Pause::Stop,
-                Ok(()) = hangups.changed() => Pause::Work,
-                _ = timeout(delay, std::future::pending::<()>()) => Pause::Work,
+                _ = stop.wait_for(|&stop| stop) => Rest::Stop,
+                Ok(()) = hangups.changed() => Rest::Asked,
+                _ = timeout(delay, std::future::pending::<()>()) => Rest::Over,
             }
         })
     }
@@ -103,8 +124,7 @@ impl Applier {
         });
         match opened {
             Ok((session, progress)) => {
-                let applied = taken.progress.applied;
-                self.settled(progress, taken.progress.epoch, Step { from: applied, to: applied })?;
+                self.unmoved(progress, taken.progress)?;
                 taken.session = session;
                 Ok(true)
             }
@@ -117,8 +137,8 @@ impl Applier {
     }
 
     /// The first source transaction alone, then together with as many of those behind it as fit, then with fewer, as long as it
-    /// is another row that is refused.
-    fn look(&mut self, taken: &mut Taken) -> Result<Look> {
+    /// is another row that is refused; but only where one of them may help. `seen`: what was tried before.
+    fn look(&mut self, taken: &mut Taken, seen: &mut Seen, is_asked: bool) -> Result<Look> {
         let span = Step { from: taken.progress.applied, to: *self.resolved.borrow() };
         if matches!(self.know_keys(span.to)?, Pause::Stop) {
             return Ok(Look::Stopped);
@@ -127,12 +147,23 @@ impl Applier {
             (Look::Refused(error), _) => error,
             (look, _) => return Ok(look),
         };
+        let table = |error: &Error| fact(error, "table").map(str::to_owned);
+        seen.tables.insert(table(&first));
+        if !is_asked && !self.may_help(seen, span)? {
+            return Ok(Look::Refused(first));
+        }
+        *seen = Seen { up_to: span.to, tables: BTreeSet::from([table(&first)]) };
+        let mut behind = None;
         let (mut few, mut many, mut next) = (1, usize::MAX, usize::MAX);
         while many - few > 1 {
             match self.attempt(taken, span, next)? {
                 (Look::Refused(_), count) if count <= few => break,
                 (Look::Refused(error), count) if is_same_row(&error, &first) => few = count,
-                (Look::Refused(_), count) => many = count,
+                (Look::Refused(error), count) => {
+                    seen.tables.insert(table(&error));
+                    behind = Some(error);
+                    many = count;
+                }
                 (look, _) => return Ok(look),
             }
             if many == usize::MAX {
@@ -140,13 +171,41 @@ impl Applier {
             }
             next = few.midpoint(many);
         }
-        Ok(Look::Refused(first))
+        Ok(Look::Refused(match behind {
+            Some(behind) => with_behind(first, &behind),
+            None => first,
+        }))
+    }
+
+    /// Whether rows came since that may take the place of a refused one, or of another that is in its way: those of its table,
+    /// and of tables that it refers to. Others would be written for nothing, and taken back.
+    fn may_help(&self, seen: &Seen, span: Step) -> Result<bool> {
+        let is_refused = |table: &&ebb_sdk::Table| seen.tables.contains(&Some(table.to_string()));
+        let refused: Vec<_> = self.catalog.tables.iter().filter(is_refused).collect();
+        let is_any = refused.len() < seen.tables.len() || self.settings.triggers == Triggers::Fire;
+        let matters = |table: &ebb_sdk::Table, position: u32| {
+            let refers = |refused: &&ebb_sdk::Table| refused.foreign_keys.iter().any(|key| key.references == position);
+            is_refused(&table) || refused.iter().any(refers)
+        };
+        let is_it = |row: &Entry| {
+            let position = self.tables.numbered(row.table).map(|table| table.position);
+            is_any || position.is_none_or(|position| matters(&self.catalog.tables[position as usize], position))
+        };
+        let first = self.first_transaction(span.from)?;
+        for row in self.store.scan(seen.up_to.max(first), span.to) {
+            if is_it(&row?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Writes the first source transactions of a span, at most so many. Also returns how many there were.
     fn attempt(&mut self, taken: &mut Taken, span: Step, transactions_max: usize) -> Result<(Look, usize)> {
         let facts = plan::facts(&self.catalog);
-        let mut part: Part = self.part(&facts, span, Limits { transactions_max, ..self.limits() })?;
+        // A correction may lie far behind, so that only the memory is a limit.
+        let limits = Limits { transactions_max, rows_max: usize::MAX, ..self.limits() };
+        let mut part: Part = self.part(&facts, span, limits)?;
         let count = part.window.transactions;
         part.keep_whole();
         let look = match self.write_part(taken, &facts, &mut part) {
@@ -164,6 +223,44 @@ impl Applier {
         Ok((look, count))
     }
 
+    fn report(&self, error: &Error, at: Timestamp, applied: Timestamp, tries: u32) {
+        let fact = |name: &str| fact(error, name);
+        let is_it = |table: &&Table| {
+            fact("table").is_some_and(|name| self.catalog.tables[table.position as usize].to_string() == name)
+        };
+        let is_left = self.tables.list().iter().find(is_it).is_some_and(|table| table.is_left);
+        let mend = match is_left {
+            // No later version of it will come.
+            true => "make room for the row on the target: its table is not replicated any more, so that nothing done at the source \
+                     helps; or load the table anew, and take it in again with --new-tables"
+                .to_owned(),
+            false => format!(
+                "{}; or correct the row at the source, or delete it there: its new version takes the place of this one, as far as \
+                 all that is staged up to it fits into --transaction-bytes-max (now {})",
+                error.hint.as_deref().unwrap_or("make room for it on the target"),
+                self.settings.transaction_bytes_max
+            ),
+        };
+        let hint = format!(
+            "{mend}. It is tried again every 30 s at most, and at once on SIGHUP; --on-row-error exit ends the run instead"
+        );
+        tracing::error!(
+            source_timestamp = %at,
+            %applied,
+            tries,
+            table = fact("table"),
+            column = fact("column"),
+            key = fact("key"),
+            constraint = fact("constraint"),
+            behind_table = fact("behind_table"),
+            behind_key = fact("behind_key"),
+            behind_constraint = fact("behind_constraint"),
+            code = fact("code"),
+            hint,
+            "applying waits, and receiving goes on: {error}"
+        );
+    }
+
     fn know_keys(&mut self, to: Timestamp) -> Result<Pause> {
         let (stop, keys) = (&mut self.stop, &self.keys);
         self.runtime.block_on(async {
@@ -176,32 +273,25 @@ impl Applier {
     }
 }
 
-fn report(error: &Error, at: Timestamp, applied: Timestamp, tries: u32) {
-    let fact = |name: &str| error.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-    let hint = format!(
-        "{}; or correct the row at the source, or delete it there: its new version takes the place of this one. It is tried again \
-         every 30 s at most, and at once on SIGHUP; --on-row-error exit ends the run instead",
-        error.hint.as_deref().unwrap_or("make room for it on the target")
-    );
-    tracing::error!(
-        source_timestamp = %at,
-        %applied,
-        tries,
-        table = fact("table"),
-        column = fact("column"),
-        key = fact("key"),
-        constraint = fact("constraint"),
-        code = fact("code"),
-        hint,
-        "applying waits, and receiving goes on: {error}"
-    );
+/// Both are named: the correction of the first may be staged already, and only the other be in its way.
+fn with_behind(first: Error, behind: &Error) -> Error {
+    let mut both = Error {
+        message: format!("{}; and together with what is staged behind it: {}", first.message, behind.message),
+        ..first
+    };
+    for (name, other) in [("behind_table", "table"), ("behind_key", "key"), ("behind_constraint", "constraint")] {
+        both.fields.extend(fact(behind, other).map(|value| (name, value.to_owned())));
+    }
+    both
+}
+
+fn fact<'e>(error: &'e Error, name: &str) -> Option<&'e str> {
+    error.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
 }
 
 /// Whether two refusals are about one row, as far as they say.
 fn is_same_row(one: &Error, other: &Error) -> bool {
-    let row = |error: &Error| {
-        let fact = |name: &str| error.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-        (fact("table"), fact("key"), fact("key").is_none().then(|| error.message.clone()))
-    };
-    row(one) == row(other)
+    let row = |error| (fact(error, "table"), fact(error, "key"));
+    let is_named = fact(one, "key").is_some();
+    row(one) == row(other) && (is_named || one.message == other.message)
 }

@@ -20,7 +20,7 @@ use crate::stage::Stage;
 use crate::tables::{self, Watched};
 use crate::target::Taken;
 
-pub use begin::refuse_new_tables;
+use begin::Begins;
 
 /// The changefeed of a run.
 pub struct Feed {
@@ -43,6 +43,8 @@ pub struct Plan<'a> {
     watched: &'a [Watched],
     catalog: &'a Catalog,
     stage: &'a Stage,
+    /// The folder is certainly the one that the last run has ended with.
+    is_continued: bool,
     /// What the source says of itself.
     version: String,
 }
@@ -56,60 +58,132 @@ pub async fn settle(
     feed: &str,
     consent: Consent,
 ) -> Result<Feed> {
-    let applied = taken.as_ref().map_or(Timestamp::ZERO, |taken| taken.progress.applied);
-    let mut statement = plan.statement(applied);
-    let found = source.find_changefeed(&statement).await?;
     let Some(taken) = taken else {
         let job = resume(&source, plan).await?;
         return Ok(Feed::new(source, job, plan.settings));
     };
     refuse_restored_target(plan.stage.released(), taken.progress)?;
+    let applied = taken.progress.applied;
     if let Some(cursor) = plan.settings.cursor.filter(|_| applied > Timestamp::ZERO) {
         tracing::info!("--cursor {cursor} is for a new run; this one goes on at the target's progress, {applied}");
     }
-    let mut is_complete = !plan.stage.is_fresh();
-    if let Some(job) = found {
-        if delivers_here(&job, plan.stage) {
-            let job = reuse(&source, plan, &job, &statement).await?;
-            return Ok(Feed::new(source, job, plan.settings));
-        }
-        replace(&source, &job, taken.progress, feed, consent).await?;
-        is_complete = false;
-    } else {
-        end_own(&source, plan).await?;
+    let mut statement = plan.statement(applied);
+    let Found { own, stale, is_complete } = found(&source, plan, &statement).await?;
+    if let Some(job) = own {
+        end(&source, plan, &stale).await?;
+        let job = reuse(&source, plan, &job, &statement).await?;
+        return Ok(Feed::new(source, job, plan.settings));
     }
-    begin::place(&source, plan, &mut statement, taken, (feed, consent), is_complete).await?;
+    if let Some(job) = stale.iter().find(|job| !is_of(job, plan.stage)) {
+        agree_to_replace(job, taken.progress, feed, consent)?;
+    }
+    let begins = begin::place(&source, plan, &mut statement, applied, is_complete).await?;
+    if begins == Begins::GoesOn || plan.settings.cursor.is_some() {
+        source.refuse_cursor(&statement).await?;
+    }
+    if begins != Begins::GoesOn && !consent.to_plan(&describe(plan, &statement)) {
+        return Err(Error::new("the plan was not agreed to; nothing was changed"));
+    }
+    end(&source, plan, &stale).await?;
     refuse_rival(&source, plan.settings, 0).await?;
     tracing::info!("creating changefeed on the source CRDB database");
     tracing::debug!(statement = statement.shown(), "changefeed");
     let job = source.create_changefeed(&statement).await?;
+    // Only now: a start that fails before has moved nothing. One that is cut off here is found by its folder, and made anew.
+    begin::move_to(plan, &statement, taken, feed, (begins, is_complete)).await?;
     settings::remember(plan.stage, job, &statement)?;
     tracing::info!(job, cursor = %statement.cursor, "changefeed created");
     Ok(Feed::new(source, job, plan.settings))
 }
 
+/// Whether a changefeed that would have to be created can begin where it must, before another process is ended for it.
+pub async fn refuse_early(source: &Source, plan: &Plan<'_>, applied: Timestamp) -> Result<()> {
+    let mut statement = plan.statement(applied);
+    let Found { own: None, is_complete, .. } = found(source, plan, &statement).await? else { return Ok(()) };
+    match begin::place(source, plan, &mut statement, applied, is_complete).await? {
+        Begins::New | Begins::Scan if plan.settings.cursor.is_none() => Ok(()),
+        _ => source.refuse_cursor(&statement).await,
+    }
+}
+
+/// The changefeeds that are there.
+struct Found {
+    /// It goes on.
+    own: Option<Job>,
+    /// They send the same rows, or into the same folder, and must end before another begins.
+    stale: Vec<Job>,
+    /// Whether the folder holds every row up to its resolved timestamp.
+    is_complete: bool,
+}
+
+async fn found(source: &Source, plan: &Plan<'_>, statement: &Statement<'_>) -> Result<Found> {
+    let wanted = source.find_changefeed(statement).await?;
+    // Also those that are paused: one that somebody resumes would send what another has promised to be over.
+    let mut stale = source.changefeeds_into(plan.stage.id()).await?;
+    let Some(job) = wanted else { return Ok(Found { own: None, stale, is_complete: !plan.stage.is_fresh() }) };
+    let is_remembered = settings::job(plan.stage)?.is_none_or(|known| known == job.id);
+    let goes_on = delivers_here(&job, plan.stage) && (is_remembered || !is_of(&job, plan.stage));
+    stale.retain(|stale| stale.id != job.id);
+    if goes_on && is_whole(&job, plan) {
+        return Ok(Found { own: Some(job), stale, is_complete: true });
+    }
+    let is_complete = goes_on || (is_of(&job, plan.stage) && !plan.stage.is_fresh());
+    stale.push(job);
+    Ok(Found { own: None, stale, is_complete })
+}
+
+/// CockroachDB may have been told that rows are here which a folder from a backup does not hold, though the target, from the
+/// same backup, does not miss them. What is complete here is then sent on from.
+fn is_whole(job: &Job, plan: &Plan<'_>) -> bool {
+    let resolved = plan.stage.store().resolved();
+    plan.is_continued || job.high_water.is_none_or(|acknowledged| acknowledged <= resolved)
+}
+
+async fn end(source: &Source, plan: &Plan<'_>, stale: &[Job]) -> Result<()> {
+    for job in stale {
+        let acknowledged = job.high_water.map(|at| at.to_string());
+        match is_of(job, plan.stage) && !is_whole(job, plan) {
+            true => tracing::warn!(
+                job = job.id,
+                acknowledged,
+                "the staging folder was moved or put back, or the machine was started anew, and it may lack rows that were \
+                 acknowledged: the changefeed is replaced by one that sends again from where the folder is complete"
+            ),
+            false => tracing::warn!(job = job.id, acknowledged, "the changefeed of an earlier start is replaced"),
+        }
+        source.cancel(job.id).await?;
+    }
+    Ok(())
+}
+
 /// The job of the changefeed that is there and delivers to this folder; nothing is created.
 pub async fn resume(source: &Source, plan: &Plan<'_>) -> Result<i64> {
     let statement = plan.statement(Timestamp::ZERO);
-    let found = source.find_changefeed(&statement).await?.filter(|job| delivers_here(job, plan.stage));
-    let job = found.ok_or_else(|| {
-        Error::new("the changefeed that delivers to this staging folder is gone")
+    let Found { own, stale, .. } = found(source, plan, &statement).await?;
+    let job = own.ok_or_else(|| {
+        Error::new("the changefeed that delivers to this staging folder is gone, sends other tables, or has to be replaced")
             .hint("start again once source and target are there: the changefeed is then created anew, where staging is complete")
     })?;
+    end(source, plan, &stale).await?;
     reuse(source, plan, &job, &statement).await
 }
 
 /// Whether receiving may begin before the target can be asked: the changefeed is there, and so is the folder that it
 /// delivered to.
-pub async fn is_there(config: &Config, source: Option<&Source>, catalog: &Catalog, stage: &Stage) -> Result<bool> {
+pub async fn is_there(
+    config: &Config,
+    source: Option<&Source>,
+    catalog: &Catalog,
+    stage: &Stage,
+    is_continued: bool,
+) -> Result<bool> {
     if stage.is_fresh() {
         return Ok(false);
     }
     let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
     let watched = tables::matched(config, Some(source), catalog).await?.settle(catalog, None)?;
-    let plan = Plan::new(settings, &watched, catalog, stage, source);
-    let found = source.find_changefeed(&plan.statement(Timestamp::ZERO)).await?;
-    Ok(found.is_some_and(|job| delivers_here(&job, stage)))
+    let plan = Plan::new(settings, &watched, catalog, stage, source, is_continued);
+    Ok(found(source, &plan, &plan.statement(Timestamp::ZERO)).await?.own.is_some())
 }
 
 impl<'a> Plan<'a> {
@@ -119,8 +193,9 @@ impl<'a> Plan<'a> {
         catalog: &'a Catalog,
         stage: &'a Stage,
         source: &Source,
+        is_continued: bool,
     ) -> Self {
-        Self { settings, watched, catalog, stage, version: source.version().to_owned() }
+        Self { settings, watched, catalog, stage, is_continued, version: source.version().to_owned() }
     }
 
     fn statement(&self, cursor: Timestamp) -> Statement<'a> {
@@ -210,12 +285,21 @@ pub fn refuse_restored_target(released: Timestamp, progress: Progress) -> Result
         "the target stands at {}, but staging has already dropped rows up to {released}: was the target restored?",
         progress.applied
     ))
-    .hint("remove the staging folder and start again: the changefeed is then created anew at the target's progress"))
+    .hint(
+        "move the staging folder aside and start ebb fetch again: the changefeed is then created anew at the target's progress. \
+         Under ebb start the changefeed is yours: create it anew WITH cursor = that progress. Without the source (--apply-only) \
+         nothing can send these rows again: put the target's newest backup back",
+    ))
 }
 
 /// What a changefeed has delivered to another folder is not in this one, though both have the same name.
 fn delivers_here(job: &Job, stage: &Stage) -> bool {
     !stage.is_fresh() && job.staging.as_ref().is_none_or(|staging| staging == stage.id())
+}
+
+/// Created for this folder, and no other of the same name.
+fn is_of(job: &Job, stage: &Stage) -> bool {
+    job.staging.as_deref() == Some(stage.id())
 }
 
 async fn reuse(source: &Source, plan: &Plan<'_>, job: &Job, statement: &Statement<'_>) -> Result<i64> {
@@ -254,7 +338,7 @@ fn rivalry(settings: &Changefeed, rival: &Job) -> Error {
 }
 
 /// A changefeed that has delivered rows to a folder that is gone must not go on.
-async fn replace(source: &Source, job: &Job, progress: Progress, feed: &str, consent: Consent) -> Result<()> {
+fn agree_to_replace(job: &Job, progress: Progress, feed: &str, consent: Consent) -> Result<()> {
     if progress.applied == Timestamp::ZERO {
         return Err(Error::new(format!(
             "a changefeed (job {}) already sends these tables here, but nothing is known of the staging schema {feed}: \
@@ -280,17 +364,7 @@ async fn replace(source: &Source, job: &Job, progress: Progress, feed: &str, con
         .hint("give --staging-dir the folder of the earlier run, or --non-interactive to replace the changefeed"));
     }
     tracing::warn!(job = job.id, from = %progress.applied, "the staging folder is gone; replacing the changefeed");
-    source.cancel(job.id).await
-}
-
-/// The last run's changefeed sent other tables: the one that is created goes on where it ended.
-async fn end_own(source: &Source, plan: &Plan<'_>) -> Result<()> {
-    let Some(job) = source.rival(plan.settings, 0).await? else { return Ok(()) };
-    if job.staging.as_deref() != Some(plan.stage.id()) {
-        return Ok(());
-    }
-    tracing::warn!(job = job.id, "the changefeed of the last run sends other tables; it is replaced");
-    source.cancel(job.id).await
+    Ok(())
 }
 
 fn describe(plan: &Plan<'_>, statement: &Statement<'_>) -> String {

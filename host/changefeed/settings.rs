@@ -33,6 +33,11 @@ impl Memory {
     }
 }
 
+/// Which one this folder has created or used last.
+pub fn job(stage: &Stage) -> Result<Option<i64>> {
+    Ok(stage.load::<Memory>(Note::Changefeed)?.map(|known| known.job))
+}
+
 /// To be called when it was created or altered.
 pub fn remember(stage: &Stage, job: i64, statement: &Statement<'_>) -> Result<()> {
     let mut salt = [0_u8; 16];

@@ -8,7 +8,7 @@ const UNITS: [(&str, f64); 8] =
 
 /// Parses a duration that is not negative; a bare `0` needs no unit.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let refused = || format!("{text:?} is not a duration such as 250ms, 30s or 1m30s");
+    let refused = || "it is not a duration such as 250ms, 30s or 1m30s".to_owned();
     if text == "0" {
         return Ok(Duration::ZERO);
     }

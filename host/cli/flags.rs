@@ -3,17 +3,19 @@
 //! Owns: the spelling, which is that of the incumbent where it has the flag. Does not own: what a flag does (`check`).
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, ValueEnum};
 use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
 
 use super::replicator::Replicator;
 use super::{duration, help};
+use crate::config::NewTables;
 
 pub fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
@@ -22,6 +24,14 @@ pub fn secret(text: &str) -> Result<Secret, Infallible> {
 pub fn timestamp(text: &str) -> Result<Timestamp, String> {
     text.parse()
         .map_err(|_| "a time is nanoseconds since 1970 with a logical part, 1751161903005030052.0000000000".into())
+}
+
+fn new_tables(text: &str) -> Result<NewTables, String> {
+    match text {
+        "refuse" => Ok(NewTables::Refuse),
+        "accept" => Ok(NewTables::Accept),
+        time => timestamp(time).map(NewTables::LoadedAt).map_err(|error| format!("refuse, accept, or a time: {error}")),
+    }
 }
 
 const ABOUT: &str = "Replicates changes from CockroachDB back to the database that an application was migrated from";
@@ -100,8 +110,10 @@ pub struct Fetch {
     /// must hold everything before [default: the time of the start]
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub cursor: Option<Timestamp>,
-    /// Tables that the last run of this --stagingSchema did not replicate
-    #[arg(long, value_enum, default_value = "refuse", value_name = "WHAT")]
+    /// Tables that the last run of this --stagingSchema did not replicate: refuse them; take those in that were loaded as they
+    /// were at TIME, which SELECT cluster_logical_timestamp() has given; or accept them, since they were loaded after the last run
+    /// had ended [default: refuse]
+    #[arg(long, default_value = "refuse", hide_default_value = true, value_parser = new_tables, value_name = "refuse|TIME|accept")]
     pub new_tables: NewTables,
     /// Flags of `ebb start`, in one text
     #[arg(long, default_value = "", allow_hyphen_values = true, hide_default_value = true, value_name = "FLAGS")]
@@ -142,6 +154,10 @@ pub struct Common {
     /// Receive nothing, apply what is staged, and end when all of it is applied; CockroachDB is not needed
     #[arg(long)]
     pub apply_only: bool,
+    /// Whether errors and log lines show keys and values of rows. With off they name table, column, constraint and code, and the
+    /// key of a row that is waited for stands on the page /_/status alone
+    #[arg(long, value_enum, default_value = "on")]
+    pub log_values: LogValues,
     /// Names of tables and columns must match to the letter
     #[arg(long)]
     pub case_sensitive: bool,
@@ -157,12 +173,14 @@ pub struct Common {
 /// How the target is reached, beside its URL.
 #[derive(Debug, Clone, Args)]
 pub struct TargetAccess {
-    /// Dialect of the target, a name or the path of a library; the URL's scheme decides when not given
+    /// Dialect of the target: a name or file to search for, or, with a slash, the path of a library; the URL's scheme decides
+    /// when not given
     #[arg(long, env = "EBB_TARGET_PLUGIN", value_name = "NAME|PATH")]
     pub target_plugin: Option<String>,
     #[command(flatten)]
     pub plugin_search: PluginSearch,
-    /// Admit connections that are not encrypted
+    /// Admit connections to source and target that are not encrypted, also to this machine: sslmode=disable, and allow, prefer
+    /// or none where the server has no TLS. A target's socket in the file system needs no leave
     #[arg(long)]
     pub allow_tls_mode_disable: bool,
 }
@@ -193,24 +211,49 @@ pub struct Plugins {
 /// Where plugins are looked for before the built-in places.
 #[derive(Debug, Clone, Args)]
 pub struct PluginSearch {
-    /// Folder to search for plugins first; may be repeated. EBB_PLUGIN_PATH may name more, separated by colons
-    #[arg(long, value_name = "DIR")]
+    /// Folder to search for plugins first, from the root on; may be repeated. EBB_PLUGIN_PATH may name more, separated by
+    /// colons. Only root and this user may be able to write a plugin and the folders above it
+    #[arg(long, value_name = "DIR", value_parser = PathBufValueParser::new().try_map(absolute))]
     pub plugin_dir: Vec<PathBuf>,
-    #[arg(long, env = "EBB_PLUGIN_PATH", hide = true)]
-    pub plugin_path: Option<OsString>,
+    #[arg(long, env = "EBB_PLUGIN_PATH", hide = true, value_parser = OsStringValueParser::new().try_map(|text| PluginPath::of(&text)))]
+    pub plugin_path: Option<PluginPath>,
+}
+
+/// The folders of `EBB_PLUGIN_PATH`.
+#[derive(Debug, Clone)]
+pub struct PluginPath(Vec<PathBuf>);
+
+impl PluginPath {
+    /// An empty entry, as a colon at either end makes one, is none.
+    fn of(text: &OsStr) -> Result<Self, String> {
+        let named = std::env::split_paths(text).filter(|folder| !folder.as_os_str().is_empty());
+        named.map(absolute).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Refuses a folder whose place depends on where ebb is started.
+fn absolute(folder: PathBuf) -> Result<PathBuf, String> {
+    match folder.is_absolute() {
+        true => Ok(folder),
+        false => Err(format!(
+            "{} would be looked for below the folder that ebb is started in, where others may have put a plugin; \
+             name a folder of plugins from the root on, as /usr/local/lib/ebb",
+            folder.display()
+        )),
+    }
 }
 
 impl PluginSearch {
     /// Flags first, then the environment.
     pub fn dirs(&self) -> Vec<PathBuf> {
-        let from_path = self.plugin_path.iter().flat_map(std::env::split_paths);
-        self.plugin_dir.iter().cloned().chain(from_path).collect()
+        let from_path = self.plugin_path.iter().flat_map(|path| &path.0);
+        self.plugin_dir.iter().chain(from_path).cloned().collect()
     }
 }
 
 #[derive(Debug, Args)]
 pub struct Certs {
-    /// Folder for ca.crt, ca.key, server.crt, server.key, client.crt and client.key
+    /// Folder for ca.crt, ca.key, server.crt, server.key, client.crt, client.key and revoked.crl
     #[arg(long, default_value = "certs", value_name = "DIR")]
     pub out: PathBuf,
     /// The file for --changefeeds-path
@@ -235,6 +278,9 @@ pub struct Certs {
     /// Make new certificates with the authority that is in the folder
     #[arg(long)]
     pub renew: bool,
+    /// Put this certificate of the authority on the list revoked.crl in the folder, and make none
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["renew", "host"])]
+    pub revoke: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -248,9 +294,9 @@ pub struct MakeJwt {
     /// Schema that may be written to, database.schema or database; * stands for any. May be repeated
     #[arg(short, long, required = true, value_name = "SCHEMA")]
     pub allow: Vec<String>,
-    /// Days that the token is valid; for ever when not given
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
-    pub days: Option<u32>,
+    /// Days that the token is valid
+    #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub days: u32,
     /// File for the token, readable by its owner only; standard output when not given
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -315,11 +361,9 @@ pub enum OnExit {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NewTables {
-    /// A start is refused: what was changed there since is missing on the target
-    Refuse,
-    /// They were loaded since the last run ended, or at the time that the refusal names
-    Accept,
+pub enum LogValues {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

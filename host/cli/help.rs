@@ -44,6 +44,7 @@ Examples:
   ebb certs                                    for one machine
   ebb certs --host ebb.example.com --days 90   CockroachDB reaches the receiver under that name
   ebb certs --renew                            new certificates, the same authority and hosts; a running ebb takes them up
+  ebb certs --revoke certs/client.crt          that certificate is refused where --tlsClientCRL certs/revoked.crl is given
 
 ebb fetch finds certs/server.crt and certs/server.key by itself when it is started in the same folder. Keep ca.key away from
 the receiver: whoever has it can make certificates that may write.";

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::BoolishValueParser;
 use clap::error::ContextKind;
-use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, Parser};
 use serde_json::{Map, Value};
 
 use super::flags::Cli;
-use super::ignored;
 use super::replicator::ReplicatorOnly;
+use super::{ignored, usage};
 use crate::error::{Error, Result};
 
 /// The table of the file that holds what `--changefeeds-path` would.
@@ -44,7 +44,11 @@ impl Layers {
         else {
             return Ok(Self::default());
         };
-        let path = PathBuf::from(path);
+        Self::read(PathBuf::from(path), warnings)
+    }
+
+    /// Reads this file.
+    pub fn read(path: PathBuf, warnings: &mut Vec<String>) -> Result<Self> {
         let text = std::fs::read_to_string(&path).map_err(|error| {
             Error::new(format!("--config {} cannot be read: {error}", path.display()))
                 .hint("give the path of a TOML file, or leave out --config and EBB_CONFIG")
@@ -56,7 +60,7 @@ impl Layers {
     /// flags may be written.
     pub fn parse<T: Parser>(&self, args: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
         let mut command = self.behind(T::command());
-        let matches = command.try_get_matches_from_mut(args)?;
+        let matches = matches(&mut command, args)?;
         T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
 
@@ -110,8 +114,11 @@ impl Layers {
         Some((file.path.as_path(), file.changefeed.as_ref()?))
     }
 
-    /// Which layer a value came from that clap does not take, if it was none of the flags.
+    /// Which layer a value came from that clap does not take, if it was none of the flags; or why it is not shown.
     pub fn blame(&self, error: &clap::Error) -> Option<String> {
+        if let Some(hint) = usage::hint(error) {
+            return Some(hint);
+        }
         let arg = error.get(ContextKind::InvalidArg)?.to_string();
         let long = arg.trim_start_matches('-').split([' ', '=', '[']).next()?.to_owned();
         let (known, name) = (commands(), variable(&long));
@@ -123,6 +130,12 @@ impl Layers {
         let file = self.file.as_ref().filter(|_| self.is_in_file(arg))?;
         Some(format!("the value may come from --config {}", file.path.display()))
     }
+}
+
+/// What clap finds, or its error without a value.
+pub fn matches(command: &mut Command, args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    command.try_get_matches_from_mut(&args).map_err(|error| usage::without_values(error, &args))
 }
 
 impl File {

@@ -11,21 +11,20 @@ mod layers;
 pub mod overrides;
 mod replicator;
 mod show;
+mod usage;
 
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::LazyLock;
 
 use clap::CommandFactory;
 use ebb_sdk::Secret;
-use regex::Regex;
 
-use crate::access::{certs, make_jwt};
+use crate::access::{certs, make_jwt, revoke};
 use crate::config::Config;
 use crate::error::Error;
-use crate::triggers;
+use crate::{mask, triggers};
 use flags::{Cli, ConfigCommand, Subcommand, TriggersCommand};
 use layers::Layers;
 
@@ -38,6 +37,8 @@ pub enum Command {
     Plugins { dirs: Vec<PathBuf> },
     /// Make certificates.
     Certs(certs::Order),
+    /// Revoke a certificate.
+    Revoke(revoke::Order),
     /// Sign a token.
     MakeJwt(make_jwt::Order),
     /// Put back triggers.
@@ -62,26 +63,25 @@ impl Exit {
     #[expect(clippy::print_stderr, reason = "there is no log yet")]
     pub fn report(self) -> ExitCode {
         match self {
-            Self::Clap(error, origin) if error.use_stderr() => {
-                eprint!("{}", without_passwords(&error.render().to_string()));
-                if let Some(origin) = origin {
-                    eprintln!("  hint: {origin}");
-                }
-                ExitCode::from(2)
-            }
-            Self::Clap(error, _) => {
+            Self::Clap(error, _) if !error.use_stderr() => {
                 // Nothing can be done when the terminal is gone.
                 let _ = error.print();
                 ExitCode::SUCCESS
             }
-            Self::Usage(error) => {
-                eprintln!("error: {error}");
-                if let Some(hint) = &error.hint {
-                    eprintln!("  hint: {hint}");
-                }
+            refused => {
+                eprint!("{}", refused.text());
                 ExitCode::from(2)
             }
         }
+    }
+
+    /// What is written to standard error.
+    pub fn text(&self) -> String {
+        let (said, hint) = match self {
+            Self::Clap(error, hint) => (error.render().to_string(), hint.as_ref()),
+            Self::Usage(error) => (format!("error: {error}\n"), error.hint.as_ref()),
+        };
+        mask::clean(&hint.map_or_else(|| said.clone(), |hint| format!("{said}  hint: {hint}\n")))
     }
 }
 
@@ -112,9 +112,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             Ok(run(config, warnings))
         }
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
+        Subcommand::Certs(flags::Certs { revoke: Some(certificate), out, .. }) => {
+            Ok(Command::Revoke(revoke::Order { dir: out, certificate }))
+        }
         Subcommand::Certs(order) => Ok(Command::Certs(certs_order(order))),
         Subcommand::MakeJwt(order) => make_jwt_order(order).map(Command::MakeJwt),
         Subcommand::Triggers(TriggersCommand::Restore(order)) => {
+            mask::remember_url(&order.target);
             check::restore_triggers(&order).map(Command::RestoreTriggers).map_err(Exit::from)
         }
         Subcommand::EscapePassword(order) => escape_password(order.password).map(Command::Print),
@@ -125,6 +129,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
 }
 
 fn run(config: Config, mut warnings: Vec<String>) -> Command {
+    mask::remember(&config);
     let unknown = layers::unknown_variables();
     warnings
         .extend(unknown.iter().map(|name| format!("the variable {name} is no setting of ebb: see ebb start --help")));
@@ -139,13 +144,6 @@ fn without_ignored(args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
         _ => &[],
     };
     ignored::strip(args, ignored)
-}
-
-/// clap repeats what it does not understand, which may be a connection string.
-fn without_passwords(text: &str) -> String {
-    static PASSWORD: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"(://[^:@/\s']*):[^\s']*@").expect("the pattern never changes"));
-    PASSWORD.replace_all(text, "$1:***@").into_owned()
 }
 
 fn certs_order(order: flags::Certs) -> certs::Order {
@@ -320,7 +318,9 @@ mod tests {
         let flags = ["--replicator-flags", "--tlsCertificate server.crt --tlsPrivateKey server.key"];
         let config = config(&[file, flags].concat());
         assert!(matches!(config.receiver.identity, Identity::Files { .. }));
-        assert!(matches!(&config.receiver.access.client_ca, Some(ClientCa::Pem(pem)) if pem == b"-----BEGIN X>>>"));
+        assert!(
+            matches!(&config.receiver.access.client_ca, Some(ClientCa::Changefeed(settings)) if settings.ca_cert().unwrap() == b"-----BEGIN X>>>")
+        );
         assert!(!format!("{:?}", config.changefeed).contains(pem));
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: its keys, their types and defaults, and what CockroachDB would refuse. Does not own: the statement.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use ebb_sdk::{Secret, Timestamp};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::layers::Layers;
 use super::{duration, flags};
 use crate::config::InitialScan;
 use crate::error::{Error, Result};
@@ -25,6 +26,44 @@ pub struct Overrides {
     pub cursor: Option<Timestamp>,
     /// `WITH` options in the order they are written.
     pub options: Vec<(String, Secret)>,
+    /// Where they are read again.
+    pub origin: Option<Origin>,
+}
+
+/// A file with the settings of the changefeed.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// `--changefeeds-path`.
+    File(PathBuf),
+    /// The table `[changefeed]` of `--config`.
+    Config(PathBuf),
+}
+
+impl Origin {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::Config(path) => path,
+        }
+    }
+
+    /// The `ca_cert` that the file has now, as PEM.
+    pub fn ca_cert(&self) -> Result<Vec<u8>> {
+        let overrides = match self {
+            Self::File(path) => read(path)?,
+            Self::Config(path) => {
+                let layers = Layers::read(path.clone(), &mut Vec::new())?;
+                let table = layers.changefeed().map(|(_, table)| table.clone()).unwrap_or_default();
+                check(table, &format!("[changefeed] of --config {}", path.display()))?
+            }
+        };
+        overrides.client_authority().ok_or_else(|| {
+            Error::new(format!(
+                "{}: client_cert or ca_cert is missing in \"sink_query_parameters\"",
+                self.path().display()
+            ))
+            .hint("ebb certs makes a file that has both")
+        })
+    }
 }
 
 /// Options by key, in the order of the statement, with the default of those that are always written.
@@ -65,7 +104,8 @@ pub fn read(path: &Path) -> Result<Overrides> {
         Error::new(format!("--changefeeds-path {} cannot be read: {error}", path.display()))
             .hint("`ebb certs` makes one; give its path, or leave the flag out and add --allow-tls-mode-disable")
     })?;
-    parse(&text, &format!("--changefeeds-path {}", path.display()))
+    let overrides = parse(&text, &format!("--changefeeds-path {}", path.display()))?;
+    Ok(Overrides { origin: Some(Origin::File(path.to_owned())), ..overrides })
 }
 
 /// Takes the text of the file apart; `place` names it in errors.
@@ -88,7 +128,7 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
         Some(port) => port
             .as_u64()
             .and_then(|port| u16::try_from(port).ok().filter(|port| *port > 0))
-            .ok_or_else(|| refused(format!("\"port\" must be a number from 1 to 65535, not {port}")))?,
+            .ok_or_else(|| refused("\"port\" must be a number from 1 to 65535".into()))?,
     };
     let query = take_text(&mut given, "sink_query_parameters").map_err(refused)?;
     let cursor = take_text(&mut given, "cursor").map_err(refused)?;
@@ -116,7 +156,7 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
     };
     if host.is_empty() || host.contains(|c: char| "/?#@'[]".contains(c) || c.is_whitespace()) {
         return Err(
-            refused(format!("\"host\" is {host:?}")).hint("give a name or an address alone, without scheme or port")
+            refused("\"host\" is no host".into()).hint("give a name or an address alone, without scheme or port")
         );
     }
     check_flush(value_of("webhook_sink_config"), place)?;
@@ -131,6 +171,7 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
         initial_scan: initial_scan(value_of("initial_scan"), place)?,
         cursor,
         options,
+        origin: None,
     };
     overrides.check_pem_parameters(place)?;
     Ok(overrides)
@@ -151,7 +192,7 @@ fn initial_scan(text: &str, place: &str) -> Result<InitialScan> {
         "no" => Ok(InitialScan::No),
         "only" => Err(Error::new(format!("{place}: \"initial_scan\" = \"only\" sends no later changes"))
             .hint("use \"no\", or \"yes\" to have existing rows sent first")),
-        other => Err(Error::new(format!("{place}: \"initial_scan\" is {other:?}")).hint("use \"no\" or \"yes\"")),
+        _ => Err(Error::new(format!("{place}: \"initial_scan\" is neither")).hint("use \"no\" or \"yes\"")),
     }
 }
 
@@ -160,7 +201,7 @@ fn check_choices<'a>(value_of: &impl Fn(&str) -> &'a str, place: &str) -> Result
     for (name, known) in [("compression", ["gzip", "zstd"]), ("on_error", ["fail", "pause"])] {
         let value = value_of(name);
         if !value.is_empty() && !known.contains(&value) {
-            return Err(Error::new(format!("{place}: \"{name}\" is {value:?}"))
+            return Err(Error::new(format!("{place}: \"{name}\" has no value that is known"))
                 .hint(format!("use \"{}\" or \"{}\"", known[0], known[1])));
         }
     }
@@ -294,7 +335,7 @@ mod tests {
         check(r#"{"port": 70000}"#, "\"port\" must be a number");
         check(r#"{"port": 0}"#, "\"port\" must be a number");
         check(r#"{"host": "https://ebb:1"}"#, "without scheme or port");
-        check(r#"{"resolved": "1 second"}"#, "\"resolved\": \"1 second\" is not a duration");
+        check(r#"{"resolved": "1 second"}"#, "\"resolved\": it is not a duration");
         check(r#"{"resolved": 1}"#, "\"resolved\" must be a text");
         check(r#"{"initial_scan": "only"}"#, "sends no later changes");
         check(r#"{"webhook_sink_config": "{\"Flush\":{\"Bytes\":1048576}}"}"#, "Frequency");

@@ -61,6 +61,10 @@ pub struct Replicator {
     /// start, where nothing else says who may write, ca.crt beside the certificate]
     #[arg(long = "tlsClientCA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
+    /// PEM file of lists of client certificates that are not valid any more (CRL), one of each authority; ebb certs makes and
+    /// extends one. It is read again while ebb runs
+    #[arg(long = "tlsClientCRL", value_name = "FILE")]
+    pub tls_client_crl: Option<PathBuf>,
     /// What requests must have in their Authorization header, such as 'Bearer …' or 'Basic …'; in fetch the changefeed gets
     /// it [default in fetch: the webhook_auth_header of --changefeeds-path]
     #[arg(long, value_name = "TEXT", value_parser = secret)]

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
-use ebb_sdk::DatabaseUrl;
+use ebb_sdk::{MASK, masked_url, masked_value};
 use serde_json::{Map, Value, json};
 
 use super::flags::{Cli, Subcommand};
-use super::layers::Layers;
+use super::layers::{self, Layers};
 use super::overrides::Overrides;
 use super::replicator::ReplicatorOnly;
 use super::{Exit, check, without_ignored};
@@ -43,7 +43,7 @@ pub fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> {
         let origin = layers.blame(&error);
         Exit::Clap(Box::new(error), origin)
     };
-    let matches = cli.try_get_matches_from_mut(args).map_err(refused)?;
+    let matches = layers::matches(&mut cli, args).map_err(refused)?;
     let (name, of_command) = matches.subcommand().ok_or_else(no_settings)?;
     let known = cli.find_subcommand(name).ok_or_else(no_settings)?;
     let mut settings = of_flags(known, of_command, &layers, "flag");
@@ -51,7 +51,7 @@ pub fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> {
         Subcommand::Fetch(fetch) => {
             let (words, _) = check::replicator_words(&fetch.replicator_flags)?;
             let mut replicator = layers.behind(ReplicatorOnly::command());
-            let matches = replicator.try_get_matches_from_mut(words).map_err(refused)?;
+            let matches = layers::matches(&mut replicator, words).map_err(refused)?;
             settings.extend(of_flags(&replicator, &matches, &layers, "--replicator-flags"));
             let config = check::fetch(&fetch, &layers, &mut warnings)?;
             let mut overrides = check::settings_of_changefeed(&fetch, &layers)?;
@@ -106,27 +106,12 @@ fn file(path: Option<&Path>) -> String {
 
 fn masked(name: &str, text: &str) -> String {
     if SECRETS.contains(&name) {
-        return "***".into();
+        return MASK.into();
     }
     if URLS.contains(&name) {
-        return DatabaseUrl::parse(text).map_or_else(|_| "***".into(), |url| masked_url(text, &url));
+        return masked_url(text);
     }
-    text.to_owned()
-}
-
-/// With its parameters, which `Display` leaves out, but for those that may be secrets.
-fn masked_url(text: &str, url: &DatabaseUrl) -> String {
-    const SHOWN: &[&str] = &["sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name"];
-    let query = text.split_once('?').map_or("", |(_, query)| query);
-    let pairs: Vec<_> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| match pair.split_once('=') {
-            Some((key, _)) if !SHOWN.contains(&key) => format!("{key}=***"),
-            _ => pair.to_owned(),
-        })
-        .collect();
-    if pairs.is_empty() { url.to_string() } else { format!("{url}?{}", pairs.join("&")) }
+    masked_value(text)
 }
 
 fn typed(text: &str) -> Value {
@@ -147,7 +132,7 @@ fn derive(settings: &mut [Setting], config: &Config) {
     let client_ca = match &config.receiver.access.client_ca {
         Some(ClientCa::File(found)) => Some(path(found)),
         // It is no file that could be named.
-        Some(ClientCa::Pem(_)) => {
+        Some(ClientCa::Changefeed(_)) => {
             settings.iter_mut().filter(|setting| setting.name == "tlsClientCA").for_each(|setting| {
                 setting.from = "the changefeed's ca_cert".into();
             });
@@ -186,12 +171,12 @@ fn of_changefeed(overrides: &Overrides) -> Map<String, Value> {
         })
         .collect();
     let mut shown = Map::new();
-    shown.insert("host".into(), overrides.host.as_str().into());
+    shown.insert("host".into(), masked_value(&overrides.host).into());
     shown.insert("port".into(), overrides.port.into());
     shown.insert("sink_query_parameters".into(), pairs.join("&").into());
     for (name, value) in &overrides.options {
         let is_secret = matches!(name.as_str(), "webhook_auth_header" | "extra_headers");
-        shown.insert(name.clone(), if is_secret { "***".into() } else { value.reveal().into() });
+        shown.insert(name.clone(), if is_secret { MASK.into() } else { masked_value(value.reveal()).into() });
     }
     shown
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns: which event ends the run, and the orderly end. Does not own: the start (`start`), any step of a change's life.
 
+mod settle;
 mod start;
 
 use std::time::Duration;
@@ -25,6 +26,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until a signal (`Ok`) or a failure.
 pub fn run(config: Config) -> Result<()> {
+    // Whatever the run writes holds rows or what is run on the target.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -75,7 +78,7 @@ impl Started {
             // 2. The applier ends by itself only when it cannot go on.
             ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new("the applier ended unexpectedly"))),
             // 3. Somebody wants it to end.
-            () = signals.first() => Ok(()),
+            () = signals.first() => refuse_half(&self.config, &self.stage, *self.applied.borrow()),
             // 4. The changefeed is gone, and nothing more will come.
             error = watch_feed(&mut self.feed, self.search.as_ref()) => Err(error),
             // 5. Nothing more is to be applied.
@@ -132,9 +135,25 @@ async fn drained(config: &Config, stage: &Stage, mut applied: watch::Receiver<Ti
     }
 }
 
+/// Whoever waits for `--apply-only` must not take an early end for the good one.
+fn refuse_half(config: &Config, stage: &Stage, applied: Timestamp) -> Result<()> {
+    let resolved = *stage.resolved().borrow();
+    if !config.apply_only || applied >= resolved {
+        return Ok(());
+    }
+    Err(Error::new(format!("ended by a signal at {applied}, before everything staged up to {resolved} was applied"))
+        .hint("start again with the same command: it goes on where it stopped"))
+}
+
 fn report_rest(stage: &Stage) -> Result<()> {
     let store = stage.store();
     let resolved = store.resolved();
+    if resolved == Timestamp::ZERO {
+        return Err(Error::new(
+            "nothing staged can be applied: no resolved timestamp has come yet, so that no source transaction is known to be complete",
+        )
+        .hint("what is staged is a part of an initial scan, and the target does not equal the source at any time: load it anew"));
+    }
     let rest = store.scan(resolved, Timestamp { wall: i64::MAX, logical: 0 });
     let rows = rest.map(|row| row.map(drop)).collect::<Result<Vec<()>>>()?.len();
     tracing::info!(rows_left = rows, "everything staged was applied: the target equals the source at {resolved}");

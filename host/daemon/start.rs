@@ -14,88 +14,21 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use super::Started;
+use super::settle::{Known, Settled, settle, settle_tables};
 use crate::apply::{Applier, Pace};
 use crate::changefeed::{self, Feed};
-use crate::config::{self, Config, InitialScan, Triggers};
-use crate::consent::Consent;
+use crate::config::{self, Config, InitialScan};
 use crate::error::{Error, Result};
-use crate::plugin::{self, Session};
+use crate::plugin;
 use crate::receive::{Receiver, Tables};
 use crate::source::{Source, advisories};
 use crate::stage::{self, Stage};
 use crate::status::{Pages, Status};
 use crate::tables::{self, KeyWatch, Watched};
-use crate::target::{self, Found, Holder, Open, Taken, Target};
-use crate::triggers;
+use crate::target::{Holder, Taken, Target};
 
 /// How often a source that was down at start is looked for.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
-
-/// What is known of the target before anything is received.
-struct Known {
-    catalog: Catalog,
-    /// `None` while the target is down.
-    session: Option<Session>,
-    found: Found,
-}
-
-impl Known {
-    /// A target that is down is no reason not to receive, when it was seen before and its changefeed is there.
-    async fn settle(
-        config: &Config,
-        target: &Target,
-        open: Option<Open>,
-        stage: &Stage,
-        source: Option<&Source>,
-        holder: &Holder,
-    ) -> Result<Self> {
-        let mut open = open;
-        loop {
-            let found = match open.take() {
-                Some(open) => open,
-                None => {
-                    if let Some(catalog) = target::known_catalog(stage)?
-                        && changefeed::is_there(config, source, &catalog, stage).await?
-                    {
-                        tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
-                        return Ok(Self { catalog, session: None, found: Found::default() });
-                    }
-                    target.wait(config.target.wait).await?
-                }
-            };
-            target::remember_catalog(stage, &found.catalog)?;
-            if let Some((session, at)) = target::look(found.session, holder).await? {
-                return Ok(Self { catalog: found.catalog, session: Some(session), found: at });
-            }
-        }
-    }
-
-    /// `None` while the target is down, and nothing needs it.
-    async fn take_over(
-        &mut self,
-        config: &Config,
-        target: &Target,
-        stage: &Stage,
-        source: Option<&Source>,
-        holder: &Holder,
-    ) -> Result<Option<Taken>> {
-        let Some(mut session) = self.session.take() else { return Ok(None) };
-        loop {
-            if let Some(taken) = target::take_over(session, holder).await? {
-                return Ok(Some(taken));
-            }
-            if changefeed::is_there(config, source, &self.catalog, stage).await? {
-                return Ok(None);
-            }
-            let open = target.wait(config.target.wait).await?;
-            if open.catalog != self.catalog {
-                return Err(Error::new("the target's tables have changed while ebb started")
-                    .hint("start again with the same command"));
-            }
-            session = open.session;
-        }
-    }
-}
 
 pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Result<Started> {
     let url = DatabaseUrl::parse(config.target.url.reveal())?;
@@ -107,8 +40,8 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     tracing::info!("starting replicator");
     let stage = open_stage(&config.staging).await?;
     tracing::info!("staging database name: {}", config.staging.schema);
-    let source = settle_source(&config, reached, &stage)?;
     let mut holder = holder(&config.staging, &stage);
+    let source = settle_source(&config, reached, &stage, &holder)?;
     let mut known = Known::settle(&config, &target, open, &stage, source.as_ref(), &holder).await?;
     tracing::info!(
         plugin = %target.plugin.path.display(),
@@ -117,21 +50,27 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
         "connected"
     );
     warn_of_advisories(source.as_ref(), config.changefeed.as_ref());
-    let Settled { watched, tables, keys } =
-        settle_tables(&config, &target, source.as_ref(), &stage, &mut known).await?;
-    // Nobody has looked at the types while the target is down.
-    target.connect.source_is_known &= known.session.is_some();
-    if let (Some(source), Some(settings)) = (&source, &config.changefeed) {
-        let plan = changefeed::Plan::new(settings, &watched, &known.catalog, &stage, source);
-        changefeed::refuse_new_tables(&plan, &known.found)?;
+    let settled = settle_tables(&config, &target, source.as_ref(), &stage, &mut known).await?;
+    let Settled { watched, tables, keys, .. } = &settled;
+    if settled.are_types_known != target.connect.source_is_known {
+        target.connect.source_is_known = settled.are_types_known;
+        known.reopen(&target).await?;
     }
-    if config.changefeed.is_some() {
-        holder.keep_tables(watched.iter().filter_map(|watched| watched.source.clone()).collect());
+    let is_continued = holder.is_continued()?;
+    if let (Some(source), Some(settings)) = (&source, &config.changefeed) {
+        let plan = changefeed::Plan::new(settings, watched, &known.catalog, &stage, source, is_continued);
+        // While the target is down nothing is created.
+        if known.session.is_some() {
+            changefeed::refuse_early(source, &plan, known.found.applied()).await?;
+        }
+        holder.keep_tables(watched.iter().filter_map(|watched| watched.source.clone()).collect(), &settled.taken_in);
+    } else if config.changefeed.is_some() {
+        holder.keep_tables(watched.iter().filter_map(|watched| watched.source.clone()).collect(), &[]);
     }
 
     let status = Arc::new(Status::new(&config.receiver.access));
     let pages = bind_pages(&config, &status, &stage).await?;
-    let receiver = bind_receiver(&config, &stage, &tables, &keys, &status).await?;
+    let receiver = bind_receiver(&config, &stage, tables, keys, &status).await?;
     if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
         tracing::info!(address = %addr, "pages listening");
     }
@@ -142,17 +81,17 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     stage.release(known.found.applied());
     // Taking over ends a process that runs: whatever could fail without it has not.
     let mut taken = known.take_over(&config, &target, &stage, source.as_ref(), &holder).await?;
-    let search = Search::of(&config, source.is_none(), &watched, &known.catalog, &stage);
-    let feed = settle_feed(&config, source, &watched, &stage, &known.catalog, taken.as_mut()).await?;
-    // The last step: whatever has failed before has left the target as it was.
-    if config.apply.triggers == Triggers::Drop {
-        tokio::task::block_in_place(|| {
-            let feed = &config.staging.schema;
-            triggers::drop_all(&stage, feed, &watched, &mut known.catalog, taken.as_mut())
-        })?;
-    }
-    // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
-    stage.settle()?;
+    let is_down = source.is_none();
+    let ended =
+        settle(&config, source, &settled, &stage, &mut known.catalog, (&holder, is_continued), taken.as_mut()).await;
+    let (feed, is_held) = ended.inspect_err(|_| {
+        if let Some(Taken { session, progress }) = &mut taken {
+            tokio::task::block_in_place(|| holder.give_free(session, *progress));
+        }
+    })?;
+    let taken = taken.filter(|_| is_held);
+    let Settled { watched, tables, keys, .. } = settled;
+    let search = Search::of(&config, is_down, &watched, (&known.catalog, is_continued), &stage);
     let (stop, stopped) = watch::channel(false);
     let applied = status.watch_applied();
     let applier = spawn_applier(
@@ -177,68 +116,6 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     Ok(Started { config, receiver, pages, stage, feed, search, applied, stop, applier })
 }
 
-/// What is known of the tables before anything is received.
-struct Settled {
-    /// Those that are replicated.
-    watched: Vec<Watched>,
-    tables: Arc<Tables>,
-    keys: Arc<KeyWatch>,
-}
-
-async fn settle_tables(
-    config: &Config,
-    target: &Target,
-    source: Option<&Source>,
-    stage: &Stage,
-    known: &mut Known,
-) -> Result<Settled> {
-    let (watched, database) = match source {
-        None if config.source.is_some() => tables::remembered(stage, &known.catalog)?,
-        source => {
-            let matched = tables::matched(config, source, &known.catalog).await?;
-            // The plugin answers without asking the server.
-            let watched = tokio::task::block_in_place(|| {
-                let session = known.session.as_mut().map(|session| (session, &target.connect));
-                matched.settle(&known.catalog, session)
-            })?;
-            let mut watched = watched;
-            if let Some(source) = source {
-                watched.extend(tables::left(stage, &known.catalog, &watched, known.found.applied())?);
-                tables::remember(stage, &known.catalog, &watched, source.database())?;
-            }
-            (watched, source.map(|source| source.database().to_owned()))
-        }
-    };
-    let tables = Arc::new(tables::register(stage, &known.catalog, &watched, database.as_deref(), config)?);
-    let catalog = Arc::new(known.catalog.clone());
-    let keys = Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), known.found.applied())?);
-    // A key that was changed while no ebb ran is followed before anything is read by it.
-    if source.is_some() {
-        keys.refresh().await?;
-    }
-    let watched = watched.into_iter().filter(|watched| !watched.is_left).collect();
-    Ok(Settled { watched, tables, keys })
-}
-
-/// The changefeed of a run that has one of its own.
-async fn settle_feed(
-    config: &Config,
-    source: Option<Source>,
-    watched: &[Watched],
-    stage: &Stage,
-    catalog: &Catalog,
-    taken: Option<&mut Taken>,
-) -> Result<Option<Feed>> {
-    let (Some(source), Some(settings)) = (source, &config.changefeed) else {
-        taken.map_or(Ok(()), |taken| changefeed::refuse_lost_staging(stage, taken.progress))?;
-        return Ok(None);
-    };
-    let plan = changefeed::Plan::new(settings, watched, catalog, stage, &source);
-    let consent = Consent::of(config.staging.non_interactive);
-    let feed = changefeed::settle(source, &plan, taken, &config.staging.schema, consent).await?;
-    Ok(Some(feed))
-}
-
 /// The source, where it is wanted and can be reached.
 enum Reached {
     Unwanted,
@@ -257,7 +134,7 @@ async fn reach(config: &Config) -> Result<Reached> {
 }
 
 /// A run that has been settled before goes on without the source: what is staged is applied, and what comes is taken.
-fn settle_source(config: &Config, reached: Reached, stage: &Stage) -> Result<Option<Source>> {
+fn settle_source(config: &Config, reached: Reached, stage: &Stage, holder: &Holder) -> Result<Option<Source>> {
     if config.apply_only && stage.is_fresh() {
         return Err(Error::new(format!(
             "nothing is staged for {} in {}",
@@ -270,6 +147,12 @@ fn settle_source(config: &Config, reached: Reached, stage: &Stage) -> Result<Opt
         Reached::Source(source) => Ok(Some(*source)),
         Reached::Unwanted => Ok(None),
         Reached::Down(error) if stage.is_fresh() || !tables::are_remembered(stage)? => Err(error),
+        // Only CockroachDB knows what it was acknowledged: what it sends now may come behind rows that are missing.
+        Reached::Down(error) if !holder.is_continued()? => Err(Error::new(format!(
+            "{error}; and the staging folder was moved or put back, or the machine was started anew, so that it has to be asked \
+             whether the folder holds every row that was acknowledged"
+        ))
+        .hint("start again once CockroachDB can be reached; or give --apply-only, which applies what is complete here and ends")),
         Reached::Down(error) => {
             tracing::warn!(
                 hint = error.hint,
@@ -286,17 +169,25 @@ pub(super) struct Search {
     settings: config::Changefeed,
     watched: Vec<Watched>,
     catalog: Catalog,
+    is_continued: bool,
     stage: Stage,
 }
 
 impl Search {
-    fn of(config: &Config, is_down: bool, watched: &[Watched], catalog: &Catalog, stage: &Stage) -> Option<Self> {
+    fn of(
+        config: &Config,
+        is_down: bool,
+        watched: &[Watched],
+        (catalog, is_continued): (&Catalog, bool),
+        stage: &Stage,
+    ) -> Option<Self> {
         match (&config.source, &config.changefeed) {
             (Some(source), Some(settings)) if is_down && !config.apply_only => Some(Self {
                 source: source.clone(),
                 settings: settings.clone(),
                 watched: watched.to_vec(),
                 catalog: catalog.clone(),
+                is_continued,
                 stage: stage.clone(),
             }),
             _ => None,
@@ -314,7 +205,8 @@ impl Search {
                 }
             };
             tracing::info!(source = source.version(), "the source is there again");
-            let plan = changefeed::Plan::new(&self.settings, &self.watched, &self.catalog, &self.stage, &source);
+            let Self { settings, watched, catalog, stage, is_continued, .. } = self;
+            let plan = changefeed::Plan::new(settings, watched, catalog, stage, &source, *is_continued);
             return changefeed::resume(&source, &plan).await.map(|job| Feed::new(source, job, &self.settings));
         }
     }

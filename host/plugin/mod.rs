@@ -4,9 +4,10 @@
 
 mod library;
 mod session;
+mod trust;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use abi_stable::std_types::RStr;
 use ebb_sdk::abi::PluginRef;
@@ -44,7 +45,7 @@ impl Plugin {
 pub fn load(wanted: Option<&str>, scheme: &str, dirs: &[PathBuf]) -> Result<Plugin> {
     let places = places(dirs);
     match wanted {
-        Some(path) if is_path(path) => open(Path::new(path)),
+        Some(path) if path.contains(MAIN_SEPARATOR) => open(Path::new(path)),
         Some(name) => by_name(name, &places),
         None => by_scheme(scheme, &places),
     }
@@ -55,26 +56,28 @@ pub fn list(dirs: &[PathBuf]) -> Vec<(PathBuf, Result<Plugin>)> {
     candidates(&places(dirs)).into_iter().map(|path| (path.clone(), open(&path))).collect()
 }
 
-/// The folders that are searched, first match wins.
+/// The folders that are searched, first match wins. A relative one would mean whatever folder ebb is started in.
 pub fn places(dirs: &[PathBuf]) -> Vec<PathBuf> {
     let mut places = dirs.to_vec();
     if let Some(folder) = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf())) {
         places.push(folder.clone());
         places.push(folder.join("../lib/ebb"));
     }
-    let data_home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    places.extend(data_home.or(home).map(|data| data.join("ebb/plugins")));
+    // The base directory specification takes an empty or relative variable for one that is not set.
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let data = folder("XDG_DATA_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/share")));
+    places.extend(data.map(|data| data.join("ebb/plugins")));
     places.extend(["/usr/local/lib/ebb", "/usr/lib/ebb"].map(PathBuf::from));
+    places.retain(|place| place.is_absolute());
     places
 }
 
-fn is_path(wanted: &str) -> bool {
-    wanted.contains(std::path::MAIN_SEPARATOR) || wanted.ends_with(DLL_SUFFIX)
-}
-
+/// The name of a dialect, or of a file.
 fn by_name(name: &str, places: &[PathBuf]) -> Result<Plugin> {
-    let file = format!("{DLL_PREFIX}ebb_{name}{DLL_SUFFIX}");
+    let file = match name.ends_with(DLL_SUFFIX) {
+        true => name.to_owned(),
+        false => format!("{DLL_PREFIX}ebb_{name}{DLL_SUFFIX}"),
+    };
     match places.iter().map(|place| place.join(&file)).find(|path| path.is_file()) {
         Some(path) => open(&path),
         None => Err(Error::new(format!("there is no plugin {name}: no {file} in {}", shown(places)))
@@ -107,8 +110,12 @@ fn candidates(places: &[PathBuf]) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
         let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(is_plugin).collect();
         files.sort();
-        // A file of the same name in a later folder is hidden, as it would be for a search by name.
-        files.retain(|file| !found.iter().any(|earlier| earlier.file_name() == file.file_name()));
+        // A file of the same name in a later folder is hidden, as it would be for a search by name; but not behind one that
+        // somebody else may have put there.
+        let hides = |earlier: &PathBuf, file: &PathBuf| {
+            earlier.file_name() == file.file_name() && trust::own_path(earlier).is_ok()
+        };
+        files.retain(|file| !found.iter().any(|earlier| hides(earlier, file)));
         found.extend(files);
     }
     found
@@ -119,7 +126,8 @@ fn open(path: &Path) -> Result<Plugin> {
         return Err(Error::new(format!("there is no plugin at {}", path.display()))
             .hint("give the path of a shared library with --target-plugin, or a name to search for"));
     }
-    let (module, info) = library::open(path)?;
+    // Without a slash the system's loader would search by rules of its own.
+    let (module, info) = library::open(&trust::own_path(path)?)?;
     Ok(Plugin { info, path: path.to_path_buf(), module })
 }
 

@@ -66,7 +66,7 @@ impl Bodies {
         let reading = async {
             // CockroachDB always states the length.
             if share.needs_lane(stated.map_or(usize::MAX, |length| 2 * length)) {
-                share.enter_lane().await?;
+                share.enter_lane(0).await?;
             }
             let raw = timeout(self.limits.body_timeout, self.collect(body, stated, &mut share))
                 .await
@@ -76,8 +76,8 @@ impl Bodies {
                 _ => match self.decompress(encoding, &raw, &mut share).await? {
                     Some(bytes) => bytes,
                     None => {
-                        // It is large, which its length did not say. Nothing is held of it meanwhile but what has come.
-                        share.enter_lane().await?;
+                        // It is large, which its length did not say. Only what has come is held meanwhile.
+                        share.enter_lane(raw.len()).await?;
                         self.decompress(encoding, &raw, &mut share).await?.ok_or_else(|| self.too_large())?
                     }
                 },

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Handler;
 use super::doors::{Doors, End, Visitor};
+use super::tls::Current;
 use crate::config::Limits;
 
 /// Requests at once on one HTTP/2 connection.
@@ -35,10 +36,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the last answers of a connection may take.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 
+/// What a connection was judged by, and what new ones are.
+struct Judge {
+    current: Arc<Current>,
+    newest: watch::Receiver<Arc<Current>>,
+}
+
+impl Judge {
+    fn now(mut newest: watch::Receiver<Arc<Current>>) -> Self {
+        let current = Arc::clone(&newest.borrow_and_update());
+        Self { current, newest }
+    }
+
+    /// Waits until client certificates are judged by something else: the client may be one that was revoked.
+    async fn outdated(mut self) {
+        while self.newest.borrow_and_update().trust == self.current.trust {
+            if self.newest.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
 /// Accepts for ever.
 pub(super) async fn accept(
     listener: TcpListener,
-    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
+    tls: watch::Receiver<Arc<Current>>,
     limits: Limits,
     handler: Arc<Handler>,
 ) {
@@ -48,8 +71,8 @@ pub(super) async fn accept(
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
-                let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
-                tasks.spawn(visit(socket, acceptor, Arc::clone(&doors), limits, Arc::clone(&handler)));
+                let judge = Judge::now(tls.clone());
+                tasks.spawn(visit(socket, judge, Arc::clone(&doors), limits, Arc::clone(&handler)));
             }
             Err(error) => {
                 tracing::warn!("a connection could not be accepted: {error}");
@@ -60,9 +83,9 @@ pub(super) async fn accept(
     }
 }
 
-async fn visit(socket: TcpStream, acceptor: TlsAcceptor, doors: Arc<Doors>, limits: Limits, handler: Arc<Handler>) {
+async fn visit(socket: TcpStream, judge: Judge, doors: Arc<Doors>, limits: Limits, handler: Arc<Handler>) {
     let (visitor, given_way) = doors.enter();
-    let served = serve(socket, acceptor, Arc::clone(&visitor), limits, handler);
+    let served = serve(socket, judge, Arc::clone(&visitor), limits, handler);
     tokio::select! {
         () = served => {}
         // The sender is dropped, and says nothing, once he is trusted.
@@ -70,8 +93,9 @@ async fn visit(socket: TcpStream, acceptor: TlsAcceptor, doors: Arc<Doors>, limi
     }
 }
 
-async fn serve(socket: TcpStream, acceptor: TlsAcceptor, visitor: Arc<Visitor>, limits: Limits, handler: Arc<Handler>) {
+async fn serve(socket: TcpStream, judge: Judge, visitor: Arc<Visitor>, limits: Limits, handler: Arc<Handler>) {
     let _ = socket.set_nodelay(true);
+    let acceptor = TlsAcceptor::from(Arc::clone(&judge.current.config));
     let handshake = tokio::select! {
         handshake = acceptor.accept(socket) => handshake,
         _ = visitor.overstayed() => {
@@ -87,13 +111,14 @@ async fn serve(socket: TcpStream, acceptor: TlsAcceptor, visitor: Arc<Visitor>, 
         }
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => http2(stream, visitor, limits, handler).await,
-        _ => http1(stream, visitor, limits, handler).await,
+        Some(b"h2") => http2(stream, judge, visitor, limits, handler).await,
+        _ => http1(stream, judge, visitor, limits, handler).await,
     }
 }
 
 async fn http1(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    judge: Judge,
     visitor: Arc<Visitor>,
     limits: Limits,
     handler: Arc<Handler>,
@@ -104,11 +129,12 @@ async fn http1(
         .header_read_timeout(limits.idle_timeout)
         .max_buf_size(limits.header_bytes_max as usize)
         .serve_connection(TokioIo::new(stream), service);
-    run(connection, &visitor).await;
+    run(connection, judge, &visitor).await;
 }
 
 async fn http2(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    judge: Judge,
     visitor: Arc<Visitor>,
     limits: Limits,
     handler: Arc<Handler>,
@@ -127,11 +153,11 @@ async fn http2(
         .initial_stream_window_size(STREAM_BYTES_MAX)
         .initial_connection_window_size(CONNECTION_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    run(connection, &visitor).await;
+    run(connection, judge, &visitor).await;
 }
 
 /// Serves until the client goes or has to go.
-async fn run<C>(connection: C, visitor: &Visitor)
+async fn run<C>(connection: C, judge: Judge, visitor: &Visitor)
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
@@ -142,6 +168,10 @@ where
             if end == End::AtOnce {
                 return;
             }
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(CLOSING_MAX, connection).await.unwrap_or(Ok(()))
+        }
+        () = judge.outdated() => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(CLOSING_MAX, connection).await.unwrap_or(Ok(()))
         }

@@ -14,6 +14,7 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::Limits;
+use crate::status;
 
 /// All connections of the receiver.
 pub(super) struct Doors {
@@ -97,6 +98,11 @@ impl Visitor {
             lock(&self.doors.strangers).waiting.remove(&self.id);
         }
         is_in
+    }
+
+    /// As he has shown himself so far.
+    pub(super) fn kind(&self) -> status::Visitor {
+        if self.place.get().is_some() { status::Visitor::Trusted } else { status::Visitor::Stranger }
     }
 
     /// A stranger whose request was refused has no second one.

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
+use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 use hyper::StatusCode;
 
 use super::memory::Share;
@@ -95,8 +95,9 @@ impl<'h, 'a> Intake<'h, 'a> {
         let key = canonical_key(message.key).map_err(|malformed: Malformed| bad(malformed.to_string()))?;
         let topic = &message.topic;
         let unreadable = |why: Unreadable| Untaken::Key(unreadable_key(topic, &key.text, &why));
-        let flawed =
-            |why: row::Flawed| bad(format!("the row of {} with the key {}: {why}", shown(topic), shown(&key.text)));
+        let flawed = |why: row::Flawed| {
+            bad(format!("the row of {} with the key {}: {why}", shown(topic), shown_value(&shown(&key.text))))
+        };
         table.key.check_count(message.updated, key.values).map_err(unreadable)?;
         if let Some(after) = message.after {
             let columns = row::pairs(after.get()).map_err(flawed)?;
@@ -193,7 +194,7 @@ fn shown(text: &str) -> String {
 
 fn unreadable_key(topic: &str, key: &str, why: &Unreadable) -> Error {
     let (topic, key) = (shown(topic), shown(key));
-    Error::new(format!("a row of {topic} came with the key {key}, {why}"))
+    Error::new(format!("a row of {topic} came with the key {}, {why}", shown_value(&key)))
         .hint(
             "give both sides the same primary key, and give --sourceConn where the source's has more columns; after ALTER \
              PRIMARY KEY, start again with the same command",

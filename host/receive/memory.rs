@@ -153,20 +153,22 @@ impl Share {
         self.lane.is_none() && bytes > SMALL_BYTES
     }
 
-    /// Takes the lane, and gives back what it has held.
-    pub(super) async fn enter_lane(&mut self) -> Result<(), Refusal> {
-        self.permit = None;
-        self.update(|body| body.bytes = 0);
+    /// Waits for the lane, and holds no more than so many bytes meanwhile.
+    pub(super) async fn enter_lane(&mut self, held: usize) -> Result<(), Refusal> {
+        self.shrink(held);
         self.grow(usize::MAX).await
     }
 
     /// Gives back what is more than so many bytes.
     pub(super) fn shrink(&mut self, bytes: usize) {
         if self.lane.is_some() {
-            // The next one may have it, where there is other memory.
-            let needed = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-            if let Ok(permit) = Arc::clone(&self.memory.permits).try_acquire_many_owned(needed) {
+            // The next one may have it, where this is small by now; what is large would take the others' memory.
+            let needed = u32::try_from(bytes.min(SMALL_BYTES).div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+            if bytes <= SMALL_BYTES
+                && let Ok(permit) = Arc::clone(&self.memory.permits).try_acquire_many_owned(needed)
+            {
                 (self.lane, self.permit) = (None, Some(permit));
+                self.update(|body| body.has_lane = false);
             }
             return;
         }
@@ -252,6 +254,8 @@ mod tests {
     #[tokio::test]
     async fn nobody_holds_more_than_he_has_sent() {
         let memory = Memory::new(100 * KIB, 0, Duration::from_millis(50));
+        let (mut large, _) = memory.enter();
+        large.enter_lane(0).await.unwrap();
         let (mut share, _) = memory.enter();
         share.grow(1).await.unwrap();
         share.grow(KIB).await.unwrap();
@@ -263,14 +267,19 @@ mod tests {
         assert_eq!(memory.permits.available_permits(), 10, "who waited in vain holds nothing");
         share.shrink(KIB);
         other.grow(11 * KIB).await.unwrap();
-        drop((share, other));
-        assert_eq!(memory.permits.available_permits(), 100);
+        drop((large, share, other));
+        assert_eq!((memory.permits.available_permits(), memory.lane.available_permits()), (100, 1));
         assert!(memory.lock().bodies.is_empty());
     }
 
     #[tokio::test]
     async fn slow_senders_give_way_to_others() {
         let memory = Memory::new(100 * KIB, 0, Duration::from_secs(20));
+        // Nobody else has the lane meanwhile.
+        let (mut large, large_is_asked) = memory.enter();
+        large.enter_lane(0).await.unwrap();
+        large.settle();
+        drop(large_is_asked);
         let (mut slow, asked) = memory.enter();
         let (mut small, mut small_is_asked) = memory.enter();
         slow.grow(80 * KIB).await.unwrap();
@@ -305,7 +314,7 @@ mod tests {
                 one.shrink(KIB);
                 assert!(one.lane.is_none());
             };
-            let (entered, ()) = tokio::join!(large.enter_lane(), done);
+            let (entered, ()) = tokio::join!(large.enter_lane(0), done);
             entered.unwrap();
         };
         others.await;

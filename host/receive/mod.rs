@@ -13,6 +13,8 @@ pub mod payload;
 mod reload;
 pub mod row;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::net::SocketAddr;
@@ -36,7 +38,7 @@ pub use tables::{Route, Table, Tables};
 
 use crate::access::{Denied, Gate, Reach};
 use crate::config::{self, Limits};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, visible};
 use crate::source::STAGING;
 use crate::stage::{Sender, Stage, Staged};
 use crate::status::Status;
@@ -48,7 +50,7 @@ use intake::{Content, Intake, Untaken, rows_bytes};
 /// A bound receiver, ready to run.
 pub struct Receiver {
     listener: TcpListener,
-    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
+    tls: watch::Receiver<Arc<tls::Current>>,
     limits: Limits,
     handler: Arc<Handler>,
     reloader: Reloader,
@@ -123,7 +125,7 @@ impl Handler {
                 // A connection that is closed with something unread may take the answer along.
                 body::discard(body).await;
                 visitor.turn_away();
-                self.status.refused(&refusal.cause, &path, refusal.status.as_u16());
+                self.status.refused(visitor.kind(), &refusal.cause, &path, refusal.status.as_u16());
                 refusal.response()
             }
         }
@@ -287,7 +289,7 @@ impl Refusal {
     }
 
     fn response(&self) -> Response<Full<bytes::Bytes>> {
-        let mut response = Response::new(Full::from(format!("{}\n", self.cause)));
+        let mut response = Response::new(Full::from(format!("{}\n", visible(&self.cause, ""))));
         *response.status_mut() = self.status;
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

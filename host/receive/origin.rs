@@ -115,10 +115,11 @@ fn two_tables(one: &Origin, other: &Origin) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private::tempdir;
 
     #[test]
     fn one_table_has_one_origin() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempdir();
         let stage = Stage::open(folder.path(), crate::stage::Limits::default()).unwrap();
         let origins = Origins::load(&stage).unwrap();
         origins.admit(&[(1, Origin::bare("orders"))]).unwrap();

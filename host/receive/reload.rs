@@ -1,7 +1,7 @@
 //! Certificates, keys and revocations that change while ebb runs.
 //!
 //! Owns: when they are read again, and that what cannot be used leaves the old ones in force. Does not own: reading them
-//! (`tls`, `access`). Connections that are open keep what they have shown.
+//! (`tls`, `access`), and ending connections that were judged by what is not in force any more (`connection`).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use ring::digest::{Context, SHA256};
 use tokio::sync::watch;
 
-use super::tls;
+use super::tls::{self, Current, Identified};
 use crate::access::Gate;
 use crate::config::{self, ClientCa, Identity};
 use crate::error::Result;
@@ -23,19 +23,20 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Reloader {
     settings: config::Receiver,
     gate: Arc<Gate>,
-    tls: watch::Sender<Arc<rustls::ServerConfig>>,
+    tls: watch::Sender<Arc<Current>>,
+    /// A certificate made at start is made once: clients may have learnt to trust it.
+    made: Option<Arc<Identified>>,
     /// What the files held when they were last read.
     seen: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Reloader {
-    pub(super) fn new(
-        settings: &config::Receiver,
-        gate: Arc<Gate>,
-    ) -> Result<(Self, watch::Receiver<Arc<rustls::ServerConfig>>)> {
-        let (tls, current) = watch::channel(tls::server_config(settings)?);
+    pub(super) fn new(settings: &config::Receiver, gate: Arc<Gate>) -> Result<(Self, watch::Receiver<Arc<Current>>)> {
+        let identified = Arc::new(tls::identified(&settings.identity)?);
+        let (tls, current) = watch::channel(Arc::new(Current::read(&identified, &settings.access)?));
+        let made = matches!(settings.identity, Identity::SelfSigned).then_some(identified);
         let seen = Arc::new(Mutex::new(fingerprint(settings)));
-        Ok((Self { settings: settings.clone(), gate, tls, seen }, current))
+        Ok((Self { settings: settings.clone(), gate, tls, made, seen }, current))
     }
 
     /// Looks for ever.
@@ -49,23 +50,40 @@ impl Reloader {
         }
     }
 
-    /// Reads everything now.
+    /// Reads everything now, and says so where all of it could be used.
     pub fn reload(&self) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint(&self.settings);
         let kept = "the ones from before stay in force";
-        // A certificate made at start is made once: clients may have learnt to trust it.
-        let config = match self.settings.identity {
-            Identity::SelfSigned => Ok(None),
-            Identity::Files { .. } => tls::server_config(&self.settings).map(Some),
+        let certificates = self.certificates();
+        if let Err(error) = &certificates {
+            tracing::warn!(hint = error.hint, "certificates cannot be read again, {kept}: {error}");
+        }
+        let keys = self.gate.reload();
+        if let Err(error) = &keys {
+            tracing::warn!(hint = error.hint, "keys of tokens cannot be read again, {kept}: {error}");
+        }
+        if certificates.is_ok() && keys.is_ok() {
+            tracing::info!("read certificates and keys again");
+        }
+    }
+
+    fn certificates(&self) -> Result<()> {
+        let identified = match &self.made {
+            Some(made) => Arc::clone(made),
+            None => Arc::new(tls::identified(&self.settings.identity)?),
         };
-        match config {
-            Ok(config) => drop(config.map(|config| self.tls.send_replace(config))),
-            Err(error) => tracing::warn!(hint = error.hint, "certificates cannot be read again, {kept}: {error}"),
+        let current = Current::read(&identified, &self.settings.access)?;
+        let before = self.tls.send_replace(Arc::new(current));
+        if before.trust != self.tls.borrow().trust {
+            tracing::info!("client certificates are judged anew; open connections end after the requests in hand");
+            if matches!(self.settings.access.client_ca, Some(ClientCa::Changefeed(_))) {
+                tracing::warn!(
+                    hint = "start ebb fetch again where the changefeed's own certificate was replaced as well",
+                    "the changefeed shows the certificate that it was created or altered with"
+                );
+            }
         }
-        match self.gate.reload() {
-            Ok(()) => tracing::info!("read certificates and keys again"),
-            Err(error) => tracing::warn!(hint = error.hint, "keys of tokens cannot be read again, {kept}: {error}"),
-        }
+        Ok(())
     }
 }
 
@@ -75,9 +93,12 @@ fn fingerprint(settings: &config::Receiver) -> Vec<u8> {
     if let Identity::Files { certificate, private_key } = &settings.identity {
         files.extend([certificate.clone(), private_key.clone()]);
     }
-    if let Some(ClientCa::File(path)) = &settings.access.client_ca {
-        files.push(path.clone());
+    match &settings.access.client_ca {
+        Some(ClientCa::File(path)) => files.push(path.clone()),
+        Some(ClientCa::Changefeed(settings)) => files.push(settings.path().to_owned()),
+        None => {}
     }
+    files.extend(settings.access.client_crl.clone());
     if let Some(tokens) = &settings.access.tokens {
         files.extend(tokens.revoked_ids.clone());
         files.extend(inside(&tokens.public_keys));

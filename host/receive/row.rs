@@ -19,7 +19,6 @@ const COLUMNS_MAX: usize = 10_000;
 /// Why a text is not a row.
 #[derive(Debug)]
 pub enum Flawed {
-    /// The text of the error holds no data of the row.
     NotJson(serde_json::Error),
     /// This column is there more than once.
     Twice(String),
@@ -28,6 +27,10 @@ pub enum Flawed {
 impl fmt::Display for Flawed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // The error's own text may quote the row.
+            Self::NotJson(error) if ebb_sdk::values_are_hidden() => {
+                write!(f, "it is no JSON object (line {}, column {})", error.line(), error.column())
+            }
             Self::NotJson(error) => error.fmt(f),
             Self::Twice(column) => {
                 let column = ebb_sdk::shortened(column, ebb_sdk::SHOWN_CHARS_MAX);

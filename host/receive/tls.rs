@@ -1,49 +1,72 @@
 //! What the receiver shows and demands in the TLS handshake.
 //!
-//! Owns: its certificate, read or self-signed, and the authority of its clients. Does not own: accepting connections.
+//! Owns: its certificate, read or self-signed, the authority of its clients, and their certificates that were revoked. Does
+//! not own: accepting connections, and when all of it is read again (`reload`).
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use ring::digest::{Context, SHA256};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
-use crate::config::{ClientCa, Identity, Receiver};
+use crate::config::{Access, ClientCa, Identity};
 use crate::error::{Error, Result};
 
-/// The server's configuration.
-pub(super) fn server_config(receiver: &Receiver) -> Result<Arc<ServerConfig>> {
-    let (chain, key) = match &receiver.identity {
-        Identity::SelfSigned => self_signed()?,
-        Identity::Files { certificate, private_key } => (
-            certificates(
-                &std::fs::read(certificate).map_err(|error| unusable("--tlsCertificate", certificate, error))?,
+/// What new connections get.
+pub(super) struct Current {
+    pub(super) config: Arc<ServerConfig>,
+    /// Changes with what client certificates are judged by.
+    pub(super) trust: Vec<u8>,
+}
+
+/// A certificate chain and its key.
+pub(super) struct Identified {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Current {
+    /// Reads authority and revocations.
+    pub(super) fn read(identified: &Identified, access: &Access) -> Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::new(format!("no usable TLS version: {error}")))?;
+        let (builder, trust) = match &access.client_ca {
+            None => (builder.with_no_client_auth(), Vec::new()),
+            Some(authority) => {
+                let judged_by = JudgedBy::read(authority, access.client_crl.as_deref())?;
+                (builder.with_client_cert_verifier(judged_by.verifier(provider)?), judged_by.fingerprint())
+            }
+        };
+        let Identified { chain, key } = identified;
+        let mut config = builder.with_single_cert(chain.clone(), key.clone_key()).map_err(|error| {
+            Error::new(format!("the receiver's certificate and key cannot be used: {error}")).hint(
+                "--tlsCertificate must hold the chain and --tlsPrivateKey the key of its first certificate, both PEM",
             )
-            .map_err(|why| unusable("--tlsCertificate", certificate, why))?,
-            PrivateKeyDer::from_pem_file(private_key)
-                .map_err(|error| unusable("--tlsPrivateKey", private_key, error))?,
-        ),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::new(format!("no usable TLS version: {error}")))?;
-    let builder = match &receiver.access.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(authority) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| unusable_authority(&error.to_string()))?)
+        })?;
+        if access.client_ca.is_some() {
+            // A session that is resumed shows no certificate: it would go on when that has expired.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
         }
-    };
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-        Error::new(format!("the receiver's certificate and key cannot be used: {error}"))
-            .hint("--tlsCertificate must hold the chain and --tlsPrivateKey the key of its first certificate, both PEM")
-    })?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { config: Arc::new(config), trust })
+    }
+}
+
+/// The receiver's own certificate; one that is made is another at every call.
+pub(super) fn identified(identity: &Identity) -> Result<Identified> {
+    let Identity::Files { certificate, private_key } = identity else { return self_signed() };
+    let pem = std::fs::read(certificate).map_err(|error| unusable("--tlsCertificate", certificate, error))?;
+    let chain = certificates(&pem).map_err(|why| unusable("--tlsCertificate", certificate, why))?;
+    let key = PrivateKeyDer::from_pem_file(private_key);
+    Ok(Identified { chain, key: key.map_err(|error| unusable("--tlsPrivateKey", private_key, error))? })
 }
 
 /// Anybody may have a certificate of a public authority.
@@ -59,7 +82,39 @@ pub(super) fn warn_of_public_authority(authority: &ClientCa) -> Result<()> {
     Ok(())
 }
 
-type Identified = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+/// What client certificates are judged by.
+struct JudgedBy {
+    authority: Vec<CertificateDer<'static>>,
+    revocations: Vec<CertificateRevocationListDer<'static>>,
+}
+
+impl JudgedBy {
+    fn read(authority: &ClientCa, crl: Option<&Path>) -> Result<Self> {
+        let revocations = crl.map(revocations).transpose()?.unwrap_or_default();
+        Ok(Self { authority: read_authority(authority)?, revocations })
+    }
+
+    fn verifier(&self, provider: Arc<rustls::crypto::CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &self.authority {
+            roots.add(certificate.clone()).map_err(|error| unusable_authority(&error.to_string()))?;
+        }
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .with_crls(self.revocations.clone())
+            .build()
+            .map_err(|error| unusable_authority(&error.to_string()))
+    }
+
+    fn fingerprint(&self) -> Vec<u8> {
+        let mut context = Context::new(&SHA256);
+        let lists = self.revocations.iter().map(|list| list.as_ref());
+        for part in self.authority.iter().map(|certificate| certificate.as_ref()).chain(lists) {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        context.finish().as_ref().to_vec()
+    }
+}
 
 fn self_signed() -> Result<Identified> {
     let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
@@ -67,15 +122,7 @@ fn self_signed() -> Result<Identified> {
         .map_err(|error| Error::new(format!("cannot make a self-signed certificate: {error}")))?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
         .map_err(|error| Error::new(format!("cannot make a self-signed certificate: {error}")))?;
-    Ok((vec![made.cert.der().clone()], key))
-}
-
-fn roots(authority: &ClientCa) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in read_authority(authority)? {
-        roots.add(certificate).map_err(|error| unusable_authority(&error.to_string()))?;
-    }
-    Ok(roots)
+    Ok(Identified { chain: vec![made.cert.der().clone()], key })
 }
 
 fn read_authority(authority: &ClientCa) -> Result<Vec<CertificateDer<'static>>> {
@@ -83,9 +130,18 @@ fn read_authority(authority: &ClientCa) -> Result<Vec<CertificateDer<'static>>> 
         ClientCa::File(path) => {
             std::fs::read(path).map_err(|error| unusable_authority(&format!("{}: {error}", path.display())))?
         }
-        ClientCa::Pem(pem) => pem.clone(),
+        ClientCa::Changefeed(settings) => settings.ca_cert()?,
     };
     certificates(&pem).map_err(|why| unusable_authority(&why))
+}
+
+fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>> {
+    let read = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(lists) if !lists.is_empty() => Ok(lists),
+        Ok(_) => Err(unusable("--tlsClientCRL", path, "it holds no revocation list in PEM form")),
+        Err(error) => Err(unusable("--tlsClientCRL", path, error)),
+    }
 }
 
 fn unusable_authority(why: &str) -> Error {

@@ -172,7 +172,8 @@ impl Source {
     pub async fn chosen_tables(&self, settings: &Changefeed) -> Result<Vec<SourceTable>> {
         let all = self.tables().await?;
         let names: Vec<String> = all.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
-        let chosen: Vec<SourceTable> = all.into_iter().filter(|table| is_chosen(table, settings)).collect();
+        let is_chosen = |table: &SourceTable| settings.chooses(&table.schema, &table.name);
+        let chosen: Vec<SourceTable> = all.into_iter().filter(is_chosen).collect();
         if names.is_empty() {
             return Err(Error::new(format!("the source's database {} has no table that can be seen", self.database()))
                 .hint(format!("see the database in --source, and the rights of {}", self.user())));
@@ -201,9 +202,4 @@ fn name(row: &SimpleQueryRow, column: &str) -> String {
 
 fn place(row: &SimpleQueryRow) -> Place {
     (name(row, "table_schema"), name(row, "table_name"))
-}
-
-fn is_chosen(table: &SourceTable, settings: &Changefeed) -> bool {
-    let excluded = settings.table_exclusion_filter.as_ref().is_some_and(|filter| filter.is_match(&table.name));
-    settings.schema_filter.is_match(&table.schema) && settings.table_filter.is_match(&table.name) && !excluded
 }

@@ -1,11 +1,12 @@
 //! The connection to CockroachDB, and the questions of one value.
 //!
-//! Owns: libpq's parameters and TLS fallback, the version check, errors of the connection. Does not own: what a TLS mode
-//! verifies (the sdk).
+//! Owns: libpq's parameters, the version check, errors of the connection. Does not own: what a mode of TLS verifies, and when
+//! plain text is spoken (the sdk).
 
+use std::sync::Once;
 use std::time::Duration;
 
-use ebb_sdk::tls::{SslMode, TlsSettings};
+use ebb_sdk::tls::{Encryption, TlsSettings};
 use ebb_sdk::{DatabaseUrl, Secret, Timestamp, with_causes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
@@ -31,6 +32,7 @@ pub struct Source {
     client: Mutex<Option<Client>>,
     url: DatabaseUrl,
     tls: TlsSettings,
+    encryption: Encryption,
     version: String,
 }
 
@@ -48,16 +50,17 @@ impl Source {
     /// The same; the inner error is one that may pass by itself.
     pub async fn reach(settings: &config::Source) -> Result<Result<Self>> {
         let (url, tls) = taken_apart(&settings.url)?;
-        if tls.mode == SslMode::Disable && !settings.allow_insecure {
-            return Err(Error::new(format!("the source {url} has sslmode=disable: it would not be encrypted"))
-                .hint("use sslmode=verify-full, or admit it with --allow-tls-mode-disable"));
-        }
+        let encryption = tls.encryption(settings.allow_insecure, &format!("the source {url}"))?;
         tls.client_config()?;
-        let client = match open(&url, &tls).await {
+        if let Some(warning) = tls.warning(&format!("the source {url}")).filter(|_| encryption != Encryption::Never) {
+            static WARNED: Once = Once::new();
+            WARNED.call_once(|| tracing::warn!("{warning}"));
+        }
+        let client = match open(&url, &tls, encryption).await {
             Ok(client) => Mutex::new(Some(client)),
             Err(error) => return passing(error),
         };
-        let mut source = Self { client, url, tls, version: String::new() };
+        let mut source = Self { client, url, tls, encryption, version: String::new() };
         source.version = match source.value("SELECT version()").await {
             Ok(version) => version,
             Err(error) => return passing(error),
@@ -116,7 +119,7 @@ impl Source {
         let mut idle = self.client.lock().await;
         let client = match idle.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
-            None => open(&self.url, &self.tls).await?,
+            None => open(&self.url, &self.tls, self.encryption).await?,
         };
         let answer = tokio::time::timeout(STATEMENT_TIMEOUT, client.simple_query(sql)).await;
         let answer = answer.map_err(|_| {
@@ -167,7 +170,7 @@ fn taken_apart(url: &Secret) -> Result<(DatabaseUrl, TlsSettings)> {
         return Err(Error::new(format!("the source {url} is not a CockroachDB: its scheme is not postgres://"))
             .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
     }
-    let tls = TlsSettings::from_url(&url, SslMode::Prefer)?.with_libpq_defaults();
+    let tls = TlsSettings::libpq(&url)?;
     Ok((url, tls))
 }
 
@@ -187,20 +190,18 @@ fn config(url: &DatabaseUrl) -> Result<Config> {
     }
     for (name, value) in &url.parameters {
         match name.as_str() {
-            "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "application_name" => {}
+            "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "sslcrl" | "application_name" => {}
             "options" => drop(config.options(value)),
             "connect_timeout" => match value.parse() {
                 Ok(seconds @ 1_u64..) => drop(config.connect_timeout(Duration::from_secs(seconds))),
                 _ => {
-                    return Err(Error::new(format!(
-                        "connect_timeout={value} in the source's URL is no number of seconds"
-                    ))
-                    .hint("write it as connect_timeout=10"));
+                    return Err(Error::new("connect_timeout in the source's URL is no number of seconds")
+                        .hint("write it as connect_timeout=10"));
                 }
             },
             _ => {
                 return Err(Error::new(format!("the parameter {name} in the source's URL is not known")).hint(
-                    "known are sslmode, sslrootcert, sslcert, sslkey, connect_timeout, options, application_name",
+                    "known are sslmode, sslrootcert, sslcert, sslkey, sslcrl, connect_timeout, options, application_name",
                 ));
             }
         }
@@ -213,11 +214,11 @@ fn user(url: &DatabaseUrl) -> &str {
 }
 
 /// The driver's own limit ends with the TCP connection; this one holds for TLS and the login too.
-async fn open(url: &DatabaseUrl, tls: &TlsSettings) -> Result<Client> {
+async fn open(url: &DatabaseUrl, tls: &TlsSettings, encryption: Encryption) -> Result<Client> {
     let config = config(url)?;
     let limit = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
     let opened = async {
-        let client = log_in(config, url, tls).await?;
+        let client = log_in(config, url, tls, encryption).await?;
         client.simple_query(ISOLATION).await.map_err(|failure| unreachable(url, &failure))?;
         Ok(client)
     };
@@ -227,18 +228,26 @@ async fn open(url: &DatabaseUrl, tls: &TlsSettings) -> Result<Client> {
     })
 }
 
-async fn log_in(mut config: Config, url: &DatabaseUrl, tls: &TlsSettings) -> Result<Client> {
-    if matches!(tls.mode, SslMode::Disable | SslMode::Allow) {
+async fn log_in(mut config: Config, url: &DatabaseUrl, tls: &TlsSettings, encryption: Encryption) -> Result<Client> {
+    if matches!(encryption, Encryption::Never | Encryption::AfterPlain) {
+        config.ssl_mode(Wire::Disable);
         match config.connect(NoTls).await {
             Ok((client, connection)) => return Ok(drive(client, connection)),
-            Err(failure) if tls.mode == SslMode::Disable => return Err(unreachable(url, &failure)),
+            Err(failure) if encryption == Encryption::Never => return Err(unreachable(url, &failure)),
             // The server may demand TLS; what it says to that attempt is what counts.
             Err(_) => {}
         }
     }
-    config.ssl_mode(if tls.mode == SslMode::Prefer { Wire::Prefer } else { Wire::Require });
+    config.ssl_mode(if encryption == Encryption::BeforePlain { Wire::Prefer } else { Wire::Require });
     let connected = config.connect(MakeRustlsConnect::new(tls.client_config()?)).await;
-    connected.map(|(client, connection)| drive(client, connection)).map_err(|failure| unreachable(url, &failure))
+    connected.map(|(client, connection)| drive(client, connection)).map_err(|failure| {
+        let lacks_tls = failure.as_db_error().is_none() && with_causes(&failure).contains("does not support TLS");
+        match lacks_tls {
+            // It may have answered in the cluster's place, so that trying again may help.
+            true => tls.unencrypted(&format!("connect to the source {url}")).into(),
+            false => unreachable(url, &failure),
+        }
+    })
 }
 
 fn drive<S, T>(client: Client, connection: tokio_postgres::Connection<S, T>) -> Client
@@ -271,6 +280,8 @@ fn unreachable(url: &DatabaseUrl, failure: &tokio_postgres::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use ebb_servers::{Protocol, Stranger};
+
     use super::*;
 
     #[test]
@@ -298,5 +309,25 @@ mod tests {
         let refused = Source::connect(&config::Source { url, allow_insecure: false }).await.err().unwrap();
         assert!(refused.hint.as_deref().unwrap().contains("--allow-tls-mode-disable"), "{refused:?}");
         assert!(!format!("{refused:?}").contains("geheim"));
+    }
+
+    /// Whoever answers in the cluster's place says that it has no TLS.
+    #[tokio::test]
+    async fn a_stranger_without_tls_is_not_told_the_password() {
+        for query in ["", "?sslmode=prefer", "?sslmode=allow", "?sslmode=require"] {
+            let stranger = Stranger::start(Protocol::Postgres).unwrap();
+            let url = Secret::new(format!("postgres://root:geheim@127.0.0.1:{}/db{query}", stranger.port()));
+            let source = config::Source { url, allow_insecure: false };
+            let refused = Source::connect(&source).await.err().unwrap();
+            assert!(refused.message.contains("does not support TLS"), "{refused:?}");
+            let is_admitted = refused.hint.as_deref().unwrap().contains("--allow-tls-mode-disable");
+            assert_eq!(is_admitted, !query.ends_with("require"), "{refused:?}");
+            assert_eq!(String::from_utf8_lossy(&stranger.heard()), "", "{query}");
+            // He would have got it: what is admitted is told.
+            if is_admitted {
+                Source::connect(&config::Source { allow_insecure: true, ..source }).await.err().unwrap();
+                assert!(String::from_utf8_lossy(&stranger.heard()).contains("geheim"), "{query}");
+            }
+        }
     }
 }

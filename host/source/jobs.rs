@@ -114,23 +114,41 @@ impl Source {
         Ok(self.rows("SHOW CHANGEFEED JOBS").await?.iter().filter_map(job).find(is_rival))
     }
 
-    /// A changefeed cannot begin where the history of its tables has been collected as garbage. Whether this user may read the
-    /// tables does not matter.
-    pub async fn refuse_collected(&self, cursor: Timestamp, statement: &Statement<'_>) -> Result<()> {
+    /// Every live changefeed that was created for a staging folder, whatever its tables and state.
+    pub async fn changefeeds_into(&self, staging: &str) -> Result<Vec<Job>> {
+        let is_it = |job: &Job| job.state != JobState::Ended && job.staging.as_deref() == Some(staging);
+        Ok(self.rows("SHOW CHANGEFEED JOBS").await?.iter().filter_map(job).filter(is_it).collect())
+    }
+
+    /// A changefeed cannot begin where the history of its tables has been collected as garbage, or before they were made.
+    /// Whether this user may read the tables does not matter.
+    pub async fn refuse_cursor(&self, statement: &Statement<'_>) -> Result<()> {
+        let cursor = statement.cursor;
         for table in statement.identifiers() {
             let sql = format!("SELECT 1 FROM {table} AS OF SYSTEM TIME '{cursor}' LIMIT 1");
-            match self.rows(&sql).await {
-                Err(error) if error.message.contains("GC threshold") => {
-                    return Err(Error::new(format!("--cursor {cursor} is too old for {table}: {}", error.message)).hint(
-                        "load the target anew, and begin at the time of that load; gc.ttlseconds says how long history is kept",
-                    ));
-                }
-                Err(error) if error.message.contains("future") => {
-                    return Err(Error::new(format!("--cursor {cursor} lies in the future: {}", error.message))
-                        .hint("give a time that SELECT cluster_logical_timestamp() has given"));
-                }
-                _ => {}
-            }
+            let Err(error) = self.rows(&sql).await else { continue };
+            let says = |part: &str| error.message.contains(part);
+            let (what, hint) = if says("GC threshold") {
+                (
+                    format!("the changefeed cannot begin at {cursor}, which is too old for {table}"),
+                    "load the target anew, and begin a new run at the time of that load: a new --stagingSchema, with --cursor; \
+                     gc.ttlseconds says how long history is kept",
+                )
+            } else if says("future") {
+                (
+                    format!("the changefeed cannot begin at {cursor}, which lies in the future"),
+                    "give --cursor a time that SELECT cluster_logical_timestamp() has given",
+                )
+            } else if says("does not exist") {
+                (
+                    format!("the changefeed cannot begin at {cursor}: {table} was made, or got its name, after that"),
+                    "leave the table out with --table-exclusion-filter until the run has come past that; then load it, and take it \
+                     in with --new-tables TIME",
+                )
+            } else {
+                continue;
+            };
+            return Err(Error::new(format!("{what}: {}", error.message)).hint(hint));
         }
         Ok(())
     }

@@ -13,4 +13,4 @@ pub use catalog::{Place, SourceColumn, SourceTable};
 pub use connect::{Source, check_url, may_pass};
 pub(crate) use jobs::ended;
 pub use jobs::{Job, JobState};
-pub use statement::{STAGING, Statement, sink_address, tells_json_null};
+pub use statement::{STAGING, Statement, identifier, sink_address, tells_json_null};

@@ -165,7 +165,7 @@ fn is_secret(option: &str) -> bool {
 }
 
 /// Quoted only where it must be, so that the statement reads as the documents show it.
-fn identifier(name: &str) -> String {
+pub fn identifier(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|other| other.is_ascii_lowercase() || other.is_ascii_digit() || other == '_')
         && !RESERVED.split(' ').any(|word| word == name);
@@ -190,7 +190,7 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{InitialScan, OnExit};
+    use crate::config::{InitialScan, NewTables, OnExit};
 
     fn settings() -> Changefeed {
         let option = |name: &str, value: &str| (name.to_owned(), Secret::new(value));
@@ -209,7 +209,7 @@ mod tests {
                 option("webhook_sink_config", "{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}"),
             ],
             cursor: None,
-            accept_new_tables: false,
+            new_tables: NewTables::Refuse,
             initial_scan: InitialScan::No,
             on_exit: OnExit::Leave,
         }

@@ -78,9 +78,10 @@ impl Store {
     }
 
     fn append(&self, log: &mut Log, frame: FrameBuilder, resolved: Timestamp) -> Result<(), NotWritten> {
+        // Without its resolved timestamp nothing of what takes the room could be applied, and make some.
+        let room = if frame.is_empty() { self.free_bytes() } else { self.room_bytes() };
         let frame = frame.finish(log.number, log.frames, resolved);
         let bytes = frame.bytes.len() as u64;
-        let room = self.room_bytes();
         if bytes > room {
             // Where the log itself is what takes the room, and is applied, it need not be full to go.
             if log.rows.span().is_some_and(|span| span.newest <= self.applied()) {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::present::Presence;
 use crate::error::{Error, Result};
+use crate::private::{self, FOLDER_MODE};
 
 /// A flat set of files. A name is lasting only after `sync_names`, what a file holds only after its own `sync`.
 pub trait Disk: Send + Sync {
@@ -57,23 +58,22 @@ pub struct Folder {
 }
 
 const LOCK: &str = "lock";
-/// The mode of folders that are created.
-const OWNER_ONLY: u32 = 0o700;
 
 impl Folder {
     /// Opens or creates a folder.
     ///
     /// # Errors
-    /// When it cannot be written, or another process has it.
+    /// When it cannot be written, is another user's or open to one, or another process has it.
     pub fn open(path: &Path) -> Result<Self> {
         let unusable = |error: io::Error| {
             Error::new(format!("the staging folder {} cannot be used: {error}", path.display()))
                 .hint("choose a folder on a local disk that this user may write, with --staging-dir or EBB_STAGING_DIR")
         };
         // What is staged are rows of the application.
-        DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(path).map_err(unusable)?;
-        let options = OpenOptions::new().create(true).truncate(false).write(true).to_owned();
-        let lock = options.open(path.join(LOCK)).map_err(unusable)?;
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path).map_err(unusable)?;
+        private::check(path)?;
+        let mut options = OpenOptions::new().create(true).truncate(false).write(true).to_owned();
+        let lock = private::open(&path.join(LOCK), &mut options).map_err(unusable)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => Error::new(format!("{} is in use by another ebb", path.display()))
                 .hint("end the other process, or choose another --stagingSchema or --staging-dir"),
@@ -97,17 +97,18 @@ impl Disk for Folder {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn Append>> {
         let mut known = self.presence.known();
-        let file = File::create(self.at(name))?;
+        let file = private::open(&self.at(name), OpenOptions::new().create(true).truncate(false).write(true))?;
+        file.set_len(0)?;
         known.wrote(name, &file)?;
         Ok(Box::new(file))
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {
-        Ok(fs::metadata(self.at(name))?.len())
+        Ok(fs::symlink_metadata(self.at(name))?.len())
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        File::open(self.at(name))?.read_exact_at(buffer, offset)
+        private::open(&self.at(name), OpenOptions::new().read(true))?.read_exact_at(buffer, offset)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

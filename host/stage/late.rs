@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
+use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 
 use super::record::{key_text, table_of, timestamp_of};
 use super::run::RunCursor;
@@ -89,7 +89,8 @@ fn readable(registered: &str) -> String {
 
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, key, at, floor, forgotten, .. } = self;
+        let Self { table, at, floor, forgotten, .. } = self;
+        let key = shown_value(&self.key);
         match at <= forgotten {
             true => write!(
                 f,
@@ -108,7 +109,8 @@ impl fmt::Display for Late {
 impl From<Late> for Error {
     fn from(late: Late) -> Self {
         const AGAIN: &str = "move the staging folder aside and start again with the same command: the changefeed is then \
-                             created anew at the target's progress";
+                             created anew at the target's progress (under ebb start create it anew yourself, WITH cursor = that \
+                             progress)";
         let hint = match late.at <= late.forgotten {
             true => format!(
                 "compare this row on both sides, raise --retireOffset (now {:?}) above the age of the changefeed's \

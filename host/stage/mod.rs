@@ -47,7 +47,7 @@ pub use late::Late;
 pub use notes::Note;
 pub use record::{Change, Entry, RowBatch};
 pub use room::Usage;
-pub use scan::Scan;
+pub use scan::{Bounds, Scan};
 pub use segments::new_number;
 pub use space::Forecast;
 pub(crate) use store::lock;
@@ -117,6 +117,11 @@ impl Stage {
     /// See [`Store::settle`].
     pub fn settle(&self) -> Result<()> {
         self.store.settle()
+    }
+
+    /// See [`Store::begin`].
+    pub fn begin(&self, at: Timestamp) -> Result<()> {
+        self.store.begin(at)
     }
 
     /// Whether no changefeed has ever been settled on this folder.
@@ -217,7 +222,8 @@ fn keep(store: &Store, woken: &Receiver<()>, space: &Space, failed: &watch::Send
 }
 
 const DAMAGED_HINT: &str = "the disk or its file system has altered data: move the staging folder aside, to a sound disk, and \
-                            start again with the same command: the changefeed is then created anew at the target's progress";
+                            start again with the same command: the changefeed is then created anew at the target's progress (under ebb start \
+                            create it anew yourself, WITH cursor = that progress)";
 
 fn damaged(file: &str, how: &str) -> Error {
     Error::new(format!("the file {file} of the staging folder is damaged: {how}; nothing of it was applied"))

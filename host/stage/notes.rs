@@ -30,6 +30,8 @@ pub enum Note {
     Tables,
     /// The starts of this folder, as its target knows them.
     Starts,
+    /// Tables that were refused, since the last run did not replicate them.
+    RefusedTables,
 }
 
 impl Note {
@@ -43,6 +45,7 @@ impl Note {
             Self::TriggerKey => "triggers.key",
             Self::Tables => "tables",
             Self::Starts => "starts",
+            Self::RefusedTables => "refused-tables",
         }
     }
 
@@ -56,6 +59,7 @@ impl Note {
             Self::TriggerKey => "the key of the record of triggers",
             Self::Tables => "the tables",
             Self::Starts => "the starts",
+            Self::RefusedTables => "the tables that were refused",
         }
     }
 
@@ -67,6 +71,7 @@ impl Note {
             Self::Changefeed => Some("remove the file \"changefeed\" from the staging folder: it holds no rows"),
             Self::Origins => Some("the file origins was altered by hand; put it back"),
             Self::Keys => Some("the file keys was altered by hand; put it back"),
+            Self::RefusedTables => Some("the file refused-tables was altered by hand; put it back"),
             Self::Starts => Some("the file starts was altered by hand; put it back"),
             Self::TriggerKey => {
                 Some("the file triggers.key was altered by hand; put it back, or make the dropped triggers by hand")
@@ -119,17 +124,18 @@ fn text(disk: &dyn Disk, note: Note) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private::tempdir;
     use crate::stage::disk::Folder;
 
     #[test]
     fn what_cannot_be_read_is_said_or_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempdir();
         let disk = Folder::open(folder.path()).unwrap();
         assert_eq!(load::<Vec<u32>>(&disk, Note::Keys).unwrap(), None);
         save(&disk, Note::Keys, &[1, 2]).unwrap();
         assert_eq!(load(&disk, Note::Keys).unwrap(), Some(vec![1, 2]));
         let notes = [Note::Catalog, Note::Changefeed, Note::Origins, Note::Keys, Note::Triggers, Note::TriggerKey];
-        for note in notes.into_iter().chain([Note::Starts, Note::Tables]) {
+        for note in notes.into_iter().chain([Note::Starts, Note::Tables, Note::RefusedTables]) {
             save(&disk, note, "of another form").unwrap();
             match load::<Vec<u32>>(&disk, note) {
                 Ok(None) => assert!(matches!(note, Note::Catalog | Note::Tables)),

@@ -145,12 +145,11 @@ fn is_settled((seconds, nanos): (i64, i64)) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use ebb_sdk::Timestamp;
-    use tempfile::TempDir;
-
     use super::*;
+    use crate::private::tempdir;
     use crate::stage::disk::Folder;
     use crate::stage::{Change, Limits, NotWritten, RowBatch, Store};
+    use ebb_sdk::Timestamp;
 
     fn row(wall: i64) -> RowBatch {
         let mut batch = RowBatch::default();
@@ -160,7 +159,7 @@ mod tests {
 
     /// Writes a row, lets something happen to the folder, and returns what is said to the next row.
     fn after(happens: impl FnOnce(&Path)) -> Option<String> {
-        let dir = TempDir::new().unwrap();
+        let dir = tempdir();
         let folder = dir.path().join("staging");
         // What an earlier process has left stands in a run.
         let open = || Store::open(Arc::new(Folder::open(&folder).unwrap()), Limits::default()).unwrap();
@@ -230,7 +229,7 @@ mod tests {
 
     #[test]
     fn where_inodes_change_by_themselves_only_what_is_missing_counts() {
-        let dir = TempDir::new().unwrap();
+        let dir = tempdir();
         let mut presence = Presence::of(dir.path()).unwrap();
         let replace = || {
             fs::write(dir.path().join("new"), "x").unwrap();
@@ -250,7 +249,7 @@ mod tests {
     /// The quick look, which is the usual one, must see what the thorough one sees.
     #[test]
     fn a_folder_that_has_long_been_quiet_is_looked_at_again() {
-        let dir = TempDir::new().unwrap();
+        let dir = tempdir();
         let store = Store::open(Arc::new(Folder::open(dir.path()).unwrap()), Limits::default()).unwrap();
         std::thread::sleep(TICK_MAX + Duration::from_millis(100));
         store.write(&[&row(1)], None).unwrap();

@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
+use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 use ring::digest::{SHA256, digest};
 
 use crate::buffer::Buffer;
@@ -153,6 +153,11 @@ impl Entry {
 
     /// The same for a message: a long one has an end.
     pub fn shown_key(&self) -> String {
+        shown_value(&self.short_key()).into_owned()
+    }
+
+    /// The beginning of it, for where whether it is shown is decided later.
+    pub fn short_key(&self) -> String {
         shortened(self.key(), SHOWN_CHARS_MAX)
     }
 

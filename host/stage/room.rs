@@ -63,7 +63,7 @@ impl Store {
         self.free_bytes().min(self.limits.disk_bytes_max.saturating_sub(rows + fingerprints))
     }
 
-    fn free_bytes(&self) -> u64 {
+    pub(super) fn free_bytes(&self) -> u64 {
         self.disk.free_bytes().unwrap_or(u64::MAX).saturating_sub(FREE_BYTES_MIN)
     }
 
@@ -142,6 +142,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+    use crate::private::tempdir;
     use crate::stage::disk::{Append, Disk, Folder};
     use crate::stage::{Change, Limits, NotWritten, RowBatch};
 
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn fingerprints_give_way_to_rows_the_oldest_first() {
         for keeper_every in [1, 7, 1000] {
-            let dir = TempDir::new().unwrap();
+            let dir = tempdir();
             let store = open(dir.path());
             fill(&store, |group| group % keeper_every == 0);
             store.maintain().unwrap();
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn rows_that_wait_for_the_target_give_no_way() {
-        let dir = TempDir::new().unwrap();
+        let dir = tempdir();
         let store = open(dir.path());
         fill(&store, |_| true);
         let waiting = |store: &Store| store.scan(at(ROWS), at(i64::MAX - 1)).count();
@@ -324,7 +325,7 @@ mod tests {
     #[test]
     fn fingerprints_give_way_where_the_disk_itself_is_full() {
         for (is_honest, keeper_every) in [(true, 1), (false, 1), (false, 40)] {
-            let dir = TempDir::new().unwrap();
+            let dir = tempdir();
             let store = open_small(&dir, is_honest);
             fill(&store, |group| group % keeper_every == 0);
             let usage = store.usage();
@@ -334,7 +335,7 @@ mod tests {
 
     #[test]
     fn applied_rows_go_where_there_is_no_room_to_remember_them() {
-        let dir = TempDir::new().unwrap();
+        let dir = tempdir();
         let store = open_small(&dir, false);
         let mut wall = 0;
         for _ in 0..ROWS {

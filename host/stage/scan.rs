@@ -4,12 +4,14 @@
 //! its first row, so that reading the start of a long backlog touches few files.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ebb_sdk::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
 use super::memtable::Memtable;
@@ -18,6 +20,22 @@ use super::run::RunCursor;
 use super::segments::{Content, Segment};
 use super::unreadable;
 use crate::error::Result;
+
+/// Which rows of a table count: those behind `after`, up to `up_to`. Others are as good as not staged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Bounds {
+    pub after: Timestamp,
+    pub up_to: Option<Timestamp>,
+}
+
+impl Bounds {
+    fn holds(&self, at: Timestamp) -> bool {
+        at > self.after && self.up_to.is_none_or(|up_to| at <= up_to)
+    }
+}
+
+/// Of the tables that have such, by number.
+pub(super) type Bounded = BTreeMap<u32, Bounds>;
 
 /// Entries in commit order. After an error it ends.
 pub struct Scan {
@@ -28,6 +46,7 @@ pub struct Scan {
     /// The smallest key of every source that has one, or a lower bound for a source that is still closed.
     heads: BinaryHeap<Reverse<Head>>,
     last: Bytes,
+    bounded: Arc<Bounded>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +64,12 @@ enum Source {
 }
 
 impl Scan {
-    pub(super) fn new(disk: Arc<dyn Disk>, segments: &[Segment], from: &[u8], below: &[u8]) -> Self {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        segments: &[Segment],
+        (from, below): (&[u8], &[u8]),
+        bounded: Arc<Bounded>,
+    ) -> Self {
         let from = Bytes::copy_from_slice(from);
         let mut scan = Self {
             disk,
@@ -53,6 +77,7 @@ impl Scan {
             sources: Vec::new(),
             heads: BinaryHeap::new(),
             last: Bytes::new(),
+            bounded,
         };
         for segment in segments {
             let Some(span) = segment.span() else { continue };
@@ -77,7 +102,10 @@ impl Scan {
             // A row that came again stands in two segments: one of the two is enough.
             if head.key != self.last {
                 self.last = head.key.clone();
-                return Entry::decode(head.key, value).map(Some);
+                let entry = Entry::decode(head.key, value)?;
+                if self.bounded.get(&entry.table).is_none_or(|bounds| bounds.holds(entry.timestamp)) {
+                    return Ok(Some(entry));
+                }
             }
         }
         Ok(None)

@@ -22,8 +22,10 @@ use super::memtable::{Memtable, Span};
 use super::sealed::{seal, unseal};
 use crate::error::{Error, Result};
 
-/// The version of the folder's format; a newer one is refused.
-const FORMAT: u32 = 2;
+/// The version of the folder's format; a newer one is refused, and an older one from here on becomes it. Version 3 has bounds
+/// of tables and starts that count once they are settled, which an earlier ebb would pass over.
+const FORMAT: u32 = 3;
+const FORMAT_OLDEST: u32 = 2;
 pub(super) const STATE: &str = "state";
 /// Added to the name of a file that is about to take another's place.
 const NEW: &str = ".new";
@@ -234,10 +236,11 @@ fn parse(text: &[u8]) -> Result<State> {
     let damaged = || super::damaged(STATE, "it is not what a state is");
     let json = unseal(STATE, text)?;
     let versioned: Versioned = serde_json::from_str(json).map_err(|_| damaged())?;
-    if versioned.format != FORMAT {
+    if !(FORMAT_OLDEST..=FORMAT).contains(&versioned.format) {
         let message = format!("the staging folder has format {}, and this ebb knows format {FORMAT}", versioned.format);
         return Err(Error::new(message)
             .hint("start the version of ebb that wrote it, or choose another --stagingSchema or --staging-dir"));
     }
-    serde_json::from_str(json).map_err(|_| damaged())
+    let state: State = serde_json::from_str(json).map_err(|_| damaged())?;
+    Ok(State { format: FORMAT, ..state })
 }

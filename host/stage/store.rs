@@ -21,7 +21,7 @@ use super::memtable::Memtable;
 use super::notes::{self, Note};
 use super::record::scan_key;
 use super::recover::recover;
-use super::scan::Scan;
+use super::scan::{Bounded, Bounds, Scan};
 use super::segments::{Content, Form, Listed, STATE, Segment, State, file_name};
 use super::{damaged, unreadable};
 use crate::error::{Error, Result};
@@ -62,6 +62,7 @@ pub struct Store {
     pub(super) state: Mutex<State>,
     pub(super) segments: Mutex<Arc<Vec<Segment>>>,
     pub(super) watermarks: Mutex<Watermarks>,
+    bounded: Mutex<Arc<Bounded>>,
     pub(super) log_bytes: AtomicU64,
     /// Whether the log has said that applied rows are forgotten before their time.
     pub(super) is_told_forgotten: AtomicBool,
@@ -129,6 +130,7 @@ impl Store {
             state: Mutex::new(state),
             segments,
             watermarks,
+            bounded: Mutex::default(),
             log_bytes: AtomicU64::new(0),
             is_told_forgotten: AtomicBool::new(false),
         })
@@ -158,6 +160,16 @@ impl Store {
         let holds_rows = |segment: &&Segment| !matches!(segment.content, Content::Seen);
         let files = segments.iter().filter(holds_rows).map(Segment::file);
         self.disk.check(&mut std::iter::once(STATE.to_owned()).chain(files))
+    }
+
+    /// Rows up to here were never in this folder.
+    pub fn begin(&self, at: Timestamp) -> Result<()> {
+        self.change(|state| state.released = state.released.max(at))
+    }
+
+    /// Of these tables only rows within the bounds are read from now on.
+    pub fn limit(&self, tables: impl Iterator<Item = (u32, Bounds)>) {
+        *lock(&self.bounded) = Arc::new(tables.filter(|(_, bounds)| *bounds != Bounds::default()).collect());
     }
 
     /// Why a call of the disk has failed: a folder that is gone explains any error.
@@ -245,7 +257,7 @@ impl Store {
     }
 
     fn range(&self, from: &[u8], below: &[u8]) -> Scan {
-        Scan::new(Arc::clone(&self.disk), &self.segments(), from, below)
+        Scan::new(Arc::clone(&self.disk), &self.segments(), (from, below), Arc::clone(&lock(&self.bounded)))
     }
 }
 

@@ -3,6 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::private::tempdir;
 
 fn at(wall: i64) -> Timestamp {
     Timestamp { wall, logical: 0 }
@@ -56,7 +57,7 @@ fn files(dir: &TempDir, extension: &str) -> Vec<PathBuf> {
 
 #[tokio::test]
 async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     let stage = Stage::open(dir.path(), small()).unwrap();
     assert!(stage.is_fresh());
     let (first, second, resolved) = tokio::join!(
@@ -79,7 +80,7 @@ async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
 
 #[tokio::test]
 async fn a_lease_is_given_back_once_the_rows_are_durable() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     let stage = Stage::open(dir.path(), small()).unwrap();
     let lease = Arc::new(());
     let _: Staged = stage.append(rows([1], 1), Sender::OfRun, Box::new(Arc::clone(&lease))).await.unwrap();
@@ -90,7 +91,7 @@ async fn a_lease_is_given_back_once_the_rows_are_durable() {
 
 #[test]
 fn a_start_that_was_cut_off_leaves_the_folder_fresh() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     assert!(open(&dir).is_fresh());
     let store = open(&dir);
     assert!(store.is_fresh(), "nothing was settled");
@@ -101,7 +102,7 @@ fn a_start_that_was_cut_off_leaves_the_folder_fresh() {
 
 #[test]
 fn resolved_never_goes_back_and_repeats_count_once() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     let store = open(&dir);
     for (wall, resolved) in [(8, 7), (8, 7), (9, 3)] {
         store.write(&[&rows([wall], 1)], Some(at(resolved))).unwrap();
@@ -112,7 +113,7 @@ fn resolved_never_goes_back_and_repeats_count_once() {
 
 #[test]
 fn segments_are_sorted_reduced_and_forgotten() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     let store = open(&dir);
     write_each(&store, (1..=200).rev());
     assert_eq!(scanned(&store, 0, 1000), (1..=200).collect::<Vec<_>>());
@@ -142,7 +143,7 @@ fn segments_are_sorted_reduced_and_forgotten() {
 
 #[test]
 fn a_second_open_finds_every_form() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     for round in 0..4 {
         let store = open(&dir);
         assert_eq!(scanned(&store, round * 25, 1000), (round * 25 + 1..=round * 50).collect::<Vec<_>>());
@@ -154,7 +155,7 @@ fn a_second_open_finds_every_form() {
 
 #[test]
 fn every_flipped_bit_is_found_and_nothing_is_applied_from_its_file() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     let store = open(&dir);
     write_each(&store, 1..=80);
     drop(store);
@@ -197,7 +198,7 @@ fn a_write_that_was_cut_off_is_left_out_whole() {
     for kept in [0, 1, 511, 512, 700, 1024, 1500] {
         // A disk writes whole sectors; those that never came read as zeros where the file had grown already.
         for zeros in if kept % 512 == 0 { [0, 512, 5120] } else { [0; 3] } {
-            let dir = TempDir::new().unwrap();
+            let dir = tempdir();
             let (log, mut bytes, acknowledged) = three_frames(&dir);
             bytes.truncate(acknowledged + kept);
             bytes.resize(bytes.len() + zeros, 0);
@@ -209,7 +210,7 @@ fn a_write_that_was_cut_off_is_left_out_whole() {
 
 #[test]
 fn a_flipped_bit_in_the_last_log_is_no_cut_off_write() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     let (log, sound, _) = three_frames(&dir);
     for byte in (0..sound.len()).step_by(13) {
         let mut flipped = sound.clone();
@@ -228,7 +229,7 @@ fn a_flipped_bit_in_the_last_log_is_no_cut_off_write() {
 
 #[test]
 fn a_lost_file_and_a_shortened_one_are_found() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     write_each(&open(&dir), 1..=80);
     drop(open(&dir));
     let run = files(&dir, "run")[1].clone();
@@ -243,25 +244,31 @@ fn a_lost_file_and_a_shortened_one_are_found() {
 
 #[test]
 fn one_folder_serves_one_process_and_one_format() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     let store = open(&dir);
     let numbers = store.register_tables(&["a".into(), "b".into()]).unwrap();
     assert_eq!(store.register_tables(&["b".into(), "c".into()]).unwrap(), [numbers[1], numbers[1] + 1]);
     assert!(refused(&dir).ends_with("is in use by another ebb"));
     drop(store);
     let state = std::fs::read_to_string(dir.path().join("state")).unwrap();
-    let newer = state.lines().next().unwrap().replace("\"format\":2", "\"format\":3,\"more\":[]");
-    let newer = format!("{newer}\n{:08x}\n", crc32fast::hash(newer.as_bytes()));
-    std::fs::write(dir.path().join("state"), newer).unwrap();
-    assert!(refused(&dir).ends_with("has format 3, and this ebb knows format 2"));
-    let other = TempDir::new().unwrap();
+    let write_format = |format: &str| {
+        let state = state.lines().next().unwrap().replace("\"format\":3", format);
+        let state = format!("{state}\n{:08x}\n", crc32fast::hash(state.as_bytes()));
+        std::fs::write(dir.path().join("state"), state).unwrap();
+    };
+    write_format("\"format\":2");
+    drop(open(&dir));
+    assert!(std::fs::read_to_string(dir.path().join("state")).unwrap().contains("\"format\":3"));
+    write_format("\"format\":4,\"more\":[]");
+    assert!(refused(&dir).ends_with("has format 4, and this ebb knows format 3"));
+    let other = tempdir();
     std::fs::write(other.path().join("photos.tar"), "x").unwrap();
     assert!(refused(&other).contains("holds photos.tar"));
 }
 
 #[test]
 fn a_full_store_takes_nothing_until_there_is_room() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     let limits = Limits { disk_bytes_max: 40 << 10, ..small() };
     let store = Store::open(Arc::new(disk::Folder::open(dir.path()).unwrap()), limits).unwrap();
     let mut wall = 0;
@@ -279,6 +286,9 @@ fn a_full_store_takes_nothing_until_there_is_room() {
     assert!(matches!(full, NotWritten::Full(_)), "{full:?}");
     assert!(store.usage().disk_bytes() <= 40 << 10);
     assert_eq!(scanned(&store, 0, 1000), (1..wall).collect::<Vec<_>>());
+    // What is staged can be applied only once it is resolved.
+    store.write(&[], Some(at(wall - 1))).unwrap();
+    assert_eq!(store.resolved(), at(wall - 1));
     store.release(at(wall - 1));
     store.maintain().unwrap();
     store.write(&[&rows([wall], 1)], None).unwrap();
@@ -344,7 +354,7 @@ impl disk::Append for Unsyncable {
 
 #[tokio::test]
 async fn nothing_is_acknowledged_once_a_sync_has_failed() {
-    let dir = TempDir::new().unwrap();
+    let dir = tempdir();
     let disk = Failing(disk::Folder::open(dir.path()).unwrap());
     let stage = Stage::start(Store::open(Arc::new(disk), small()).unwrap());
     let error = stage.append(rows([1], 1), Sender::OfRun, Box::new(())).await.unwrap_err();

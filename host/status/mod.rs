@@ -3,26 +3,26 @@
 //! Owns: the numbers and their text. Does not own: any decision; nothing reads a number back.
 
 mod pages;
+mod refusals;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::{Rounded, SHOWN_CHARS_MAX, Timestamp, shortened};
 use tokio::sync::watch;
 
 pub use pages::Pages;
+pub use refusals::Visitor;
+
+use refusals::Refusals;
 
 use crate::config::Access;
 use crate::error::Error;
+use crate::mask;
 use crate::stage::Forecast;
-
-/// The same refusal is logged once in so much time: a changefeed repeats itself for ever.
-const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// Different refusals remembered at once.
-const REFUSALS_MAX: usize = 100;
 
 /// Shared by all parts of a run.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub struct Status {
     /// By table and column: values that lost digits, as `--allow-rounding` lets them.
     values_rounded: Mutex<BTreeMap<(String, String), u64>>,
     applied: watch::Sender<Timestamp>,
-    refusals: Mutex<HashMap<String, Instant>>,
+    refusals: Refusals,
     waiting: Mutex<Option<Waiting>>,
 }
 
@@ -60,14 +60,19 @@ impl Waiting {
         let fact = |name: &str| self.error.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
         let next = self.next_try.duration_since(SystemTime::now()).unwrap_or_default();
         serde_json::json!({
-            "since_seconds": unix_seconds(self.since),
+            "since_unix_seconds": unix_seconds(self.since),
             "source_timestamp": self.at.to_string(),
             "table": fact("table"),
             "column": fact("column"),
             "key": fact("key"),
             "constraint": fact("constraint"),
+            "behind": {
+                "table": fact("behind_table"),
+                "key": fact("behind_key"),
+                "constraint": fact("behind_constraint"),
+            },
             "code": fact("code"),
-            "hint": self.error.hint,
+            "hint": self.error.hint.as_deref().map(mask::clean),
             "tries": self.tries,
             "next_try_in_seconds": next.as_secs(),
         })
@@ -136,16 +141,16 @@ impl Status {
 
     pub fn handshake_failed(&self, why: &str) {
         self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
-        if self.is_news(why) {
-            tracing::warn!("a TLS handshake failed: {why}");
+        if let Some(more) = self.refusals.news(Visitor::Unheard, why) {
+            tracing::warn!("a TLS handshake failed: {why}{more}");
         }
     }
 
-    pub fn refused(&self, cause: &str, path: &str, status: u16) {
+    pub fn refused(&self, visitor: Visitor, cause: &str, path: &str, status: u16) {
         *lock(&self.requests_refused).entry(status).or_default() += 1;
-        if self.is_news(cause) {
+        if let Some(more) = self.refusals.news(visitor, cause) {
             let path = shortened(path, SHOWN_CHARS_MAX);
-            tracing::warn!(status = u64::from(status), path, "a request was refused: {cause}");
+            tracing::warn!(status = u64::from(status), path, "a request was refused: {cause}{more}");
         }
     }
 
@@ -255,17 +260,6 @@ impl Status {
     fn warnings(&self) -> Vec<&'static str> {
         let is_open = self.authentication.is_empty();
         is_open.then_some("authentication disabled, any caller may write to the target database").into_iter().collect()
-    }
-
-    fn is_news(&self, what: &str) -> bool {
-        let mut refusals = lock(&self.refusals);
-        let now = Instant::now();
-        refusals.retain(|_, at| now.duration_since(*at) < REFUSAL_LOG_INTERVAL);
-        if refusals.contains_key(what) || refusals.len() >= REFUSALS_MAX {
-            return false;
-        }
-        refusals.insert(what.to_owned(), now);
-        true
     }
 }
 

@@ -6,7 +6,7 @@ use ebb_sdk::{Fit, FitQuestion, Identity, Table};
 
 use super::findings::Findings;
 use super::matching::Names;
-use super::names::{self, Found};
+use super::names::{self, Found, word};
 use crate::error::Error;
 use crate::source::{SourceColumn, SourceTable};
 
@@ -40,7 +40,8 @@ impl Asked {
             Fit::Rounds(why) => findings.harm(
                 Error::new(format!("the target's column {target} would lose digits of the {source} of {shown}: {why}"))
                     .hint(format!(
-                        "give the column on the target as many digits, or accept it: --allow-rounding {column}"
+                        "give the column on the target as many digits, or accept it: --allow-rounding {}",
+                        word(&column)
                     )),
             ),
             Fit::Never(why) => findings.fatal(
@@ -74,8 +75,10 @@ impl Names<'_> {
                 Found::None if self.is_ignored(source, &column.name) => ignored.push(column.name.clone()),
                 Found::None => findings.fatal(
                     Error::new(format!("the target's table {target} lacks the source's column {shown}")).hint(format!(
-                        "ALTER TABLE {target} ADD COLUMN …, or do without it: --ignore-columns {}",
-                        column.name
+                        "ALTER TABLE {} ADD COLUMN {} …, or do without it: --ignore-columns {}",
+                        self.catalog.qualified(target),
+                        self.catalog.quoted(&column.name),
+                        word(&column.name)
                     )),
                 ),
                 Found::Several => findings.fatal(
@@ -97,7 +100,11 @@ impl Names<'_> {
                         "the target's column {} of {target} takes no NULL and has no default, and the source has no such column",
                         column.name
                     ))
-                    .hint(format!("ALTER TABLE {target}: give {} a default, or let it be NULL", column.name)),
+                    .hint(format!(
+                        "ALTER TABLE {}: give {} a default, or let it be NULL",
+                        self.catalog.qualified(target),
+                        self.catalog.quoted(&column.name)
+                    )),
                 );
             }
         }

@@ -6,11 +6,13 @@
 use ebb_sdk::{Catalog, Timestamp};
 
 use super::findings::Findings;
+use super::names::word;
 use super::problems::Judge;
 use super::{KeyShape, Matched, Scope, Watched, join, names};
 use crate::config;
 use crate::error::{Error, listed};
 use crate::source::SourceTable;
+use crate::stage::Bounds;
 
 /// Names of both sides, and how they are compared.
 pub(super) struct Names<'a> {
@@ -45,6 +47,7 @@ impl Names<'_> {
                 columns: table.column_names(),
                 hidden_columns: table.hidden_columns.iter().cloned().chain(ignored).collect(),
                 is_left: false,
+                bounds: Bounds::default(),
                 refused: None,
             });
         }
@@ -107,6 +110,7 @@ impl Names<'_> {
                 columns: source.map(SourceTable::column_names).unwrap_or_default(),
                 hidden_columns: self.ignored_of(table),
                 is_left: false,
+                bounds: Bounds::default(),
                 refused: self.judge().problems(source, table, &leave_out).into_iter().next(),
             };
             if known.iter().filter(|source| self.same(&source.name, &table.name)).count() > 1 {
@@ -218,7 +222,7 @@ fn refuse_shared(
 }
 
 fn leave_out(table: &SourceTable) -> String {
-    format!(", or leave it out: --table-exclusion-filter '^{}$'", table.name)
+    format!(", or leave it out: --table-exclusion-filter {}", word(&format!("^{}$", regex::escape(&table.name))))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod names;
 mod problems;
 mod remembered;
 mod seen_keys;
+mod taken_in;
 mod watch;
 
 use std::sync::Arc;
@@ -22,13 +23,14 @@ use crate::error::{Error, Result};
 use crate::plugin::Session;
 use crate::receive::{Table, Tables};
 use crate::source::{Source, SourceTable, tells_json_null};
-use crate::stage::Stage;
+use crate::stage::{Bounds, Stage};
 use columns::Asked;
 use findings::Findings;
 use matching::Names;
 
 pub use key::{KeyShape, SourceKey, Unreadable, parts_of};
-pub use remembered::{are_remembered, left, remember, remembered};
+pub use remembered::{are_remembered, are_types_known, keep_bounds, last, left, remember, remembered};
+pub use taken_in::taken_in;
 pub use watch::KeyWatch;
 
 /// Reasons listed in a message.
@@ -52,6 +54,8 @@ pub struct Watched {
     pub hidden_columns: Vec<String>,
     /// Rows of it are staged, and it is not replicated any more.
     pub is_left: bool,
+    /// Which rows of it are replicated, where it was taken in or left out while rows of it were staged.
+    pub bounds: Bounds,
     /// Why a row of it ends the run, where it is not known which tables will send rows.
     pub refused: Option<Error>,
 }
@@ -181,6 +185,7 @@ pub fn register(
     let case_sensitive = config.target.case_sensitive;
     let (refused, taken): (Vec<_>, Vec<_>) = watched.iter().partition(|watched| watched.refused.is_some());
     let numbers = stage.register_tables(&taken.iter().map(|watched| name(watched)).collect::<Vec<_>>())?;
+    stage.store().limit(numbers.iter().zip(&taken).map(|(&number, watched)| (number, watched.bounds)));
     let mut tables = Tables::default();
     database.into_iter().for_each(|database| tables.set_database(database));
     for (watched, number) in taken.into_iter().zip(numbers) {

@@ -13,6 +13,15 @@ pub enum Found {
     Several,
 }
 
+/// A word as a shell takes it, for a command that is to be copied.
+pub fn word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '.' | '-');
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 pub fn same(a: &str, b: &str, case_sensitive: bool) -> bool {
     a == b || (!case_sensitive && a.to_lowercase() == b.to_lowercase())
 }

@@ -8,7 +8,7 @@ use ebb_sdk::{Catalog, Table};
 use super::{join, names};
 use crate::config::Triggers;
 use crate::error::{Error, listed};
-use crate::source::SourceTable;
+use crate::source::{SourceTable, identifier};
 
 /// What the judgement rests on.
 #[derive(Clone, Copy)]
@@ -25,7 +25,7 @@ impl Judge<'_> {
         if target.primary_key.is_empty() {
             problems.push(
                 Error::new(format!("the target's table {target} has no primary key"))
-                    .hint(format!("ALTER TABLE {target} ADD PRIMARY KEY (…){leave_out}")),
+                    .hint(format!("ALTER TABLE {} ADD PRIMARY KEY (…){leave_out}", self.catalog.qualified(target))),
             );
         }
         problems.extend(target.unfit.iter().map(|unfit| {
@@ -55,12 +55,13 @@ impl Judge<'_> {
     /// Whether a row of the source is one row of the target, and no other row is the same one there.
     pub fn keys(&self, source: &SourceTable, target: &Table, leave_out: &str) -> Vec<Error> {
         let shown = format!("{}.{}", source.schema, source.name);
+        let altered = format!("ALTER TABLE {}.{}", identifier(&source.schema), identifier(&source.name));
         let visible: Vec<_> = source.key_columns.iter().filter(|key| !source.hidden_columns.contains(key)).collect();
         let mut problems = Vec::new();
         if visible.is_empty() {
             problems.push(
                 Error::new(format!("the source's table {shown} has no primary key"))
-                    .hint(format!("ALTER TABLE {shown} ALTER PRIMARY KEY USING COLUMNS (…){leave_out}")),
+                    .hint(format!("{altered} ALTER PRIMARY KEY USING COLUMNS (…){leave_out}")),
             );
         }
         if let Some((column, type_name)) =
@@ -72,7 +73,7 @@ impl Judge<'_> {
                     "the primary key of the source's table {shown} has a column {column} of type {type_name}, whose equal \
                      values may differ"
                 ))
-                .hint(format!("ALTER TABLE {shown} ALTER COLUMN {column} TYPE STRING{leave_out}")),
+                .hint(format!("{altered} ALTER COLUMN {} TYPE STRING{leave_out}", identifier(column))),
             );
         }
         let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at as usize].name).collect();
@@ -98,9 +99,8 @@ impl Judge<'_> {
                     join(&target_key)
                 ))
                 .hint(format!(
-                    "ALTER TABLE {shown} ADD CONSTRAINT … UNIQUE ({}) at the source, or give the target the same primary \
-                     key{leave_out}",
-                    join(&target_key)
+                    "{altered} ADD CONSTRAINT … UNIQUE ({}) at the source, or give the target the same primary key{leave_out}",
+                    target_key.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")
                 )),
             );
         }
@@ -196,6 +196,24 @@ mod tests {
         check(&source(&["other"], &[], &[]), &by_id, "(other) at the source, (id) on the target");
         check(&source(&["id"], &[], &[]), &target(&["id", "v"], &[0, 1]), "(id) at the source, (id, v) on the target");
         check(&source(&["rowid"], &["rowid"], &[]), &by_id, "has no primary key");
+    }
+
+    /// A hint is there to be copied: a name of the source must not make another statement of it.
+    #[test]
+    fn names_in_hints_are_quoted_as_each_side_does_it() {
+        let (evil, catalog) = ("t\"; DROP `x", Catalog { identifier_quote: Some('`'), ..Catalog::default() });
+        let judge = Judge { catalog: &catalog, case_sensitive: false, triggers: Triggers::Skip };
+        let hints = |source: Option<&SourceTable>, target: &Table| -> String {
+            let problems = judge.problems(source, target, "").into_iter();
+            problems.filter_map(|problem| problem.hint).collect::<Vec<_>>().join("; ")
+        };
+        let without_key = Table { name: evil.into(), ..target(&["id"], &[]) };
+        assert_eq!(hints(None, &without_key), "ALTER TABLE `public`.`t\"; DROP ``x` ADD PRIMARY KEY (…)");
+        let source = SourceTable { name: evil.into(), ..source(&["rowid"], &["rowid"], &[]) };
+        assert!(
+            hints(Some(&source), &without_key).starts_with("ALTER TABLE public.\"t\"\"; DROP `x\" ALTER PRIMARY KEY")
+        );
+        assert_eq!([names::word("a_b.c"), names::word("it's; x")], ["a_b.c", "'it'\\''s; x'"]);
     }
 
     #[test]

@@ -10,12 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::key::KeyShape;
 use super::{Watched, registered};
 use crate::error::{Error, Result};
-use crate::stage::{Note, Stage};
+use crate::stage::{Bounds, Note, Stage};
+use crate::target::SourceName;
 
 #[derive(Deserialize, Serialize)]
 struct Remembered {
     /// The source's.
     database: String,
+    /// The target was asked whether it takes the types of the source's columns, and does.
+    #[serde(default)]
+    are_types_known: bool,
     tables: Vec<Known>,
 }
 
@@ -31,10 +35,17 @@ struct Known {
     columns: Vec<String>,
     hidden_columns: Vec<String>,
     is_left: bool,
+    #[serde(default)]
+    bounds: Bounds,
 }
 
 /// Keeps what the source has said.
-pub fn remember(stage: &Stage, catalog: &Catalog, watched: &[Watched], database: &str) -> Result<()> {
+pub fn remember<'w>(
+    stage: &Stage,
+    catalog: &Catalog,
+    watched: impl Iterator<Item = &'w Watched>,
+    (database, are_types_known): (&str, bool),
+) -> Result<()> {
     let known = |watched: &Watched| {
         let table = &catalog.tables[watched.position as usize];
         Known {
@@ -47,10 +58,11 @@ pub fn remember(stage: &Stage, catalog: &Catalog, watched: &[Watched], database:
             columns: watched.columns.clone(),
             hidden_columns: watched.hidden_columns.clone(),
             is_left: watched.is_left,
+            bounds: watched.bounds,
         }
     };
-    let taken = watched.iter().filter(|watched| watched.refused.is_none());
-    let remembered = Remembered { database: database.to_owned(), tables: taken.map(known).collect() };
+    let tables = watched.filter(|watched| watched.refused.is_none()).map(known).collect();
+    let remembered = Remembered { database: database.to_owned(), are_types_known, tables };
     stage.save(Note::Tables, &remembered)
 }
 
@@ -59,10 +71,36 @@ pub fn are_remembered(stage: &Stage) -> Result<bool> {
     stage.load::<Remembered>(Note::Tables).map(|known| known.is_some())
 }
 
+/// Whether the types of these tables were looked at.
+pub fn are_types_known(stage: &Stage) -> Result<bool> {
+    stage.load::<Remembered>(Note::Tables).map(|known| known.is_some_and(|known| known.are_types_known))
+}
+
+/// Those that the last start replicated, by their names at the source; `None` when that is not known.
+pub fn last(stage: &Stage) -> Result<Option<Vec<SourceName>>> {
+    let known = stage.load::<Remembered>(Note::Tables)?;
+    let replicated = |known: Remembered| {
+        known.tables.into_iter().filter(|known| !known.is_left).filter_map(|known| known.source).collect()
+    };
+    Ok(known.map(replicated))
+}
+
+/// Which rows of the tables are replicated, where that is not all of them, as the last start has left it.
+pub fn keep_bounds(stage: &Stage, watched: &mut [Watched], catalog: &Catalog) -> Result<()> {
+    let Some(Remembered { tables, .. }) = stage.load(Note::Tables)? else { return Ok(()) };
+    for watched in watched {
+        let table = &catalog.tables[watched.position as usize];
+        if let Some(known) = tables.iter().find(|known| known.is(table) && !known.is_left) {
+            watched.bounds = known.bounds;
+        }
+    }
+    Ok(())
+}
+
 /// What was kept, and the name of the source's database.
 pub fn remembered(stage: &Stage, catalog: &Catalog) -> Result<(Vec<Watched>, Option<String>)> {
     let known = stage.load::<Remembered>(Note::Tables)?;
-    let Remembered { database, tables } = known.ok_or_else(|| {
+    let Remembered { database, tables, .. } = known.ok_or_else(|| {
         Error::new("the staging folder does not say which tables its rows are of")
             .hint("start once without --apply-only, while CockroachDB can be reached")
     })?;
@@ -70,8 +108,8 @@ pub fn remembered(stage: &Stage, catalog: &Catalog) -> Result<(Vec<Watched>, Opt
     Ok((watched, Some(database)))
 }
 
-/// Tables of the last start that are not among those of this one, and of which rows are staged: they are applied, and none
-/// are taken any more.
+/// Tables of the last start that are not among those of this one, and of which rows are staged: those of complete source
+/// transactions are applied, and none are taken any more.
 pub fn left(stage: &Stage, catalog: &Catalog, watched: &[Watched], applied: Timestamp) -> Result<Vec<Watched>> {
     let Some(Remembered { tables, .. }) = stage.load(Note::Tables)? else { return Ok(Vec::new()) };
     let is_watched = |known: &Known| {
@@ -83,25 +121,38 @@ pub fn left(stage: &Stage, catalog: &Catalog, watched: &[Watched], applied: Time
         return Ok(Vec::new());
     }
     let numbers = stage.register_tables(&gone.iter().map(|known| known.registered()).collect::<Vec<_>>())?;
-    let end = Timestamp { wall: i64::MAX, logical: 0 };
-    let mut last = BTreeMap::new();
-    for row in stage.store().scan(applied, end) {
+    let ends: BTreeMap<u32, Timestamp> =
+        numbers.iter().copied().zip(gone.iter().map(|known| known.end(stage))).collect();
+    let mut last: BTreeMap<u32, Option<Timestamp>> = BTreeMap::new();
+    for row in stage.store().scan(applied, Timestamp { wall: i64::MAX, logical: 0 }) {
         let row = row?;
-        last.insert(row.table, row.timestamp);
+        let within = ends.get(&row.table).is_some_and(|&end| row.timestamp <= end).then_some(row.timestamp);
+        let last = last.entry(row.table).or_default();
+        *last = within.or(*last);
     }
     let mut left = Vec::new();
     for (known, number) in gone.into_iter().zip(numbers) {
         let Some(last) = last.get(&number) else { continue };
-        tracing::warn!(
-            "rows of {} are staged up to {last}: they are applied, and what came later is not replicated any more",
-            known.shown()
-        );
-        left.push(Watched { topics: Vec::new(), is_left: true, ..known.watched(catalog)? });
+        let up_to = ends[&number];
+        if let Some(last) = last {
+            tracing::warn!(
+                "rows of {} are staged up to {last}: they are applied, and what came after {up_to} is not replicated any more",
+                known.shown()
+            );
+        }
+        // A source transaction of which the other tables' rows are sent again is not complete here.
+        let bounds = Bounds { up_to: Some(up_to), ..known.bounds };
+        left.push(Watched { topics: Vec::new(), is_left: true, bounds, ..known.watched(catalog)? });
     }
     Ok(left)
 }
 
 impl Known {
+    /// Up to here its rows are replicated, once it is not any more.
+    fn end(&self, stage: &Stage) -> Timestamp {
+        self.bounds.up_to.unwrap_or_else(|| stage.store().resolved())
+    }
+
     fn is(&self, table: &Table) -> bool {
         (&table.namespace, &table.name) == (&self.namespace, &self.name)
     }
@@ -131,6 +182,7 @@ impl Known {
             columns: self.columns,
             hidden_columns: self.hidden_columns,
             is_left: self.is_left,
+            bounds: self.bounds,
             refused: None,
         })
     }

@@ -301,9 +301,10 @@ fn merged(known: &[KeyShape], now: &[KeyShape]) -> Vec<KeyShape> {
 
 fn vanished(place: &Place) -> Error {
     let (schema, name) = place;
-    Error::new(format!("the source's table {schema}.{name} has vanished or has another name while its rows come"))
-        .hint("deletes of it can no longer be read: after a RENAME, start again with a filter that chooses the new name; its \
-               changefeed goes on under the old one, so cancel it first")
+    Error::new(format!("the source's table {schema}.{name} was dropped, or has another name, while its rows come"))
+        .hint("start again: after DROP TABLE the run goes on without the table, once what is staged of it is applied; after a \
+               RENAME cancel the changefeed first, and choose the new name with the filters, since deletes can no longer be read \
+               under the old one")
         .field("table", format!("{schema}.{name}"))
 }
 

@@ -8,18 +8,18 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use ebb_sdk::{Held, Lease, Progress, Timestamp};
+use ebb_sdk::{ErrorKind, Held, Lease, Progress, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Target;
 use crate::error::{Error, Result};
 use crate::plugin::Session;
-use crate::stage::{Note, Store, new_number};
+use crate::stage::{Note, Store, lock, new_number};
 
 /// How long a process counts as alive after a sign of life, and how often it gives one.
 const ALIVE: Duration = Duration::from_secs(60);
@@ -36,17 +36,23 @@ struct Starts {
     previous: i64,
     /// The epoch that was taken last.
     epoch: i64,
-    /// Where the folder stood; a copy stands elsewhere.
+    /// Where the folder stood at the last start that was settled; a copy stands elsewhere.
     place: String,
+    /// Since when the machine had been running then.
+    #[serde(default)]
+    boot: String,
 }
 
-/// What the host keeps on the target.
+/// What the host keeps on the target: of the last start that was settled, whoever has tried since.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Kept {
     /// Up to here everything was staged.
     staged: Timestamp,
     /// Schema and name of the tables that the changefeed sends; `None` where that is somebody else's.
     tables: Option<Vec<(String, String)>>,
+    /// The number of that start; earlier versions did not tell it from one that failed.
+    #[serde(default)]
+    settled: Option<i64>,
 }
 
 /// What the target says of a feed before it is taken over.
@@ -72,10 +78,18 @@ impl Found {
     }
 
     /// The tables of the last run; `None` when that is not known.
-    pub fn tables(&self) -> Option<&[(String, String)]> {
+    pub fn tables(&self) -> Option<&[SourceName]> {
         self.kept.as_ref()?.tables.as_deref()
     }
+
+    /// Whose folder the rows up to the progress were staged in.
+    fn settled(&self, progress: Progress) -> i64 {
+        self.kept.as_ref().and_then(|kept| kept.settled).unwrap_or(progress.writer)
+    }
 }
+
+/// Schema and name of a table at the source.
+pub type SourceName = (String, String);
 
 /// The folder and feed of a run. Clones are the same.
 #[derive(Clone)]
@@ -84,22 +98,57 @@ pub struct Holder {
     feed: String,
     place: String,
     is_forced: bool,
-    tables: Option<Vec<(String, String)>>,
+    /// What the changefeed of this run sends; `None` where it is somebody else's.
+    tables: Option<Vec<SourceName>>,
+    taken_in: Vec<SourceName>,
+    /// The number of this start, once it is settled; before, the target keeps the note that it has.
+    settled: Arc<Mutex<Option<i64>>>,
 }
 
 impl Holder {
     /// `is_forced`: `--take-over`.
     pub fn new(store: Arc<Store>, feed: &str, folder: &Path, is_forced: bool) -> Self {
-        Self { store, feed: feed.to_owned(), place: place(folder), is_forced, tables: None }
+        Self {
+            store,
+            feed: feed.to_owned(),
+            place: place(folder),
+            is_forced,
+            tables: None,
+            taken_in: Vec::new(),
+            settled: Arc::default(),
+        }
     }
 
     pub fn feed(&self) -> &str {
         &self.feed
     }
 
-    /// Keeps for the next start which tables the changefeed sends.
-    pub fn keep_tables(&mut self, tables: Vec<(String, String)>) {
+    /// Keeps for the next start which tables the changefeed sends; those that are taken in by this one need not have been known
+    /// to the target.
+    pub fn keep_tables(&mut self, tables: Vec<SourceName>, taken_in: &[SourceName]) {
         self.tables = Some(tables);
+        self.taken_in = taken_in.to_vec();
+    }
+
+    /// Of a target that was down at start it is known only later what it holds.
+    pub fn refuse_unknown_tables(&self, found: &Found) -> Result<()> {
+        let (Some(tables), Some(known)) = (&self.tables, found.tables()) else { return Ok(()) };
+        let is_unknown = |table: &&SourceName| !known.contains(table) && !self.taken_in.contains(table);
+        tables.iter().find(is_unknown).map_or(Ok(()), |(schema, name)| {
+            Err(Error::new(format!(
+                "the target was not replicated {schema}.{name} to, though this run does so: what was changed there before would be \
+                 missing"
+            ))
+            .hint("start again while the target is there: it is then said what is to be loaded"))
+        })
+    }
+
+    /// Whether the folder is certainly the one that the last run has ended with: neither was it put back from a backup, nor
+    /// was the machine. Only to be asked before the start is settled.
+    pub fn is_continued(&self) -> Result<bool> {
+        let starts = self.store.load::<Starts>(Note::Starts)?;
+        // A version that did not note it is believed.
+        Ok(starts.is_none_or(|starts| starts.place == self.place && starts.boot == boot()))
     }
 
     /// Whether this process may take the feed over with what its folder holds.
@@ -109,7 +158,7 @@ impl Holder {
     pub fn admit(&self, found: &Found) -> Result<()> {
         let starts = self.store.load::<Starts>(Note::Starts)?;
         let Some(progress) = found.progress else { return self.refuse_lost_progress(starts.as_ref()) };
-        let is_own = self.is_own(starts.as_ref(), progress);
+        let is_own = self.is_own(starts.as_ref(), found.settled(progress));
         if self.store.is_fresh() {
             return Ok(());
         }
@@ -137,16 +186,16 @@ impl Holder {
         let Some(progress) = found.progress.filter(|_| !self.is_forced) else { return Ok(Duration::ZERO) };
         let starts = self.store.load::<Starts>(Note::Starts)?;
         // The folder is locked: its own last process has ended.
-        let is_here =
-            self.is_own(starts.as_ref(), progress) && starts.as_ref().is_none_or(|starts| starts.place == self.place);
+        let is_here = self.is_own(starts.as_ref(), progress.writer)
+            && starts.as_ref().is_none_or(|starts| starts.place == self.place);
         Ok(if is_here { Duration::ZERO } else { found.alive })
     }
 
-    fn is_own(&self, starts: Option<&Starts>, progress: Progress) -> bool {
+    fn is_own(&self, starts: Option<&Starts>, writer: i64) -> bool {
         match starts {
-            Some(starts) => [starts.current, starts.previous].contains(&progress.writer),
+            Some(starts) => [starts.current, starts.previous].contains(&writer),
             // A folder of a version that gave every start of it the same number.
-            None => self.store.id() == progress.writer.to_string(),
+            None => self.store.id() == writer.to_string(),
         }
     }
 
@@ -165,7 +214,7 @@ impl Holder {
         ))
     }
 
-    pub(super) fn somebody_is_alive(&self) -> Error {
+    pub fn somebody_is_alive(&self) -> Error {
         Error::new(format!("another ebb applies the feed {}: it has just given a sign of life", self.feed))
             .hint("end it first, then start again; or give --take-over, which ends it")
     }
@@ -178,19 +227,16 @@ impl Holder {
         ))
         .hint(
             "give --staging-dir of the folder that was used last; if that is gone, move this one away and start again with the \
-             same command: the changefeed is then created anew at the target's progress",
+             same command: the changefeed is then created anew at the target's progress (under ebb start create it anew yourself, WITH \
+             cursor = that progress)",
         )
     }
 
     /// Notes in the folder that this process is about to take over. Returns the number it does so by.
     pub fn begin(&self, found: &Found) -> Result<i64> {
         let known = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
-        let starts = Starts {
-            current: new_number(),
-            previous: found.progress.map_or(0, |progress| progress.writer),
-            epoch: known.epoch,
-            place: self.place.clone(),
-        };
+        let previous = found.progress.map_or(0, |progress| found.settled(progress));
+        let starts = Starts { current: new_number(), previous, ..known };
         self.store.save(Note::Starts, &starts)?;
         Ok(starts.current)
     }
@@ -206,6 +252,30 @@ impl Holder {
     pub fn confirm(&self, progress: Progress) -> Result<()> {
         let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
         self.store.save(Note::Starts, &Starts { epoch: progress.epoch, ..starts })
+    }
+
+    /// Notes on the target that rows are staged in this folder from now on. To be called before the first one is acknowledged;
+    /// then [`Holder::settled`].
+    pub fn settle(&self, session: &mut Session, progress: Progress) -> Result<ebb_sdk::Result<()>> {
+        let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        *lock(&self.settled) = Some(starts.current);
+        Ok(session.renew(&self.lease(progress.epoch, ALIVE)))
+    }
+
+    /// Notes in the folder where it stands now. `is_compared`: that it holds all the rows that it must was made sure of.
+    pub fn settled(&self, is_compared: bool) -> Result<()> {
+        let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        match is_compared {
+            true => self.store.save(Note::Starts, &Starts { place: self.place.clone(), boot: boot(), ..starts }),
+            false => Ok(()),
+        }
+    }
+
+    /// Gives the feed free after a start that has failed: nobody need wait until it counts as dead.
+    pub fn give_free(&self, session: &mut Session, progress: Progress) {
+        if let Err(error) = session.renew(&self.lease(progress.epoch, Duration::ZERO)) {
+            tracing::debug!("the feed is not given free: {error}");
+        }
     }
 
     /// Gives signs of life, by a connection of its own, until what is returned is dropped; then the feed is free.
@@ -228,7 +298,10 @@ impl Holder {
             let alive = if is_over { Duration::ZERO } else { ALIVE };
             if let Err(error) = self.renew(target, &mut session, &self.lease(epoch, alive)) {
                 // What it means for the rows is found out, and said, where they are written.
-                tracing::debug!("no sign of life could be given: {error}");
+                match error.kind {
+                    ErrorKind::Retry => tracing::debug!("no sign of life could be given: {error}"),
+                    _ => tracing::warn!(hint = error.hint, "no sign of life could be given: {error}"),
+                }
                 session = None;
             }
             if is_over {
@@ -245,9 +318,11 @@ impl Holder {
     }
 
     fn lease(&self, epoch: i64, alive: Duration) -> Lease {
-        let kept = Kept { staged: self.store.resolved(), tables: self.tables.clone() };
+        let settled = *lock(&self.settled);
+        let kept = |_| Kept { staged: self.store.resolved(), tables: self.tables.clone(), settled };
+        let note = settled.map(kept).and_then(|kept| serde_json::to_string(&kept).ok());
         let alive_ms = u64::try_from(alive.as_millis()).unwrap_or(u64::MAX);
-        Lease { feed: self.feed.clone(), epoch, alive_ms, note: serde_json::to_string(&kept).ok() }
+        Lease { feed: self.feed.clone(), epoch, alive_ms, note }
     }
 }
 
@@ -270,4 +345,9 @@ fn place(folder: &Path) -> String {
     let Ok(metadata) = std::fs::metadata(folder) else { return String::new() };
     let born = metadata.created().ok().and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
     format!("{}@{}", metadata.ino(), born.unwrap_or_default().as_nanos())
+}
+
+/// Another one after each start of the machine.
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::plugin::{Plugin, Session};
 use crate::stage::{Note, Stage};
 
-pub use lease::{Found, Holder, Keeper};
+pub use lease::{Found, Holder, Keeper, SourceName};
 
 /// Between two attempts to reach a target of which nothing is known yet.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,6 +53,7 @@ impl Target {
             apply_timeout_ms: u64::try_from(settings.apply_timeout.as_millis()).unwrap_or(u64::MAX),
             allow_rounding: settings.allow_rounding.clone(),
             source_is_known: false,
+            hide_values: ebb_sdk::values_are_hidden(),
         }
     }
 
@@ -66,7 +67,7 @@ impl Target {
 
     /// Waits for a target of which nothing is known, but not for ever: its address may be wrong.
     pub async fn wait(&self, longest: Duration) -> Result<Open> {
-        tracing::warn!("nothing can be received before the target has been seen once; waiting for it");
+        tracing::warn!("nothing can be received before the target has been seen; waiting for it");
         let deadline = Instant::now() + longest;
         loop {
             tokio::time::sleep(WAIT_INTERVAL).await;
@@ -76,7 +77,7 @@ impl Target {
                 Err(error) if Instant::now() >= deadline => {
                     let hint = error.hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
                     return Err(Error::new(format!(
-                        "the target was not reached within {} s, and never before: {}",
+                        "the target was not reached within {} s, and this start needs it: {}",
                         longest.as_secs(),
                         error.message
                     ))

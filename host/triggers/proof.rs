@@ -8,7 +8,7 @@ use ebb_sdk::SavedTrigger;
 use ring::hmac::{self, HMAC_SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, visible};
 use crate::stage::{Note, Stage};
 
 const KEY_BYTES: usize = 32;
@@ -68,21 +68,12 @@ pub(super) fn is_same(one: &SavedTrigger, other: &SavedTrigger) -> bool {
 pub(super) fn for_review(records: &[SavedTrigger]) -> String {
     let mut review = String::new();
     for record in records {
-        review += &format!("-- {} on {}\n", spelled(&record.trigger.name, ""), spelled(&record.table, ""));
+        review += &format!("-- {} on {}\n", visible(&record.trigger.name, ""), visible(&record.table, ""));
         for statement in &record.trigger.create {
-            review += &format!("{};\n", spelled(statement, "\n\t"));
+            review += &format!("{};\n", visible(statement, "\n\t"));
         }
     }
     review
-}
-
-/// A text of a stranger.
-pub(super) fn spelled(text: &str, but: &str) -> String {
-    let spell = |letter: char| match letter.is_control() && !but.contains(letter) {
-        true => letter.escape_default().to_string(),
-        false => letter.to_string(),
-    };
-    text.chars().map(spell).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,14 +1,15 @@
 //! From a connection string to a session with the settings that applying needs.
 //!
-//! Owns: parameters, TLS fallback, session settings, telling MySQL from MariaDB. Does not own: what the modes of TLS are
-//! called (the sdk).
+//! Owns: parameters, session settings, telling MySQL from MariaDB. Does not own: what the modes of TLS are called, and when
+//! plain text is spoken (the sdk).
 
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Once;
 use std::time::Duration;
 
-use ebb_sdk::tls::{SslMode, TlsSettings, unusable as unusable_file, without_authority};
+use ebb_sdk::tls::{Encryption, SslMode, TlsSettings, unusable as unusable_file, without_authority};
 use ebb_sdk::{ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result, Rounding};
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, DriverError, Opts, OptsBuilder, SslOpts};
@@ -58,12 +59,17 @@ pub(crate) struct Server {
 /// Opens a connection, looks at what the server is, and sets the session up.
 pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
     let url = DatabaseUrl::parse(&options.url)?;
-    let tls = TlsSettings::from_url(&url, SslMode::Disable)?;
-    if tls.mode == SslMode::Disable && !options.allow_insecure {
-        let message = format!("the target {url} has no sslmode, or sslmode=disable: it would not be encrypted");
-        return Err(Error::new(ErrorKind::Config, message)
-            .hint("use sslmode=verify-full, or admit it with --allow-tls-mode-disable"));
-    }
+    // As of MySQL's own clients: an authority that is named is there to be used.
+    let names_authority = url.parameter("sslrootcert").is_some_and(|path| !path.is_empty());
+    let default = if names_authority { SslMode::VerifyCa } else { SslMode::Disable };
+    let tls = TlsSettings::from_url(&url, default)?;
+    // A socket of the file system is on no network.
+    let is_local = url.parameter("socket").is_some() && tls.mode < SslMode::Require;
+    let encryption = if is_local {
+        Encryption::Never
+    } else {
+        tls.encryption(options.allow_insecure, &format!("the target {url}"))?
+    };
     if url.database.is_empty() {
         return Err(Error::new(ErrorKind::Config, format!("the target {url} names no database"))
             .hint("add it to the connection string: mysql://user:password@host:3306/database"));
@@ -75,7 +81,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
             .hint("see that the target runs and can be reached, or set connect_timeout")
     };
     let opened = async {
-        let mut conn = open(&builder, &tls, &url).await?;
+        let mut conn = open(&builder, &tls, encryption, &url).await?;
         let server = look_at(&mut conn, &url).await?;
         Ok((conn, server))
     };
@@ -92,6 +98,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         enforces: true,
         before: Before::default(),
         rounding: Rounding::default(),
+        owned: Vec::new(),
     };
     set_up(&mut session).await?;
     Ok(session)
@@ -199,10 +206,15 @@ fn unusable(name: &str, why: &str) -> Error {
         .hint("known are sslmode, sslrootcert, sslcert, sslkey, socket and connect_timeout (seconds)")
 }
 
-async fn open(builder: &OptsBuilder, tls: &TlsSettings, url: &DatabaseUrl) -> Result<Conn> {
-    let failed = |failure: mysql_async::Error| translate(&failure, &format!("connect to the target {url}"));
+async fn open(builder: &OptsBuilder, tls: &TlsSettings, encryption: Encryption, url: &DatabaseUrl) -> Result<Conn> {
+    let doing = format!("connect to the target {url}");
+    let failed = |failure: mysql_async::Error| match lacks_tls(&failure) {
+        true => tls.unencrypted(&doing),
+        false => translate(&failure, &doing),
+    };
     let plain = || Conn::new(Opts::from(builder.clone()));
     let encrypted = async || -> Result<_> {
+        warn_once(tls, url);
         let ssl = ssl(tls)?;
         let with = |ssl: SslOpts| Conn::new(Opts::from(builder.clone().ssl_opts(ssl)));
         match with(ssl.clone()).await {
@@ -214,19 +226,27 @@ async fn open(builder: &OptsBuilder, tls: &TlsSettings, url: &DatabaseUrl) -> Re
             opened => Ok(opened),
         }
     };
-    match tls.mode {
-        SslMode::Disable => plain().await.map_err(failed),
-        SslMode::Allow => match plain().await {
+    match encryption {
+        Encryption::Never => plain().await.map_err(failed),
+        Encryption::AfterPlain => match plain().await {
             Ok(conn) => Ok(conn),
             Err(refusal) => {
                 encrypted().await?.map_err(|failure| failed(if lacks_tls(&failure) { refusal } else { failure }))
             }
         },
-        SslMode::Prefer => match encrypted().await? {
+        Encryption::BeforePlain => match encrypted().await? {
             Err(failure) if lacks_tls(&failure) => plain().await.map_err(failed),
             opened => opened.map_err(failed),
         },
-        _ => encrypted().await?.map_err(failed),
+        Encryption::Always => encrypted().await?.map_err(failed),
+    }
+}
+
+/// Every session of a run is connected alike.
+fn warn_once(tls: &TlsSettings, url: &DatabaseUrl) {
+    static WARNED: Once = Once::new();
+    if let Some(warning) = tls.warning(&format!("the target {url}")) {
+        WARNED.call_once(|| ebb_sdk::log(Level::Warn, &warning));
     }
 }
 

@@ -16,7 +16,7 @@ use crate::checks::{self, Check};
 use crate::connect::{Flavour, Server};
 use crate::constraints::Reference;
 use crate::error::translate;
-use crate::progress::TABLE;
+use crate::own::{PROGRESS, TRIGGERS};
 use crate::unfit::unfit_key;
 use crate::values::Form;
 use crate::{Session, answered, quoted, rights, triggers};
@@ -99,7 +99,7 @@ const FOREIGN_KEYS: &str = "SELECT k.table_name, k.constraint_name, k.column_nam
 /// Describes every table of the database.
 pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
     let mut builder = Builder::new(session.options.clone());
-    let own = vec![TABLE.into(), triggers::TABLE.into()];
+    let own = vec![PROGRESS.name.into(), TRIGGERS.name.into()];
     for (name, engine) in rows::<(String, Option<String>)>(session, TABLES, own).await? {
         builder.table(&session.server, name, engine);
     }
@@ -130,6 +130,7 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
         builder.hide_triggers(&rights::of_triggers(session).await?);
     }
     let catalog = Catalog {
+        identifier_quote: Some('`'),
         namespace: vec![session.server.database.clone()],
         tables: builder.tables,
         server_version: session.server.name.clone(),

@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ebb_sdk::{Error, ErrorKind, shortened, with_causes};
+use ebb_sdk::{Error, ErrorKind, HIDDEN, shortened, values_are_hidden, with_causes};
 use mysql_async::{Error as Failure, IoError, ServerError};
 
 /// Longest part of the server's own words that a message repeats; they may quote a whole value.
@@ -17,8 +17,7 @@ const SAID_CHARS_MAX: usize = 300;
 /// one.
 pub(crate) fn translate(failure: &Failure, doing: &str) -> Error {
     let Failure::Server(answer) = failure else { return without_answer(failure, doing) };
-    let message = format!("cannot {doing}: {}", shortened(&answer.message, SAID_CHARS_MAX));
-    let mut error = Error::new(kind(answer), message).code(answer.code.to_string());
+    let mut error = Error::new(kind(answer), format!("cannot {doing}: {}", said(answer))).code(answer.code.to_string());
     if let Some(hint) = hint(answer.code) {
         error = error.hint(hint);
     }
@@ -32,6 +31,16 @@ pub(crate) fn translate(failure: &Failure, doing: &str) -> Error {
     if is_conflict(answer.code) { error.conflict() } else { error }
 }
 
+/// What the server says of it, as far as it may be repeated.
+fn said(answer: &ServerError) -> String {
+    // Its words about data, and those of triggers, quote values; those about rights, objects and connections do not.
+    let is_about_data = !matches!(kind(answer), ErrorKind::Config | ErrorKind::Retry) || answer.code == SYNTAX;
+    match values_are_hidden() && is_about_data {
+        true => format!("the target refuses it with error {}, and its words may hold values {HIDDEN}", answer.code),
+        false => shortened(&answer.message, SAID_CHARS_MAX),
+    }
+}
+
 /// What the server would say, said before anything is sent.
 pub(crate) fn refused(code: u16, doing: &str, why: &str) -> Error {
     let error = Error::new(ErrorKind::Refused, format!("cannot {doing}: {why}")).code(code.to_string());
@@ -41,6 +50,8 @@ pub(crate) fn refused(code: u16, doing: &str, why: &str) -> Error {
     }
 }
 
+/// It quotes the statement.
+const SYNTAX: u16 = 1064;
 pub(crate) const DUPLICATE: u16 = 1062;
 pub(crate) const DIVISION_BY_ZERO: u16 = 1365;
 pub(crate) const NO_REFERENCED_ROW: u16 = 1452;
@@ -64,10 +75,6 @@ fn without_answer(failure: &Failure, doing: &str) -> Error {
         Failure::Io(error) if matches!(error, IoError::Tls(_)) || causes().any(is_tls) => {
             Error::new(ErrorKind::Config, message)
                 .hint("see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate")
-        }
-        Failure::Driver(mysql_async::DriverError::NoClientSslFlagFromServer) => {
-            Error::new(ErrorKind::Config, format!("cannot {doing}: the server does not support TLS"))
-                .hint("turn TLS on at the target (ssl_cert, ssl_key), or see sslmode in its connection string")
         }
         Failure::Driver(mysql_async::DriverError::ConnectionClosed) | Failure::Io(_) => {
             Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached")

@@ -11,6 +11,7 @@ mod triggers;
 mod unfit;
 
 mod fit;
+mod own;
 mod progress;
 mod write;
 
@@ -83,6 +84,8 @@ pub struct Session {
     /// What rows were before the open transaction changed them, where checks are suspended.
     before: Before,
     rounding: Rounding,
+    /// Tables of ebb's that were looked at.
+    owned: Vec<&'static str>,
 }
 
 impl ebb_sdk::Session for Session {
@@ -114,6 +117,7 @@ impl ebb_sdk::Session for Session {
 
     /// No constraint of MySQL waits for COMMIT. Without checks its foreign keys do not act either; triggers always do.
     async fn begin(&mut self, checks: Checks) -> Result<()> {
+        own::is_there(self, own::PROGRESS).await?;
         let enforces = checks != Checks::Suspended;
         if self.enforces != enforces {
             let setting = format!("SET foreign_key_checks = {}", u8::from(enforces));

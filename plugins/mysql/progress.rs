@@ -7,10 +7,10 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Error as Failure, TxOpts};
 
 use crate::error::translate;
+use crate::own::{self, PROGRESS};
 use crate::{Session, answered, quoted};
 
-/// The table's name; it is left out of descriptions.
-pub(crate) const TABLE: &str = "ebb_progress";
+const TABLE: &str = PROGRESS.name;
 
 const NO_TABLE: u16 = 1146;
 const NO_COLUMN: u16 = 1054;
@@ -43,6 +43,7 @@ pub(crate) async fn take_over(session: &mut Session, feed: &str, writer: i64) ->
 
 /// The row of a feed, if there is a table and a row.
 pub(crate) async fn read(session: &mut Session, feed: &str) -> Result<Option<Progress>> {
+    own::is_there(session, PROGRESS).await?;
     let sql = format!("SELECT wall, logical, epoch, writer FROM {TABLE} WHERE feed = ?");
     let (wait, doing) = (session.answer_wait, format!("read the progress row of {feed}"));
     let row = async { Ok(session.conn.exec_first::<Row, _, _>(sql, (feed,)).await) };
@@ -55,6 +56,7 @@ pub(crate) async fn read(session: &mut Session, feed: &str) -> Result<Option<Pro
 
 /// Notes that the holder of the epoch is alive.
 pub(crate) async fn renew(session: &mut Session, lease: &Lease) -> Result<()> {
+    own::is_there(session, PROGRESS).await?;
     let sql = format!(
         "UPDATE {TABLE} SET alive_until = TIMESTAMPADD(MICROSECOND, ?, CURRENT_TIMESTAMP(6)), note = COALESCE(?, note) \
          WHERE feed = ? AND epoch = ?"
@@ -77,6 +79,7 @@ pub(crate) async fn renew(session: &mut Session, lease: &Lease) -> Result<()> {
 
 /// What was noted last, if there is a table and a row.
 pub(crate) async fn held(session: &mut Session, feed: &str) -> Result<Option<Held>> {
+    own::is_there(session, PROGRESS).await?;
     let sql = format!(
         "SELECT CAST(GREATEST(0, TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), alive_until) DIV 1000) AS SIGNED), note \
          FROM {TABLE} WHERE feed = ?"
@@ -128,17 +131,14 @@ async fn fenced(session: &mut Session, advance: &Advance) -> Error {
 
 /// CREATE TABLE commits what is open, and needs a right also where the table is there: it is asked for first.
 async fn create_if_missing(session: &mut Session) -> Result<()> {
-    let sql = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
-    let (wait, doing) = (session.answer_wait, "look for the progress table");
-    let found = async {
-        session.conn.exec_first::<u64, _, _>(sql, (TABLE,)).await.map_err(|failure| translate(&failure, doing))
-    };
-    if answered(wait, doing, found).await? != Some(0) {
+    if own::is_there(session, PROGRESS).await? {
         return add_leases(session).await;
     }
+    let wait = session.answer_wait;
     let (create, doing) = (create(session), "create the progress table");
     let created = answered(wait, doing, async { Ok(session.conn.query_drop(create).await) }).await?;
-    created.map_err(|failure| refused(session, &failure, doing))
+    created.map_err(|failure| refused(session, &failure, doing))?;
+    own::is_there(session, PROGRESS).await.map(drop)
 }
 
 /// A table of an earlier version knows of no signs of life.

@@ -22,9 +22,6 @@ mod text;
 use record::{drop_empty, forget, has_table, records, save};
 use text::Definition;
 
-/// The table's name; it is left out of descriptions.
-pub(crate) const TABLE: &str = "ebb_triggers";
-
 /// The trigger is there already.
 const EXISTS: u16 = 1359;
 /// The trigger that it is to follow is not there, on MySQL and on MariaDB.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ebb_sdk::{Block, Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened};
+use ebb_sdk::{Block, Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, shown_value};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value};
 
@@ -83,8 +83,10 @@ async fn ask(
     };
     let Some(key) = answered(wait, &doing, found).await? else { return Ok(()) };
     let (key, Reference { name, child, parent, .. }) = (shortened(&key, SHOWN_CHARS_MAX), reference);
-    let message =
-        format!("cannot write to {child}: the row {key} refers to a row that {parent} does not have ({name})");
+    let message = format!(
+        "cannot write to {child}: the row {} refers to a row that {parent} does not have ({name})",
+        shown_value(&key)
+    );
     Err(Error::new(ErrorKind::Refused, message)
         .code(NO_REFERENCED_ROW.to_string())
         .table(child)

@@ -1,11 +1,13 @@
 //! From a connection string to a session with the settings that applying needs.
 //!
-//! Owns: libpq's parameters, TLS fallback, session settings. Does not own: what a TLS mode verifies (the sdk).
+//! Owns: libpq's parameters, session settings. Does not own: what a mode of TLS verifies, and when plain text is spoken (the
+//! sdk).
 
 use std::collections::HashMap;
+use std::sync::Once;
 use std::time::Duration;
 
-use ebb_sdk::tls::{SslMode, TlsSettings};
+use ebb_sdk::tls::{Encryption, TlsSettings};
 use ebb_sdk::{Checks, ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result, Rounding};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
@@ -16,7 +18,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::Session;
 use crate::before::Before;
-use crate::error::translate;
+use crate::error::{lacks_tls, translate};
+use crate::own::Owned;
 use crate::quoted;
 
 /// Unless `connect_timeout` says otherwise; it covers everything up to the first answer.
@@ -48,13 +51,15 @@ pub(crate) struct Server {
 /// Opens a connection, looks at what the server is, and sets the session up.
 pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
     let url = DatabaseUrl::parse(&options.url)?;
-    let tls = TlsSettings::from_url(&url, SslMode::Prefer)?.with_libpq_defaults();
-    if tls.mode == SslMode::Disable && !options.allow_insecure {
-        let message = format!("the target {url} has sslmode=disable: it would not be encrypted");
-        return Err(Error::new(ErrorKind::Config, message)
-            .hint("use sslmode=verify-full, or admit it with --allow-tls-mode-disable"));
-    }
+    let tls = TlsSettings::libpq(&url)?;
     let config = config(&url)?;
+    // No network, no TLS: PostgreSQL knows none on a socket of the file system.
+    let is_local = matches!(config.get_hosts(), [Host::Unix(_)]);
+    let encryption = if is_local {
+        Encryption::Never
+    } else {
+        tls.encryption(options.allow_insecure, &format!("the target {url}"))?
+    };
     let wait = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
     let late = |_| {
         let message = format!("cannot connect to the target {url}: no answer within {} s", wait.as_secs());
@@ -62,7 +67,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
             .hint("see that the target runs and can be reached, or set connect_timeout")
     };
     let opened = async {
-        let (client, driver) = open(config, &tls, &url).await?;
+        let (client, driver) = open(config, &tls, encryption, &url).await?;
         let server = look_at(&client, &url).await?;
         Ok((client, driver, server))
     };
@@ -81,6 +86,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         before: Before::default(),
         questions: HashMap::new(),
         statements: HashMap::new(),
+        owned: Owned::default(),
         advance: None,
     };
     session.command(&settings(apply_timeout_ms), "set the session up").await?;
@@ -194,7 +200,7 @@ fn environment(name: &str) -> Option<String> {
 /// (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS>).
 fn parameter(config: &mut Config, name: &str, value: &str) -> Result<()> {
     match name {
-        "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "host" => {}
+        "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "sslcrl" | "host" => {}
         "port" => drop(config.port(number(name, value)?)),
         "user" => drop(config.user(value)),
         "password" => drop(config.password(value)),
@@ -258,31 +264,47 @@ fn number<N: std::str::FromStr>(name: &str, value: &str) -> Result<N> {
 fn unusable(name: &str, why: &str) -> Error {
     let message = format!("the parameter {name} of the target's connection string cannot be used: {why}");
     Error::new(ErrorKind::Config, message).hint(
-        "known are sslmode, sslrootcert, sslcert, sslkey, host, port, user, password, dbname, application_name, options, \
+        "known are sslmode, sslrootcert, sslcert, sslkey, sslcrl, host, port, user, password, dbname, application_name, options, \
          search_path, connect_timeout, tcp_user_timeout, keepalives, keepalives_idle, keepalives_interval, \
          keepalives_count, channel_binding, target_session_attrs",
     )
 }
 
-async fn open(mut config: Config, tls: &TlsSettings, url: &DatabaseUrl) -> Result<(Client, JoinHandle<()>)> {
-    let failed = |failure: tokio_postgres::Error| translate(&failure, &format!("connect to the target {url}"));
-    // No network, no TLS: PostgreSQL knows none on a socket of the file system.
-    let is_local = matches!(config.get_hosts(), [Host::Unix(_)]);
+async fn open(
+    mut config: Config,
+    tls: &TlsSettings,
+    encryption: Encryption,
+    url: &DatabaseUrl,
+) -> Result<(Client, JoinHandle<()>)> {
+    let doing = format!("connect to the target {url}");
+    let failed = |failure: tokio_postgres::Error| match lacks_tls(&failure) {
+        true => tls.unencrypted(&doing),
+        false => translate(&failure, &doing),
+    };
     let mut refusal = None;
-    if is_local || tls.mode <= SslMode::Allow {
+    if matches!(encryption, Encryption::Never | Encryption::AfterPlain) {
         config.ssl_mode(Wire::Disable);
         match config.connect(NoTls).await {
             Ok((client, connection)) => return Ok(drive(client, connection)),
-            Err(failure) if is_local || tls.mode == SslMode::Disable => return Err(failed(failure)),
+            Err(failure) if encryption == Encryption::Never => return Err(failed(failure)),
             Err(failure) => refusal = Some(failure),
         }
     }
-    config.ssl_mode(if tls.mode == SslMode::Prefer { Wire::Prefer } else { Wire::Require });
+    warn_once(tls, url);
+    config.ssl_mode(if encryption == Encryption::BeforePlain { Wire::Prefer } else { Wire::Require });
     match config.connect(MakeRustlsConnect::new(tls.client_config()?)).await {
         Ok((client, connection)) => Ok(drive(client, connection)),
         // A server without TLS has said all that it has to say to the first attempt.
         Err(failure) if failure.as_db_error().is_none() => Err(failed(refusal.unwrap_or(failure))),
         Err(failure) => Err(failed(failure)),
+    }
+}
+
+/// Every session of a run is connected alike.
+fn warn_once(tls: &TlsSettings, url: &DatabaseUrl) {
+    static WARNED: Once = Once::new();
+    if let Some(warning) = tls.warning(&format!("the target {url}")) {
+        WARNED.call_once(|| ebb_sdk::log(Level::Warn, &warning));
     }
 }
 
@@ -294,7 +316,9 @@ where
     let driver = tokio::spawn(async move {
         // An error ends the connection, and the next call on the client reports it.
         while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-            if let AsyncMessage::Notice(notice) = message {
+            if let AsyncMessage::Notice(notice) = message
+                && !ebb_sdk::values_are_hidden()
+            {
                 ebb_sdk::log(Level::Debug, &format!("PostgreSQL says: {}", notice.message()));
             }
         }

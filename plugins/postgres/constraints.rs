@@ -9,7 +9,8 @@ use tokio_postgres::{Client, Error, Row};
 
 use crate::describe::{ENFORCED, names, parts};
 use crate::quoted;
-use crate::statement::{Target, rows, same_key};
+use crate::statement::{JOINED, Target, rows, same_key};
+use crate::triggers::QUALIFIED;
 
 /// Schema and table.
 pub(crate) type Name = (String, String);
@@ -44,14 +45,19 @@ pub(crate) enum About {
 pub(crate) async fn read(client: &Client, table: &Table, key: &[Target]) -> Result<Vec<Question>, Error> {
     let schema = table.namespace.last().cloned().unwrap_or_default();
     let mut questions = Vec::new();
-    for row in client.query(&references(), &[&schema, &table.name]).await? {
+    client.batch_execute(&format!("SAVEPOINT ebb_constraints; {QUALIFIED}")).await?;
+    let references = client.query(&references(), &[&schema, &table.name]).await?;
+    let exclusions = client.query(&exclusions(), &[&schema, &table.name]).await?;
+    client.batch_execute("ROLLBACK TO SAVEPOINT ebb_constraints; RELEASE SAVEPOINT ebb_constraints").await?;
+    for row in references {
         let reference = Reference::read(&row)?;
         let (is_own, is_referred_to): (bool, bool) = (row.try_get(11)?, row.try_get(12)?);
         questions.extend(is_own.then(|| reference.clone().of_rows(key)));
         questions.extend(is_referred_to.then(|| reference.of_values()));
     }
-    for row in client.query(&exclusions(), &[&schema, &table.name]).await? {
-        questions.push(exclusion(&row, table, key)?);
+    for row in exclusions {
+        let index = client.query_one(INDEX, &[&row.try_get::<_, u32>(4)?]).await?;
+        questions.push(exclusion(&row, &index, table, key)?);
     }
     Ok(questions)
 }
@@ -87,8 +93,15 @@ fn references() -> String {
     )
 }
 
-/// Every constraint between rows of the table that could wait for COMMIT: its condition, the columns and expressions that
-/// it compares, and the operators that two rows must not answer all of.
+/// The condition of an index, and the columns and expressions that it compares, as the session's own search path has them: the
+/// question is asked with that path, by which functions of users may find what they need.
+const INDEX: &str = "SELECT pg_catalog.pg_get_expr(i.indpred, i.indrelid), \
+         (SELECT pg_catalog.array_agg(pg_catalog.pg_get_indexdef(i.indexrelid, at, false) ORDER BY at) \
+          FROM pg_catalog.generate_series(1, i.indnkeyatts) AS at) \
+     FROM pg_catalog.pg_index i WHERE i.indexrelid OPERATOR(pg_catalog.=) $1";
+
+/// Every constraint between rows of the table that could wait for COMMIT: its index, and the operators that two rows must not
+/// answer all of.
 fn exclusions() -> String {
     let equality = "(SELECT pg_catalog.array_agg(a.amopopr ORDER BY l.at) \
          FROM pg_catalog.unnest(i.indclass::oid[]) WITH ORDINALITY AS l (class, at) \
@@ -97,10 +110,7 @@ fn exclusions() -> String {
          AND a.amoplefttype = o.opcintype AND a.amoprighttype = o.opcintype)";
     format!(
         "{parts} SELECT k.conname::text, n.nspname::text, c.relname::text, k.conexclop IS NULL, \
-             pg_catalog.pg_get_expr(i.indpred, i.indrelid), \
-             (SELECT pg_catalog.array_agg(pg_catalog.pg_get_indexdef(i.indexrelid, at, false) ORDER BY at) \
-              FROM pg_catalog.generate_series(1, i.indnkeyatts) AS at), \
-             {operators}, coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) \
+             i.indexrelid, {operators}, coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) \
          FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_index i ON i.indexrelid = k.conindid \
          JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE k.contype IN ('u', 'x') AND k.condeferrable AND k.conparentid = 0 \
@@ -195,7 +205,7 @@ impl Reference {
         let refers: Vec<_> = self.columns.iter().enumerate().map(refers).collect();
         let sql = format!(
             "SELECT {} FROM (SELECT v.* FROM {} WHERE NOT EXISTS (SELECT FROM {} AS p WHERE {}) OFFSET 0) AS v \
-             JOIN {} AS c ON {} WHERE pg_catalog.num_nulls({}) = 0 AND NOT {} LIMIT 1",
+             JOIN {} AS c ON {} WHERE pg_catalog.num_nulls({}) OPERATOR(pg_catalog.=) 0 AND NOT {} LIMIT 1",
             self.shown_key(),
             rows(self.referenced.len()),
             relation(&self.parent),
@@ -241,7 +251,7 @@ impl Reference {
         }
         let referenced = || self.referenced.iter().map(|column| format!("p.{}", quoted(column)));
         Some(format!(
-            "SELECT {} FROM {} JOIN {} AS p ON {} WHERE pg_catalog.num_nulls({}) = 0 AND ({})",
+            "SELECT {} FROM {} JOIN {} AS p ON {} WHERE pg_catalog.num_nulls({}) OPERATOR(pg_catalog.=) 0 AND ({})",
             referenced().map(|column| format!("{column}::pg_catalog.text")).collect::<Vec<_>>().join(", "),
             rows(key.len() + others.len()),
             relation(&self.parent),
@@ -259,8 +269,8 @@ impl Reference {
     fn refers_to_nothing(&self) -> String {
         let referring = self.referring();
         let applies = match self.is_full {
-            true => format!("pg_catalog.num_nonnulls({referring}) > 0"),
-            false => format!("pg_catalog.num_nulls({referring}) = 0"),
+            true => format!("pg_catalog.num_nonnulls({referring}) OPERATOR(pg_catalog.>) 0"),
+            false => format!("pg_catalog.num_nulls({referring}) OPERATOR(pg_catalog.=) 0"),
         };
         format!("{applies} AND NOT {}", self.has_parent())
     }
@@ -269,7 +279,7 @@ impl Reference {
     fn mark(&self) -> String {
         let columns: Vec<_> =
             self.columns.iter().map(|column| format!("c.{}::pg_catalog.text", quoted(column))).collect();
-        format!("{} || ARRAY[{}]::pg_catalog.text", self.shown_key(), columns.join(", "))
+        format!("{} OPERATOR(pg_catalog.||) ARRAY[{}]::pg_catalog.text", self.shown_key(), columns.join(", "))
     }
 
     fn has_parent(&self) -> String {
@@ -309,11 +319,11 @@ fn given(at: usize, target: &Target) -> String {
 
 /// Of rows with these keys: does another row exclude one of them? Both sides are subqueries, in which the expressions of
 /// the index stand as `pg_catalog` has them.
-fn exclusion(row: &Row, table: &Table, key: &[Target]) -> Result<Question, Error> {
+fn exclusion(row: &Row, index: &Row, table: &Table, key: &[Target]) -> Result<Question, Error> {
     let (constraint, owner): (String, Name) = (row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?));
-    let (is_unique, condition): (bool, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
-    let (elements, operators): (Vec<String>, Vec<String>) = (row.try_get(5)?, row.try_get(6)?);
-    let compares_nulls: bool = row.try_get(7)?;
+    let (condition, elements): (Option<String>, Vec<String>) = (index.try_get(0)?, index.try_get(1)?);
+    let (is_unique, operators, compares_nulls): (bool, Vec<String>, bool) =
+        (row.try_get(3)?, row.try_get(5)?, row.try_get(6)?);
     let elements: Vec<_> = elements.iter().enumerate().map(|(at, text)| format!("{text} AS e{at}")).collect();
     let side = |more: &str| {
         format!(
@@ -334,8 +344,8 @@ fn exclusion(row: &Row, table: &Table, key: &[Target]) -> Result<Question, Error
     let key_parts = key.iter().enumerate().map(|(at, target)| key_part(&target.column.name, &format!("a.k{at}")));
     let sql = format!(
         "SELECT {} FROM {} JOIN {} AS a ON {} JOIN {} AS b ON {} \
-         WHERE (a.part, a.place) IS DISTINCT FROM (b.part, b.place) LIMIT 1",
-        key_parts.collect::<Vec<_>>().join(" || ', ' || "),
+         WHERE (a.part OPERATOR(pg_catalog.<>) b.part OR a.place OPERATOR(pg_catalog.<>) b.place) LIMIT 1",
+        key_parts.collect::<Vec<_>>().join(JOINED),
         rows(key.len()),
         side(&keys),
         key.iter().enumerate().map(is_it).collect::<Vec<_>>().join(" AND "),
@@ -355,11 +365,11 @@ fn exclusion(row: &Row, table: &Table, key: &[Target]) -> Result<Question, Error
 /// `id=1, city=rome`, or what there is of a table without a primary key.
 fn shown_key<'a>(alias: &str, columns: impl Iterator<Item = &'a str>) -> String {
     let parts: Vec<_> = columns.map(|column| key_part(column, &format!("{alias}.{}", quoted(column)))).collect();
-    if parts.is_empty() { "'without a key'".into() } else { parts.join(" || ', ' || ") }
+    if parts.is_empty() { "'without a key'".into() } else { parts.join(JOINED) }
 }
 
 fn key_part(column: &str, value: &str) -> String {
-    format!("'{}=' || {value}::pg_catalog.text", column.replace('\'', "''"))
+    format!("'{}=' OPERATOR(pg_catalog.||) {value}::pg_catalog.text", column.replace('\'', "''"))
 }
 
 fn name(target: &Target) -> String {

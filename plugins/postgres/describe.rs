@@ -11,11 +11,10 @@ use tokio_postgres::{Client, Error, Row};
 use crate::column::{ColumnType, column_type};
 use crate::connect::Server;
 use crate::error::translate;
-use crate::progress::TABLE;
+use crate::own::{PROGRESS, TRIGGERS};
 use crate::quoted;
-use crate::saved;
 use crate::statement::qualified;
-use crate::triggers::{self, Found};
+use crate::triggers::{self, Found, QUALIFIED};
 use crate::unfit;
 
 /// What writing needs of a table.
@@ -43,7 +42,7 @@ const TABLES: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 2, 3";
 
 /// One row per column. `base` leads from each type to the one that is not a domain, with the length or precision that
-/// the domain fixes. What version 12 brought is filled in by [`columns_query`].
+/// the domain fixes. A type's `=` is that of its index: anybody may make another one in a schema of his own. What version 12 brought is filled in by [`columns_query`].
 const COLUMNS: &str = "WITH RECURSIVE chain (declared, type, modifier) AS (\
          SELECT oid, oid, -1 FROM pg_catalog.pg_type \
          UNION ALL SELECT chain.declared, t.typbasetype, t.typtypmod \
@@ -55,8 +54,11 @@ const COLUMNS: &str = "WITH RECURSIVE chain (declared, type, modifier) AS (\
          $generated, a.attidentity::text, tn.nspname::text, t.typname::text, \
          CASE WHEN greatest(t.modifier, e.modifier) = -1 THEN a.atttypmod ELSE greatest(t.modifier, e.modifier) END, \
          e.typname::text, $loose, \
-         (SELECT pn.nspname::text FROM pg_catalog.pg_operator o \
-          JOIN pg_catalog.pg_namespace pn ON pn.oid = o.oprnamespace WHERE o.oprname = '=' AND o.oprleft = t.oid AND o.oprright = t.oid ORDER BY 1 LIMIT 1), \
+         (SELECT pn.nspname::text FROM pg_catalog.pg_opclass d JOIN pg_catalog.pg_amop m ON m.amopfamily = d.opcfamily \
+              AND m.amoplefttype = d.opcintype AND m.amoprighttype = d.opcintype AND m.amopstrategy = 3 \
+          JOIN pg_catalog.pg_am h ON h.oid = d.opcmethod AND h.amname = 'btree' \
+          JOIN pg_catalog.pg_operator o ON o.oid = m.amopopr AND o.oprname = '=' \
+          JOIN pg_catalog.pg_namespace pn ON pn.oid = o.oprnamespace WHERE d.opcdefault AND d.opcintype = t.oid LIMIT 1), \
          a.atthasdef, coalesce(e.typtype, t.typtype)::text \
      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
      JOIN base t ON t.declared = a.atttypid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace \
@@ -155,7 +157,7 @@ const PLANS: &str = "SET LOCAL enable_seqscan = on";
 /// Describes every table of the database, as it is at one moment.
 pub(crate) async fn describe(client: &Client, server: &Server) -> Result<Described> {
     let read = async {
-        client.batch_execute(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {PLANS}")).await?;
+        client.batch_execute(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {PLANS}; {QUALIFIED}")).await?;
         let described = read(client, server).await?;
         client.batch_execute("COMMIT").await?;
         Ok(described)
@@ -170,11 +172,11 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     let about = client.query_one(about, &[]).await?;
     let mut builder = Builder { database: about.try_get(0)?, money_digits: about.try_get(2)?, ..Builder::default() };
     let mut oids: Vec<u32> = Vec::new();
-    for row in client.query(TABLES, &[&[TABLE, saved::TABLE].as_slice()]).await? {
+    for row in client.query(TABLES, &[&[PROGRESS.name, TRIGGERS.name].as_slice()]).await? {
         oids.push(builder.table(&row)?);
     }
     for row in client.query(&columns_query(server.version), &[&oids]).await? {
-        builder.column(&row)?;
+        builder.column(&row, server)?;
     }
     for row in client.query(&unique_keys_query(), &[&oids]).await? {
         builder.unique_key(&row)?;
@@ -203,6 +205,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     let version: String = about.try_get(1)?;
     let number = version.split_whitespace().next().unwrap_or_default();
     let catalog = Catalog {
+        identifier_quote: Some('"'),
         namespace: vec![builder.database, server.schema.clone()],
         tables: builder.tables,
         server_version: format!("PostgreSQL {number}"),
@@ -231,6 +234,12 @@ fn suspend_hint(server: &Server) -> String {
         150_000.. => format!("GRANT SET ON PARAMETER session_replication_role TO {};", quoted(&server.user)),
         _ => "connect as a superuser: before PostgreSQL 15 nobody else may set session_replication_role".into(),
     }
+}
+
+/// A type of the connection's own schema by its name alone, as its user would write it.
+fn short<'a>(type_name: &'a str, schema: &str) -> &'a str {
+    let rest = type_name.strip_prefix(schema).or_else(|| type_name.strip_prefix(&quoted(schema)));
+    rest.and_then(|rest| rest.strip_prefix('.')).unwrap_or(type_name)
 }
 
 fn action(letter: &str) -> Action {
@@ -262,12 +271,12 @@ impl Builder {
         Ok(oid)
     }
 
-    fn column(&mut self, row: &Row) -> Result<(), Error> {
-        let at = self.position(row)?;
+    fn column(&mut self, row: &Row, server: &Server) -> Result<(), Error> {
+        let (at, type_name): (usize, String) = (self.position(row)?, row.try_get(3)?);
         let table = &mut self.tables[at];
         table.columns.push(Column {
             name: row.try_get(2)?,
-            type_name: row.try_get(3)?,
+            type_name: short(&type_name, &server.schema).to_owned(),
             nullable: row.try_get(4)?,
             generated: !row.try_get::<_, String>(5)?.is_empty(),
             identity: match row.try_get::<_, String>(6)?.as_str() {

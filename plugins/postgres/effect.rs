@@ -4,14 +4,14 @@
 //! Owns: when another look is needed, and the look. Does not own: the statement and its count (`write`). Most blocks need
 //! no look, since the count of their statement says it all.
 
-use ebb_sdk::{Error, ErrorKind, Operation, Result, SHOWN_CHARS_MAX, shortened};
+use ebb_sdk::{Error, ErrorKind, Operation, Result, SHOWN_CHARS_MAX, shortened, shown_value};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::column::Equality;
 use crate::error::{refused, translate};
 use crate::quoted;
-use crate::statement::{Target, exactly, qualified, rows, same_key};
+use crate::statement::{JOINED, Target, exactly, qualified, rows, same_key};
 use crate::write::{Attempt, TextArray, Written};
 
 /// Makes sure of the effect of a block that was written. `fires` says that a trigger of a user had a hand in it.
@@ -68,8 +68,10 @@ impl<'a> Look<'a> {
             return Err(self.found(&row, "the row is still there, although the target reported no error")?);
         }
         let other: String = row.try_get(2).map_err(read)?;
-        let why =
-            format!("the target has the row {}, whose key it takes for the same", shortened(&other, SHOWN_CHARS_MAX));
+        let why = format!(
+            "the target has the row {}, whose key it takes for the same",
+            shown_value(&shortened(&other, SHOWN_CHARS_MAX))
+        );
         let error = refused("21000", self.attempt.doing, &why).conflict();
         self.named(error, &row).and_then(Err)
     }
@@ -116,9 +118,9 @@ impl<'a> Look<'a> {
         let part = |(at, target): (usize, &Target)| {
             let column = quoted(&target.column.name);
             let value = if alias == "v" { format!("v.c{at}") } else { format!("{alias}.{column}::pg_catalog.text") };
-            format!("'{}=' || {value}", target.column.name.replace('\'', "''"))
+            format!("'{}=' OPERATOR(pg_catalog.||) {value}", target.column.name.replace('\'', "''"))
         };
-        self.key.iter().enumerate().map(part).collect::<Vec<_>>().join(" || ', ' || ")
+        self.key.iter().enumerate().map(part).collect::<Vec<_>>().join(JOINED)
     }
 
     async fn first(&self, sql: &str) -> Result<Option<Row>> {
@@ -146,7 +148,7 @@ impl<'a> Look<'a> {
     fn named(&self, mut error: Error, row: &Row) -> Result<Error> {
         let key: String = row.try_get(0).map_err(|failure| translate(&failure, self.attempt.doing))?;
         let key = shortened(&key, SHOWN_CHARS_MAX);
-        error.message = format!("{}; the row is {key}", error.message);
+        error.message = format!("{}; the row is {}", error.message, shown_value(&key));
         Ok(error.table(self.attempt.block.table().to_string()).key(key))
     }
 }

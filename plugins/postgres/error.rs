@@ -6,7 +6,8 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ebb_sdk::{Error, ErrorKind, shortened, with_causes};
+use ebb_sdk::{Error, ErrorKind, HIDDEN, shortened, values_are_hidden, with_causes};
+use tokio_postgres::error::DbError;
 
 /// Longest part of the server's own words that a message repeats; they may quote a whole value.
 const SAID_CHARS_MAX: usize = 300;
@@ -18,12 +19,7 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
         return without_answer(failure, doing);
     };
     let code = answer.code().code();
-    let mut message = format!("cannot {doing}: {}", shortened(answer.message(), SAID_CHARS_MAX));
-    // The detail names the key of a violated constraint; of other constraints it repeats the whole row.
-    if let Some(detail) = answer.detail().filter(|_| !matches!(code, "23502" | "23514")) {
-        message.push_str(&format!(" ({})", shortened(detail, SAID_CHARS_MAX)));
-    }
-    let mut error = Error::new(kind(code), message).code(code);
+    let mut error = Error::new(kind(code), format!("cannot {doing}: {}", said(answer))).code(code);
     if let Some(hint) = hint(code) {
         error = error.hint(hint);
     }
@@ -38,6 +34,25 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
     }
     // Foreign key, unique key, exclusion: they depend on other rows, so that the order of the statements matters.
     if matches!(code, "23503" | "23001" | "23505" | "23P01" | "21000") { error.conflict() } else { error }
+}
+
+/// What the server says of it, as far as it may be repeated.
+fn said(answer: &DbError) -> String {
+    let code = answer.code().code();
+    // Its words about data, and those of triggers, quote values; those about rights, objects and connections do not.
+    let is_about_data = !matches!(kind(code), ErrorKind::Config | ErrorKind::Retry) || code.starts_with("XX");
+    if values_are_hidden() {
+        return match is_about_data {
+            true => format!("the target refuses it with SQLSTATE {code}, and its words may hold values {HIDDEN}"),
+            false => shortened(answer.message(), SAID_CHARS_MAX),
+        };
+    }
+    let message = shortened(answer.message(), SAID_CHARS_MAX);
+    // The detail names the key of a violated constraint; of other constraints it repeats the whole row.
+    match answer.detail().filter(|_| !matches!(code, "23502" | "23514")) {
+        Some(detail) => format!("{message} ({})", shortened(detail, SAID_CHARS_MAX)),
+        None => message,
+    }
 }
 
 /// What PostgreSQL would say, said before anything is sent.
@@ -58,10 +73,6 @@ fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
     let is_tls = |cause: &(dyn StdError + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
     };
-    if text.contains("server does not support TLS") {
-        return Error::new(ErrorKind::Config, message)
-            .hint("turn TLS on at the target (ssl = on), or see sslmode in its connection string");
-    }
     if causes().any(is_tls) && text.contains("TLS") {
         return Error::new(ErrorKind::Config, message)
             .hint("see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate");
@@ -73,6 +84,11 @@ fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
         return Error::new(ErrorKind::Refused, message).hint("a message to PostgreSQL holds at most 1 GiB");
     }
     Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached")
+}
+
+/// The server answered that it has no TLS, and was told nothing more.
+pub(crate) fn lacks_tls(failure: &tokio_postgres::Error) -> bool {
+    failure.as_db_error().is_none() && with_causes(failure).contains("server does not support TLS")
 }
 
 fn kind(code: &str) -> ErrorKind {

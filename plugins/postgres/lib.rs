@@ -8,6 +8,7 @@ mod column;
 mod connect;
 mod describe;
 mod fit;
+mod own;
 mod progress;
 mod saved;
 mod triggers;
@@ -91,6 +92,8 @@ pub struct Session {
     /// What is to be verified of a table where checks were suspended.
     questions: HashMap<Name, Arc<[Question]>>,
     statements: HashMap<StatementKey, Arc<Prepared>>,
+    /// Tables of ebb's that were looked at.
+    owned: own::Owned,
     /// The statement that moves the progress row, once it has been used.
     advance: Option<Statement>,
 }
@@ -137,6 +140,7 @@ impl ebb_sdk::Session for Session {
             // Foreign keys and DEFERRABLE keys are enforced by triggers, which do not fire on a replica.
             Checks::Suspended => "BEGIN; SET LOCAL session_replication_role = replica",
         };
+        self.answered("look at the progress table", own::is_there(self, own::PROGRESS)).await?;
         self.checks = checks;
         self.rounded.forget();
         self.before.forget();

@@ -7,10 +7,10 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
 use crate::error::translate;
+use crate::own::{self, PROGRESS};
 use crate::{Session, quoted};
 
-/// The table's name; it is left out of descriptions.
-pub(crate) const TABLE: &str = "ebb_progress";
+const TABLE: &str = PROGRESS.name;
 
 const DIVISION_BY_ZERO: &str = "22012";
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
@@ -21,7 +21,7 @@ pub(crate) async fn take_over(session: &Session, feed: &str, writer: i64) -> Res
     let table = qualified(session);
     let sql = format!(
         "INSERT INTO {table} (feed, wall, logical, epoch, writer) VALUES ($1, 0, 0, 1, $2) \
-         ON CONFLICT (feed) DO UPDATE SET epoch = {TABLE}.epoch + 1, writer = $2, updated_at = pg_catalog.now() \
+         ON CONFLICT (feed) DO UPDATE SET epoch = {TABLE}.epoch OPERATOR(pg_catalog.+) 1, writer = $2, updated_at = pg_catalog.now() \
          RETURNING wall, logical, epoch, writer"
     );
     let row = session.client.query_one(&sql, &[&feed, &writer]).await;
@@ -30,10 +30,11 @@ pub(crate) async fn take_over(session: &Session, feed: &str, writer: i64) -> Res
 
 /// The row of a feed, if there is a table and a row.
 pub(crate) async fn read(session: &Session, feed: &str) -> Result<Option<Progress>> {
-    if !exists(session).await? {
+    if !own::is_there(session, PROGRESS).await? {
         return Ok(None);
     }
-    let sql = format!("SELECT wall, logical, epoch, writer FROM {} WHERE feed = $1", qualified(session));
+    let sql =
+        format!("SELECT wall, logical, epoch, writer FROM {} WHERE feed OPERATOR(pg_catalog.=) $1", qualified(session));
     let row = session.client.query_opt(&sql, &[&feed]).await;
     let row = row.map_err(|failure| refused(session, &failure, &format!("read the progress row of {feed}")))?;
     row.as_ref().map(progress).transpose()
@@ -41,9 +42,11 @@ pub(crate) async fn read(session: &Session, feed: &str) -> Result<Option<Progres
 
 /// Notes that the holder of the epoch is alive. The row is locked for the moment of the statement only.
 pub(crate) async fn renew(session: &Session, lease: &Lease) -> Result<()> {
+    own::is_there(session, PROGRESS).await?;
     let sql = format!(
-        "UPDATE {} SET alive_until = pg_catalog.now() + $3 * interval '1 millisecond', note = coalesce($4, note) \
-         WHERE feed = $1 AND epoch = $2",
+        "UPDATE {} SET alive_until = pg_catalog.now() OPERATOR(pg_catalog.+) \
+             ($3 OPERATOR(pg_catalog.*) interval '1 millisecond'), note = coalesce($4, note) \
+         WHERE feed OPERATOR(pg_catalog.=) $1 AND epoch OPERATOR(pg_catalog.=) $2",
         qualified(session)
     );
     // Zero is the past at once.
@@ -64,12 +67,12 @@ async fn overtaken(session: &Session, lease: &Lease) -> Error {
 
 /// What was noted last, if there is a table and a row.
 pub(crate) async fn held(session: &Session, feed: &str) -> Result<Option<Held>> {
-    if !exists(session).await? || !has_leases(session).await? {
+    if !own::is_there(session, PROGRESS).await? || !has_leases(session).await? {
         return Ok(None);
     }
     let sql = format!(
-        "SELECT greatest(0, extract(epoch FROM alive_until - pg_catalog.now()) * 1000)::bigint, note FROM {} \
-         WHERE feed = $1",
+        "SELECT greatest(0, extract(epoch FROM alive_until OPERATOR(pg_catalog.-) pg_catalog.now()) \
+             OPERATOR(pg_catalog.*) 1000)::bigint, note FROM {} WHERE feed OPERATOR(pg_catalog.=) $1",
         qualified(session)
     );
     let row = session.client.query_opt(&sql, &[&feed]).await;
@@ -86,8 +89,9 @@ pub(crate) async fn held(session: &Session, feed: &str) -> Result<Option<Held>> 
 pub(crate) async fn prepare(session: &Session) -> Result<Statement> {
     let sql = format!(
         "WITH moved AS (UPDATE {} SET wall = $3, logical = $4, updated_at = pg_catalog.now() \
-         WHERE feed = $1 AND epoch = $2 AND wall = $5 AND logical = $6 RETURNING 1) \
-         SELECT 1 / pg_catalog.count(*) FROM moved",
+         WHERE feed OPERATOR(pg_catalog.=) $1 AND epoch OPERATOR(pg_catalog.=) $2 \
+         AND wall OPERATOR(pg_catalog.=) $5 AND logical OPERATOR(pg_catalog.=) $6 RETURNING 1) \
+         SELECT 1 OPERATOR(pg_catalog./) pg_catalog.count(*) FROM moved",
         qualified(session)
     );
     session.client.prepare(&sql).await.map_err(|failure| refused(session, &failure, "prepare the progress row"))
@@ -117,16 +121,14 @@ async fn fenced(session: &Session, advance: &Advance) -> Error {
 }
 
 async fn create_if_missing(session: &Session) -> Result<()> {
-    if exists(session).await? {
-        refuse_other_owner(session, TABLE).await?;
+    if own::is_there(session, PROGRESS).await? {
         return add_leases(session).await;
     }
-    let create = create(session);
-    match session.client.batch_execute(&create).await {
-        // Two at once may both create the table; to one of them PostgreSQL then says, in one of several ways, that it
-        // exists.
-        Err(_) if exists(session).await? => Ok(()),
-        created => created.map_err(|failure| refused(session, &failure, "create the progress table")),
+    let created = session.client.batch_execute(&create(session)).await;
+    // Two at once may both create the table; to one of them PostgreSQL then says, in one of several ways, that it exists.
+    match (own::is_there(session, PROGRESS).await?, created) {
+        (false, Err(failure)) => Err(refused(session, &failure, "create the progress table")),
+        _ => Ok(()),
     }
 }
 
@@ -136,7 +138,8 @@ async fn add_leases(session: &Session) -> Result<()> {
         return Ok(());
     }
     let sql = format!(
-        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS alive_until timestamptz, ADD COLUMN IF NOT EXISTS note text",
+        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS alive_until timestamp with time zone, \
+         ADD COLUMN IF NOT EXISTS note pg_catalog.text",
         qualified(session)
     );
     let added = session.client.batch_execute(&sql).await;
@@ -147,18 +150,19 @@ async fn add_leases(session: &Session) -> Result<()> {
 }
 
 async fn has_leases(session: &Session) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a \
-               JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-               WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = 'note' AND NOT a.attisdropped)";
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid \
+               JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+               WHERE n.nspname OPERATOR(pg_catalog.=) $1::pg_catalog.name AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.name \
+               AND a.attname OPERATOR(pg_catalog.=) 'note'::pg_catalog.name AND NOT a.attisdropped)";
     let row = session.client.query_one(sql, &[&session.server.schema, &TABLE]).await;
     row.and_then(|row| row.try_get(0)).map_err(|failure| translate(&failure, "look at the progress table"))
 }
 
 fn create(session: &Session) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {} (feed text PRIMARY KEY, wall bigint NOT NULL, logical integer NOT NULL, \
-         epoch bigint NOT NULL, writer bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(), \
-         alive_until timestamptz, note text)",
+        "CREATE TABLE IF NOT EXISTS {} (feed pg_catalog.text PRIMARY KEY, wall bigint NOT NULL, logical integer NOT NULL, \
+         epoch bigint NOT NULL, writer bigint NOT NULL, updated_at timestamp with time zone NOT NULL DEFAULT pg_catalog.now(), \
+         alive_until timestamp with time zone, note pg_catalog.text)",
         qualified(session)
     )
 }
@@ -176,38 +180,6 @@ fn refused(session: &Session, failure: &tokio_postgres::Error, doing: &str) -> E
         create(session),
         qualified(session)
     ))
-}
-
-async fn exists(session: &Session) -> Result<bool> {
-    is_there(session, TABLE).await
-}
-
-/// Whoever owns a table may give it triggers, which run with the rights of those who write to it. Whoever may make tables
-/// could have made this one beforehand.
-pub(crate) async fn refuse_other_owner(session: &Session, table: &str) -> Result<()> {
-    let sql = "SELECT pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text FROM pg_catalog.pg_class c \
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = c.relowner \
-               JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database() \
-               WHERE n.nspname = $1::pg_catalog.name AND c.relname = $2::pg_catalog.name AND NOT (c.relkind = 'r' \
-               AND (r.rolsuper OR r.oid = d.datdba OR r.rolname = current_user))";
-    let row = session.client.query_opt(sql, &[&session.server.schema, &table]).await;
-    let owner = row.and_then(|row| row.map(|row| row.try_get::<_, String>(0)).transpose());
-    let Some(owner) = owner.map_err(|failure| translate(&failure, "look at the tables of ebb"))? else { return Ok(()) };
-    let (name, user) = (format!("{}.{table}", quoted(&session.server.schema)), quoted(&session.server.user));
-    let message = format!(
-        "{name} is no table of ebb's: it belongs to {owner}, who could have statements of his own run with the rights of {user}"
-    );
-    Err(Error::new(ErrorKind::Config, message).hint(format!(
-        "ask {owner} what it is for, and rename it; if it is ebb's after all: ALTER TABLE {name} OWNER TO {user};"
-    )))
-}
-
-/// Whether the connection's own schema has a table of this name.
-pub(crate) async fn is_there(session: &Session, table: &str) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c \
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)";
-    let row = session.client.query_one(sql, &[&session.server.schema, &table]).await;
-    row.and_then(|row| row.try_get(0)).map_err(|failure| translate(&failure, "look for the tables of ebb"))
 }
 
 fn qualified(session: &Session) -> String {

@@ -9,11 +9,11 @@ use ebb_sdk::{Error, ErrorKind, Result, SavedTrigger};
 use tokio_postgres::Client;
 
 use crate::error::translate;
+use crate::own::{self, TRIGGERS};
 use crate::triggers::{self, QUALIFIED};
-use crate::{Session, progress, quoted};
+use crate::{Session, quoted};
 
-/// Left out of descriptions.
-pub(crate) const TABLE: &str = "ebb_triggers";
+const TABLE: &str = TRIGGERS.name;
 
 const DROP: &str = "drop triggers";
 const RESTORE: &str = "put triggers back";
@@ -25,7 +25,8 @@ pub(crate) async fn drop_all(session: &Session, wanted: &[SavedTrigger]) -> Resu
     if wanted.is_empty() {
         return Ok(());
     }
-    session.command("BEGIN", DROP).await?;
+    session.owned.forget(TRIGGERS);
+    session.command(&format!("BEGIN; {QUALIFIED}"), DROP).await?;
     let dropped = session.answered(DROP, drop_each(session, wanted)).await;
     end(session, DROP, dropped).await
 }
@@ -37,7 +38,7 @@ async fn drop_each(session: &Session, wanted: &[SavedTrigger]) -> Result<()> {
          dropped_at timestamptz NOT NULL DEFAULT pg_catalog.now())"
     );
     client.batch_execute(&create).await.map_err(|failure| refused(session, &failure, DROP))?;
-    progress::refuse_other_owner(session, TABLE).await?;
+    own::look(session, TRIGGERS).await?;
     for saved in wanted {
         let Some((oid, relation)) = table_of(client, saved).await? else { continue };
         // From here on nobody changes its triggers.
@@ -90,7 +91,7 @@ async fn table_of(client: &Client, saved: &SavedTrigger) -> Result<Option<(u32, 
 /// What the table has saved for a feed.
 pub(crate) async fn of_feed(session: &Session, feed: &str) -> Result<Vec<SavedTrigger>> {
     let read = async {
-        match progress::is_there(session, TABLE).await? {
+        match own::is_there(session, TRIGGERS).await? {
             true => records(session).await,
             false => Ok(Vec::new()),
         }
@@ -104,7 +105,8 @@ pub(crate) async fn of_feed(session: &Session, feed: &str) -> Result<Vec<SavedTr
 pub(crate) async fn restore_all(session: &Session, saved: &[SavedTrigger]) -> Result<Vec<SavedTrigger>> {
     let mut restored = Vec::new();
     let mut failure = None;
-    let has_table = session.answered(RESTORE, progress::is_there(session, TABLE)).await?;
+    session.owned.forget(TRIGGERS);
+    let has_table = session.answered(RESTORE, own::is_there(session, TRIGGERS)).await?;
     let records = if has_table { session.answered(RESTORE, records(session)).await? } else { Vec::new() };
     for trigger in saved {
         let ids: Vec<i64> = records.iter().filter(|(_, record)| record == trigger).map(|(id, _)| *id).collect();
@@ -121,7 +123,8 @@ pub(crate) async fn restore_all(session: &Session, saved: &[SavedTrigger]) -> Re
         Some(error) => Err(error),
         None => {
             if has_table {
-                session.command("BEGIN", RESTORE).await?;
+                session.owned.forget(TRIGGERS);
+                session.command(&format!("BEGIN; {QUALIFIED}"), RESTORE).await?;
                 let outcome = session.answered(RESTORE, forget_table(session)).await;
                 end(session, RESTORE, outcome).await?;
             }

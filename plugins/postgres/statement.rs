@@ -91,6 +91,9 @@ pub(crate) fn folded<'a>(table: &'a Table, targets: &'a [Target]) -> impl Iterat
     targets.iter().filter(|target| is_key(table, &target.column) && target.column_type.equality == Equality::Folded)
 }
 
+/// Between the parts of a text.
+pub(crate) const JOINED: &str = " OPERATOR(pg_catalog.||) ', ' OPERATOR(pg_catalog.||) ";
+
 /// Whether two values are written with the same letters.
 pub(crate) fn exactly(a: &str, b: &str) -> String {
     let text = "::pg_catalog.text COLLATE \"C\"";
@@ -149,7 +152,7 @@ fn replace(table: &Table, targets: &[Target]) -> String {
     )
 }
 
-const ALL_GONE: &str = "(SELECT pg_catalog.count(*) FROM gone) >= 0";
+const ALL_GONE: &str = "(SELECT pg_catalog.count(*) FROM gone) OPERATOR(pg_catalog.>=) 0";
 
 /// The same where the target has columns of its own: rows that were there keep them, and others get their defaults. The
 /// answer has a row for each that was inserted.

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ebb_sdk::{Block, Error, ErrorKind, Result, SHOWN_CHARS_MAX, Table, shortened};
+use ebb_sdk::{Block, Error, ErrorKind, Result, SHOWN_CHARS_MAX, Table, shortened, shown_value};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::Session;
@@ -78,7 +78,12 @@ async fn ask(
         }
         let key: String = row.try_get(0).map_err(failed)?;
         let key = shortened(&key, SHOWN_CHARS_MAX);
-        let message = format!("cannot write to {}: the row {key} {} ({constraint})", question.table, question.finding);
+        let message = format!(
+            "cannot write to {}: the row {} {} ({constraint})",
+            question.table,
+            shown_value(&key),
+            question.finding
+        );
         return Err(Error::new(ErrorKind::Refused, message)
             .code(question.code)
             .table(&question.table)

@@ -324,6 +324,7 @@ fn private_files_are_private_and_nothing_is_written_over() {
     run(&world, &[&["certs"][..], &made].concat());
     let mode = |name: &str| fs::metadata(world.dir().join(name)).expect(name).permissions().mode() & 0o777;
     assert_eq!(["certs/ca.key", "certs/server.key", "certs/client.key", "made.json"].map(mode), [0o600; 4]);
+    assert_eq!(fs::read_to_string(world.dir().join("certs/.gitignore")).expect("a file"), "*\n");
     let settings = fs::read_to_string(world.dir().join("made.json")).expect("the settings");
     assert!(settings.contains("\"ebb.example.com\"") && settings.contains("30005"), "{settings}");
     // Whom somebody has admitted stays admitted, and what somebody has added stays there.
@@ -347,7 +348,10 @@ fn private_files_are_private_and_nothing_is_written_over() {
     let again = world.bare(env!("CARGO_BIN_EXE_ebb")).arg("certs").output().expect("ebb starts");
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(again.status.code() == Some(1) && said.contains("not written over") && said.contains("--renew"), "{said}");
-    token(&world, "a.key", &["-a", "x"]);
+    let claims = token(&world, "a.key", &["-a", "x"]).split('.').nth(1).map(|part| URL_SAFE_NO_PAD.decode(part));
+    let claims: serde_json::Value = serde_json::from_slice(&claims.expect("claims").expect("base64")).expect("JSON");
+    let seconds = claims["exp"].as_u64().zip(claims["iat"].as_u64()).map(|(end, start)| end - start);
+    assert_eq!(seconds, Some(90 * 24 * 60 * 60), "a token ends by itself");
     assert_eq!(mode("a.key"), 0o600);
     let again = world.bare(env!("CARGO_BIN_EXE_ebb")).args(["make-jwt", "--new-key", "a.key", "-a", "x"]).output();
     assert_eq!(again.expect("ebb starts").status.code(), Some(1));

@@ -142,6 +142,8 @@ fn a_refused_body_does_not_say_which_table_of_the_source_is_the_right_one() {
     let refused_by_its_second = body(&[row("ORDERS", 1, now()), "{}".into()]);
     refused(&ebb, &post(&world, &whole, "public", &refused_by_its_second), 400, "no \"key\"");
     assert_eq!(post(&world, &whole, "public", &body(&[row("orders", 2, now())])).status, 200, "{}", ebb.log());
-    refused(&ebb, &post(&world, &whole, "public", &body(&[row("ORDERS", 3, now())])), 400, "two tables of the source");
+    // The run ends, perhaps before it has answered.
+    assert_ne!(post(&world, &whole, "public", &body(&[row("ORDERS", 3, now())])).status, 200);
     assert_eq!(ebb.wait().code(), Some(1));
+    assert!(ebb.log().contains("two tables of the source"), "{}", ebb.log());
 }

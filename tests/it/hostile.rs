@@ -376,3 +376,17 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame.extend(payload);
     frame
 }
+
+#[test]
+fn a_topic_makes_no_line_of_its_own_and_steers_no_terminal() {
+    let world = World::new("hostile_topic", TABLE);
+    world.write_changefeed_settings(SETTINGS);
+    let mut ebb = world.fetch(&["--use-console-writer", "--replicator-flags", "--stagingSchema s"]);
+    ebb.wait_line("changefeed created");
+    let body = r#"{"payload":[{"after":{},"key":[1],"topic":"x\n12:00:00 error forged\u001b[2J","updated":"1.0"}],"length":1}"#;
+    let answer = authorized(&world).send(body);
+    assert!(answer.status == 400 && answer.body.contains("\\n12:00:00 error forged\\u{1b}[2J"), "{}", answer.body);
+    let line = ebb.wait_line("a request was refused");
+    assert!(line.contains("\\n12:00:00 error forged\\u{1b}[2J"), "{line}");
+    goes_on(&world, ebb);
+}

@@ -2,6 +2,7 @@
 //! them. Each test has databases of its own; the servers are shared and end with the process.
 
 mod access;
+mod canary;
 mod cases;
 mod changefeed;
 mod chaos;
@@ -13,6 +14,7 @@ mod failures;
 mod faults;
 mod feed;
 mod findings;
+mod forward;
 mod grants;
 mod hostile;
 mod insider;
@@ -26,6 +28,10 @@ mod post;
 mod procedures;
 mod promises;
 mod receiver;
+mod refused_rows;
+mod refused_tables;
+mod restored;
+mod revoked;
 mod row_errors;
 mod rows;
 mod runbooks;
@@ -39,5 +45,6 @@ mod tables;
 mod target;
 mod tidy;
 mod triggers;
+mod values;
 mod workloads;
 mod world;

@@ -1,7 +1,9 @@
 //! Finding and refusing plugins.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
+use crate::ebb::Ebb;
 use crate::world::{World, plugin_path};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY)";
@@ -50,4 +52,67 @@ fn plugins_are_found_by_name_path_and_scheme() {
     let mut list = world.ebb(&["plugins", "list"]);
     assert_eq!(list.wait().code(), Some(0));
     assert!(list.log().contains("postgres\t0.1.0\tpostgres, postgresql, pg, pgx\t"), "{}", list.log());
+}
+
+/// Whoever may write into the folder that ebb is started in must not have his own code run by it.
+#[test]
+fn nothing_is_loaded_from_the_folder_that_ebb_is_started_in() {
+    let world = World::new("plugins_planted", TABLE);
+    let planted = "libebb_planted.so";
+    for folder in ["", ".local/share/ebb/plugins", "ebb/plugins"] {
+        let folder = world.dir().join(folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::copy(plugin_path().join("libebb_postgres.so"), folder.join(planted)).expect("a copy");
+    }
+    let run = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+        command.args(args).envs([("HOME", ""), ("EBB_PLUGIN_PATH", "")]).envs(variables.iter().copied());
+        let mut ebb = Ebb::spawn(command);
+        (ebb.wait().code(), ebb.log())
+    };
+    for variables in [[("HOME", "")], [("XDG_DATA_HOME", "")], [("XDG_DATA_HOME", ".")], [("EBB_PLUGIN_PATH", "::")]] {
+        let (code, said) = run(&["plugins", "list"], &variables);
+        assert!(code == Some(0) && !said.contains(planted), "{variables:?}: {said}");
+    }
+    for (args, variables) in [
+        (&["plugins", "list"][..], &[("EBB_PLUGIN_PATH", "/:.")][..]),
+        (&["plugins", "list", "--plugin-dir", "."], &[]),
+    ] {
+        let (code, said) = run(args, variables);
+        assert!(code == Some(2) && said.contains("from the root on"), "{said}");
+    }
+    // The system's loader would find it in these.
+    let (target, here) = (world.target_url(), world.dir().display().to_string());
+    let args =
+        ["start", "--targetConn", &target, "--target-plugin", planted, "--tlsSelfSigned", "--disableAuthentication"];
+    let (_, said) = run(&args, &[("LD_LIBRARY_PATH", &here)]);
+    assert!(said.contains("there is no plugin libebb_planted.so"), "{said}");
+}
+
+#[test]
+fn a_plugin_that_others_may_replace_is_not_loaded() {
+    let world = World::new("plugins_open", TABLE);
+    let folder = world.dir().join("plugins");
+    fs::create_dir(&folder).expect("a folder");
+    let library = folder.join("libebb_other.so");
+    fs::copy(plugin_path().join("libebb_postgres.so"), &library).expect("a copy");
+    let open = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("one's own folder");
+    let list = || {
+        let mut list = world.ebb(&["plugins", "list", "--plugin-dir", &folder.display().to_string()]);
+        list.wait();
+        list.log()
+    };
+    open(0o755);
+    assert!(list().contains(&format!("postgres\t0.1.0\tpostgres, postgresql, pg, pgx\t{}", library.display())));
+    for mode in [0o777, 0o1777, 0o757] {
+        open(mode);
+        let why = format!("everybody may write {} (owner: user ", folder.display());
+        let listed = list();
+        assert!(listed.contains(&why) && listed.contains(&format!("mode {mode:04o}")), "{listed}");
+        for wanted in ["other", &library.display().to_string()] {
+            let args = ["--target-plugin", wanted, "--plugin-dir", &folder.display().to_string()];
+            let line = world.fetch(&args).failure();
+            assert!(line.contains(&why) && line.contains("chmod go-w"), "{line}");
+        }
+    }
 }

@@ -302,7 +302,7 @@ fn receiving_goes_on_while_the_target_is_down_at_start() {
     let line = world.fetch(&["--target", &target, "--target-wait", "1s"]).failure();
     assert!(line.contains("not reached within 1 s") && line.contains("--target-wait"), "{line}");
     let mut ebb = start();
-    ebb.wait_line("nothing can be received before the target has been seen once");
+    ebb.wait_line("nothing can be received before the target has been seen");
     world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT -1"));
     let ebb = ebb.ready();
     world.source("INSERT INTO t VALUES (1, 1)");

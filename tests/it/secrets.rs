@@ -112,6 +112,8 @@ fn what_fails_says_nothing_secret() {
     let elsewhere = format!("postgres://u:{TARGET_PASSWORD}@localhost:1/x?sslmode=require");
     let unknown = format!("postgres://u:{TARGET_PASSWORD}@localhost/x?nonsense={TARGET_PASSWORD}");
     let stray = format!("postgres://u:{TARGET_PASSWORD}@localhost/x");
+    let key = "-----BEGIN%20PRIVATE%20KEY-----%0Ageheim%0A-----END%20PRIVATE%20KEY-----";
+    let inline_key = format!("postgres://u@localhost:1/x?sslmode=require&sslcert=/x&sslkey={key}");
     for args in [
         &["--target", &wrong][..],
         &["--target", &broken],
@@ -124,6 +126,12 @@ fn what_fails_says_nothing_secret() {
         &[&stray],
         &["--replicator-flags", &format!("--webhook-auth-header '{HEADER}-other'")],
         &["--replicator-flags", &format!("--nonsense {stray}")],
+        &["--replicator-flags", &format!("--nonsense {TARGET_PASSWORD}")],
+        &["--replicator-flags", &format!("--webhook-auth-header {HEADER}")],
+        &["--replicator-flags", &format!("-v postgres://u:{TARGET_PASSWORD}\\'x@localhost/x")],
+        &["--target", &format!("postgres://u:1?{TARGET_PASSWORD}@localhost/x")],
+        &["--target", &format!("postgres://u:p'{TARGET_PASSWORD}@localhost:1/x?sslmode=geheim")],
+        &["--target", &inline_key],
     ] {
         let mut ebb = world.fetch(args);
         if args.contains(&elsewhere.as_str()) && args[0] == "--target" {
@@ -156,4 +164,22 @@ fn the_settings_are_shown_without_secrets() {
         assert_eq!(shown.wait().code(), Some(0), "{}", shown.log());
         check(&secrets, &format!("{args:?}"), &shown.log());
     }
+}
+
+/// The server's words are passed on, and it may know the password of its user.
+#[test]
+fn a_target_that_repeats_the_password_is_not_repeated() {
+    let world = world("secrets_echo");
+    world.target(&format!(
+        "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE EXCEPTION 'told of {TARGET_PASSWORD} and {HEADER}'; END $$;
+         CREATE TRIGGER tell BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION tell()"
+    ));
+    let target = world.target_url_as("secrets_echo", TARGET_PASSWORD);
+    let flags = "--stagingSchema s --triggers fire --on-row-error exit";
+    let mut ebb = world.fetch(&["--target", &target, "--replicator-flags", flags]).ready();
+    world.source("INSERT INTO t VALUES (1, 'a')");
+    assert_eq!(ebb.wait().code(), Some(1));
+    assert!(ebb.log().contains("told of *** and ***"), "{}", ebb.log());
+    check(&secrets(&world), "the log", &ebb.log());
 }

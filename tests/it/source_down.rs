@@ -1,23 +1,12 @@
 //! A start while CockroachDB is down or gone: what was acknowledged is applied all the same.
 
-use std::io::copy;
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::thread;
-
 use crate::client::hold;
-use crate::world::{Ebb, World, free_port, status, wait_for};
+use crate::forward::{dead_url, forward, source_port};
+use crate::world::{Dialect, Ebb, World, free_port, status, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (region int, id int, v int, PRIMARY KEY (region, id))";
 /// The same key in another order: a delete is placed by its columns, which the source has told.
 const SWAPPED: &str = "CREATE TABLE t (region int, id int, v int, PRIMARY KEY (id, region))";
-
-/// The source's URL with a port where nobody listens.
-fn dead_url(world: &World, port: u16) -> String {
-    let url = world.source_url();
-    let (before, rest) = url.split_once("@localhost:").expect("host and port");
-    let (_, after) = rest.split_once('/').expect("a database");
-    format!("{before}@localhost:{port}/{after}")
-}
 
 /// Leaves three rows and a delete staged that the target has not taken, and ends ebb.
 fn stage_and_die(world: &World) {
@@ -43,7 +32,7 @@ fn what_is_staged_is_applied_and_the_source_is_looked_for() {
     // The stand-in still sends, and what it sends is taken.
     world.source("INSERT INTO t VALUES (3, 3, 3)");
     world.wait_equal(&ebb, &["t"]);
-    let _forward = forward(&world, port);
+    let _forward = forward(port, source_port(&world));
     ebb.wait_line("the source is there again");
     ebb.wait_line("using the running changefeed");
     world.source("DELETE FROM t WHERE region = 7 AND id = 1");
@@ -72,23 +61,66 @@ fn apply_only_ends_when_all_is_applied() {
     world.wait_equal(&ebb, &["t"]);
 }
 
-/// What the port receives from now on goes to the stand-in.
-fn forward(world: &World, port: u16) -> thread::JoinHandle<()> {
-    let url = world.source_url();
-    let (_, rest) = url.split_once("@localhost:").expect("host and port");
-    let real: u16 = rest.split_once('/').expect("a database").0.parse().expect("a port");
-    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-    thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let server = TcpStream::connect(("127.0.0.1", real)).expect("the stand-in");
-            for (mut from, mut to) in
-                [(client.try_clone().expect("a socket"), server.try_clone().expect("a socket")), (server, client)]
-            {
-                thread::spawn(move || {
-                    let _ = copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Both);
-                });
-            }
-        }
-    })
+/// A part of an initial scan is nothing that the target could equal the source by.
+#[test]
+fn apply_only_without_a_resolved_timestamp_fails() {
+    let world = World::new("source_unresolved", "CREATE TABLE a (id int PRIMARY KEY, w text)");
+    world.source("INSERT INTO a SELECT i, repeat('x', 1000) FROM generate_series(1, 10000) AS i");
+    world.write_changefeed_settings(r#"{"initial_scan": "yes"}"#);
+    let mut ebb = world.fetch(&["--replicator-flags", "--stagingSchema _replicator_1 --staging-max-bytes 4000000"]);
+    ebb.wait_line("staging is full");
+    ebb.kill9();
+    let line = world.fetch(&["--source", &dead_url(&world, free_port()), "--apply-only"]).failure();
+    assert!(line.contains("no resolved timestamp has come yet"), "{line}");
+}
+
+#[test]
+fn apply_only_that_a_signal_ends_early_fails() {
+    let world = World::new("source_early", TABLE);
+    stage_and_die(&world);
+    let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    let flags = "--stagingSchema _replicator_1 -v --applyTimeout 1s";
+    let mut ebb =
+        world.fetch(&["--source", &dead_url(&world, free_port()), "--apply-only", "--replicator-flags", flags]);
+    ebb.wait_line("trying again");
+    ebb.signal(ebb_servers::Signal::TERM);
+    assert_eq!(ebb.wait().code(), Some(1), "{}", ebb.log());
+    assert!(ebb.log().contains("ended by a signal at"), "{}", ebb.log());
+    drop(gate);
+}
+
+/// A JSON string that spells a document is known for one as long as the types of both sides are as they were looked at.
+#[test]
+fn json_strings_are_known_without_the_source() {
+    let world = World::new("source_json", "CREATE TABLE t (id int PRIMARY KEY, v jsonb)");
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    world.source(r#"INSERT INTO t VALUES (1, to_jsonb('{"a": 1}'::text))"#);
+    world.wait_equal(&ebb, &["t"]);
+    let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    world.source(r#"INSERT INTO t VALUES (2, to_jsonb('{"a": 2}'::text))"#);
+    let now = world.source("SELECT cluster_logical_timestamp()").trim().to_owned();
+    wait_for("a resolved timestamp", || ebb.log(), || status(&pages)["resolved"].as_str() > Some(&now));
+    ebb.kill9();
+    drop(gate);
+    let mut ebb = world.fetch(&["--source", &dead_url(&world, free_port()), "--apply-only"]);
+    assert_eq!(ebb.wait().code(), Some(0), "{}", ebb.log());
+    assert_eq!(world.target("SELECT string_agg(jsonb_typeof(v), ',') FROM t"), "string,string");
+}
+
+#[test]
+fn json_strings_are_known_when_the_target_was_down() {
+    let schema = "CREATE TABLE t (id int PRIMARY KEY, v jsonb)";
+    let world = World::with_own_target(Dialect::Postgres, "source_json_down", schema, schema);
+    let ebb = world.fetch(&[]).ready();
+    world.source(r#"INSERT INTO t VALUES (1, to_jsonb('{"a": 1}'::text))"#);
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+    world.server().kill9().expect("a signal");
+    world.source(r#"INSERT INTO t VALUES (2, to_jsonb('{"a": 2}'::text))"#);
+    let mut ebb = world.fetch(&[]);
+    ebb.wait_line("receiving goes on while the target is down");
+    world.server().restart().expect("the target starts");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
 }

@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -79,7 +80,7 @@ fn a_folder_that_goes_missing_under_a_running_ebb_ends_the_run() {
     vanish(&world, "renamed", aside, "is gone: it was removed or renamed while ebb ran", back);
     let anew = |folder: &Path| {
         remove(folder);
-        fs::create_dir(folder).expect("a folder");
+        fs::DirBuilder::new().mode(0o700).create(folder).expect("a folder");
     };
     vanish(&world, "made anew", anew, "is another one now", |_| ());
 }
@@ -209,4 +210,31 @@ fn applied_rows_are_forgotten_before_requests_are_held() {
     ebb.wait_line("replacing the changefeed");
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();
+}
+
+/// Who may write there plants what is run on the target with the rights of ebb.
+#[test]
+fn a_folder_that_others_may_enter_is_not_used() {
+    let world = World::new("staging_open", TABLE);
+    let folder = world.dir().join("staging/_replicator_1");
+    fs::create_dir_all(&folder).expect("a folder");
+    let open = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("one's own folder");
+    open(0o777);
+    let line = world.fetch(&[]).failure();
+    assert!(line.contains("other users may enter the staging folder") && line.contains("chmod 0700"), "{line}");
+    let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+    command.args(["triggers", "restore", "--target", &world.target_url(), "--stagingSchema", "_replicator_1"]);
+    let output = command.output().expect("ebb runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("other users may enter"), "{output:?}");
+    open(0o700);
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+    for file in fs::read_dir(&folder).expect("the folder") {
+        let file = file.expect("a file");
+        let mode = file.metadata().expect("a file").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", file.file_name());
+    }
 }

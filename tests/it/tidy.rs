@@ -108,3 +108,17 @@ fn programs_are_found_where_they_are_started() {
     let text = "Command::new(\"kill\").arg(x); Command::new(&program); run(Command::new(self.bin.join(\"initdb\")))";
     assert_eq!(started(text).collect::<Vec<_>>(), ["kill", "initdb"]);
 }
+
+/// What `ebb certs` and `ebb make-jwt` make in the folder that somebody tries them in.
+#[test]
+fn keys_stay_out_of_git_and_of_images() {
+    for (file, names) in [
+        (".gitignore", ["certs/", "changefeed-secure.json", "*.key", "*.jwt"]),
+        (".dockerignore", ["**/certs", "**/changefeed-secure.json", "**/*.key", "**/*.jwt"]),
+    ] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file);
+        for name in names {
+            assert!(text.lines().any(|line| line == name), "{file} lacks {name}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod server;
+mod stranger;
 mod webhook;
 
 pub use certs::{Certs, KeyPair};
@@ -21,4 +22,5 @@ pub use process::{Watcher, signal};
 pub use proxy::{Cut, Protocol, Proxy};
 pub use rustix::process::Signal;
 pub use server::{Dialect, Server};
+pub use stranger::Stranger;
 pub use webhook::Webhook;

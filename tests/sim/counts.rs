@@ -18,6 +18,11 @@ pub struct Counts {
     pub folders_removed_under_a_process: u64,
     pub repeats_of_forgotten_rows: u64,
     pub older_copies_refused: u64,
+    pub targets_restored: u64,
+    pub targets_restored_too_far: u64,
+    pub restored_together: u64,
+    pub tables_left_out: u64,
+    pub tables_taken_in: u64,
 }
 
 impl Counts {
@@ -32,7 +37,7 @@ impl Counts {
         assert!(self.each().into_iter().all(|count| *count > 0), "something never happened: {text}");
     }
 
-    fn each(&mut self) -> [&mut u64; 14] {
+    fn each(&mut self) -> [&mut u64; 19] {
         [
             &mut self.rows,
             &mut self.transactions_committed,
@@ -48,6 +53,11 @@ impl Counts {
             &mut self.folders_removed_under_a_process,
             &mut self.repeats_of_forgotten_rows,
             &mut self.older_copies_refused,
+            &mut self.targets_restored,
+            &mut self.targets_restored_too_far,
+            &mut self.restored_together,
+            &mut self.tables_left_out,
+            &mut self.tables_taken_in,
         ]
     }
 }

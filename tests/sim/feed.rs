@@ -5,7 +5,7 @@ use ebb::stage::{Change, RowBatch};
 use ebb_sdk::Timestamp;
 use fastrand::Rng;
 
-use crate::source::{Row, Source};
+use crate::source::{LEFT, Row, Source};
 
 #[derive(Default)]
 pub struct Feed {
@@ -15,24 +15,49 @@ pub struct Feed {
     pub resolved: Timestamp,
     /// The cursor: no row up to here is sent.
     since: Timestamp,
+    /// One table is left out.
+    leaves_out: bool,
 }
 
 impl Feed {
     /// A new changefeed in the place of the one before, whose folder is gone.
     pub fn begin_anew(&mut self, source: &Source, cursor: Timestamp) {
-        self.acknowledged = source.rows.iter().map(|row| row.at <= cursor).collect();
         self.resolved = Timestamp::ZERO;
         self.since = cursor;
+        self.acknowledged.clear();
+        self.grow(source);
+    }
+
+    /// A new changefeed for a folder that is complete up to the cursor.
+    pub fn go_on(&mut self, source: &Source, cursor: Timestamp, leaves_out: bool) {
+        self.leaves_out = leaves_out;
+        self.begin_anew(source, cursor);
+        self.resolved = cursor;
+    }
+
+    fn grow(&mut self, source: &Source) {
+        let known = self.acknowledged.len();
+        let is_not_sent = |row: &Row| row.at <= self.since || (self.leaves_out && row.table == LEFT);
+        self.acknowledged.extend(source.rows[known..].iter().map(is_not_sent));
+    }
+
+    /// Whether everything was sent.
+    pub fn is_done(&mut self, source: &Source) -> bool {
+        self.grow(source);
+        !self.acknowledged.contains(&false)
     }
 
     /// Positions of rows for one request: new ones, and repeats among them.
     pub fn batch(&mut self, source: &Source, rng: &mut Rng) -> Vec<usize> {
-        self.acknowledged.resize(source.rows.len(), false);
+        self.grow(source);
         let mut batch = Vec::new();
         for _ in 0..rng.usize(1..8) {
             let position = match rng.u8(0..4) {
                 0 if !source.rows.is_empty() => {
-                    let was_sent = |&at: &usize| self.acknowledged[at] && source.rows[at].at > self.since;
+                    let was_sent = |&at: &usize| {
+                        let is_left = self.leaves_out && source.rows[at].table == LEFT;
+                        self.acknowledged[at] && source.rows[at].at > self.since && !is_left
+                    };
                     Some(rng.usize(0..source.rows.len())).filter(was_sent)
                 }
                 _ => self.next_new(source, rng, &batch),
@@ -56,7 +81,7 @@ impl Feed {
 
     /// A resolved timestamp that CockroachDB may send now: everything up to it was acknowledged.
     pub fn resolved(&mut self, source: &Source, rng: &mut Rng) -> Timestamp {
-        self.acknowledged.resize(source.rows.len(), false);
+        self.grow(source);
         let open = (0..source.rows.len()).find(|&at| !self.acknowledged[at]);
         let below = open.map_or(source.now(), |at| {
             let before = source.rows[..at].iter().rev().find(|row| row.at < source.rows[at].at);

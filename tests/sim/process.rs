@@ -50,6 +50,7 @@ impl Process {
             apply_timeout_ms: 1000,
             allow_rounding: Vec::new(),
             source_is_known: false,
+            hide_values: false,
         };
         let keys = KeyWatch::without_source(Arc::clone(&catalog), Arc::clone(&tables), Arc::clone(&store));
         let (stop, stopped) = watch::channel(false);

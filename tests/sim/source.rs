@@ -6,6 +6,8 @@ use ebb_sdk::Timestamp;
 use fastrand::Rng;
 
 pub const TABLES: u32 = 3;
+/// The one that is left out and taken in again.
+pub const LEFT: u32 = 2;
 const KEYS: u32 = 8;
 
 /// The rows of all tables, by table and key.
@@ -49,6 +51,13 @@ impl Source {
 
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// What the source had in one table at a time.
+    pub fn table_at(&self, table: u32, at: Timestamp) -> Rows {
+        let mut rows = self.state_at(at);
+        rows.retain(|&(of, _), _| of == table);
+        rows
     }
 
     /// What a reader of the source saw at a time.

@@ -10,7 +10,7 @@ use ebb_sdk::{
 };
 use fastrand::Rng;
 
-use crate::source::{Rows, Source, TABLES};
+use crate::source::{LEFT, Rows, Source, TABLES};
 
 /// By seed, which stands in the URL.
 static DATABASES: LazyLock<Mutex<HashMap<u64, Arc<Mutex<Database>>>>> = LazyLock::new(Mutex::default);
@@ -19,6 +19,10 @@ pub struct Database {
     pub rows: Rows,
     pub progress: Progress,
     pub source: Source,
+    /// Up to here the rows of one table are replicated, while it is left out.
+    pub left: Option<Timestamp>,
+    /// As of this time it was loaded last.
+    pub loaded: Timestamp,
     /// Of a hundred calls so many fail.
     pub faults: u8,
     pub commits: u64,
@@ -27,12 +31,49 @@ pub struct Database {
     rng: Rng,
 }
 
+impl Database {
+    /// Whether the target is the source at its progress, and of the table that is left out, at the time of that.
+    pub fn check(&self) {
+        let at = self.progress.applied;
+        let rest = |rows: &Rows, is_left: bool| -> Rows {
+            rows.iter()
+                .filter(|((table, _), _)| (*table == LEFT) == is_left)
+                .map(|(&row, &value)| (row, value))
+                .collect()
+        };
+        let expected = rest(&self.source.state_at(at), false);
+        assert_eq!(rest(&self.rows, false), expected, "the target at {at} is not the source");
+        let at = self.left.map_or(at, |left| at.min(left));
+        // What came between the progress and the load may be written once more.
+        if at >= self.loaded {
+            let expected = self.source.table_at(LEFT, at);
+            assert_eq!(rest(&self.rows, true), expected, "table {LEFT} at {at} is not the source's");
+        }
+    }
+
+    pub fn backup(&self) -> Backup {
+        Backup { rows: self.rows.clone(), progress: self.progress }
+    }
+
+    pub fn restore(&mut self, backup: Backup) {
+        (self.rows, self.progress) = (backup.rows, backup.progress);
+    }
+}
+
+/// What a backup of the target holds.
+pub struct Backup {
+    rows: Rows,
+    progress: Progress,
+}
+
 /// Makes the database that `sim://seed` connects to.
 pub fn create(seed: u64) -> Arc<Mutex<Database>> {
     let database = Arc::new(Mutex::new(Database {
         rows: Rows::new(),
         progress: Progress { applied: Timestamp::ZERO, epoch: 0, writer: 0 },
         source: Source::default(),
+        left: None,
+        loaded: Timestamp::ZERO,
         faults: 0,
         commits: 0,
         retried: 0,
@@ -171,8 +212,7 @@ impl Session for Connection {
         }
         database.progress.applied = advance.to;
         database.commits += 1;
-        let expected = database.source.state_at(advance.to);
-        assert_eq!(database.rows, expected, "the target at {} is not the source", advance.to);
+        database.check();
         let (faults, dice) = (database.faults, database.rng.u8(0..100));
         if dice < faults {
             database.unknown_outcomes += 1;

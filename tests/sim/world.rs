@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ebb::changefeed::refuse_restored_target;
 use ebb::config;
-use ebb::stage::{Limits, NotWritten, Store};
+use ebb::stage::{Bounds, Limits, NotWritten, Store};
 use ebb_sdk::Timestamp;
 use fastrand::Rng;
 
@@ -19,8 +19,8 @@ use crate::counts::Counts;
 use crate::disk::{Copy, FakeDisk};
 use crate::feed::{Feed, encode};
 use crate::process::{Process, Refusal};
-use crate::source::TABLES;
-use crate::target::{self, Database};
+use crate::source::{LEFT, TABLES};
+use crate::target::{self, Backup, Database};
 
 const STEPS: u32 = 120;
 
@@ -31,8 +31,12 @@ pub struct World {
     feed: Feed,
     database: Arc<Mutex<Database>>,
     process: Option<Process>,
-    /// The folder as it was once, and a process has run since.
-    copy: Option<Copy>,
+    /// Folder and target as they were once, and a process has run since.
+    copy: Option<(Copy, Backup)>,
+    /// Both were put back together: nobody but the changefeed knows what is missing.
+    is_put_back: bool,
+    /// Of the table that is left out and taken in.
+    bounds: Bounds,
     limits: Limits,
     settings: config::Apply,
     pub counts: Counts,
@@ -64,6 +68,8 @@ impl World {
             database: target::create(seed),
             process: None,
             copy: None,
+            is_put_back: false,
+            bounds: Bounds::default(),
             limits,
             settings,
             counts: Counts::default(),
@@ -114,8 +120,11 @@ impl World {
             94..96 => self.disk.fill(self.rng.u32(1..4)),
             96 => self.disk.fail_a_sync(),
             97 => self.steal(),
-            98 => self.remove_folder(),
-            99 => self.copy_folder_or_put_it_back(),
+            98 => match self.rng.bool() {
+                true => self.remove_folder(),
+                false => self.leave_out_or_take_in(),
+            },
+            99 => self.copy_or_put_back(),
             _ => unreachable!("of a hundred"),
         }
     }
@@ -157,15 +166,40 @@ impl World {
         };
         let (store, progress) = (&process.store, process.taken.progress);
         // What the start of a run does: a folder that knows nothing gets a changefeed that begins where the target stands.
-        refuse_restored_target(store.released(), progress).expect("the target was never restored");
-        if store.is_fresh() {
-            self.feed.begin_anew(&lock(&self.database).source, progress.applied);
+        if refuse_restored_target(store.released(), progress).is_err() {
+            // As the hint says.
+            self.counts.targets_restored_too_far += 1;
+            self.is_put_back = false;
+            drop(process);
+            self.disk.remove_all();
+            return self.start();
         }
-        if store.settle().is_err() {
+        let mut settled = Ok(());
+        if store.is_fresh() {
+            let mut database = lock(&self.database);
+            // What was staged of it is gone, and will not be sent again.
+            database.left = database.left.map(|left| left.min(progress.applied));
+            self.feed.begin_anew(&database.source, progress.applied);
+            settled = store.begin(progress.applied);
+        } else if self.is_put_back {
+            let complete = progress.applied.max(store.resolved());
+            let leaves_out = self.bounds.up_to.is_some();
+            self.feed.go_on(&lock(&self.database).source, complete, leaves_out);
+            self.feed.resolved = store.resolved();
+        }
+        store.limit([(LEFT + 1, self.bounds)].into_iter());
+        let mut process = process;
+        let Process { applier, taken, .. } = &mut process;
+        let settled = settled
+            .and_then(|()| applier.holder.settle(&mut taken.session, progress).map(drop))
+            .and_then(|()| applier.holder.settled(true))
+            .and_then(|()| process.store.settle());
+        if settled.is_err() {
             self.disk.lose_power();
             return self.start();
         }
-        store.release(progress.applied);
+        self.is_put_back = false;
+        process.store.release(progress.applied);
         self.process = Some(process);
     }
 
@@ -303,17 +337,16 @@ impl World {
         self.limits.disk_bytes_max = u64::MAX;
         self.database().faults = 0;
         self.crash("a last start");
-        while self.feed.acknowledged.len() < self.database().source.rows.len()
-            || self.feed.acknowledged.contains(&false)
-        {
+        let database = Arc::clone(&self.database);
+        while !self.feed.is_done(&lock(&database).source) {
             self.deliver();
         }
         let now = self.database().source.now();
         assert!(self.write(&[], Some(now)));
         self.apply();
         let database = self.database();
-        assert_eq!(database.rows, database.source.state_at(now), "acknowledged rows are lost");
         assert_eq!(database.progress.applied, now);
+        database.check();
     }
 
     fn store(&self) -> Arc<Store> {

@@ -12,7 +12,7 @@ use ebb_sdk::{DatabaseUrl, Secret};
 use regex::{Regex, RegexBuilder};
 use tracing::Level;
 
-use super::flags::{self, Common, Fetch, Logging, NewTables, Start, TriggersRestore};
+use super::flags::{self, Common, Fetch, LogValues, Logging, Start, TriggersRestore};
 use super::ignored;
 use super::layers::Layers;
 use super::overrides::{self, Overrides};
@@ -52,6 +52,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
         level: level(fetch.logging).max(verbosity(replicator.verbose)),
         destination: destination(fetch.log_file.as_ref(), replicator.log_destination.as_ref()),
         format: if fetch.use_console_writer { LogFormat::Console } else { LogFormat::Json },
+        hide_values: fetch.common.log_values == LogValues::Off,
     };
     let [table_filter, schema_filter] = filters.0;
     let changefeed = Changefeed {
@@ -63,7 +64,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
         sink_query_parameters: overrides.sink_query_parameters,
         options: overrides.options,
         cursor: fetch.cursor.or(overrides.cursor),
-        accept_new_tables: fetch.new_tables == NewTables::Accept,
+        new_tables: fetch.new_tables,
         initial_scan: overrides.initial_scan,
         on_exit: match fetch.on_exit {
             flags::OnExit::Leave => OnExit::Leave,
@@ -103,6 +104,7 @@ pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
             level: Level::INFO.max(verbosity(replicator.verbose)),
             destination: destination(None, replicator.log_destination.as_ref()),
             format: LogFormat::Json,
+            hide_values: start.common.log_values == LogValues::Off,
         },
         pages,
         grace_period: replicator.grace_period,
@@ -120,7 +122,8 @@ pub fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Override
         .hint("leave one of them out")),
         (Some(path), None) => overrides::read(path),
         (None, Some((config, table))) => {
-            overrides::check(table.clone(), &format!("[changefeed] of --config {}", config.display()))
+            let overrides = overrides::check(table.clone(), &format!("[changefeed] of --config {}", config.display()))?;
+            Ok(Overrides { origin: Some(overrides::Origin::Config(config.to_owned())), ..overrides })
         }
         (None, None) if fetch.common.access.allow_tls_mode_disable => overrides::defaults(),
         (None, None) => {
@@ -139,7 +142,7 @@ fn check_mode(mode: Option<&str>) -> Result<()> {
             Err(Error::new(format!("--mode {mode} moves data to CockroachDB; ebb brings changes back from it"))
                 .hint("use molt fetch for it; ebb does --mode failback"))
         }
-        Some(mode) => Err(Error::new(format!("--mode {mode} is not known")).hint("ebb does --mode failback")),
+        Some(_) => Err(Error::new("--mode is none that is known").hint("ebb does --mode failback")),
     }
 }
 
@@ -147,8 +150,10 @@ fn check_mode(mode: Option<&str>) -> Result<()> {
 fn filters(fetch: &Fetch) -> Result<([Regex; 2], Option<Regex>)> {
     let compile = |flag: &str, pattern: &str| {
         RegexBuilder::new(pattern).case_insensitive(!fetch.common.case_sensitive).build().map_err(|error| {
-            Error::new(format!("{flag} is not a regular expression: {error}"))
-                .hint(format!("correct {flag} (now: '{pattern}')"))
+            // Its text quotes the expression; the reason stands at its end.
+            let text = error.to_string();
+            let why = text.rsplit("error: ").next().unwrap_or_default();
+            Error::new(format!("{flag} is not a regular expression: {why}")).hint(format!("correct {flag}"))
         })
     };
     if fetch.table_exclusion_filter == ".*" {

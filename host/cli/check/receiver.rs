@@ -9,7 +9,7 @@ use ebb_sdk::Secret;
 use super::values::{address, at_least_one, not_zero};
 use crate::cli::overrides::Overrides;
 use crate::cli::replicator::Replicator;
-use crate::config::{Access, ClientCa, Identity, Limits, Receiver, Tokens};
+use crate::config::{Access, ChangefeedSettings, ClientCa, Identity, Limits, Receiver, Tokens};
 use crate::error::{Error, Result};
 use crate::receive;
 
@@ -86,8 +86,11 @@ fn identity(replicator: &Replicator) -> Result<Identity> {
 
 /// Who may write. Where several ways are chosen a request must pass all of them.
 fn access(replicator: &Replicator, identity: &Identity, overrides: Option<&Overrides>) -> Result<Access> {
+    let client_crl = replicator.tls_client_crl.clone();
+    let unused = Error::new("--tlsClientCRL revokes certificates of clients, and none are asked for")
+        .hint("give their authority with --tlsClientCA, or leave out --tlsClientCRL");
     if replicator.disable_authentication {
-        return Ok(Access::default());
+        return if client_crl.is_some() { Err(unused) } else { Ok(Access::default()) };
     }
     let header = replicator.webhook_auth_header.as_ref().or_else(|| overrides.and_then(Overrides::auth_header));
     let header = header.map(checked_header).transpose()?;
@@ -102,7 +105,11 @@ fn access(replicator: &Replicator, identity: &Identity, overrides: Option<&Overr
         ));
     }
     let is_chosen = header.is_some() || tokens.is_some();
-    let access = Access { client_ca: client_ca(replicator, identity, overrides, is_chosen), header, tokens };
+    let client_ca = client_ca(replicator, identity, overrides, is_chosen);
+    if client_ca.is_none() && client_crl.is_some() {
+        return Err(unused);
+    }
+    let access = Access { client_ca, client_crl, header, tokens };
     if access.is_open() {
         return Err(Error::new("the receiver cannot tell its changefeed from anybody else").hint(
             "`ebb certs` makes what is needed: client_cert, client_key and ca_cert in the sink_query_parameters of \
@@ -126,7 +133,11 @@ fn client_ca(
     match overrides {
         Some(overrides) if !overrides.shows_certificate() => None,
         Some(overrides) => {
-            overrides.client_authority().map(ClientCa::Pem).or_else(|| beside(identity).map(ClientCa::File))
+            let of_changefeed = overrides.client_authority().and(overrides.origin.clone()).map(|origin| {
+                let path = origin.path().to_owned();
+                ClientCa::Changefeed(ChangefeedSettings::new(path, move || origin.ca_cert()))
+            });
+            of_changefeed.or_else(|| beside(identity).map(ClientCa::File))
         }
         None if is_otherwise_chosen => None,
         None => beside(identity).map(ClientCa::File),

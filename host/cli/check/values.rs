@@ -21,7 +21,7 @@ pub fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
 /// `host:port`, or `:port` for every interface, as Go writes it.
 pub fn address(flag: &str, text: &str) -> Result<SocketAddr> {
     let refused = |why: String| {
-        Error::new(format!("{flag} {text} is not an address: {why}")).hint(format!("give {flag} as host:port or :port"))
+        Error::new(format!("{flag} is not an address: {why}")).hint(format!("give {flag} as host:port or :port"))
     };
     if let Some(port) = text.strip_prefix(':') {
         let port = port.parse().map_err(|_| refused("the port is not a number from 0 to 65535".into()))?;

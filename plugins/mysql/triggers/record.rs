@@ -5,9 +5,12 @@
 use ebb_sdk::{Error, ErrorKind, Level, Result, SavedTrigger};
 use mysql_async::Params;
 
-use super::{TABLE, execute, run};
+use super::{execute, run};
 use crate::Session;
 use crate::describe::rows;
+use crate::own::{self, TRIGGERS};
+
+const TABLE: &str = TRIGGERS.name;
 
 pub(super) async fn save(session: &mut Session, triggers: &[&SavedTrigger]) -> Result<()> {
     let doing = "save the definitions of triggers";
@@ -17,6 +20,7 @@ pub(super) async fn save(session: &mut Session, triggers: &[&SavedTrigger]) -> R
              PRIMARY KEY, definition LONGTEXT CHARACTER SET utf8mb4 NOT NULL) ENGINE = InnoDB"
         );
         run(session, &create, doing).await?;
+        has_table(session).await?;
     }
     run(session, "START TRANSACTION", doing).await?;
     for (place, saved) in triggers.iter().enumerate() {
@@ -68,6 +72,6 @@ pub(super) async fn drop_empty(session: &mut Session) -> Result<()> {
 }
 
 pub(super) async fn has_table(session: &mut Session) -> Result<bool> {
-    let sql = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
-    Ok(rows::<u64>(session, sql, vec![TABLE.into()]).await? != [0])
+    session.owned.retain(|&name| name != TABLE);
+    own::is_there(session, TRIGGERS).await
 }

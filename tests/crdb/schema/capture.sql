@@ -313,6 +313,9 @@ BEGIN
     RAISE EXCEPTION 'user % does not have SELECT privilege on relation %', session_user, target::regclass
       USING ERRCODE = '42501';
   END IF;
+  IF tick < (SELECT min(s.tick) FROM crdb_internal.shape s WHERE s.relation = target) THEN
+    RAISE EXCEPTION 'relation "%" does not exist', target::regclass USING ERRCODE = '42P01';
+  END IF;
   PERFORM crdb_internal.await_tick(tick);
   SELECT string_agg(format('(CASE shape %s END)::%s', c.cases, c.type), ', ' ORDER BY c.attribute) INTO column_list
     FROM (

@@ -1,12 +1,14 @@
-//! What happens to a staging folder from outside: it is removed, an older copy takes its place, a bit of it flips.
+//! What happens from outside: the folder is removed, it or the target is put back from a backup, a bit of it flips, a table is
+//! left out.
 //!
 //! Owns: these steps. Does not own: what must hold at the end (`world`).
 
 use std::sync::Arc;
 
-use ebb::stage::{Note, Store};
+use ebb::stage::{Bounds, Note, Store};
 
 use super::{World, lock};
+use crate::source::LEFT;
 
 impl World {
     /// Somebody removes the folder: under a process, which must not acknowledge anything after it, or between two.
@@ -29,22 +31,60 @@ impl World {
         self.crash("the folder is gone");
     }
 
-    /// A backup of the folder is put back between two runs: what was acknowledged since it was taken is not in it.
-    pub(super) fn copy_folder_or_put_it_back(&mut self) {
-        match self.copy.take() {
-            None => {
-                self.say("the folder is copied");
-                self.copy = Some(self.disk.copy());
-                // At least one start lies between the copy and its return: without one it is the folder itself.
-                self.crash("a run ends");
-            }
-            Some(copy) => {
-                self.say("the copy is put back");
-                self.process = None;
-                self.disk.put_back(&copy);
-                self.crash("the folder is an older one");
-            }
+    /// Backups of the folder, of the target or of both are put back between two runs: what was acknowledged or applied since
+    /// they were taken is not in them.
+    pub(super) fn copy_or_put_back(&mut self) {
+        let Some((copy, backup)) = self.copy.take() else {
+            self.say("folder and target are copied");
+            let backup = self.database().backup();
+            self.copy = Some((self.disk.copy(), backup));
+            // At least one start lies between the copy and its return: without one it is the folder itself.
+            return self.crash("a run ends");
+        };
+        let which = self.rng.u8(0..3);
+        self.say(["the folder is put back", "the target is put back", "both are put back"][usize::from(which)]);
+        self.process = None;
+        if which != 1 {
+            self.disk.put_back(&copy);
         }
+        if which != 0 {
+            self.database().restore(backup);
+        }
+        self.counts.targets_restored += u64::from(which == 1);
+        self.counts.restored_together += u64::from(which == 2);
+        self.is_put_back = which == 2;
+        self.crash("something is of a backup");
+    }
+
+    /// A table is left out of the changefeed, or loaded and taken in again. The changefeed is replaced by one that goes on where
+    /// the folder is complete.
+    pub(super) fn leave_out_or_take_in(&mut self) {
+        self.crash("a run ends");
+        // Its list of tables would be another.
+        self.copy = None;
+        let complete = self.database().progress.applied.max(self.store().resolved());
+        let leaves_out = self.bounds.up_to.is_none();
+        self.say(&format!("table {LEFT} is {} at {complete}", if leaves_out { "left out" } else { "taken in" }));
+        let mut database = lock(&self.database);
+        if leaves_out {
+            self.counts.tables_left_out += 1;
+            self.bounds.up_to = Some(complete);
+            database.left = Some(complete);
+        } else {
+            self.counts.tables_taken_in += 1;
+            self.bounds = Bounds { after: complete, up_to: None };
+            // It may have been loaded as of any time since.
+            let times: Vec<_> = database.source.rows.iter().map(|row| row.at).filter(|&at| at >= complete).collect();
+            let loaded = self.rng.choice(times).unwrap_or(complete);
+            let rows = database.source.table_at(LEFT, loaded);
+            database.rows.retain(|&(table, _), _| table != LEFT);
+            database.rows.extend(rows);
+            (database.left, database.loaded) = (None, loaded);
+        }
+        self.feed.go_on(&database.source, complete, leaves_out);
+        drop(database);
+        self.feed.resolved = self.store().resolved();
+        self.store().limit([(LEFT + 1, self.bounds)].into_iter());
     }
 
     /// A bit flips while the power is off: it is found, and named, or it stands where nothing is read any more.

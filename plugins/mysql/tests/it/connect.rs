@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use ebb_sdk::{Error, ErrorKind, Session as _};
-use ebb_servers::{Certs, Flavour, MySql, MySqlOptions};
+use ebb_servers::{Certs, Flavour, MySql, MySqlOptions, Protocol, Stranger};
 
 use crate::world::{World, Writer, connect, connect_with, refused};
 
@@ -112,6 +112,29 @@ async fn tls_is_verified_as_asked() {
         let plain = refused(&base, true).await;
         let said = if flavour == Flavour::MariaDb { "Access denied" } else { "insecure transport" };
         check(&plain, ErrorKind::Config, said, "sslmode");
+    }
+}
+
+/// Whoever answers in the target's place says that it has no TLS.
+#[tokio::test]
+async fn a_stranger_without_tls_is_not_told_the_password() {
+    for query in ["", "?sslmode=prefer", "?sslmode=allow", "?sslmode=require"] {
+        let stranger = Stranger::start(Protocol::MySql).unwrap();
+        let url = format!("mysql://app:geheim@127.0.0.1:{}/d{query}", stranger.port());
+        let error = refused(&url, false).await;
+        let is_admitted = query != "?sslmode=require";
+        let (said, hint) = match query {
+            "" => ("no sslmode", "--allow-tls-mode-disable"),
+            "?sslmode=require" => ("does not support TLS", "turn TLS on"),
+            _ => ("does not support TLS", "--allow-tls-mode-disable"),
+        };
+        check(&error, ErrorKind::Config, said, hint);
+        assert_eq!(String::from_utf8_lossy(&stranger.heard()), "", "{query}");
+        // He would have got it: what is admitted is told.
+        if is_admitted {
+            refused(&url, true).await;
+            assert!(String::from_utf8_lossy(&stranger.heard()).contains("mysql_native_password"), "{query}");
+        }
     }
 }
 

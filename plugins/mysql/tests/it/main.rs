@@ -13,6 +13,7 @@ mod connect;
 mod describe;
 mod failures;
 mod fit;
+mod hostile;
 mod keys;
 mod letters;
 mod progress;

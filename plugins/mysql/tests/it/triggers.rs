@@ -284,3 +284,30 @@ async fn a_record_with_other_statements_runs_none() {
         }
     }
 }
+
+/// What proves the right to make triggers is nobody else's trigger, and a failure leaves the database as it was.
+#[tokio::test]
+async fn what_is_not_dropped_stays_as_it_is() {
+    let collated = "ALTER DATABASE COLLATE utf8mb4_general_ci;; \
+                    CREATE TRIGGER collated AFTER DELETE ON t FOR EACH ROW SET @f = 1;; ALTER DATABASE COLLATE utf8mb4_unicode_ci";
+    for world in World::both("triggers_kept", TABLES) {
+        world.sql("CREATE TRIGGER ebb_probe BEFORE INSERT ON s FOR EACH ROW SET NEW.v = 'probed'");
+        world.sql_bodies(collated);
+        let mut session = world.session().await;
+        let before = described(&mut session).await;
+        let of_t: Vec<_> = before.iter().filter(|saved| saved.table == "t").cloned().collect();
+        assert_eq!((before.len(), of_t.len(), of_t[0].trigger.create.len()), (2, 1, 4));
+        session.drop_triggers(&of_t).await.unwrap();
+        assert_eq!(
+            world.sql("SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()"),
+            "ebb_probe"
+        );
+        world.sql("RENAME TABLE t TO away");
+        let error = restore(&mut session).await.unwrap_err();
+        assert!(error.message.contains("put the trigger collated of t back"), "{error:?}");
+        assert_eq!(world.sql("SELECT @@collation_database"), "utf8mb4_unicode_ci", "{:?}", world.flavour);
+        world.sql("RENAME TABLE away TO t");
+        assert_eq!(restore(&mut session).await.unwrap().len(), 1);
+        assert_eq!(described(&mut session).await, before);
+    }
+}

@@ -106,6 +106,7 @@ pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64
         apply_timeout_ms,
         allow_rounding: Vec::new(),
         source_is_known: false,
+        hide_values: false,
     })
     .await
 }
@@ -124,6 +125,7 @@ pub async fn connect_rounding(url: &str, columns: &[&str]) -> Session {
         apply_timeout_ms: APPLY_TIMEOUT_MS,
         allow_rounding: columns.iter().map(ToString::to_string).collect(),
         source_is_known: false,
+        hide_values: false,
     };
     MySql::connect(&options).await.expect("a session")
 }

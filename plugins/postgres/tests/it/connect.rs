@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use ebb_sdk::{Error, ErrorKind, Session as _};
-use ebb_servers::{Authentication, Certs, Options, Postgres};
+use ebb_servers::{Authentication, Certs, Options, Postgres, Protocol, Stranger};
 
 use crate::world::{World, Writer, connect, connect_with, refused};
 
@@ -26,8 +26,8 @@ async fn wrong_settings_are_named() {
     check(&plain, ErrorKind::Config, "sslmode=disable", "--allow-tls-mode-disable");
     let no_tls = refused(&world.url().replace("disable", "require"), true).await;
     check(&no_tls, ErrorKind::Config, "server does not support TLS", "sslmode");
-    let unknown = refused(&format!("{}&sslcrl=x", world.url()), true).await;
-    check(&unknown, ErrorKind::Config, "the parameter sslcrl", "known are sslmode");
+    let unknown = refused(&format!("{}&nonsense=x", world.url()), true).await;
+    check(&unknown, ErrorKind::Config, "the parameter nonsense", "known are sslmode");
     let standby = refused(&format!("{}&target_session_attrs=standby", world.url()), true).await;
     check(&standby, ErrorKind::Config, "ebb writes", "known are");
     let no_password = refused(&world.url_as("nobody", "geheim").replace(":geheim", ""), true).await;
@@ -164,6 +164,25 @@ async fn tls_is_verified_as_asked() {
     check(&refused(&foreign, false).await, ErrorKind::Config, "invalid peer certificate", "sslrootcert");
     let plain = refused(&format!("{base}?sslmode=disable"), true).await;
     check(&plain, ErrorKind::Config, "no encryption", "pg_hba.conf");
+}
+
+/// Whoever answers in the target's place says that it has no TLS.
+#[tokio::test]
+async fn a_stranger_without_tls_is_not_told_the_password() {
+    for query in ["", "?sslmode=prefer", "?sslmode=allow", "?sslmode=require"] {
+        let stranger = Stranger::start(Protocol::Postgres).unwrap();
+        let url = format!("postgres://app:geheim@127.0.0.1:{}/d{query}", stranger.port());
+        let error = refused(&url, false).await;
+        let is_admitted = query != "?sslmode=require";
+        let hint = if is_admitted { "--allow-tls-mode-disable" } else { "turn TLS on" };
+        check(&error, ErrorKind::Config, "does not support TLS", hint);
+        assert_eq!(String::from_utf8_lossy(&stranger.heard()), "", "{query}");
+        // He would have got it: what is admitted is told.
+        if is_admitted {
+            refused(&url, true).await;
+            assert!(String::from_utf8_lossy(&stranger.heard()).contains("geheim"), "{query}");
+        }
+    }
 }
 
 #[tokio::test]

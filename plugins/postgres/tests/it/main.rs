@@ -14,6 +14,7 @@ mod describe;
 mod effects;
 mod failures;
 mod fit;
+mod hostile;
 mod progress;
 mod rounding;
 mod rows;

@@ -89,8 +89,15 @@ pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64
 }
 
 fn options(url: &str, allow_insecure: bool, apply_timeout_ms: u64) -> ConnectOptions {
-    let (allow_rounding, source_is_known) = (Vec::new(), false);
-    ConnectOptions { url: url.to_owned(), allow_insecure, apply_timeout_ms, allow_rounding, source_is_known }
+    let (allow_rounding, source_is_known, hide_values) = (Vec::new(), false, false);
+    ConnectOptions {
+        url: url.to_owned(),
+        allow_insecure,
+        apply_timeout_ms,
+        allow_rounding,
+        source_is_known,
+        hide_values,
+    }
 }
 
 /// The error of a connection that must not come about.

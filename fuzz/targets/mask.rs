@@ -1,0 +1,15 @@
+//! Passwords of any characters, in every place of a command line: nothing that is said repeats them.
+#![no_main]
+
+#[path = "../../tests/canary.rs"]
+mod canary;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (&str, &str)| {
+    let (before, after) = input;
+    // An argument holds no NUL.
+    if !before.contains('\0') && !after.contains('\0') {
+        canary::check(before, after);
+    }
+});

@@ -1,0 +1,139 @@
+//! `ebb certs --revoke`: the list of the authority's certificates that are not valid any more, before their time.
+//!
+//! Owns: the list, and which certificates are on it. Does not own: the authority (`certs`), and judging by the list
+//! (`receive/tls`).
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use time::{Duration, OffsetDateTime};
+
+use super::certs::{self, AUTHORITY};
+use super::files::{self, Mode};
+use crate::error::{Error, Result};
+
+/// The list's name, beside the authority's certificate.
+pub const LIST: &str = "revoked.crl";
+/// The lines above the list (PEM admits text there) that say what is on it, for when it is extended.
+const REVOKED: &str = "revoked: ";
+/// Nobody asks for a newer list when it has passed.
+const VALID: Duration = Duration::days(3650);
+
+/// What is wanted.
+#[derive(Debug)]
+pub struct Order {
+    /// The authority's folder.
+    pub dir: PathBuf,
+    /// PEM file of the certificate.
+    pub certificate: PathBuf,
+}
+
+/// Puts the certificate on the list, and returns what is to be printed.
+pub fn revoke(order: &Order) -> Result<String> {
+    let authority = certs::read_authority(&order.dir, "--revoke")?;
+    let serial = serial(&order.certificate)?;
+    let list = order.dir.join(LIST);
+    let mut entries = entries(&list)?;
+    if entries.iter().all(|(known, _)| *known != serial) {
+        entries.push((serial, OffsetDateTime::now_utc().unix_timestamp()));
+    }
+    write(&list, &entries, &authority.issuer)?;
+    Ok(format!(
+        "revoked {}; the list {} has {} certificates\n\
+         ebb refuses them once it is started with --tlsClientCRL {}; one that runs so takes the list up on SIGHUP, or \
+         within a minute\n",
+        order.certificate.display(),
+        list.display(),
+        entries.len(),
+        list.display()
+    ))
+}
+
+/// A list of nothing, so that the flag can be given before it is needed.
+pub(super) fn start(dir: &Path, issuer: &Issuer<'_, KeyPair>) -> Result<()> {
+    write(&dir.join(LIST), &[], issuer)
+}
+
+/// Serial number and time.
+type Entry = (Vec<u8>, i64);
+
+fn write(path: &Path, entries: &[Entry], issuer: &Issuer<'_, KeyPair>) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| Error::new(format!("the list of revocations cannot be made: {error}"));
+    let now = OffsetDateTime::now_utc();
+    let revoked: Result<Vec<_>> = entries
+        .iter()
+        .map(|(serial, at)| {
+            let revocation_time = OffsetDateTime::from_unix_timestamp(*at).map_err(|error| failed(&error))?;
+            let serial_number = SerialNumber::from_slice(serial);
+            Ok(RevokedCertParams { serial_number, revocation_time, reason_code: None, invalidity_date: None })
+        })
+        .collect();
+    let params = CertificateRevocationListParams {
+        this_update: now - Duration::days(1),
+        next_update: now + VALID,
+        crl_number: SerialNumber::from(u64::try_from(now.unix_timestamp()).unwrap_or(0)),
+        issuing_distribution_point: None,
+        revoked_certs: revoked?,
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = params.signed_by(issuer).and_then(|list| list.pem()).map_err(|error| failed(&error))?;
+    let hex = |serial: &[u8]| serial.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let lines: String = entries.iter().map(|(serial, at)| format!("{REVOKED}{} {at}\n", hex(serial))).collect();
+    files::replace(path, &format!("{lines}{list}"), Mode::Public)
+}
+
+/// What is on the list; nothing where there is none yet.
+fn entries(path: &Path) -> Result<Vec<Entry>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(|error| unusable(path, &error.to_string()))?,
+    };
+    let entry = |line: &str| {
+        let (serial, at) = line.split_once(' ')?;
+        let bytes = (0..serial.len()).step_by(2).map(|at| u8::from_str_radix(serial.get(at..at + 2)?, 16).ok());
+        Some((bytes.collect::<Option<Vec<u8>>>()?, at.parse().ok()?))
+    };
+    let lines = text.lines().filter_map(|line| line.strip_prefix(REVOKED));
+    lines.map(|line| entry(line).ok_or_else(|| unusable(path, "it was not made by ebb certs"))).collect()
+}
+
+fn unusable(path: &Path, why: &str) -> Error {
+    Error::new(format!("the list of revocations {} cannot be extended: {why}", path.display())).hint(
+        "put back the file that ebb certs has made; without its entries revoked certificates would be valid again",
+    )
+}
+
+/// The serial number of a certificate of this authority.
+fn serial(path: &Path) -> Result<Vec<u8>> {
+    let refused = |why: &str| {
+        Error::new(format!("--revoke {} cannot be used: {why}", path.display()))
+            .hint("give the PEM file of a certificate that ebb certs has made, such as certs/client.crt")
+    };
+    let der = CertificateDer::from_pem_file(path).map_err(|error| refused(&error.to_string()))?;
+    let is_ours = der.windows(AUTHORITY.len()).any(|window| window == AUTHORITY.as_bytes());
+    let serial = serial_of(&der).filter(|_| is_ours);
+    serial.map(<[u8]>::to_vec).ok_or_else(|| refused("it is not a certificate of this authority"))
+}
+
+/// RFC 5280, section 4.1: the certificate is a sequence that begins with one that begins with version and serial number.
+fn serial_of(der: &[u8]) -> Option<&[u8]> {
+    let (certificate, _) = element(der, 0x30)?;
+    let (signed, _) = element(certificate, 0x30)?;
+    let behind_version = element(signed, 0xa0).map_or(signed, |(_, rest)| rest);
+    element(behind_version, 0x02).map(|(serial, _)| serial)
+}
+
+/// The content of the first element, which has this tag, and what stands behind it.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&[found, first], rest) = der.split_first_chunk::<2>()?;
+    let (length, rest) = match first {
+        short @ 0..0x80 => (usize::from(short), rest),
+        long => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
+            (bytes.iter().try_fold(0_usize, |sum, byte| sum.checked_mul(256)?.checked_add(usize::from(*byte)))?, rest)
+        }
+    };
+    (found == tag).then(|| rest.split_at_checked(length)).flatten()
+}

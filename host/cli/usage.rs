@@ -1,0 +1,74 @@
+//! What is said of a command line that cannot be parsed: clap's words, without the values.
+//!
+//! Owns: that no value is repeated. Anything may be a secret that lost its quotes, or stands behind the wrong flag. Does not
+//! own: the words for settings that cannot run (`check`).
+
+use std::error::Error as _;
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// What stands in the place of a value.
+const HIDDEN: &str = "…";
+/// The longest name that is taken for a mistyped flag.
+const NAME_CHARS_MAX: usize = 40;
+
+/// The error of parsing `args`, with every value taken out.
+pub fn without_values(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    // How the argument could be given as a value.
+    error.remove(ContextKind::Suggested);
+    error.remove(ContextKind::TrailingArg);
+    if let Some(value) = text(&error, ContextKind::InvalidValue).filter(|value| !value.is_empty()) {
+        if let Some(source) = error.source().map(|source| source.to_string().replace(&value, HIDDEN)) {
+            let arg = text(&error, ContextKind::InvalidArg).unwrap_or_default();
+            error = clap::Error::raw(error.kind(), format!("invalid value for '{arg}': {source}\n"));
+            error.insert(ContextKind::InvalidArg, ContextValue::String(arg));
+        } else {
+            error.insert(ContextKind::InvalidValue, ContextValue::String(HIDDEN.into()));
+        }
+    }
+    if error.kind() == ErrorKind::UnknownArgument {
+        let arg = text(&error, ContextKind::InvalidArg).unwrap_or_default();
+        let name = arg.split('=').next().unwrap_or_default();
+        let shown = if is_flag(name) { name.to_owned() } else { place(&arg, args) };
+        error.insert(ContextKind::InvalidArg, ContextValue::String(shown));
+    }
+    if text(&error, ContextKind::InvalidSubcommand).is_some_and(|name| !is_word(&name)) {
+        error.insert(ContextKind::InvalidSubcommand, ContextValue::String(HIDDEN.into()));
+    }
+    error
+}
+
+/// Why something is not shown, and how it came to stand there.
+pub fn hint(error: &clap::Error) -> Option<String> {
+    let is_hidden = text(error, ContextKind::InvalidArg)?.starts_with(HIDDEN);
+    is_hidden.then(|| "a value with spaces must stand in quotes; it is not repeated, since it may be a secret".into())
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Where a value stands that belongs to no flag.
+fn place(arg: &str, args: &[OsString]) -> String {
+    let at = args.iter().position(|given| given.to_string_lossy() == arg).unwrap_or(0);
+    let before = args[..at].iter().rev().map(|given| given.to_string_lossy().into_owned());
+    let flag = before.map(|given| given.split('=').next().unwrap_or_default().to_owned()).find(|name| is_flag(name));
+    flag.map_or_else(|| HIDDEN.into(), |flag| format!("{HIDDEN} behind {flag}"))
+}
+
+/// Flags have no digits: a text that has some is more likely a value.
+fn is_flag(text: &str) -> bool {
+    match text.strip_prefix("--") {
+        Some(name) => is_word(name),
+        None => text.strip_prefix('-').is_some_and(|name| name.len() == 1 && is_word(name)),
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    let is_of_name = |letter: char| letter.is_ascii_alphabetic() || letter == '-' || letter == '_';
+    !text.is_empty() && text.len() <= NAME_CHARS_MAX && text.chars().all(is_of_name)
+}

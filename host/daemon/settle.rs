@@ -1,0 +1,259 @@
+//! What a start settles: the target, the tables, the changefeed; last of all, that this run is the one that counts.
+//!
+//! Owns: what is kept for the next start, and only once this one has succeeded. Does not own: the order of the start (`start`),
+//! any check itself (`tables`, `changefeed`, `target`).
+
+use std::sync::Arc;
+
+use ebb_sdk::{Catalog, ErrorKind, Timestamp};
+
+use crate::changefeed::{self, Feed};
+use crate::config::{Config, NewTables, Triggers};
+use crate::consent::Consent;
+use crate::error::{Error, Result, listed};
+use crate::plugin::Session;
+use crate::receive::Tables;
+use crate::source::Source;
+use crate::stage::{Bounds, Stage};
+use crate::tables::{self, KeyWatch, Watched};
+use crate::target::{self, Found, Holder, Open, SourceName, Taken, Target};
+use crate::triggers;
+
+/// What is known of the target before anything is received.
+pub(super) struct Known {
+    pub(super) catalog: Catalog,
+    /// `None` while the target is down.
+    pub(super) session: Option<Session>,
+    pub(super) found: Found,
+    /// The target's tables are those of the last start.
+    is_as_before: bool,
+}
+
+impl Known {
+    /// A target that is down is no reason not to receive, when it was seen before and its changefeed is there.
+    pub(super) async fn settle(
+        config: &Config,
+        target: &Target,
+        open: Option<Open>,
+        stage: &Stage,
+        source: Option<&Source>,
+        holder: &Holder,
+    ) -> Result<Self> {
+        let mut open = open;
+        loop {
+            let found = match open.take() {
+                Some(open) => open,
+                None => {
+                    if let Some(catalog) = target::known_catalog(stage)?
+                        && changefeed::is_there(config, source, &catalog, stage, holder.is_continued()?).await?
+                    {
+                        tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
+                        return Ok(Self { catalog, session: None, found: Found::default(), is_as_before: true });
+                    }
+                    target.wait(config.target.wait).await?
+                }
+            };
+            let is_as_before = target::known_catalog(stage)?.as_ref() == Some(&found.catalog);
+            target::remember_catalog(stage, &found.catalog)?;
+            if let Some((session, at)) = target::look(found.session, holder).await? {
+                return Ok(Self { catalog: found.catalog, session: Some(session), found: at, is_as_before });
+            }
+        }
+    }
+
+    /// A session that is told what is known by now.
+    pub(super) async fn reopen(&mut self, target: &Target) -> Result<()> {
+        let Some(session) = self.session.take() else { return Ok(()) };
+        drop(session);
+        self.session = match target.open().await? {
+            Some(open) if open.catalog != self.catalog => return Err(changed()),
+            open => open.map(|open| open.session),
+        };
+        Ok(())
+    }
+
+    /// `None` while the target is down, and nothing needs it.
+    pub(super) async fn take_over(
+        &mut self,
+        config: &Config,
+        target: &Target,
+        stage: &Stage,
+        source: Option<&Source>,
+        holder: &Holder,
+    ) -> Result<Option<Taken>> {
+        let Some(mut session) = self.session.take() else { return Ok(None) };
+        loop {
+            if let Some(taken) = target::take_over(session, holder).await? {
+                return Ok(Some(taken));
+            }
+            if changefeed::is_there(config, source, &self.catalog, stage, holder.is_continued()?).await? {
+                return Ok(None);
+            }
+            let open = target.wait(config.target.wait).await?;
+            if open.catalog != self.catalog {
+                return Err(changed());
+            }
+            session = open.session;
+        }
+    }
+}
+
+fn changed() -> Error {
+    Error::new("the target's tables have changed while ebb started").hint("start again with the same command")
+}
+
+/// What is known of the tables before anything is received.
+pub(super) struct Settled {
+    /// Those that are replicated.
+    pub(super) watched: Vec<Watched>,
+    /// Those of the last run of which rows are staged.
+    left: Vec<Watched>,
+    /// The source's database, where it is known.
+    database: Option<String>,
+    /// The target takes the types of their columns, as it was asked now or at an earlier start.
+    pub(super) are_types_known: bool,
+    pub(super) taken_in: Vec<SourceName>,
+    pub(super) tables: Arc<Tables>,
+    pub(super) keys: Arc<KeyWatch>,
+}
+
+pub(super) async fn settle_tables(
+    config: &Config,
+    target: &Target,
+    source: Option<&Source>,
+    stage: &Stage,
+    known: &mut Known,
+) -> Result<Settled> {
+    let (watched, database) = match source {
+        None if config.source.is_some() => {
+            let (watched, database) = tables::remembered(stage, &known.catalog)?;
+            warn_of_filters(config, &watched);
+            (watched, database)
+        }
+        source => {
+            let matched = tables::matched(config, source, &known.catalog).await?;
+            // The plugin answers without asking the server.
+            let watched = tokio::task::block_in_place(|| {
+                let session = known.session.as_mut().map(|session| (session, &target.connect));
+                matched.settle(&known.catalog, session)
+            })?;
+            let mut watched = watched;
+            if source.is_some() {
+                tables::keep_bounds(stage, &mut watched, &known.catalog)?;
+                watched.extend(tables::left(stage, &known.catalog, &watched, known.found.applied())?);
+            }
+            (watched, source.map(|source| source.database().to_owned()))
+        }
+    };
+    let mut watched = watched;
+    let taken_in = take_in(config, source, &mut watched, stage, &known.found).await?;
+    let tables = Arc::new(tables::register(stage, &known.catalog, &watched, database.as_deref(), config)?);
+    let catalog = Arc::new(known.catalog.clone());
+    let keys = Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), known.found.applied())?);
+    // A key that was changed while no ebb ran is followed before anything is read by it.
+    if source.is_some() {
+        keys.refresh().await?;
+    }
+    let (left, watched) = watched.into_iter().partition(|watched| watched.is_left);
+    let were_asked = source.is_some() && known.session.is_some();
+    let are_types_known = were_asked || (known.is_as_before && tables::are_types_known(stage)?);
+    Ok(Settled { watched, left, database, are_types_known, taken_in, tables, keys })
+}
+
+/// The changefeed sends what it was created for.
+fn warn_of_filters(config: &Config, watched: &[Watched]) {
+    let Some(settings) = &config.changefeed else { return };
+    let sources = watched.iter().filter(|watched| !watched.is_left).filter_map(|watched| watched.source.as_ref());
+    let others = sources.filter(|(schema, name)| !settings.chooses(schema, name));
+    let names: Vec<String> = others.map(|(schema, name)| format!("{schema}.{name}")).collect();
+    if !names.is_empty() {
+        tracing::warn!(
+            hint = "start again once CockroachDB is there: the changefeed is then replaced by one without them",
+            "still replicated, though the filters leave them out: {}",
+            listed(&names)
+        );
+    }
+}
+
+/// Of a table that was loaded since, the rows of before are not written again.
+async fn take_in(
+    config: &Config,
+    source: Option<&Source>,
+    watched: &mut [Watched],
+    stage: &Stage,
+    found: &Found,
+) -> Result<Vec<SourceName>> {
+    let Some(settings) = &config.changefeed else { return Ok(Vec::new()) };
+    let (allowed, now) = match source {
+        Some(source) => (settings.new_tables, source.now().await?),
+        None => (NewTables::Refuse, Timestamp::ZERO),
+    };
+    let last = tables::last(stage)?;
+    let taken_in = tables::taken_in(watched, (found, last.as_deref()), stage, allowed, now)?;
+    let complete = found.applied().max(stage.store().resolved());
+    let is_new = |watched: &&mut Watched| watched.source.as_ref().is_some_and(|source| taken_in.contains(source));
+    for watched in watched.iter_mut().filter(|watched| !watched.is_left).filter(is_new) {
+        watched.bounds = Bounds { after: complete, up_to: None };
+    }
+    Ok(taken_in)
+}
+
+/// The last steps, by which the run becomes the one that counts. Returns the changefeed of a run that has one of its own, and
+/// whether the target is held.
+pub(super) async fn settle(
+    config: &Config,
+    source: Option<Source>,
+    settled: &Settled,
+    stage: &Stage,
+    catalog: &mut Catalog,
+    (holder, is_continued): (&Holder, bool),
+    mut taken: Option<&mut Taken>,
+) -> Result<(Option<Feed>, bool)> {
+    let is_compared = source.is_some() || config.changefeed.is_none() || is_continued;
+    let Settled { watched, left, database, are_types_known, .. } = settled;
+    let feed = settle_feed(config, source, watched, (stage, is_continued), catalog, taken.as_deref_mut()).await?;
+    // Whatever has failed before has left the target as it was.
+    if config.apply.triggers == Triggers::Drop {
+        tokio::task::block_in_place(|| {
+            let feed = &config.staging.schema;
+            triggers::drop_all(stage, feed, watched, catalog, taken.as_deref_mut())
+        })?;
+    }
+    if let (Some(_), Some(database)) = (&feed, database) {
+        tables::remember(stage, catalog, watched.iter().chain(left), (database, *are_types_known))?;
+    }
+    let mut is_held = taken.is_some();
+    if let Some(Taken { session, progress }) = taken {
+        match tokio::task::block_in_place(|| holder.settle(session, *progress))? {
+            Ok(()) => holder.settled(is_compared)?,
+            // It knows this folder from before; the rest is made up for when it is there again.
+            Err(error) if error.kind == ErrorKind::Retry && !stage.is_fresh() => {
+                tracing::warn!("the target is down: {error}");
+                is_held = false;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
+    stage.settle()?;
+    Ok((feed, is_held))
+}
+
+/// The changefeed of a run that has one of its own.
+async fn settle_feed(
+    config: &Config,
+    source: Option<Source>,
+    watched: &[Watched],
+    (stage, is_continued): (&Stage, bool),
+    catalog: &Catalog,
+    taken: Option<&mut Taken>,
+) -> Result<Option<Feed>> {
+    let (Some(source), Some(settings)) = (source, &config.changefeed) else {
+        taken.map_or(Ok(()), |taken| changefeed::refuse_lost_staging(stage, taken.progress))?;
+        return Ok(None);
+    };
+    let plan = changefeed::Plan::new(settings, watched, catalog, stage, &source, is_continued);
+    let consent = Consent::of(config.staging.non_interactive);
+    let feed = changefeed::settle(source, &plan, taken, &config.staging.schema, consent).await?;
+    Ok(Some(feed))
+}

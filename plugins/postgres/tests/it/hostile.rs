@@ -1,0 +1,182 @@
+//! What other users of the database may plant: operators in front of PostgreSQL's own, and tables of ebb's name.
+//!
+//! Owns: that nothing of theirs is run, read or written. Does not own: functions (`connect`), what is right in such a table
+//! (`progress`, `triggers`).
+
+use ebb_sdk::{Checks, ErrorKind, Lease, Operation, Session as _};
+
+use crate::world::{FEED, World, Writer, connect};
+
+const PROGRESS: &str = "CREATE TABLE ebb_progress (feed text PRIMARY KEY, wall bigint NOT NULL, logical integer NOT NULL, \
+    epoch bigint NOT NULL, writer bigint NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(), alive_until timestamptz, note text)";
+
+/// Operators of the kinds that ebb's statements use: the same types as PostgreSQL's own, and the exact types where it has none.
+const OPERATORS: &[(&str, &str, &str, &str)] = &[
+    ("=", "text", "text", "bool"),
+    ("=", "name", "text", "bool"),
+    ("=", "name", "name", "bool"),
+    ("=", "\"char\"", "\"char\"", "bool"),
+    ("=", "oid", "oid", "bool"),
+    ("=", "oid", "regclass", "bool"),
+    ("=", "oid", "int4", "bool"),
+    ("=", "int2", "int2", "bool"),
+    ("=", "int4", "int4", "bool"),
+    ("=", "int8", "int8", "bool"),
+    ("=", "varchar", "varchar", "bool"),
+    ("<>", "text", "text", "bool"),
+    ("<>", "name", "name", "bool"),
+    ("<>", "\"char\"", "\"char\"", "bool"),
+    ("<>", "int2", "int4", "bool"),
+    ("<>", "oid", "oid", "bool"),
+    ("<>", "tid", "tid", "bool"),
+    (">", "int2", "int4", "bool"),
+    (">", "int4", "int4", "bool"),
+    (">=", "int8", "int4", "bool"),
+    ("&", "int2", "int4", "int4"),
+    ("->>", "jsonb", "text", "text"),
+    ("->>", "jsonb", "varchar", "text"),
+    ("||", "text", "text", "text"),
+    ("*", "float8", "interval", "interval"),
+    ("*", "float8", "int4", "float8"),
+    ("*", "numeric", "int4", "numeric"),
+    ("+", "timestamptz", "interval", "timestamptz"),
+    ("-", "timestamptz", "timestamptz", "interval"),
+    ("/", "int4", "int8", "int8"),
+    ("+", "int8", "int4", "int8"),
+];
+
+#[tokio::test]
+async fn operators_and_types_of_others_are_not_used() {
+    let operator = |(at, (name, left, right, of)): (usize, &(&str, &str, &str, &str))| {
+        format!(
+            "CREATE FUNCTION aaa.f{at}({left}, {right}) RETURNS {of} LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE EXCEPTION 'aaa.{name} was run'; END $$; \
+             CREATE OPERATOR aaa.{name} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = aaa.f{at});"
+        )
+    };
+    let operators: String = OPERATORS.iter().enumerate().map(operator).collect();
+    // A schema whose name comes first in every order, and a path that has it in front.
+    let world = World::new(
+        "hostile_operators",
+        &format!(
+            "CREATE SCHEMA aaa; CREATE TABLE aaa.t (id int8 PRIMARY KEY, name varchar, n int8 UNIQUE DEFERRABLE); \
+             CREATE TABLE aaa.c (id varchar PRIMARY KEY, up int8 REFERENCES aaa.t, CHECK (up > 0)); \
+             CREATE FUNCTION aaa.see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 NEW.name = current_setting('search_path'); RETURN NEW; END $$; \
+             CREATE TRIGGER see BEFORE INSERT ON aaa.t FOR EACH ROW EXECUTE FUNCTION aaa.see(); {operators} \
+             CREATE DOMAIN aaa.text AS int; CREATE DOMAIN aaa.timestamptz AS int; \
+             ALTER DATABASE hostile_operators SET search_path = aaa, pg_catalog"
+        ),
+    );
+    let mut writer = world.writer().await;
+    writer.upsert("t", &["id", "name", "n"], &[&["1", "\"a\"", "1"], &["2", "\"b\"", "2"]]).await.unwrap();
+    writer.upsert("c", &["id", "up"], &[&["\"x\"", "1"]]).await.unwrap();
+    writer.session.begin(Checks::Suspended).await.unwrap();
+    writer.write("t", Operation::Delete, &["id"], &[&["2"], &["9"]]).await.unwrap();
+    writer.write("c", Operation::Replace, &["id", "up"], &[&["\"x\"", "1"]]).await.unwrap();
+    writer.write("t", Operation::Verify, &["id"], &[&["1"], &["2"]]).await.unwrap();
+    writer.write("c", Operation::Verify, &["id"], &[&["\"x\""]]).await.unwrap();
+    writer.commit().await.unwrap();
+    writer.delete("c", &["id"], &[&["\"y\""]]).await.unwrap();
+    let lease = Lease { feed: FEED.into(), epoch: writer.progress.epoch, alive_ms: 1000, note: None };
+    writer.session.renew(&lease).await.unwrap();
+    writer.session.held(FEED).await.unwrap().unwrap();
+    writer.session.progress(FEED).await.unwrap().unwrap();
+    // What a trigger of the user's meets is the path that the user has.
+    assert_eq!(world.sql("SELECT id, name FROM aaa.t"), "1|aaa, pg_catalog");
+}
+
+/// What is done to the table, and what the refusal says of it.
+const PLANTED: &[(&str, &str)] = &[
+    ("ALTER TABLE ebb_progress OWNER TO hostile_planter", "belongs to hostile_planter"),
+    ("GRANT UPDATE, SELECT ON ebb_progress TO hostile_planter", "hostile_planter has UPDATE"),
+    ("GRANT ALL ON ebb_progress TO PUBLIC", "PUBLIC has DELETE"),
+    ("GRANT UPDATE (wall) ON ebb_progress TO hostile_planter", "hostile_planter has UPDATE"),
+    (
+        "CREATE TRIGGER \"Hit\" BEFORE INSERT OR UPDATE ON ebb_progress FOR EACH ROW EXECUTE FUNCTION hit()",
+        "has the trigger Hit",
+    ),
+    ("CREATE RULE keep AS ON UPDATE TO ebb_progress DO ALSO SELECT hit_it()", "has the rule keep"),
+    ("ALTER TABLE ebb_progress ENABLE ROW LEVEL SECURITY", "row security"),
+    ("ALTER TABLE ebb_progress ADD COLUMN more int DEFAULT hit_it()", "has the column more"),
+    ("ALTER TABLE ebb_progress ALTER COLUMN note SET DEFAULT hit_it()", "column note has the default"),
+    ("ALTER TABLE ebb_progress ADD CONSTRAINT looks CHECK (hit_it() > 0) NOT VALID", "has the constraint looks"),
+    ("CREATE INDEX looks ON ebb_progress (abs(wall))", "has the index looks"),
+    ("ALTER TABLE ebb_progress SET UNLOGGED", "UNLOGGED"),
+    ("ALTER TABLE ebb_progress ALTER COLUMN wall TYPE numeric", "column wall"),
+    ("DROP TABLE ebb_progress; CREATE VIEW ebb_progress AS SELECT 1 AS feed", "no ordinary table"),
+];
+
+#[tokio::test]
+async fn a_progress_table_in_which_others_have_a_hand_is_neither_read_nor_written() {
+    let world = World::new(
+        "hostile_progress",
+        "CREATE ROLE hostile_planter; CREATE TABLE hits (id int); CREATE FUNCTION hit_it() RETURNS int LANGUAGE plpgsql AS $$ \
+         BEGIN INSERT INTO hits VALUES (1); RETURN 1; END $$; \
+         CREATE FUNCTION hit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM hit_it(); RETURN new; END $$;",
+    );
+    for (at, (plant, expected)) in PLANTED.iter().enumerate() {
+        world.sql(&format!("DROP TABLE IF EXISTS ebb_progress; {PROGRESS}; {plant}"));
+        let lease = Lease { feed: FEED.into(), epoch: 1, alive_ms: 1000, note: None };
+        let mut session = world.session().await;
+        let errors = [
+            session.progress(FEED).await.unwrap_err(),
+            session.held(FEED).await.unwrap_err(),
+            session.renew(&lease).await.unwrap_err(),
+            session.begin(Checks::Immediate).await.unwrap_err(),
+            session.take_over(FEED, 1).await.unwrap_err(),
+        ];
+        for error in &errors {
+            assert!(error.kind == ErrorKind::Config && error.message.contains(expected), "{plant}: {error:?}");
+        }
+        assert_eq!(world.sql("SELECT count(*) FROM hits"), "0", "{plant}");
+        let hint = errors[0].hint.clone().unwrap();
+        let mend = hint.split_once("administrator of the target: ").unwrap().1.split_once(" Where the user").unwrap().0;
+        world.sql(mend);
+        session.take_over(FEED, 1).await.unwrap_or_else(|error| panic!("{plant}, {mend}: {error:?}"));
+        world.sql(&format!("ALTER TABLE IF EXISTS ebb_progress_other RENAME TO aside_{at}"));
+    }
+}
+
+#[tokio::test]
+async fn a_record_of_triggers_in_which_others_have_a_hand_is_not_read() {
+    let world = World::new(
+        "hostile_record",
+        "CREATE ROLE hostile_writer; CREATE TABLE t (id int PRIMARY KEY, v int); \
+         CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN new; END $$; \
+         CREATE TRIGGER act BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION act(); \
+         CREATE TABLE ebb_triggers (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, saved text NOT NULL, \
+         dropped_at timestamptz NOT NULL DEFAULT now()); GRANT INSERT ON ebb_triggers TO hostile_writer",
+    );
+    let mut writer = world.writer().await;
+    let saved = crate::triggers::saved(&writer.catalog);
+    let errors = [
+        writer.session.saved_triggers("").await.unwrap_err(),
+        writer.session.restore_triggers("", &saved).await.unwrap_err(),
+        writer.session.drop_triggers(&saved).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.message.contains("hostile_writer has INSERT"), "{error:?}");
+        assert!(error.hint.unwrap().contains("REVOKE ALL ON public.ebb_triggers FROM hostile_writer;"));
+    }
+    world.sql("REVOKE ALL ON ebb_triggers FROM hostile_writer");
+    writer.session.drop_triggers(&saved).await.unwrap();
+    assert_eq!(world.sql("SELECT count(*) FROM ebb_triggers"), "1");
+}
+
+/// A user with the rights that README names, on a table that an administrator has made.
+#[tokio::test]
+async fn a_table_that_an_administrator_made_for_ebb_is_taken() {
+    let world = World::new(
+        "hostile_not",
+        &format!(
+            "CREATE ROLE hostile_app LOGIN PASSWORD 'pw'; CREATE SCHEMA progress; SET search_path = progress; {PROGRESS}; \
+             GRANT USAGE ON SCHEMA progress TO hostile_app; GRANT SELECT, INSERT, UPDATE ON ebb_progress TO hostile_app; \
+             CREATE TABLE t (id int PRIMARY KEY); GRANT SELECT, INSERT, UPDATE, DELETE ON t TO hostile_app;"
+        ),
+    );
+    let url = format!("{}&search_path=progress", world.url_as("hostile_app", "pw"));
+    let mut writer = Writer::new(connect(&url).await.unwrap()).await;
+    writer.upsert("t", &["id"], &[&["1"]]).await.unwrap();
+    assert_eq!(world.sql("SELECT count(*) FROM progress.t"), "1");
+}

@@ -1,0 +1,186 @@
+//! Folders and targets that were put back from a backup, folders that were mistaken, starts that failed half way.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::client::{Client, hold};
+use crate::forward::{dead_url, forward};
+use crate::world::{Dialect, Ebb, World, free_port, status, wait_for};
+
+const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
+
+fn folder(world: &World) -> PathBuf {
+    world.dir().join("staging/_replicator_1")
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp starts").success());
+}
+
+fn replicate(world: &World, ebb: &Ebb, id: u32) {
+    world.source(&format!("INSERT INTO t VALUES ({id}, {id})"));
+    world.wait_equal(ebb, &["t"]);
+}
+
+/// SQL that puts the progress row back as it is now, as a backup of the target does.
+fn backup_of_progress(world: &World) -> String {
+    world.target(
+        "SELECT format('UPDATE ebb_progress SET wall=%s, logical=%s, epoch=%s, writer=%s, note=%L, alive_until=%L', wall, logical, \
+         epoch, writer, note, alive_until) FROM ebb_progress",
+    )
+}
+
+fn restore_target(world: &World, backup: &str) {
+    world.target("DELETE FROM t WHERE id > 1");
+    world.target(backup);
+}
+
+/// A user that may not create changefeeds.
+fn powerless(world: &World) -> String {
+    world.source("CREATE USER app; GRANT ALL ON t TO app");
+    world.source("GRANT SYSTEM VIEWCLUSTERSETTING TO app");
+    world.source_url_as("app")
+}
+
+#[test]
+fn a_target_older_than_the_folder_is_refused() {
+    let world = World::new("restored_target", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    replicate(&world, &ebb, 1);
+    ebb.stop();
+    let backup = backup_of_progress(&world);
+    let ebb = world.fetch(&[]);
+    replicate(&world, &ebb, 2);
+    ebb.stop();
+    // The folder is lost, and a new one begins behind row 2.
+    std::fs::rename(folder(&world), world.dir().join("aside")).expect("moved aside");
+    let ebb = world.fetch(&[]);
+    replicate(&world, &ebb, 3);
+    ebb.stop();
+    restore_target(&world, &backup);
+    let line = world.fetch(&[]).failure();
+    assert!(line.contains("was the target restored?") && line.contains("move the staging folder aside"), "{line}");
+    std::fs::rename(folder(&world), world.dir().join("aside too")).expect("moved aside");
+    let ebb = world.fetch(&[]);
+    replicate(&world, &ebb, 4);
+    ebb.stop();
+}
+
+#[test]
+fn a_folder_and_a_target_of_one_backup_lose_nothing() {
+    let world = World::new("restored_both", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    replicate(&world, &ebb, 1);
+    ebb.stop();
+    let backup = backup_of_progress(&world);
+    copy(&folder(&world), &world.dir().join("backup"));
+    let ebb = world.fetch(&[]);
+    replicate(&world, &ebb, 2);
+    replicate(&world, &ebb, 3);
+    ebb.stop();
+    std::fs::remove_dir_all(folder(&world)).expect("the folder");
+    copy(&world.dir().join("backup"), &folder(&world));
+    restore_target(&world, &backup);
+    // Nobody but the source knows what is missing.
+    let line = world.fetch(&["--source", &dead_url(&world, free_port())]).failure();
+    assert!(line.contains("it has to be asked") && line.contains("--apply-only"), "{line}");
+    let mut ebb = world.fetch(&[]);
+    ebb.wait_line("sends again from where the folder is complete");
+    replicate(&world, &ebb, 4);
+    ebb.stop();
+    // From now on it is known.
+    let mut ebb = world.fetch(&[]);
+    ebb.wait_line("using the running changefeed");
+    replicate(&world, &ebb, 5);
+    ebb.stop();
+}
+
+#[test]
+fn a_first_start_that_fails_moves_nothing() {
+    let world = World::new("restored_first", TABLE);
+    let before = world.source("SELECT cluster_logical_timestamp()").trim().to_owned();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    let line = world.fetch(&["--source", &powerless(&world)]).failure();
+    assert!(line.contains("CHANGEFEED privilege"), "{line}");
+    assert_eq!(world.target("SELECT max(wall) FROM ebb_progress"), "0");
+    let mut ebb = world.fetch(&["--cursor", &before]);
+    ebb.wait_line(&format!("new run: changes after {before} are replicated"));
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
+
+#[test]
+fn a_wrong_folder_does_not_disown_the_right_one() {
+    let world = World::new("restored_wrong", TABLE);
+    let source = powerless(&world);
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    replicate(&world, &ebb, 1);
+    let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    world.source("INSERT INTO t VALUES (2, 2)");
+    let now = world.source("SELECT cluster_logical_timestamp()").trim().to_owned();
+    wait_for("a resolved timestamp", || ebb.log(), || status(&pages)["resolved"].as_str() > Some(&now));
+    ebb.stop();
+    drop(gate);
+    let elsewhere =
+        format!("--stagingSchema _replicator_1 -v --staging-dir {}", world.dir().join("elsewhere").display());
+    let line = world.fetch(&["--source", &source, "--replicator-flags", &elsewhere]).failure();
+    assert!(line.contains("CHANGEFEED privilege") || line.contains("has delivered rows to it"), "{line}");
+    // Neither waited for, nor refused.
+    let ebb = world.fetch(&[]);
+    world.wait_equal(&ebb, &["t"]);
+    assert!(!ebb.log().contains("waiting up to"), "{}", ebb.log());
+    ebb.stop();
+}
+
+#[test]
+fn a_copy_waits_for_the_process_that_is_alive_when_its_target_comes_back() {
+    let world = World::with_own_target(Dialect::Postgres, "restored_copy", TABLE, TABLE);
+    let pages = format!("127.0.0.1:{}", free_port());
+    let mut first = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    replicate(&world, &first, 1);
+    std::fs::create_dir_all(world.dir().join("elsewhere")).expect("a folder");
+    copy(&folder(&world), &world.dir().join("elsewhere/_replicator_1"));
+    let port = free_port();
+    let target = world.target_url().replace(&format!(":{}/", world.proxy().port()), &format!(":{port}/"));
+    let elsewhere = world.dir().join("elsewhere");
+    // Without a source of its own it cannot ask what it lacks.
+    let (dir, pair) = (elsewhere.display().to_string(), world.certs().server());
+    let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+    command.args(["start", "--targetConn", &target, "--stagingSchema", "_replicator_1", "--staging-dir", &dir]);
+    command
+        .args(["--bindAddr", "127.0.0.1:0", "--allow-tls-mode-disable", "-v", "--tlsClientCA"])
+        .arg(world.certs().ca());
+    command.env("EBB_TLS_CERTIFICATE", pair.cert).env("EBB_TLS_PRIVATE_KEY", pair.key);
+    let mut second = Ebb::spawn(command);
+    second.wait_line("receiving goes on while the target is down");
+    let _forward = forward(port, world.proxy().port());
+    assert_eq!(second.wait().code(), Some(1), "{}", second.log());
+    assert!(second.log().contains("another ebb applies the feed _replicator_1"), "{}", second.log());
+    first.must_run();
+    replicate(&world, &first, 2);
+    first.stop();
+}
+
+#[test]
+fn a_target_that_is_read_only_at_start_is_waited_for() {
+    let world = World::new("restored_read_only", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    replicate(&world, &ebb, 1);
+    ebb.stop();
+    let set = |value: &str| {
+        let mut client = Client::connect(Dialect::Postgres, &world.target_url());
+        client.ask("SET default_transaction_read_only = off");
+        let database = world.database();
+        client.ask(&format!("ALTER DATABASE \"{database}\" SET default_transaction_read_only = {value}"));
+    };
+    set("on");
+    let mut ebb = world.fetch(&[]);
+    ebb.wait_line("the target is down");
+    world.source("INSERT INTO t VALUES (2, 2)");
+    ebb.wait_line("trying again");
+    ebb.must_run();
+    set("off");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}

@@ -1,0 +1,81 @@
+//! `--log-values off`: no key and no value of a row is in the log at its most talkative, whoever would quote it.
+
+use ebb_servers::Flavour;
+
+use crate::post::Post;
+use crate::world::{Dialect, Ebb, World, free_port, status, wait_for};
+
+const SOURCE: &str = "CREATE TABLE t (id text PRIMARY KEY, v text, u text, n text)";
+/// It refuses long values, values that another row has, and texts that are no numbers.
+const TARGET: &str = "CREATE TABLE t (id varchar(40) PRIMARY KEY, v varchar(3), u varchar(40) UNIQUE, n varchar(40), \
+                      CONSTRAINT quiet CHECK (n <> 'canary-n'))";
+const FLAGS: &str = "--stagingSchema _replicator_1 -vv --on-row-error wait";
+const DIALECTS: [Dialect; 3] = [Dialect::Postgres, Dialect::MySql(Flavour::MariaDb), Dialect::MySql(Flavour::MySql)];
+/// Keys and values begin so.
+const CANARY: &str = "canary";
+
+/// The line that holds this text for the nth time.
+fn nth_line(ebb: &Ebb, text: &str, number: usize) -> String {
+    let line = || ebb.log().lines().filter(|line| line.contains(text)).nth(number).map(str::to_owned);
+    wait_for(text, || ebb.log(), || line().is_some());
+    line().expect("it was there")
+}
+
+#[test]
+fn rows_that_are_refused_are_not_quoted() {
+    for dialect in DIALECTS {
+        let world = World::with_target(dialect, "values_off", SOURCE, TARGET);
+        world.target("INSERT INTO t VALUES ('own', NULL, 'canary-u', NULL)");
+        let pages = format!("127.0.0.1:{}", free_port());
+        let args = ["--metrics-listen-addr", &pages, "--logging", "trace", "--log-values", "off"];
+        let ebb = world.fetch(&[&args[..], &["--replicator-flags", FLAGS]].concat()).ready();
+        for (number, (column, value, hint)) in [
+            ("v", "canary-v", "widen the column"),
+            ("u", "canary-u", "the target may hold rows that the source does not"),
+            ("n", "canary-n", "or the constraint on the target"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            world.source(&format!("INSERT INTO t (id, {column}) VALUES ('canary-{column}', '{value}')"));
+            let line = nth_line(&ebb, "applying waits, and receiving goes on", number);
+            assert!(line.contains(hint) && line.contains("--log-values off"), "{line}");
+            assert!(
+                line.contains("\"code\":") && line.contains(if column == "v" { "\"v\"" } else { "constraint" }),
+                "{line}"
+            );
+            let key = status(&pages)["waiting"]["key"].clone();
+            // Constraints over several rows name no key.
+            assert!(column == "u" || key.as_str().is_some_and(|key| key.contains("canary-")), "the page tells: {key}");
+            world.source(&format!("DELETE FROM t WHERE id = 'canary-{column}'"));
+            nth_line(&ebb, "the target takes the rows again", number);
+        }
+        let log = ebb.stop();
+        assert!(log.contains("\"level\":\"trace\"") || log.contains("\"level\":\"debug\""), "it was not talkative");
+        assert!(!log.contains(CANARY), "{dialect:?}: {log}");
+    }
+}
+
+#[test]
+fn a_row_that_comes_too_late_and_what_triggers_say_are_not_quoted() {
+    let world = World::with_schemas("values_late", SOURCE, TARGET);
+    world.target(
+        "CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE NOTICE 'saw %', NEW; IF NEW.v = 'no' THEN RAISE EXCEPTION 'not %', NEW USING ERRCODE = 'ZZ001'; END IF; \
+             RETURN NEW; END $$; \
+         CREATE TRIGGER say BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION say()",
+    );
+    let flags = "--stagingSchema _replicator_1 -vv --triggers fire";
+    let run = || world.fetch(&["--logging", "trace", "--log-values", "off", "--replicator-flags", flags]);
+    let mut ebb = run().ready();
+    world.source("INSERT INTO t VALUES ('canary-1', 'a')");
+    world.wait_equal(&ebb, &["t"]);
+    let late = r#"{"payload":[{"after":{"id":"canary-2"},"key":["canary-2"],"topic":"t","updated":"1.0"}],"length":1}"#;
+    assert_ne!(Post::new(&world).send(late).status, 200);
+    assert_eq!(ebb.wait().code(), Some(1));
+    assert!(ebb.log().contains("came for the first time") && !ebb.log().contains(CANARY), "{}", ebb.log());
+    let mut ebb = run();
+    world.source("INSERT INTO t VALUES ('canary-3', 'no')");
+    assert_eq!(ebb.wait().code(), Some(1));
+    assert!(ebb.log().contains("ZZ001") && !ebb.log().contains(CANARY), "{}", ebb.log());
+}
