@@ -151,19 +151,24 @@ fn no_body_costs_more_memory_than_its_limits() {
 fn pages_answer_while_connections_to_them_are_idle() {
     let pages = format!("127.0.0.1:{}", free_port());
     let (world, ebb) = receiver("insider_pages", &format!("--metricsAddr {pages}"));
-    let connect = || std::net::TcpStream::connect(&pages).expect("the pages listen");
-    // One is in use, and comes to its turn again with every request.
-    let mut used = connect();
-    let mut ask = || {
-        used.write_all(b"GET /_/healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is open");
+    let ask = |connection: &mut std::net::TcpStream| {
+        connection.write_all(b"GET /_/healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is open");
         let mut answer = [0; 15];
-        used.read_exact(&mut answer).expect("an answer");
+        connection.read_exact(&mut answer).expect("an answer");
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
         // The rest of the head, and the text.
         let mut rest = [0; 4096];
-        assert!(used.read(&mut rest).expect("the rest") > 0);
+        assert!(connection.read(&mut rest).expect("the rest") > 0);
     };
-    ask();
+    // Answered once, so that each has come to its turn, and idle from then on.
+    let connect = || {
+        let mut connection = std::net::TcpStream::connect(&pages).expect("the pages listen");
+        ask(&mut connection);
+        connection
+    };
+    // One is in use, and comes to its turn again with every request.
+    let mut used = connect();
+    let mut ask = || ask(&mut used);
     let mut idle: Vec<_> = (0..20).map(|_| connect()).collect();
     ask();
     idle.extend((0..29).map(|_| connect()));
