@@ -33,8 +33,8 @@ pub fn run(config: Config) -> Result<()> {
         .build()
         .map_err(|error| Error::new(format!("cannot start the runtime: {error}")))?;
     let outcome = runtime.block_on(start_and_run(config));
-    // Requests and lookups that are still under way must not hold up the end.
-    runtime.shutdown_background();
+    // Requests and lookups that are still under way must not hold up the end; threads that use it end with the process.
+    std::mem::forget(runtime);
     outcome
 }
 

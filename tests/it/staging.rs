@@ -11,13 +11,10 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::post::Post;
-use crate::promises::a_moment_from_now;
+use crate::promises::{a_moment_from_now, an_hour_from_now};
 use crate::world::{World, free_port, http_get, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
-
-/// Far ahead of what the changefeed sends.
-const AHEAD: &str = "9000000000000000000.0";
 
 /// A body with one row of `t`.
 fn row(id: u32, updated: &str) -> String {
@@ -42,7 +39,7 @@ fn vanish(world: &World, how: &str, happens: impl FnOnce(&Path), expected: &str,
     world.wait_equal(&ebb, &["t"]);
     ebb.must_run();
     happens(&folder);
-    let answer = Post::new(world).send(&row(1_000_000, AHEAD));
+    let answer = Post::new(world).send(&row(1_000_000, &an_hour_from_now()));
     assert_ne!(answer.status, 200, "{how}: a row was acknowledged");
     let line = ebb.failure();
     for text in [expected, "nothing is acknowledged from now on", "--staging-dir", "start again with the same command"]
