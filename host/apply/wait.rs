@@ -63,7 +63,7 @@ impl Applier {
         let since = SystemTime::now();
         let at = self.first_transaction(taken.progress.applied)?;
         let mut tries = 0;
-        let mut seen = Seen::default();
+        let (mut seen, mut is_down) = (Seen::default(), false);
         self.hangups.mark_unchanged();
         loop {
             let delay = DELAY_MIN.saturating_mul(1 << tries.min(10)).min(DELAY_MAX);
@@ -90,8 +90,12 @@ impl Applier {
                     self.status.waiting(None);
                     return Ok(matches!(look, Look::Healed));
                 }
+                Look::Down if !is_down => {
+                    tracing::warn!("the target is down, or too slow, while a row is waited for: it is tried again");
+                    is_down = true;
+                }
                 Look::Down => {}
-                Look::Refused(refusal) => error = refusal,
+                Look::Refused(refusal) => (error, is_down) = (refusal, false),
             }
         }
     }
@@ -152,7 +156,7 @@ impl Applier {
         if !is_asked && !self.may_help(seen, span)? {
             return Ok(Look::Refused(first));
         }
-        *seen = Seen { up_to: span.to, tables: BTreeSet::from([table(&first)]) };
+        let mut tried = Seen { up_to: span.to, tables: BTreeSet::from([table(&first)]) };
         let mut behind = None;
         let (mut few, mut many, mut next) = (1, usize::MAX, usize::MAX);
         while many - few > 1 {
@@ -160,7 +164,7 @@ impl Applier {
                 (Look::Refused(_), count) if count <= few => break,
                 (Look::Refused(error), count) if is_same_row(&error, &first) => few = count,
                 (Look::Refused(error), count) => {
-                    seen.tables.insert(table(&error));
+                    tried.tables.insert(table(&error));
                     behind = Some(error);
                     many = count;
                 }
@@ -171,6 +175,8 @@ impl Applier {
             }
             next = few.midpoint(many);
         }
+        // One that was cut off is made again.
+        *seen = tried;
         Ok(Look::Refused(match behind {
             Some(behind) => with_behind(first, &behind),
             None => first,

@@ -6,36 +6,21 @@
 //! in the staging folder, or nowhere: a changefeed may only go on where that folder is whole.
 
 mod begin;
+mod feed;
 mod settings;
-
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ebb_sdk::{Catalog, Progress, Timestamp};
 
-use crate::config::{Changefeed, Config, OnExit};
+use crate::config::{Changefeed, Config};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
-use crate::source::{self, Job, JobState, Source, Statement, advisories};
+use crate::source::{Job, JobState, Source, Statement, advisories};
 use crate::stage::Stage;
 use crate::tables::{self, Watched};
 use crate::target::Taken;
 
 use begin::Begins;
-
-/// The changefeed of a run.
-pub struct Feed {
-    source: Source,
-    job: i64,
-    settings: Changefeed,
-    /// It was seen paused.
-    paused: AtomicBool,
-}
-
-impl Feed {
-    pub fn new(source: Source, job: i64, settings: &Changefeed) -> Self {
-        Self { source, job, settings: settings.clone(), paused: AtomicBool::new(false) }
-    }
-}
+pub use feed::Feed;
 
 /// What the decision rests on.
 pub struct Plan<'a> {
@@ -45,6 +30,8 @@ pub struct Plan<'a> {
     stage: &'a Stage,
     /// The folder is certainly the one that the last run has ended with.
     is_continued: bool,
+    /// The changefeed of another folder that it was agreed to replace.
+    pub agreed: Option<i64>,
     /// What the source says of itself.
     version: String,
 }
@@ -75,7 +62,10 @@ pub async fn settle(
         return Ok(Feed::new(source, job, plan.settings));
     }
     if let Some(job) = stale.iter().find(|job| !is_of(job, plan.stage)) {
-        agree_to_replace(job, taken.progress, feed, consent)?;
+        if plan.agreed != Some(job.id) {
+            agree_to_replace(job, taken.progress, feed, consent)?;
+        }
+        tracing::warn!(job = job.id, from = %applied, "the staging folder is gone; replacing the changefeed");
     }
     let begins = begin::place(&source, plan, &mut statement, applied, is_complete).await?;
     if begins == Begins::GoesOn || plan.settings.cursor.is_some() {
@@ -96,14 +86,27 @@ pub async fn settle(
     Ok(Feed::new(source, job, plan.settings))
 }
 
-/// Whether a changefeed that would have to be created can begin where it must, before another process is ended for it.
-pub async fn refuse_early(source: &Source, plan: &Plan<'_>, applied: Timestamp) -> Result<()> {
+/// What [`settle`] would refuse, before another process is ended for it. Returns the changefeed of another folder that it was
+/// agreed to replace.
+pub async fn refuse_early(
+    source: &Source,
+    plan: &Plan<'_>,
+    progress: Option<Progress>,
+    feed: &str,
+    consent: Consent,
+) -> Result<Option<i64>> {
+    let progress = progress.unwrap_or(Progress { applied: Timestamp::ZERO, epoch: 0, writer: 0 });
+    refuse_restored_target(plan.stage.released(), progress)?;
+    let applied = progress.applied;
     let mut statement = plan.statement(applied);
-    let Found { own: None, is_complete, .. } = found(source, plan, &statement).await? else { return Ok(()) };
+    let Found { own: None, is_complete, stale } = found(source, plan, &statement).await? else { return Ok(None) };
+    let foreign = stale.iter().find(|job| !is_of(job, plan.stage));
+    foreign.map_or(Ok(()), |job| agree_to_replace(job, progress, feed, consent))?;
     match begin::place(source, plan, &mut statement, applied, is_complete).await? {
-        Begins::New | Begins::Scan if plan.settings.cursor.is_none() => Ok(()),
-        _ => source.refuse_cursor(&statement).await,
+        Begins::New | Begins::Scan if plan.settings.cursor.is_none() => {}
+        _ => source.refuse_cursor(&statement).await?,
     }
+    Ok(foreign.map(|job| job.id))
 }
 
 /// The changefeeds that are there.
@@ -195,7 +198,8 @@ impl<'a> Plan<'a> {
         source: &Source,
         is_continued: bool,
     ) -> Self {
-        Self { settings, watched, catalog, stage, is_continued, version: source.version().to_owned() }
+        let version = source.version().to_owned();
+        Self { settings, watched, catalog, stage, is_continued, agreed: None, version }
     }
 
     fn statement(&self, cursor: Timestamp) -> Statement<'a> {
@@ -207,53 +211,6 @@ impl<'a> Plan<'a> {
             cursor,
             initial_scan: None,
             release: advisories::release(&self.version),
-        }
-    }
-}
-
-impl Feed {
-    /// An error once the changefeed has ended, or another one sends here too. A source that cannot be asked is not an error: what it sends counts.
-    pub async fn look(&self) -> Result<()> {
-        let unseen = |error: Error| tracing::debug!("the changefeed cannot be looked at: {error}");
-        match self.source.job(self.job).await {
-            Ok(Some(job)) if job.is_paused_by_error() => return Err(source::ended(self.job, Some(&job))),
-            Ok(Some(job)) if job.state != JobState::Ended => self.note_pause(&job),
-            Ok(job) => return Err(source::ended(self.job, job.as_ref())),
-            Err(error) => {
-                unseen(error);
-                return Ok(());
-            }
-        }
-        match self.source.rival(&self.settings, self.job).await {
-            Ok(None) => Ok(()),
-            Ok(Some(rival)) => Err(rivalry(&self.settings, &rival)),
-            Err(error) => {
-                unseen(error);
-                Ok(())
-            }
-        }
-    }
-
-    /// Somebody may have his reasons to pause it; that nothing comes should not be a riddle.
-    fn note_pause(&self, job: &Job) {
-        let is_paused = job.state == JobState::Paused;
-        if is_paused && !self.paused.swap(is_paused, Ordering::Relaxed) {
-            tracing::warn!(
-                hint = format!("RESUME JOB {}", job.id),
-                "the changefeed (job {}) was paused by somebody: nothing is sent until it is resumed",
-                job.id
-            );
-        } else if !is_paused && self.paused.swap(false, Ordering::Relaxed) {
-            tracing::info!("the changefeed (job {}) was resumed", job.id);
-        }
-    }
-
-    /// What `--on-exit` asks for.
-    pub async fn end(&self, on_exit: OnExit) -> Result<()> {
-        match on_exit {
-            OnExit::Leave => Ok(()),
-            OnExit::Pause => self.source.pause(self.job).await,
-            OnExit::Cancel => self.source.cancel(self.job).await,
         }
     }
 }
@@ -311,6 +268,10 @@ async fn reuse(source: &Source, plan: &Plan<'_>, job: &Job, statement: &Statemen
         }
         source.resume(job.id).await?;
         tracing::info!(job = job.id, "resumed the paused changefeed");
+    } else if !plan.is_continued && job.state == JobState::Running {
+        // What it was acknowledged behind its checkpoint may not be here: it comes again.
+        source.wake(job.id).await?;
+        tracing::info!(job = job.id, "using the running changefeed, started again from its checkpoint");
     } else if job.is_backing_off() {
         source.wake(job.id).await?;
         tracing::info!(
@@ -363,7 +324,6 @@ fn agree_to_replace(job: &Job, progress: Progress, feed: &str, consent: Consent)
         ))
         .hint("give --staging-dir the folder of the earlier run, or --non-interactive to replace the changefeed"));
     }
-    tracing::warn!(job = job.id, from = %progress.applied, "the staging folder is gone; replacing the changefeed");
     Ok(())
 }
 

@@ -61,6 +61,7 @@ struct Started {
     search: Option<Search>,
     /// How far the target is.
     applied: watch::Receiver<Timestamp>,
+    overtaken: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     applier: oneshot::Receiver<Result<()>>,
 }
@@ -75,13 +76,15 @@ impl Started {
             biased;
             // 1. Nothing may be acknowledged after the disk has failed.
             error = failed.wait_for(Option::is_some) => Err(disk_error(error.ok().and_then(|error| error.clone()))),
-            // 2. The applier ends by itself only when it cannot go on.
+            // 2. What comes is another process's now.
+            true = is_overtaken(&mut self.overtaken) => Err(overtaken(&self.config)),
+            // 3. The applier ends by itself only when it cannot go on.
             ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new("the applier ended unexpectedly"))),
-            // 3. Somebody wants it to end.
+            // 4. Somebody wants it to end.
             () = signals.first() => refuse_half(&self.config, &self.stage, *self.applied.borrow()),
-            // 4. The changefeed is gone, and nothing more will come.
+            // 5. The changefeed is gone, and nothing more will come.
             error = watch_feed(&mut self.feed, self.search.as_ref()) => Err(error),
-            // 5. Nothing more is to be applied.
+            // 6. Nothing more is to be applied.
             () = drained(&self.config, &self.stage, self.applied.clone()) => report_rest(&self.stage),
         };
         if outcome.is_ok() {
@@ -104,6 +107,19 @@ impl Started {
         // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
         outcome.and(ended)
     }
+}
+
+/// Comes back only with true.
+async fn is_overtaken(overtaken: &mut watch::Receiver<bool>) -> bool {
+    match overtaken.wait_for(|&overtaken| overtaken).await {
+        Ok(_) => true,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn overtaken(config: &Config) -> Error {
+    Error::new(format!("another ebb has taken over feed {}", config.staging.schema))
+        .hint("one process applies a feed; end one of the two")
 }
 
 fn disk_error(error: Option<Error>) -> Error {

@@ -138,7 +138,8 @@ pub(super) async fn settle_tables(
                 matched.settle(&known.catalog, session)
             })?;
             let mut watched = watched;
-            if source.is_some() {
+            if let Some(source) = source.filter(|_| config.changefeed.is_some()) {
+                tables::refuse_other_database(stage, source.database())?;
                 tables::keep_bounds(stage, &mut watched, &known.catalog)?;
                 watched.extend(tables::left(stage, &known.catalog, &watched, known.found.applied())?);
             }
@@ -188,14 +189,36 @@ async fn take_in(
         Some(source) => (settings.new_tables, source.now().await?),
         None => (NewTables::Refuse, Timestamp::ZERO),
     };
-    let last = tables::last(stage)?;
-    let taken_in = tables::taken_in(watched, (found, last.as_deref()), stage, allowed, now)?;
+    // Nothing is known of a target that is down; what it holds is asked later.
+    let epoch = found.progress.map_or(i64::MAX, |progress| progress.epoch);
+    let last = tables::last(stage, epoch)?;
+    let taken_in = match tables::taken_in(watched, (found, last.as_deref()), stage, allowed, now) {
+        Err(error) if config.apply_only => return leave_out_unknown(watched, (found, last.as_deref()), &error),
+        judged => judged?,
+    };
     let complete = found.applied().max(stage.store().resolved());
     let is_new = |watched: &&mut Watched| watched.source.as_ref().is_some_and(|source| taken_in.contains(source));
     for watched in watched.iter_mut().filter(|watched| !watched.is_left).filter(is_new) {
-        watched.bounds = Bounds { after: complete, up_to: None };
+        watched.bounds = Bounds { after: complete, up_to: None, epoch: epoch.saturating_add(1) };
     }
     Ok(taken_in)
+}
+
+/// Where CockroachDB may be gone for good, the other tables are worth having.
+fn leave_out_unknown(
+    watched: &mut [Watched],
+    (found, last): (&Found, Option<&[SourceName]>),
+    error: &Error,
+) -> Result<Vec<SourceName>> {
+    tracing::warn!("{error}: no row of them is applied");
+    let lists: Vec<&[SourceName]> = found.tables().into_iter().chain(last).collect();
+    for watched in watched.iter_mut() {
+        let is_new = |source| lists.iter().any(|list| !list.contains(source));
+        if watched.source.as_ref().is_some_and(is_new) {
+            watched.bounds.up_to = Some(Timestamp::ZERO);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// The last steps, by which the run becomes the one that counts. Returns the changefeed of a run that has one of its own, and
@@ -206,12 +229,13 @@ pub(super) async fn settle(
     settled: &Settled,
     stage: &Stage,
     catalog: &mut Catalog,
-    (holder, is_continued): (&Holder, bool),
+    (holder, is_continued, agreed): (&Holder, bool, Option<i64>),
     mut taken: Option<&mut Taken>,
 ) -> Result<(Option<Feed>, bool)> {
     let is_compared = source.is_some() || config.changefeed.is_none() || is_continued;
-    let Settled { watched, left, database, are_types_known, .. } = settled;
-    let feed = settle_feed(config, source, watched, (stage, is_continued), catalog, taken.as_deref_mut()).await?;
+    let Settled { watched, left, database, are_types_known, taken_in, .. } = settled;
+    let feed =
+        settle_feed(config, source, watched, (stage, is_continued, agreed), catalog, taken.as_deref_mut()).await?;
     // Whatever has failed before has left the target as it was.
     if config.apply.triggers == Triggers::Drop {
         tokio::task::block_in_place(|| {
@@ -221,6 +245,20 @@ pub(super) async fn settle(
     }
     if let (Some(_), Some(database)) = (&feed, database) {
         tables::remember(stage, catalog, watched.iter().chain(left), (database, *are_types_known))?;
+        tables::forget_refusals(stage, taken_in)?;
+    }
+    if config.changefeed.is_none() {
+        tables::outdate(stage)?;
+        if !is_continued {
+            tracing::warn!(
+                hint = format!(
+                    "create the changefeed anew WITH cursor = '{}' if it was; repeats do no harm",
+                    stage.store().resolved()
+                ),
+                "the staging folder was moved or put back, or the machine was started anew: whether it holds every row that was \
+                 acknowledged is not known"
+            );
+        }
     }
     let mut is_held = taken.is_some();
     if let Some(Taken { session, progress }) = taken {
@@ -244,7 +282,7 @@ async fn settle_feed(
     config: &Config,
     source: Option<Source>,
     watched: &[Watched],
-    (stage, is_continued): (&Stage, bool),
+    (stage, is_continued, agreed): (&Stage, bool, Option<i64>),
     catalog: &Catalog,
     taken: Option<&mut Taken>,
 ) -> Result<Option<Feed>> {
@@ -252,7 +290,8 @@ async fn settle_feed(
         taken.map_or(Ok(()), |taken| changefeed::refuse_lost_staging(stage, taken.progress))?;
         return Ok(None);
     };
-    let plan = changefeed::Plan::new(settings, watched, catalog, stage, &source, is_continued);
+    let mut plan = changefeed::Plan::new(settings, watched, catalog, stage, &source, is_continued);
+    plan.agreed = agreed;
     let consent = Consent::of(config.staging.non_interactive);
     let feed = changefeed::settle(source, &plan, taken, &config.staging.schema, consent).await?;
     Ok(Some(feed))

@@ -18,6 +18,7 @@ use super::settle::{Known, Settled, settle, settle_tables};
 use crate::apply::{Applier, Pace};
 use crate::changefeed::{self, Feed};
 use crate::config::{self, Config, InitialScan};
+use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::plugin;
 use crate::receive::{Receiver, Tables};
@@ -51,17 +52,20 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     );
     warn_of_advisories(source.as_ref(), config.changefeed.as_ref());
     let settled = settle_tables(&config, &target, source.as_ref(), &stage, &mut known).await?;
-    let Settled { watched, tables, keys, .. } = &settled;
     if settled.are_types_known != target.connect.source_is_known {
         target.connect.source_is_known = settled.are_types_known;
         known.reopen(&target).await?;
     }
+    let Settled { watched, tables, keys, .. } = &settled;
     let is_continued = holder.is_continued()?;
+    let mut agreed = None;
     if let (Some(source), Some(settings)) = (&source, &config.changefeed) {
         let plan = changefeed::Plan::new(settings, watched, &known.catalog, &stage, source, is_continued);
         // While the target is down nothing is created.
         if known.session.is_some() {
-            changefeed::refuse_early(source, &plan, known.found.applied()).await?;
+            let consent = Consent::of(config.staging.non_interactive);
+            let (progress, feed) = (known.found.progress, &config.staging.schema);
+            agreed = changefeed::refuse_early(source, &plan, progress, feed, consent).await?;
         }
         holder.keep_tables(watched.iter().filter_map(|watched| watched.source.clone()).collect(), &settled.taken_in);
     } else if config.changefeed.is_some() {
@@ -83,7 +87,8 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     let mut taken = known.take_over(&config, &target, &stage, source.as_ref(), &holder).await?;
     let is_down = source.is_none();
     let ended =
-        settle(&config, source, &settled, &stage, &mut known.catalog, (&holder, is_continued), taken.as_mut()).await;
+        settle(&config, source, &settled, &stage, &mut known.catalog, (&holder, is_continued, agreed), taken.as_mut())
+            .await;
     let (feed, is_held) = ended.inspect_err(|_| {
         if let Some(Taken { session, progress }) = &mut taken {
             tokio::task::block_in_place(|| holder.give_free(session, *progress));
@@ -94,6 +99,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     let search = Search::of(&config, is_down, &watched, (&known.catalog, is_continued), &stage);
     let (stop, stopped) = watch::channel(false);
     let applied = status.watch_applied();
+    let overtaken = holder.overtaken();
     let applier = spawn_applier(
         Applier {
             target,
@@ -113,7 +119,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
         },
         taken,
     );
-    Ok(Started { config, receiver, pages, stage, feed, search, applied, stop, applier })
+    Ok(Started { config, receiver, pages, stage, feed, search, applied, overtaken, stop, applier })
 }
 
 /// The source, where it is wanted and can be reached.

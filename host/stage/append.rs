@@ -13,7 +13,7 @@ use super::late::Late;
 use super::log::FrameBuilder;
 use super::memtable::Memtable;
 use super::record::{RowBatch, timestamp_of};
-use super::segments::{Content, Listed, NotSaved, Segment};
+use super::segments::{Content, Form, Listed, NotSaved, Segment, file_name};
 use super::store::{Log, Store, Watermarks, is_full, lock, new_log};
 use super::unreadable;
 use crate::error::Error;
@@ -123,6 +123,7 @@ impl Store {
         let mut state = lock(&self.state);
         let mut changed = state.clone();
         changed.resolved = lock(&self.watermarks).resolved;
+        changed.log = self.disk.identity(&file_name(number, Form::Log));
         changed.segments.insert(log.number, listed);
         changed.segments.insert(number, Listed::new_log());
         changed.save(self.disk.as_ref()).map_err(NotSaved::lasting).map_err(not_begun)?;

@@ -5,8 +5,9 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::present::Presence;
 use crate::error::{Error, Result};
@@ -35,6 +36,11 @@ pub trait Disk: Send + Sync {
     /// Bytes that may still be written.
     fn free_bytes(&self) -> io::Result<u64>;
 
+    /// What tells a file from a copy of it; empty where nothing does.
+    fn identity(&self, _name: &str) -> String {
+        String::new()
+    }
+
     /// Whether these files still stand under their names, and are the ones that were written through this disk.
     fn check(&self, files: &mut dyn Iterator<Item = String>) -> Result<()>;
 }
@@ -47,6 +53,13 @@ pub trait Append: Send {
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// What tells a file or folder from a copy of it: its inode and its time of birth. One that was renamed is the same.
+pub fn identity(path: &Path) -> String {
+    let Ok(metadata) = fs::metadata(path) else { return String::new() };
+    let born = metadata.created().ok().and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
+    format!("{}@{}", metadata.ino(), born.unwrap_or_default().as_nanos())
 }
 
 /// A folder of the file system, locked for this process.
@@ -90,6 +103,10 @@ impl Folder {
 }
 
 impl Disk for Folder {
+    fn identity(&self, name: &str) -> String {
+        identity(&self.path.join(name))
+    }
+
     fn names(&self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         names.filter(|name| name.as_ref().map_or(true, |name| name != LOCK)).collect()

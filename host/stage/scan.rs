@@ -26,6 +26,9 @@ use crate::error::Result;
 pub struct Bounds {
     pub after: Timestamp,
     pub up_to: Option<Timestamp>,
+    /// The start of the feed that has taken the table in.
+    #[serde(default)]
+    pub epoch: i64,
 }
 
 impl Bounds {

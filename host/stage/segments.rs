@@ -105,6 +105,12 @@ pub(super) struct State {
     /// Numbers of the tables, by name.
     pub(super) tables: BTreeMap<String, u32>,
     pub(super) segments: BTreeMap<u64, Listed>,
+    /// The identity of the log that takes rows: in a folder whose files were put back from a backup it is another.
+    #[serde(default)]
+    pub(super) log: String,
+    /// It was another when the folder was opened, and no changefeed has been settled since.
+    #[serde(default)]
+    pub(super) is_put_back: bool,
 }
 
 /// A random number, never negative.
@@ -131,6 +137,8 @@ impl State {
             forgotten: Timestamp::ZERO,
             tables: BTreeMap::new(),
             segments: BTreeMap::new(),
+            log: String::new(),
+            is_put_back: false,
         }
     }
 

@@ -93,6 +93,7 @@ impl Store {
     pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Self> {
         let mut state = State::load(disk.as_ref())?.unwrap_or_else(State::new);
         let last = state.segments.keys().next_back().copied().unwrap_or(0);
+        let log_identity = disk.identity(&file_name(last, Form::Log));
         for (&number, listed) in state.segments.clone().iter().filter(|(_, listed)| listed.form == Form::Log) {
             let tail = if number == last { Tail::MayBeTorn } else { Tail::IsWhole };
             recover(disk.as_ref(), &mut state, number, *listed, tail)?;
@@ -105,8 +106,12 @@ impl Store {
                 Err(error) => return Err(damaged(&name, &error.to_string())),
             }
         }
+        // Whatever puts files back gives them another identity, even in a folder that stays.
+        let is_known = !state.log.is_empty() && state.segments.contains_key(&last);
+        state.is_put_back |= is_known && state.log != log_identity;
         let next = last + 1;
         let file = new_log(disk.as_ref(), next).map_err(|error| unreadable(&error))?;
+        state.log = disk.identity(&file_name(next, Form::Log));
         state.segments.insert(next, Listed::new_log());
         state.save(disk.as_ref()).map_err(|error| unreadable(&error.into()))?;
         state.remove_leftovers(disk.as_ref()).map_err(|error| unreadable(&error))?;
@@ -167,9 +172,22 @@ impl Store {
         self.change(|state| state.released = state.released.max(at))
     }
 
+    /// Whether its files were put back from a backup since a changefeed was settled, as far as that can be known.
+    pub fn is_put_back(&self) -> bool {
+        lock(&self.state).is_put_back
+    }
+
+    /// It was made sure that nothing is missing in it.
+    pub fn compared(&self) -> Result<()> {
+        self.change(|state| state.is_put_back = false)
+    }
+
     /// Of these tables only rows within the bounds are read from now on.
     pub fn limit(&self, tables: impl Iterator<Item = (u32, Bounds)>) {
-        *lock(&self.bounded) = Arc::new(tables.filter(|(_, bounds)| *bounds != Bounds::default()).collect());
+        let mut bounded = Bounded::clone(&lock(&self.bounded));
+        bounded.extend(tables);
+        bounded.retain(|_, bounds| *bounds != Bounds::default());
+        *lock(&self.bounded) = Arc::new(bounded);
     }
 
     /// Why a call of the disk has failed: a folder that is gone explains any error.

@@ -29,8 +29,10 @@ use findings::Findings;
 use matching::Names;
 
 pub use key::{KeyShape, SourceKey, Unreadable, parts_of};
-pub use remembered::{are_remembered, are_types_known, keep_bounds, last, left, remember, remembered};
-pub use taken_in::taken_in;
+pub use remembered::{
+    are_remembered, are_types_known, keep_bounds, last, left, outdate, refuse_other_database, remember, remembered,
+};
+pub use taken_in::{forget_refusals, taken_in};
 pub use watch::KeyWatch;
 
 /// Reasons listed in a message.

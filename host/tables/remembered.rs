@@ -20,6 +20,9 @@ struct Remembered {
     /// The target was asked whether it takes the types of the source's columns, and does.
     #[serde(default)]
     are_types_known: bool,
+    /// A run that did not keep them has come since.
+    #[serde(default)]
+    is_outdated: bool,
     tables: Vec<Known>,
 }
 
@@ -62,7 +65,7 @@ pub fn remember<'w>(
         }
     };
     let tables = watched.filter(|watched| watched.refused.is_none()).map(known).collect();
-    let remembered = Remembered { database: database.to_owned(), are_types_known, tables };
+    let remembered = Remembered { database: database.to_owned(), are_types_known, is_outdated: false, tables };
     stage.save(Note::Tables, &remembered)
 }
 
@@ -76,13 +79,38 @@ pub fn are_types_known(stage: &Stage) -> Result<bool> {
     stage.load::<Remembered>(Note::Tables).map(|known| known.is_some_and(|known| known.are_types_known))
 }
 
-/// Those that the last start replicated, by their names at the source; `None` when that is not known.
-pub fn last(stage: &Stage) -> Result<Option<Vec<SourceName>>> {
-    let known = stage.load::<Remembered>(Note::Tables)?;
-    let replicated = |known: Remembered| {
-        known.tables.into_iter().filter(|known| !known.is_left).filter_map(|known| known.source).collect()
-    };
+/// Those that the last start replicated to the target as it is, which has seen so many starts, by their names at the source;
+/// `None` when that is not known. One that was taken in by a later start is not in a target of before.
+pub fn last(stage: &Stage, epoch: i64) -> Result<Option<Vec<SourceName>>> {
+    let known = stage.load::<Remembered>(Note::Tables)?.filter(|known| !known.is_outdated);
+    let is_there = |known: &Known| !known.is_left && known.bounds.epoch <= epoch;
+    let replicated =
+        |known: Remembered| known.tables.into_iter().filter(is_there).filter_map(|known| known.source).collect();
     Ok(known.map(replicated))
+}
+
+/// A run whose changefeed is somebody else's does not know which tables it sends.
+pub fn outdate(stage: &Stage) -> Result<()> {
+    match stage.load::<Remembered>(Note::Tables)? {
+        Some(known) if !known.is_outdated => stage.save(Note::Tables, &Remembered { is_outdated: true, ..known }),
+        _ => Ok(()),
+    }
+}
+
+/// # Errors
+/// When the folder's rows are of another database of the source.
+pub fn refuse_other_database(stage: &Stage, database: &str) -> Result<()> {
+    match stage.load::<Remembered>(Note::Tables)? {
+        Some(known) if known.database != database => Err(Error::new(format!(
+            "this staging folder was filled from the database {} of CockroachDB, and --source names {database}",
+            known.database
+        ))
+        .hint(format!(
+            "give --source with the database {}; for {database} begin a run of its own: another --stagingSchema",
+            known.database
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Which rows of the tables are replicated, where that is not all of them, as the last start has left it.
@@ -120,6 +148,13 @@ pub fn left(stage: &Stage, catalog: &Catalog, watched: &[Watched], applied: Time
     if gone.is_empty() {
         return Ok(Vec::new());
     }
+    for known in gone.iter().filter(|known| !known.is_left) {
+        tracing::warn!(
+            "{} is not replicated any more: what is changed there after {} is not on the target",
+            known.shown(),
+            known.end(stage)
+        );
+    }
     let numbers = stage.register_tables(&gone.iter().map(|known| known.registered()).collect::<Vec<_>>())?;
     let ends: BTreeMap<u32, Timestamp> =
         numbers.iter().copied().zip(gone.iter().map(|known| known.end(stage))).collect();
@@ -139,6 +174,11 @@ pub fn left(stage: &Stage, catalog: &Catalog, watched: &[Watched], applied: Time
                 "rows of {} are staged up to {last}: they are applied, and what came after {up_to} is not replicated any more",
                 known.shown()
             );
+        } else if !catalog.tables.iter().any(|table| known.is(table)) {
+            // None of them would be applied.
+            let none = Bounds { up_to: Some(Timestamp::ZERO), ..Bounds::default() };
+            stage.store().limit([(number, none)].into_iter());
+            continue;
         }
         // A source transaction of which the other tables' rows are sent again is not complete here.
         let bounds = Bounds { up_to: Some(up_to), ..known.bounds };

@@ -42,13 +42,20 @@ pub fn taken_in(
     let sources = watched.iter().filter(|watched| !watched.is_left).filter_map(|watched| watched.source.as_ref());
     let new: Vec<SourceName> = sources.filter(is_new).cloned().collect();
     let mut refused: Refused = stage.load(Note::RefusedTables)?.unwrap_or_default();
-    let known = refused.clone();
     let names: Vec<String> = new.iter().map(|(schema, name)| format!("{schema}.{name}")).collect();
     let judged = if new.is_empty() { Ok(()) } else { judge(&names, &mut refused, complete, allowed, now) };
-    if refused != known {
+    if judged.is_err() {
         stage.save(Note::RefusedTables, &refused)?;
     }
     judged.map(|()| new)
+}
+
+/// To be called once the start that takes them in has succeeded.
+pub fn forget_refusals(stage: &Stage, taken_in: &[SourceName]) -> Result<()> {
+    let mut refused: Refused = stage.load(Note::RefusedTables)?.unwrap_or_default();
+    let known = refused.len();
+    refused.retain(|name, _| !taken_in.iter().any(|(schema, table)| *name == format!("{schema}.{table}")));
+    if refused.len() == known { Ok(()) } else { stage.save(Note::RefusedTables, &refused) }
 }
 
 fn judge(
@@ -97,7 +104,6 @@ fn judge(
     tracing::warn!(
         "taken in: {shown}, loaded {since}; changes after {complete} are replicated, and the target must hold everything before"
     );
-    refused.retain(|name, _| !names.contains(name));
     Ok(())
 }
 
@@ -123,7 +129,7 @@ mod tests {
             let mut refused: Refused = first.map(|first| ("public.b".to_owned(), at(first))).into_iter().collect();
             let judged = judge(&names, &mut refused, at(20), allowed, at(30)).map_err(|error| error.message);
             match (&judged, expected) {
-                (Ok(()), Ok(())) => assert!(refused.is_empty()),
+                (Ok(()), Ok(())) => {}
                 (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
                 _ => panic!("{judged:?}"),
             }

@@ -6,20 +6,20 @@
 //! Every start gives itself a number, which the folder notes before the target does. A folder whose number the target does
 //! not have is a copy, or was replaced: rows that were acknowledged since are not in it.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ebb_sdk::{ErrorKind, Held, Lease, Progress, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::Target;
 use crate::error::{Error, Result};
 use crate::plugin::Session;
-use crate::stage::{Note, Store, lock, new_number};
+use crate::stage::{Note, Store, disk, lock, new_number};
 
 /// How long a process counts as alive after a sign of life, and how often it gives one.
 const ALIVE: Duration = Duration::from_secs(60);
@@ -41,7 +41,13 @@ struct Starts {
     /// Since when the machine had been running then.
     #[serde(default)]
     boot: String,
+    /// The numbers of all starts that were settled, of the last [`SETTLED_MAX`].
+    #[serde(default)]
+    settled: Vec<i64>,
 }
+
+/// So many starts a restored target may have fallen back.
+const SETTLED_MAX: usize = 10_000;
 
 /// What the host keeps on the target: of the last start that was settled, whoever has tried since.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -103,6 +109,8 @@ pub struct Holder {
     taken_in: Vec<SourceName>,
     /// The number of this start, once it is settled; before, the target keeps the note that it has.
     settled: Arc<Mutex<Option<i64>>>,
+    /// Turns true when the target says that another process has taken the feed over.
+    overtaken: watch::Sender<bool>,
 }
 
 impl Holder {
@@ -111,11 +119,12 @@ impl Holder {
         Self {
             store,
             feed: feed.to_owned(),
-            place: place(folder),
+            place: disk::identity(folder),
             is_forced,
             tables: None,
             taken_in: Vec::new(),
             settled: Arc::default(),
+            overtaken: watch::channel(false).0,
         }
     }
 
@@ -148,7 +157,7 @@ impl Holder {
     pub fn is_continued(&self) -> Result<bool> {
         let starts = self.store.load::<Starts>(Note::Starts)?;
         // A version that did not note it is believed.
-        Ok(starts.is_none_or(|starts| starts.place == self.place && starts.boot == boot()))
+        Ok(starts.is_none_or(|starts| starts.place == self.place && starts.boot == boot() && !self.store.is_put_back()))
     }
 
     /// Whether this process may take the feed over with what its folder holds.
@@ -162,9 +171,15 @@ impl Holder {
         if self.store.is_fresh() {
             return Ok(());
         }
-        let epoch = starts.map_or(0, |starts| starts.epoch);
-        // A target that was restored from a backup has fewer starts; whether it lacks rows is told by its progress.
-        if !is_own && progress.epoch >= epoch {
+        let epoch = starts.as_ref().map_or(0, |starts| starts.epoch);
+        // A target that was restored from a backup stands at an earlier start of this folder; whether it lacks rows is told by
+        // its progress. One that stands at somebody else's is another target.
+        let settled = starts.map(|starts| starts.settled).unwrap_or_default();
+        let is_earlier = progress.epoch < epoch && (settled.is_empty() || settled.contains(&found.settled(progress)));
+        if !is_own && !is_earlier && progress.epoch < epoch {
+            return Err(self.not_the_target());
+        }
+        if !is_own && !is_earlier {
             return Err(self.not_the_last_folder(&format!(
                 "it was opened {epoch} times, and the target has seen {} starts of this feed",
                 progress.epoch
@@ -219,6 +234,19 @@ impl Holder {
             .hint("end it first, then start again; or give --take-over, which ends it")
     }
 
+    fn not_the_target(&self) -> Error {
+        Error::new(format!(
+            "the target does not know this staging folder of the feed {}: it is the target of another run, or was put back from a \
+             backup of before the folder was begun",
+            self.feed
+        ))
+        .hint(
+            "give the --target that the folder was applied to; if it was put back, move the staging folder aside and start again with \
+             the same command: the changefeed is then created anew at the target's progress (under ebb start create it anew \
+             yourself, WITH cursor = that progress)",
+        )
+    }
+
     fn not_the_last_folder(&self, how: &str) -> Error {
         Error::new(format!(
             "this staging folder is not the one that the feed {} was staged in last ({how}): rows that were acknowledged \
@@ -264,11 +292,15 @@ impl Holder {
 
     /// Notes in the folder where it stands now. `is_compared`: that it holds all the rows that it must was made sure of.
     pub fn settled(&self, is_compared: bool) -> Result<()> {
-        let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
-        match is_compared {
-            true => self.store.save(Note::Starts, &Starts { place: self.place.clone(), boot: boot(), ..starts }),
-            false => Ok(()),
+        let mut starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        starts.settled.push(starts.current);
+        let spare = starts.settled.len().saturating_sub(SETTLED_MAX);
+        starts.settled.drain(..spare);
+        if is_compared {
+            (starts.place, starts.boot) = (self.place.clone(), boot());
+            self.store.compared()?;
         }
+        self.store.save(Note::Starts, &starts)
     }
 
     /// Gives the feed free after a start that has failed: nobody need wait until it counts as dead.
@@ -276,6 +308,11 @@ impl Holder {
         if let Err(error) = session.renew(&self.lease(progress.epoch, Duration::ZERO)) {
             tracing::debug!("the feed is not given free: {error}");
         }
+    }
+
+    /// Turns true when another process has taken the feed over.
+    pub fn overtaken(&self) -> watch::Receiver<bool> {
+        self.overtaken.subscribe()
     }
 
     /// Gives signs of life, by a connection of its own, until what is returned is dropped; then the feed is free.
@@ -299,6 +336,8 @@ impl Holder {
             if let Err(error) = self.renew(target, &mut session, &self.lease(epoch, alive)) {
                 // What it means for the rows is found out, and said, where they are written.
                 match error.kind {
+                    // What comes from now on is for the other process: it must not be acknowledged here.
+                    ErrorKind::Broken => drop(self.overtaken.send_replace(true)),
                     ErrorKind::Retry => tracing::debug!("no sign of life could be given: {error}"),
                     _ => tracing::warn!(hint = error.hint, "no sign of life could be given: {error}"),
                 }
@@ -338,13 +377,6 @@ impl Drop for Keeper {
         // The process ends either way; without the last word the feed is free after a minute.
         let _ = self.is_done.recv_timeout(END_WAIT);
     }
-}
-
-/// A folder that was moved within its file system is the same one; a copy has another number, or another time of birth.
-fn place(folder: &Path) -> String {
-    let Ok(metadata) = std::fs::metadata(folder) else { return String::new() };
-    let born = metadata.created().ok().and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
-    format!("{}@{}", metadata.ino(), born.unwrap_or_default().as_nanos())
 }
 
 /// Another one after each start of the machine.

@@ -21,6 +21,7 @@ mod insider;
 mod keys;
 mod lease;
 mod lifecycle;
+mod mistakes;
 mod mysql;
 mod names;
 mod plugins;

@@ -38,7 +38,7 @@ pub fn a_moment_from_now() -> String {
 /// A time that the test does not come to, and that ebb still takes.
 pub fn an_hour_from_now() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
-    format!("{}.0000000000", (now + Duration::from_secs(3600)).as_nanos())
+    format!("{}.0000000000", (now + std::time::Duration::from_secs(3600)).as_nanos())
 }
 
 #[test]

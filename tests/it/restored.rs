@@ -59,7 +59,10 @@ fn a_target_older_than_the_folder_is_refused() {
     ebb.stop();
     restore_target(&world, &backup);
     let line = world.fetch(&[]).failure();
-    assert!(line.contains("was the target restored?") && line.contains("move the staging folder aside"), "{line}");
+    assert!(
+        line.contains("does not know this staging folder") && line.contains("move the staging folder aside"),
+        "{line}"
+    );
     std::fs::rename(folder(&world), world.dir().join("aside too")).expect("moved aside");
     let ebb = world.fetch(&[]);
     replicate(&world, &ebb, 4);

@@ -36,6 +36,8 @@ pub struct Process {
 pub enum Refusal {
     /// Rows that were acknowledged since are not in this folder.
     OlderCopy,
+    /// The target is of a backup of before this folder was begun.
+    OlderTarget,
     /// The folder could not be read or written.
     Disk,
 }
@@ -72,9 +74,10 @@ impl Process {
             runtime: RUNTIME.handle().clone(),
         };
         let holder = &applier.holder;
-        let refused = |error: ebb::error::Error| match error.message.contains("is not the one that the feed") {
-            true => Refusal::OlderCopy,
-            false => Refusal::Disk,
+        let refused = |error: ebb::error::Error| match error.message.as_str() {
+            text if text.contains("is not the one that the feed") => Refusal::OlderCopy,
+            text if text.contains("does not know this staging folder") => Refusal::OlderTarget,
+            _ => Refusal::Disk,
         };
         let taken = loop {
             let looked = applier.target.plugin.connect(&applier.target.connect).and_then(|mut session| {

@@ -159,6 +159,11 @@ impl World {
                         self.counts.older_copies_refused += 1;
                         self.disk.remove_all();
                     }
+                    Refusal::OlderTarget => {
+                        self.counts.targets_restored_too_far += 1;
+                        self.is_put_back = false;
+                        self.disk.remove_all();
+                    }
                     Refusal::Disk => self.disk.lose_power(),
                 }
                 return self.start();

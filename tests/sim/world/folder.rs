@@ -72,7 +72,7 @@ impl World {
             database.left = Some(complete);
         } else {
             self.counts.tables_taken_in += 1;
-            self.bounds = Bounds { after: complete, up_to: None };
+            self.bounds = Bounds { after: complete, ..Bounds::default() };
             // It may have been loaded as of any time since.
             let times: Vec<_> = database.source.rows.iter().map(|row| row.at).filter(|&at| at >= complete).collect();
             let loaded = self.rng.choice(times).unwrap_or(complete);
