@@ -1,6 +1,8 @@
 # ebb with its plugins, as a user without rights:
 #   docker build -t ebb --build-arg EBB_COMMIT=$(git rev-parse --short HEAD) .
-#   docker run --rm -p 30004:30004 -v ebb-staging:/var/lib/ebb -v ./certs:/etc/ebb/certs:ro \
+#   chown 10001 certs/server.key changefeed-secure.json   # the user in the container; ca.key stays outside
+#   docker run --rm -p 30004:30004 -v ebb-staging:/var/lib/ebb \
+#     -v ./certs/server.crt:/etc/ebb/certs/server.crt:ro -v ./certs/server.key:/etc/ebb/certs/server.key:ro \
 #     -v ./changefeed-secure.json:/etc/ebb/changefeed-secure.json:ro -e EBB_SOURCE -e EBB_TARGET \
 #     ebb fetch --mode failback --non-interactive --changefeeds-path changefeed-secure.json
 # The staging folder must outlive the container: it holds rows that CockroachDB will not send again.

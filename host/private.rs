@@ -49,7 +49,10 @@ pub fn check(path: &Path) -> Result<()> {
         _ => Err(Error::new(format!(
             "other users may enter the staging folder {shown} (mode {mode:04o}), which holds rows and what is run on the target"
         ))
-        .hint(format!("see that nobody has changed it, then: chmod 0700 '{shown}'"))),
+        .hint(format!(
+            "see that nobody has changed it, then: chmod 0700 '{shown}'. On Kubernetes leave fsGroup out, or set fsGroupChangePolicy: \
+             OnRootMismatch, which does not change it at every start"
+        ))),
     }
 }
 
@@ -92,7 +95,12 @@ pub fn append(path: &Path) -> io::Result<File> {
     if place == path {
         options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     }
-    options.open(path)
+    let file = options.open(path)?;
+    let found = file.metadata()?;
+    match found.is_file() && found.uid() != 0 && found.uid() != geteuid().as_raw() {
+        true => Err(io::Error::other(format!("{} belongs to the user {}", path.display(), found.uid()))),
+        false => Ok(file),
+    }
 }
 
 /// A folder as ebb makes them.

@@ -86,6 +86,12 @@ impl DatabaseUrl {
             Some((user, password)) => (Some(decode(user)?), Some(Secret::new(decode(password)?))),
             None => (None, None),
         };
+        // It would be shown, and may be the password with it.
+        if user.as_ref().is_some_and(|user| user.contains(':')) {
+            return Err(invalid(
+                "the name of the user holds a colon: between user and password it is written as it is, not as %3A",
+            ));
+        }
         let (host, port) = host_and_port(address)?;
         Ok(Self {
             scheme: scheme.to_ascii_lowercase(),

@@ -101,8 +101,13 @@ pub fn defaults() -> Result<Overrides> {
 /// Reads the file.
 pub fn read(path: &Path) -> Result<Overrides> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::new(format!("--changefeeds-path {} cannot be read: {error}", path.display()))
-            .hint("`ebb certs` makes one; give its path, or leave the flag out and add --allow-tls-mode-disable")
+        let hint = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "run ebb as the user that owns it, or give it to the user that ebb runs as (chown)"
+            }
+            _ => "`ebb certs` makes one; give its path, or leave the flag out and add --allow-tls-mode-disable",
+        };
+        Error::new(format!("--changefeeds-path {} cannot be read: {error}", path.display())).hint(hint)
     })?;
     let overrides = parse(&text, &format!("--changefeeds-path {}", path.display()))?;
     Ok(Overrides { origin: Some(Origin::File(path.to_owned())), ..overrides })

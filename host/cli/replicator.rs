@@ -120,7 +120,7 @@ pub struct Replicator {
     #[arg(long, default_value_t = 512, value_name = "COUNT")]
     pub untrusted_connections_max: usize,
     /// Bytes of the headers of one request
-    #[arg(long, default_value_t = 64 << 10, value_name = "BYTES")]
+    #[arg(long, default_value_t = 16 << 10, value_name = "BYTES")]
     pub header_bytes_max: u32,
     /// How long a new connection may take until its first request is known to be one that may write
     #[arg(long, default_value = "10s", value_parser = duration::parse, value_name = "DURATION")]

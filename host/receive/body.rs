@@ -39,6 +39,19 @@ pub(super) struct Bodies {
     limits: Limits,
 }
 
+/// What the headers say of a body: they themselves are let go before it is read.
+pub(super) struct Shape {
+    encoding: Encoding,
+    /// Its length as it comes.
+    stated: Option<usize>,
+}
+
+impl Shape {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        Ok(Self { encoding: Encoding::of(headers)?, stated: stated_length(headers) })
+    }
+}
+
 /// A body in memory.
 pub(super) struct Bytes {
     pub(super) bytes: Buffer,
@@ -56,9 +69,8 @@ impl Bodies {
 
     /// Reads and decompresses a body, and takes the memory that its rows will need. Holds the request where there is none,
     /// rather than refusing it at once: a few refusals make CockroachDB send everything again.
-    pub(super) async fn read(&self, headers: &HeaderMap, body: &mut Incoming) -> Result<Bytes, Refusal> {
-        let encoding = Encoding::of(headers)?;
-        let stated = stated_length(headers);
+    pub(super) async fn read(&self, shape: Shape, body: &mut Incoming) -> Result<Bytes, Refusal> {
+        let Shape { encoding, stated } = shape;
         if stated.is_some_and(|length| length > self.limits.body_bytes_max) {
             return Err(self.too_large());
         }

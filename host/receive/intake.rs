@@ -11,6 +11,7 @@ use hyper::StatusCode;
 
 use super::memory::Share;
 use super::origin::Origin;
+use super::origin::two_tables;
 use super::payload::{self, Body, Malformed, Message, Stopped, canonical_key};
 use super::tables::{Route, Table, Tables};
 use super::{Refusal, row};
@@ -22,6 +23,8 @@ use crate::tables::{Unreadable, parts_of};
 /// How far ahead of this machine's clock a timestamp of the source may be. Clocks differ by milliseconds where they are set,
 /// and by hours where a time zone is taken for another; a timestamp years ahead would be the last one that is ever resolved.
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The same for whoever may write to a part of the run only: his rows would stay staged until the run comes to that time.
+const AHEAD_OF_PART_MAX: Duration = Duration::from_secs(300);
 /// A row in a batch, beside its bytes.
 const ROW_BYTES: usize = size_of::<(usize, usize)>();
 
@@ -46,7 +49,7 @@ pub(super) struct Intake<'h, 'a> {
     tables: &'h Tables,
     path: &'h [String],
     reach: &'h Reach,
-    latest: Timestamp,
+    ahead_max: Duration,
     share: &'h mut Share,
     body_bytes: usize,
     rows: RowBatch,
@@ -62,7 +65,7 @@ impl<'h, 'a> Intake<'h, 'a> {
             tables,
             path,
             reach,
-            latest: latest(),
+            ahead_max: if covers_run(reach, tables) { AHEAD_MAX } else { AHEAD_OF_PART_MAX },
             share,
             body_bytes: 0,
             rows: RowBatch::default(),
@@ -140,8 +143,11 @@ impl<'h, 'a> Intake<'h, 'a> {
             )));
         }
         let (table, origin) = found.map_err(|why| Untaken::Run(why.clone()))?;
-        if !self.origins.iter().any(|(number, known)| *number == table.number && *known == origin) {
-            self.origins.push((table.number, origin));
+        match self.origins.iter_mut().find(|(number, _)| *number == table.number) {
+            Some((_, known)) => {
+                *known = known.merged(&origin).ok_or_else(|| Untaken::Run(two_tables(known, &origin)))?;
+            }
+            None => self.origins.push((table.number, origin)),
         }
         Ok(table)
     }
@@ -162,15 +168,23 @@ impl<'h, 'a> Intake<'h, 'a> {
     }
 
     fn check_time(&self, timestamp: Timestamp) -> Result<(), Untaken> {
-        if timestamp <= self.latest {
+        if timestamp <= latest(self.ahead_max) {
             return Ok(());
         }
+        let shown = match self.ahead_max {
+            AHEAD_MAX => "24 hours",
+            _ => "5 minutes",
+        };
         Err(bad(format!(
-            "the timestamp {timestamp} is more than {} hours ahead of the clock of the machine that ebb runs on: set that \
-             clock if it is behind (timedatectl); CockroachDB's own cannot be so far ahead of each other",
-            AHEAD_MAX.as_secs() / 3600
+            "the timestamp {timestamp} is more than {shown} ahead of the clock of the machine that ebb runs on: set that \
+             clock if it is behind (timedatectl); CockroachDB's own cannot be so far ahead of each other"
         )))
     }
+}
+
+/// Whether somebody may write to whatever the run writes to.
+pub(super) fn covers_run(reach: &Reach, tables: &Tables) -> bool {
+    *reach == Reach::Everywhere || tables.schemas().iter().all(|schema| reach.covers(schema))
 }
 
 /// Bytes that a batch holds.
@@ -179,8 +193,8 @@ pub(super) fn rows_bytes(rows: &RowBatch) -> usize {
 }
 
 /// The last timestamp that is believed now.
-fn latest() -> Timestamp {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + AHEAD_MAX;
+fn latest(ahead_max: Duration) -> Timestamp {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + ahead_max;
     Timestamp { wall: i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX), logical: i32::MAX }
 }
 

@@ -43,7 +43,7 @@ use crate::source::STAGING;
 use crate::stage::{Sender, Stage, Staged};
 use crate::status::Status;
 use crate::tables::KeyWatch;
-use body::Bodies;
+use body::{Bodies, Shape};
 use doors::Visitor;
 use intake::{Content, Intake, Untaken, rows_bytes};
 
@@ -118,7 +118,7 @@ impl Handler {
     async fn answer(&self, request: Request<Incoming>, visitor: &Visitor) -> Response<Full<bytes::Bytes>> {
         let path = request.uri().path().to_owned();
         let (head, mut body) = request.into_parts();
-        match self.take(&head, &mut body, visitor).await {
+        match self.take(head, &mut body, visitor).await {
             Ok(Some(staged)) => ok(staged),
             Ok(None) => Response::new(Full::from("OK\n")),
             Err(refusal) => {
@@ -132,7 +132,7 @@ impl Handler {
     }
 
     /// `None` for a health check, which stages nothing.
-    async fn take(&self, head: &Parts, body: &mut Incoming, visitor: &Visitor) -> Result<Option<Staged>, Refusal> {
+    async fn take(&self, head: Parts, body: &mut Incoming, visitor: &Visitor) -> Result<Option<Staged>, Refusal> {
         let segments = path_segments(head.uri.path())?;
         if segments.first().is_some_and(|first| first == "_") {
             return match segments.get(1).map(String::as_str) {
@@ -145,11 +145,13 @@ impl Handler {
             Denied::Unknown => Refusal::new(StatusCode::UNAUTHORIZED, denied.to_string()),
             Denied::Elsewhere => Refusal::new(StatusCode::FORBIDDEN, denied.to_string()),
         })?;
+        let shape = self.check_head(&head, &segments).and_then(|()| Shape::of(&head.headers));
+        // Headers take many times the bytes that they came in, and nobody counts them while a request waits.
+        drop(head);
         if !visitor.trust().await {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections (--connections-max)"));
         }
-        self.check_head(head, &segments)?;
-        let body = self.bodies.read(&head.headers, body).await?;
+        let body = self.bodies.read(shape?, body).await?;
         self.stage(&segments, &reach, body).await.map(Some)
     }
 
@@ -184,7 +186,9 @@ impl Handler {
         let mut read =
             || tokio::task::block_in_place(|| Intake::new(&self.tables, segments, reach, &mut share).read(&bytes));
         let mut content = read();
-        if matches!(content, Err(Untaken::Key(_))) {
+        // Whoever may write a part only must not keep the source busy, for which the applier may wait.
+        let covers_run = self.covers_run(reach);
+        if matches!(content, Err(Untaken::Key(_))) && covers_run {
             content = match self.keys.refresh().await {
                 Ok(_) => read(),
                 Err(error) => Err(Untaken::Run(error)),
@@ -194,12 +198,16 @@ impl Handler {
         drop(bytes);
         match content {
             Content::Rows(rows, origins) => {
-                tokio::task::block_in_place(|| self.origins.admit(&origins))
-                    .map_err(|error| self.refused(Untaken::Run(error), reach))?;
+                // Only the run's own changefeed decides which table of the source is the right one.
+                let judged = tokio::task::block_in_place(|| match covers_run {
+                    true => self.origins.admit(&origins),
+                    false => self.origins.check(&origins),
+                });
+                judged.map_err(|error| self.refused(Untaken::Run(error), reach))?;
                 // The rows may outlive this request in the queue: their share of memory goes with them.
                 share.shrink(rows_bytes(&rows));
                 let count = rows.len() as u64;
-                let sender = if self.covers_run(reach) { Sender::OfRun } else { Sender::OfPart };
+                let sender = if covers_run { Sender::OfRun } else { Sender::OfPart };
                 let staged = self.durable(self.stage.append(rows, sender, Box::new(share))).await?;
                 self.status.received(count);
                 Ok(staged)
@@ -243,7 +251,7 @@ impl Handler {
 
     /// Whether somebody may write to whatever the run writes to.
     fn covers_run(&self, reach: &Reach) -> bool {
-        *reach == Reach::Everywhere || self.tables.schemas().iter().all(|schema| reach.covers(schema))
+        intake::covers_run(reach, &self.tables)
     }
 
     fn expected_path(&self) -> String {

@@ -37,7 +37,7 @@ impl Origin {
     }
 
     /// What both say of one table; `None` when they are two.
-    fn merged(&self, other: &Self) -> Option<Self> {
+    pub(super) fn merged(&self, other: &Self) -> Option<Self> {
         let is_same = self.name == other.name && self.schema.iter().zip(&other.schema).all(|(one, other)| one == other);
         is_same.then(|| if self.schema.is_some() { self.clone() } else { other.clone() })
     }
@@ -72,18 +72,7 @@ impl Origins {
     /// When rows of a table have come from another table before.
     pub fn admit(&self, rows: &[(u32, Origin)]) -> Result<()> {
         let mut known = lock(&self.known);
-        let mut changed: Option<BTreeMap<u32, Origin>> = None;
-        for (table, origin) in rows {
-            let before = changed.as_ref().unwrap_or(&known).get(table);
-            let merged = match before {
-                Some(before) => before.merged(origin).ok_or_else(|| two_tables(before, origin))?,
-                None => origin.clone(),
-            };
-            if before != Some(&merged) {
-                changed.get_or_insert_with(|| known.clone()).insert(*table, merged);
-            }
-        }
-        let Some(changed) = changed else { return Ok(()) };
+        let Some(changed) = Self::changed(&known, rows)? else { return Ok(()) };
         self.stage.save(Note::Origins, &changed)?;
         if self.stage.released() > Timestamp::ZERO {
             for (_, origin) in changed.iter().filter(|(table, _)| !known.contains_key(table)) {
@@ -96,9 +85,29 @@ impl Origins {
         *known = changed;
         Ok(())
     }
+
+    /// The same, and nothing is decided by it.
+    pub fn check(&self, rows: &[(u32, Origin)]) -> Result<()> {
+        Self::changed(&lock(&self.known), rows).map(drop)
+    }
+
+    fn changed(known: &BTreeMap<u32, Origin>, rows: &[(u32, Origin)]) -> Result<Option<BTreeMap<u32, Origin>>> {
+        let mut changed: Option<BTreeMap<u32, Origin>> = None;
+        for (table, origin) in rows {
+            let before = changed.as_ref().unwrap_or(known).get(table);
+            let merged = match before {
+                Some(before) => before.merged(origin).ok_or_else(|| two_tables(before, origin))?,
+                None => origin.clone(),
+            };
+            if before != Some(&merged) {
+                changed.get_or_insert_with(|| known.clone()).insert(*table, merged);
+            }
+        }
+        Ok(changed)
+    }
 }
 
-fn two_tables(one: &Origin, other: &Origin) -> Error {
+pub(super) fn two_tables(one: &Origin, other: &Origin) -> Error {
     let shown = |origin: &Origin| shortened(&origin.to_string(), SHOWN_CHARS_MAX);
     Error::new(format!(
         "rows of two tables of the source, {} and {}, come for one table of the target",

@@ -136,6 +136,17 @@ pub(crate) async fn look(session: &Session, own: Own) -> Result<bool> {
     )))
 }
 
+/// Takes back, from a table that was made just now, what ALTER DEFAULT PRIVILEGES has given to others. Inside a transaction with
+/// the search path [`QUALIFIED`].
+pub(crate) async fn take_back(session: &Session, own: Own) -> Result<()> {
+    let faults = faults(&session.client, &session.server.schema, own).await;
+    let faults = faults.map_err(|failure| translate(&failure, DOING))?.unwrap_or_default();
+    for (_, mend) in faults.iter().filter(|(_, mend)| mend.starts_with("REVOKE ALL ON ")) {
+        session.client.batch_execute(mend).await.map_err(|failure| translate(&failure, DOING))?;
+    }
+    Ok(())
+}
+
 /// `None` without a table; else what is wrong with it and what mends that.
 async fn faults(
     client: &Client,

@@ -8,6 +8,7 @@ use tokio_postgres::{Row, Statement};
 
 use crate::error::translate;
 use crate::own::{self, PROGRESS};
+use crate::triggers::QUALIFIED;
 use crate::{Session, quoted};
 
 const TABLE: &str = PROGRESS.name;
@@ -124,7 +125,15 @@ async fn create_if_missing(session: &Session) -> Result<()> {
     if own::is_there(session, PROGRESS).await? {
         return add_leases(session).await;
     }
-    let created = session.client.batch_execute(&create(session)).await;
+    let created = session.client.batch_execute(&format!("BEGIN; {QUALIFIED}; {}", create(session))).await;
+    let taken_back = match &created {
+        Ok(()) => own::take_back(session, PROGRESS).await,
+        Err(_) => Ok(()),
+    };
+    let end = if created.is_ok() && taken_back.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = session.client.batch_execute(end).await;
+    taken_back?;
+    let created = created.and(ended);
     // Two at once may both create the table; to one of them PostgreSQL then says, in one of several ways, that it exists.
     match (own::is_there(session, PROGRESS).await?, created) {
         (false, Err(failure)) => Err(refused(session, &failure, "create the progress table")),

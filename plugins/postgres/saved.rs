@@ -37,7 +37,11 @@ async fn drop_each(session: &Session, wanted: &[SavedTrigger]) -> Result<()> {
         "CREATE TABLE IF NOT EXISTS {table} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, saved text NOT NULL, \
          dropped_at timestamptz NOT NULL DEFAULT pg_catalog.now())"
     );
+    let was_there = own::look(session, TRIGGERS).await?;
     client.batch_execute(&create).await.map_err(|failure| refused(session, &failure, DROP))?;
+    if !was_there {
+        own::take_back(session, TRIGGERS).await?;
+    }
     own::look(session, TRIGGERS).await?;
     for saved in wanted {
         let Some((oid, relation)) = table_of(client, saved).await? else { continue };

@@ -164,6 +164,19 @@ async fn a_record_of_triggers_in_which_others_have_a_hand_is_not_read() {
     assert_eq!(world.sql("SELECT count(*) FROM ebb_triggers"), "1");
 }
 
+#[tokio::test]
+async fn what_default_privileges_give_to_others_is_taken_back() {
+    let world = World::new(
+        "hostile_default",
+        "CREATE ROLE hostile_other; CREATE TABLE t (id int PRIMARY KEY); \
+         ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO hostile_other",
+    );
+    let mut writer = Writer::new(connect(&world.url()).await.unwrap()).await;
+    writer.upsert("t", &["id"], &[&["1"]]).await.unwrap();
+    let writes = "SELECT has_table_privilege('hostile_other', 'ebb_progress', 'INSERT')";
+    assert_eq!(world.sql(writes), "f");
+}
+
 /// A user with the rights that README names, on a table that an administrator has made.
 #[tokio::test]
 async fn a_table_that_an_administrator_made_for_ebb_is_taken() {
