@@ -25,6 +25,9 @@ use crate::config::Limits;
 
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
+/// The same where no certificate has shown who it is: the headers of all of them may be in memory before one is judged. Clients
+/// that want more open another connection.
+const STREAMS_OF_STRANGERS_MAX: u32 = 8;
 /// What a client may send before it is read, on one stream and on one HTTP/2 connection. It is held beside the memory for
 /// bodies; with a window of this size, 10 ms of distance allow 50 MB/s.
 const STREAM_BYTES_MAX: u32 = 256 << 10;
@@ -111,7 +114,11 @@ async fn serve(socket: TcpStream, judge: Judge, visitor: Arc<Visitor>, limits: L
         }
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => http2(stream, judge, visitor, limits, handler).await,
+        Some(b"h2") => {
+            let is_known = stream.get_ref().1.peer_certificates().is_some();
+            let streams_max = if is_known { STREAMS_MAX } else { STREAMS_OF_STRANGERS_MAX };
+            http2(stream, judge, visitor, (limits, streams_max), handler).await;
+        }
         _ => http1(stream, judge, visitor, limits, handler).await,
     }
 }
@@ -136,7 +143,7 @@ async fn http2(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     judge: Judge,
     visitor: Arc<Visitor>,
-    limits: Limits,
+    (limits, streams_max): (Limits, u32),
     handler: Arc<Handler>,
 ) {
     let same = Arc::clone(&visitor);
@@ -148,7 +155,7 @@ async fn http2(
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL)
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(streams_max)
         .max_header_list_size(limits.header_bytes_max)
         .initial_stream_window_size(STREAM_BYTES_MAX)
         .initial_connection_window_size(CONNECTION_BYTES_MAX)

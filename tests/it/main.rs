@@ -16,6 +16,7 @@ mod feed;
 mod findings;
 mod forward;
 mod grants;
+mod headers;
 mod hostile;
 mod insider;
 mod keys;
