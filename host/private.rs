@@ -143,6 +143,8 @@ mod tests {
                 let error = append(path).unwrap_err().to_string();
                 assert!(error.contains("link that the user 12345 has made"), "{error}");
             }
+            std::os::unix::fs::chown(&log, Some(12345), None).unwrap();
+            assert!(append(&log).unwrap_err().to_string().contains("belongs to the user 12345"));
         }
     }
 

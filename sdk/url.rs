@@ -206,6 +206,8 @@ mod tests {
         assert_eq!(parts("postgres://u@[::1]:5432/db"), ("::1".into(), Some(5432), "db".into()));
         assert_eq!(parts("postgres://localhost"), ("localhost".into(), None, String::new()));
         assert!(DatabaseUrl::parse("postgres://h:99999/db").is_err());
+        let refused = DatabaseUrl::parse("postgres://u%3Ageheim@h/db").unwrap_err();
+        assert!(refused.message.contains("holds a colon") && !refused.message.contains("geheim"), "{refused}");
     }
 
     #[test]
