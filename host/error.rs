@@ -34,6 +34,11 @@ impl Error {
         self.fields.push((name, value.into()));
         self
     }
+
+    /// The value of a fact.
+    pub fn fact(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Names of which a message shows some.

@@ -13,7 +13,7 @@ use super::{Applier, Pause};
 use crate::changefeed::refuse_restored_target;
 use crate::error::{Error, Result};
 use crate::plugin::Session;
-use crate::target::{Found, Taken};
+use crate::target::{Found, Holder, Taken};
 
 /// So many attempts in a row are logged, then one in a while: a target may be down for hours.
 const LOGGED_MAX: u32 = 5;
@@ -60,11 +60,7 @@ impl Applier {
                 Ok((session, found))
             })?;
             let Some((mut session, found)) = looked else { return Ok(None) };
-            let alive = self.holder.other_alive(&found)?;
-            if !alive.is_zero() {
-                if last.replace(alive).is_some_and(|last| alive > last) {
-                    return Err(self.holder.somebody_is_alive());
-                }
+            if !self.holder.still_alive(&found, &mut last)?.is_zero() {
                 failure = ebb_sdk::Error::new(ErrorKind::Retry, "another ebb was alive less than a minute ago");
                 continue;
             }
@@ -146,7 +142,7 @@ impl Applier {
                 .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));
         };
         if progress.epoch != epoch {
-            return Err(overtaken(self.holder.feed()).into());
+            return Err(Holder::another_has_taken_over(self.holder.feed()).into());
         }
         match progress.applied {
             applied if applied == step.to => {
@@ -161,11 +157,6 @@ impl Applier {
             .hint("the target was restored or changed by hand; start ebb again, which checks what is missing")),
         }
     }
-}
-
-fn overtaken(feed: &str) -> ebb_sdk::Error {
-    ebb_sdk::Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {feed}"))
-        .hint("one process applies a feed; end one of the two")
 }
 
 /// Not for secrets: only to keep two writers out of step.

@@ -151,7 +151,7 @@ impl Applier {
             (Look::Refused(error), _) => error,
             (look, _) => return Ok(look),
         };
-        let table = |error: &Error| fact(error, "table").map(str::to_owned);
+        let table = |error: &Error| error.fact("table").map(str::to_owned);
         seen.tables.insert(table(&first));
         if !is_asked && !self.may_help(seen, span)? {
             return Ok(Look::Refused(first));
@@ -230,7 +230,7 @@ impl Applier {
     }
 
     fn report(&self, error: &Error, at: Timestamp, applied: Timestamp, tries: u32) {
-        let fact = |name: &str| fact(error, name);
+        let fact = |name: &str| error.fact(name);
         let is_it = |table: &&Table| {
             fact("table").is_some_and(|name| self.catalog.tables[table.position as usize].to_string() == name)
         };
@@ -286,18 +286,14 @@ fn with_behind(first: Error, behind: &Error) -> Error {
         ..first
     };
     for (name, other) in [("behind_table", "table"), ("behind_key", "key"), ("behind_constraint", "constraint")] {
-        both.fields.extend(fact(behind, other).map(|value| (name, value.to_owned())));
+        both.fields.extend(behind.fact(other).map(|value| (name, value.to_owned())));
     }
     both
 }
 
-fn fact<'e>(error: &'e Error, name: &str) -> Option<&'e str> {
-    error.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
-}
-
 /// Whether two refusals are about one row, as far as they say.
 fn is_same_row(one: &Error, other: &Error) -> bool {
-    let row = |error| (fact(error, "table"), fact(error, "key"));
-    let is_named = fact(one, "key").is_some();
-    row(one) == row(other) && (is_named || one.message == other.message)
+    let facts = ["table", "key"];
+    let is_same = facts.into_iter().all(|name| one.fact(name) == other.fact(name));
+    is_same && (one.fact("key").is_some() || one.message == other.message)
 }

@@ -27,9 +27,7 @@ impl Feed {
     pub fn new(source: Source, job: i64, settings: &Changefeed) -> Self {
         Self { source, job, settings: settings.clone(), paused: AtomicBool::new(false), failing: AtomicU32::new(0) }
     }
-}
 
-impl Feed {
     /// An error once the changefeed has ended, or another one sends here too. A source that cannot be asked is not an error: what it sends counts.
     pub async fn look(&self) -> Result<()> {
         let unseen = |error: Error| tracing::debug!("the changefeed cannot be looked at: {error}");

@@ -19,6 +19,7 @@ use crate::receive::Receiver;
 use crate::signals::{self, Signals};
 use crate::stage::Stage;
 use crate::status::Pages;
+use crate::target::Holder;
 use start::{Search, start};
 
 /// How often the state of the changefeed's job is looked at.
@@ -77,7 +78,7 @@ impl Started {
             // 1. Nothing may be acknowledged after the disk has failed.
             error = failed.wait_for(Option::is_some) => Err(disk_error(error.ok().and_then(|error| error.clone()))),
             // 2. What comes is another process's now.
-            true = is_overtaken(&mut self.overtaken) => Err(overtaken(&self.config)),
+            true = is_overtaken(&mut self.overtaken) => Err(Holder::another_has_taken_over(&self.config.staging.schema).into()),
             // 3. The applier ends by itself only when it cannot go on.
             ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new("the applier ended unexpectedly"))),
             // 4. Somebody wants it to end.
@@ -115,11 +116,6 @@ async fn is_overtaken(overtaken: &mut watch::Receiver<bool>) -> bool {
         Ok(_) => true,
         Err(_) => std::future::pending().await,
     }
-}
-
-fn overtaken(config: &Config) -> Error {
-    Error::new(format!("another ebb has taken over feed {}", config.staging.schema))
-        .hint("one process applies a feed; end one of the two")
 }
 
 fn disk_error(error: Option<Error>) -> Error {

@@ -124,7 +124,7 @@ pub(super) async fn settle_tables(
     stage: &Stage,
     known: &mut Known,
 ) -> Result<Settled> {
-    let (watched, database) = match source {
+    let (mut watched, database) = match source {
         None if config.source.is_some() => {
             let (watched, database) = tables::remembered(stage, &known.catalog)?;
             warn_of_filters(config, &watched);
@@ -133,11 +133,10 @@ pub(super) async fn settle_tables(
         source => {
             let matched = tables::matched(config, source, &known.catalog).await?;
             // The plugin answers without asking the server.
-            let watched = tokio::task::block_in_place(|| {
+            let mut watched = tokio::task::block_in_place(|| {
                 let session = known.session.as_mut().map(|session| (session, &target.connect));
                 matched.settle(&known.catalog, session)
             })?;
-            let mut watched = watched;
             if let Some(source) = source.filter(|_| config.changefeed.is_some()) {
                 tables::refuse_other_database(stage, source.database())?;
                 tables::keep_bounds(stage, &mut watched, &known.catalog)?;
@@ -146,7 +145,6 @@ pub(super) async fn settle_tables(
             (watched, source.map(|source| source.database().to_owned()))
         }
     };
-    let mut watched = watched;
     let taken_in = take_in(config, source, &mut watched, stage, &known.found).await?;
     let tables = Arc::new(tables::register(stage, &known.catalog, &watched, database.as_deref(), config)?);
     let catalog = Arc::new(known.catalog.clone());
@@ -193,32 +191,26 @@ async fn take_in(
     let epoch = found.progress.map_or(i64::MAX, |progress| progress.epoch);
     let last = tables::last(stage, epoch)?;
     let taken_in = match tables::taken_in(watched, (found, last.as_deref()), stage, allowed, now) {
-        Err(error) if config.apply_only => return leave_out_unknown(watched, (found, last.as_deref()), &error),
+        // Where CockroachDB may be gone for good, the other tables are worth having.
+        Err(error) if config.apply_only => {
+            tracing::warn!("{error}: no row of them is applied");
+            let unknown = tables::new_tables(watched, (found, last.as_deref()));
+            bound(watched, &unknown, |bounds| Bounds { up_to: Some(Timestamp::ZERO), ..bounds });
+            return Ok(Vec::new());
+        }
         judged => judged?,
     };
-    let complete = found.applied().max(stage.store().resolved());
-    let is_new = |watched: &&mut Watched| watched.source.as_ref().is_some_and(|source| taken_in.contains(source));
-    for watched in watched.iter_mut().filter(|watched| !watched.is_left).filter(is_new) {
-        watched.bounds = Bounds { after: complete, up_to: None, epoch: epoch.saturating_add(1) };
-    }
+    let after = found.applied().max(stage.store().resolved());
+    bound(watched, &taken_in, |_| Bounds { after, up_to: None, epoch: epoch.saturating_add(1) });
     Ok(taken_in)
 }
 
-/// Where CockroachDB may be gone for good, the other tables are worth having.
-fn leave_out_unknown(
-    watched: &mut [Watched],
-    (found, last): (&Found, Option<&[SourceName]>),
-    error: &Error,
-) -> Result<Vec<SourceName>> {
-    tracing::warn!("{error}: no row of them is applied");
-    let lists: Vec<&[SourceName]> = found.tables().into_iter().chain(last).collect();
-    for watched in watched.iter_mut() {
-        let is_new = |source| lists.iter().any(|list| !list.contains(source));
-        if watched.source.as_ref().is_some_and(is_new) {
-            watched.bounds.up_to = Some(Timestamp::ZERO);
-        }
+/// Gives the named tables other bounds. One that is left keeps its own.
+fn bound(watched: &mut [Watched], names: &[SourceName], bounds: impl Fn(Bounds) -> Bounds) {
+    let is_named = |watched: &&mut Watched| watched.source.as_ref().is_some_and(|source| names.contains(source));
+    for watched in watched.iter_mut().filter(|watched| !watched.is_left).filter(is_named) {
+        watched.bounds = bounds(watched.bounds);
     }
-    Ok(Vec::new())
 }
 
 /// The last steps, by which the run becomes the one that counts. Returns the changefeed of a run that has one of its own, and

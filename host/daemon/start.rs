@@ -67,9 +67,9 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
             let (progress, feed) = (known.found.progress, &config.staging.schema);
             agreed = changefeed::refuse_early(source, &plan, progress, feed, consent).await?;
         }
+    }
+    if config.changefeed.is_some() {
         holder.keep_tables(watched.iter().filter_map(|watched| watched.source.clone()).collect(), &settled.taken_in);
-    } else if config.changefeed.is_some() {
-        holder.keep_tables(watched.iter().filter_map(|watched| watched.source.clone()).collect(), &[]);
     }
 
     let status = Arc::new(Status::new(&config.receiver.access));

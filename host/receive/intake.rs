@@ -60,12 +60,17 @@ pub(super) struct Intake<'h, 'a> {
 
 impl<'h, 'a> Intake<'h, 'a> {
     /// For a request to this path by somebody who may write so far. `share` is that of the body.
-    pub(super) fn new(tables: &'h Tables, path: &'h [String], reach: &'h Reach, share: &'h mut Share) -> Self {
+    pub(super) fn new(
+        tables: &'h Tables,
+        path: &'h [String],
+        (reach, covers_run): (&'h Reach, bool),
+        share: &'h mut Share,
+    ) -> Self {
         Self {
             tables,
             path,
             reach,
-            ahead_max: if covers_run(reach, tables) { AHEAD_MAX } else { AHEAD_OF_PART_MAX },
+            ahead_max: if covers_run { AHEAD_MAX } else { AHEAD_OF_PART_MAX },
             share,
             body_bytes: 0,
             rows: RowBatch::default(),
@@ -180,11 +185,6 @@ impl<'h, 'a> Intake<'h, 'a> {
              clock if it is behind (timedatectl); CockroachDB's own cannot be so far ahead of each other"
         )))
     }
-}
-
-/// Whether somebody may write to whatever the run writes to.
-pub(super) fn covers_run(reach: &Reach, tables: &Tables) -> bool {
-    *reach == Reach::Everywhere || tables.schemas().iter().all(|schema| reach.covers(schema))
 }
 
 /// Bytes that a batch holds.

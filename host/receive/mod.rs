@@ -183,18 +183,21 @@ impl Handler {
 
     async fn stage(&self, segments: &[String], reach: &Reach, body: body::Bytes) -> Result<Staged, Refusal> {
         let body::Bytes { bytes, mut share } = body;
-        let mut read =
-            || tokio::task::block_in_place(|| Intake::new(&self.tables, segments, reach, &mut share).read(&bytes));
+        let covers_run = self.covers_run(reach);
+        let mut read = || {
+            tokio::task::block_in_place(|| {
+                Intake::new(&self.tables, segments, (reach, covers_run), &mut share).read(&bytes)
+            })
+        };
         let mut content = read();
         // Whoever may write a part only must not keep the source busy, for which the applier may wait.
-        let covers_run = self.covers_run(reach);
         if matches!(content, Err(Untaken::Key(_))) && covers_run {
             content = match self.keys.refresh().await {
                 Ok(_) => read(),
                 Err(error) => Err(Untaken::Run(error)),
             };
         }
-        let content = content.map_err(|untaken| self.refused(untaken, reach))?;
+        let content = content.map_err(|untaken| self.refused(untaken, covers_run))?;
         drop(bytes);
         match content {
             Content::Rows(rows, origins) => {
@@ -203,7 +206,7 @@ impl Handler {
                     true => self.origins.admit(&origins),
                     false => self.origins.check(&origins),
                 });
-                judged.map_err(|error| self.refused(Untaken::Run(error), reach))?;
+                judged.map_err(|error| self.refused(Untaken::Run(error), covers_run))?;
                 // The rows may outlive this request in the queue: their share of memory goes with them.
                 share.shrink(rows_bytes(&rows));
                 let count = rows.len() as u64;
@@ -237,13 +240,13 @@ impl Handler {
 
     /// What cannot be taken now, and never will be as things are, ends the run: the changefeed would send it for ever. But
     /// not where it was sent by somebody who may write to a part of the run: the run's own changefeed may write to all of it.
-    fn refused(&self, untaken: Untaken, reach: &Reach) -> Refusal {
+    fn refused(&self, untaken: Untaken, covers_run: bool) -> Refusal {
         let error = match untaken {
             Untaken::Request(refusal) => return refusal,
             Untaken::Run(error) | Untaken::Key(error) => error,
         };
         let refusal = Refusal::new(StatusCode::BAD_REQUEST, error.message.clone());
-        if self.covers_run(reach) {
+        if covers_run {
             self.stage.fail(error);
         }
         refusal
@@ -251,7 +254,7 @@ impl Handler {
 
     /// Whether somebody may write to whatever the run writes to.
     fn covers_run(&self, reach: &Reach) -> bool {
-        intake::covers_run(reach, &self.tables)
+        *reach == Reach::Everywhere || self.tables.schemas().iter().all(|schema| reach.covers(schema))
     }
 
     fn expected_path(&self) -> String {

@@ -57,7 +57,7 @@ pub struct Waiting {
 impl Waiting {
     /// Without the row's values, which stand in the log.
     fn json(&self) -> serde_json::Value {
-        let fact = |name: &str| self.error.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+        let fact = |name: &str| self.error.fact(name);
         let next = self.next_try.duration_since(SystemTime::now()).unwrap_or_default();
         serde_json::json!({
             "since_unix_seconds": unix_seconds(self.since),

@@ -32,7 +32,7 @@ pub use key::{KeyShape, SourceKey, Unreadable, parts_of};
 pub use remembered::{
     are_remembered, are_types_known, keep_bounds, last, left, outdate, refuse_other_database, remember, remembered,
 };
-pub use taken_in::{forget_refusals, taken_in};
+pub use taken_in::{forget_refusals, new_tables, taken_in};
 pub use watch::KeyWatch;
 
 /// Reasons listed in a message.

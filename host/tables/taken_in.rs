@@ -32,15 +32,12 @@ pub fn taken_in(
     if complete == Timestamp::ZERO {
         return Ok(Vec::new());
     }
-    let lists: Vec<&[SourceName]> = found.tables().into_iter().chain(last).collect();
-    if lists.is_empty() {
+    if found.tables().is_none() && last.is_none() {
         tracing::warn!(
             "which tables the last run replicated is not known: one that is new must hold everything up to {complete}"
         );
     }
-    let is_new = |source: &&SourceName| lists.iter().any(|list| !list.contains(source));
-    let sources = watched.iter().filter(|watched| !watched.is_left).filter_map(|watched| watched.source.as_ref());
-    let new: Vec<SourceName> = sources.filter(is_new).cloned().collect();
+    let new = new_tables(watched, (found, last));
     let mut refused: Refused = stage.load(Note::RefusedTables)?.unwrap_or_default();
     let names: Vec<String> = new.iter().map(|(schema, name)| format!("{schema}.{name}")).collect();
     let judged = if new.is_empty() { Ok(()) } else { judge(&names, &mut refused, complete, allowed, now) };
@@ -48,6 +45,14 @@ pub fn taken_in(
         stage.save(Note::RefusedTables, &refused)?;
     }
     judged.map(|()| new)
+}
+
+/// Those that are not on both lists, as far as there are such.
+pub fn new_tables(watched: &[Watched], (found, last): (&Found, Option<&[SourceName]>)) -> Vec<SourceName> {
+    let lists: Vec<&[SourceName]> = found.tables().into_iter().chain(last).collect();
+    let is_new = |source: &&SourceName| lists.iter().any(|list| !list.contains(source));
+    let sources = watched.iter().filter(|watched| !watched.is_left).filter_map(|watched| watched.source.as_ref());
+    sources.filter(is_new).cloned().collect()
 }
 
 /// To be called once the start that takes them in has succeeded.

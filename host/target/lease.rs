@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ebb_sdk::{ErrorKind, Held, Lease, Progress, Timestamp};
+use ebb_sdk::{ErrorKind, Lease, Progress, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::Target;
+use super::found::{Kept, SourceName};
+use super::{Found, Target};
 use crate::error::{Error, Result};
 use crate::plugin::Session;
 use crate::stage::{Note, Store, disk, lock, new_number};
@@ -48,54 +49,6 @@ struct Starts {
 
 /// So many starts a restored target may have fallen back.
 const SETTLED_MAX: usize = 10_000;
-
-/// What the host keeps on the target: of the last start that was settled, whoever has tried since.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-struct Kept {
-    /// Up to here everything was staged.
-    staged: Timestamp,
-    /// Schema and name of the tables that the changefeed sends; `None` where that is somebody else's.
-    tables: Option<Vec<(String, String)>>,
-    /// The number of that start; earlier versions did not tell it from one that failed.
-    #[serde(default)]
-    settled: Option<i64>,
-}
-
-/// What the target says of a feed before it is taken over.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    pub progress: Option<Progress>,
-    alive: Duration,
-    kept: Option<Kept>,
-}
-
-impl Found {
-    /// Asks a session.
-    pub fn of(session: &mut Session, feed: &str) -> ebb_sdk::Result<Self> {
-        let progress = session.progress(feed)?;
-        let Held { alive_ms, note } = session.held(feed)?.unwrap_or_default();
-        // What another version has kept is as good as nothing.
-        let kept = note.and_then(|note| serde_json::from_str(&note).ok());
-        Ok(Self { progress, alive: Duration::from_millis(alive_ms), kept })
-    }
-
-    pub fn applied(&self) -> Timestamp {
-        self.progress.map_or(Timestamp::ZERO, |progress| progress.applied)
-    }
-
-    /// The tables of the last run; `None` when that is not known.
-    pub fn tables(&self) -> Option<&[SourceName]> {
-        self.kept.as_ref()?.tables.as_deref()
-    }
-
-    /// Whose folder the rows up to the progress were staged in.
-    fn settled(&self, progress: Progress) -> i64 {
-        self.kept.as_ref().and_then(|kept| kept.settled).unwrap_or(progress.writer)
-    }
-}
-
-/// Schema and name of a table at the source.
-pub type SourceName = (String, String);
 
 /// The folder and feed of a run. Clones are the same.
 #[derive(Clone)]
@@ -197,7 +150,7 @@ impl Holder {
     }
 
     /// How long another process may still be alive; zero when there is none that this one must not end.
-    pub fn other_alive(&self, found: &Found) -> Result<Duration> {
+    fn other_alive(&self, found: &Found) -> Result<Duration> {
         let Some(progress) = found.progress.filter(|_| !self.is_forced) else { return Ok(Duration::ZERO) };
         let starts = self.store.load::<Starts>(Note::Starts)?;
         // The folder is locked: its own last process has ended.
@@ -229,7 +182,19 @@ impl Holder {
         ))
     }
 
-    pub fn somebody_is_alive(&self) -> Error {
+    /// The same, asked again and again with what was answered last.
+    ///
+    /// # Errors
+    /// When it has given another sign of life since.
+    pub fn still_alive(&self, found: &Found, last: &mut Option<Duration>) -> Result<Duration> {
+        let alive = self.other_alive(found)?;
+        match last.replace(alive).is_some_and(|last| alive > last) {
+            true => Err(self.somebody_is_alive()),
+            false => Ok(alive),
+        }
+    }
+
+    fn somebody_is_alive(&self) -> Error {
         Error::new(format!("another ebb applies the feed {}: it has just given a sign of life", self.feed))
             .hint("end it first, then start again; or give --take-over, which ends it")
     }
@@ -308,6 +273,12 @@ impl Holder {
         if let Err(error) = session.renew(&self.lease(progress.epoch, Duration::ZERO)) {
             tracing::debug!("the feed is not given free: {error}");
         }
+    }
+
+    /// Why this process ends then.
+    pub fn another_has_taken_over(feed: &str) -> ebb_sdk::Error {
+        ebb_sdk::Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {feed}"))
+            .hint("one process applies a feed; end one of the two")
     }
 
     /// Turns true when another process has taken the feed over.

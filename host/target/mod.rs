@@ -3,6 +3,7 @@
 //! Owns: telling the two apart, and waiting for a target that nothing is known of. Does not own: what happens when it is
 //! lost later (`apply`).
 
+mod found;
 mod lease;
 
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::plugin::{Plugin, Session};
 use crate::stage::{Note, Stage};
 
-pub use lease::{Found, Holder, Keeper, SourceName};
+pub use found::{Found, SourceName};
+pub use lease::{Holder, Keeper};
 
 /// Between two attempts to reach a target of which nothing is known yet.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -114,19 +116,17 @@ pub async fn look(mut session: Session, holder: &Holder) -> Result<Option<(Sessi
             Ok((session, found))
         });
         let Some((back, found)) = present(looked.await?)? else { return Ok(None) };
-        let alive = holder.other_alive(&found)?;
+        let is_first = last.is_none();
+        let alive = holder.still_alive(&found, &mut last)?;
         if alive.is_zero() {
             return holder.admit(&found).map(|()| Some((back, found)));
         }
-        match last {
-            Some(last) if alive > last => return Err(holder.somebody_is_alive()),
-            Some(_) => {}
-            None => tracing::info!(
+        if is_first {
+            tracing::info!(
                 "another ebb was alive less than a minute ago: waiting up to {} s to see whether it still is",
                 alive.as_secs() + 1
-            ),
+            );
         }
-        last = Some(alive);
         session = back;
         tokio::time::sleep(WAIT_INTERVAL).await;
     }

@@ -1,35 +1,15 @@
 //! Which process and which staging folder may apply a feed: one that is alive keeps others away, and a copy of the folder is
 //! not the folder.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use ebb_servers::Flavour;
 
 use crate::client::hold;
-use crate::world::{Dialect, Ebb, World, free_port, http_get, wait_for};
-
-const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
-
-fn folder(world: &World) -> PathBuf {
-    world.dir().join("staging/_replicator_1")
-}
-
-/// A copy as `cp -a`, `rsync -a` and snapshots make it.
-fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp starts");
-    assert!(copied.success());
-}
+use crate::folders::{TABLE, copy, folder, replicate};
+use crate::world::{Dialect, World, free_port, http_get, wait_for};
 
 /// The process counts as dead, as it would after a minute.
 fn forget_signs_of_life(world: &World) {
     world.target("UPDATE ebb_progress SET alive_until = NULL");
-}
-
-/// Inserts a row and waits until it is there.
-fn replicate(world: &World, ebb: &Ebb, id: u32) {
-    world.source(&format!("INSERT INTO t VALUES ({id}, {id})"));
-    world.wait_equal(ebb, &["t"]);
 }
 
 fn elsewhere(world: &World, more: &str) -> String {

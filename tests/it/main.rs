@@ -14,6 +14,7 @@ mod failures;
 mod faults;
 mod feed;
 mod findings;
+mod folders;
 mod forward;
 mod grants;
 mod headers;

@@ -1,42 +1,16 @@
 //! What people put in the place of something else, and notice late or never: other files in a folder that stays, another
 //! target, another database, a backup of before a table was out and in, a second process.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::client::hold;
-use crate::world::{Ebb, World, free_port, psql, status, wait_for};
+use crate::folders::{TABLE, backup_of_progress, copy, folder, now, replicate};
+use crate::world::{World, free_port, psql, status, wait_for};
 
-const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 const TABLES: &str = "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)";
-
-fn folder(world: &World) -> PathBuf {
-    world.dir().join("staging/_replicator_1")
-}
 
 fn shell(command: &str) {
     assert!(Command::new("sh").arg("-c").arg(command).status().expect("sh starts").success(), "{command}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    shell(&format!("cp -a {} {}", from.display(), to.display()));
-}
-
-fn replicate(world: &World, ebb: &Ebb, id: u32) {
-    world.source(&format!("INSERT INTO t VALUES ({id}, {id})"));
-    world.wait_equal(ebb, &["t"]);
-}
-
-fn now(world: &World) -> String {
-    world.source("SELECT cluster_logical_timestamp()").trim().to_owned()
-}
-
-/// SQL that puts the progress row back as it is now.
-fn backup_of_progress(world: &World) -> String {
-    world.target(
-        "SELECT format('UPDATE ebb_progress SET wall=%s, logical=%s, epoch=%s, writer=%s, note=%L, alive_until=NULL', wall, \
-         logical, epoch, writer, note) FROM ebb_progress",
-    )
 }
 
 /// As `rsync -a --delete` and `tar x` do it.

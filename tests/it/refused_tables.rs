@@ -1,6 +1,7 @@
 //! Tables that a run may not take up: what a refusal must outlast, and what an acceptance must not cover.
 
 use crate::client::hold;
+use crate::folders::{backup_of_progress, now};
 use crate::forward::dead_url;
 use crate::world::{World, free_port, status, wait_for};
 
@@ -10,10 +11,6 @@ const REFUSED: &str = "the last run did not replicate public.b";
 
 fn ids(world: &World, table: &str) -> String {
     world.target(&format!("SELECT string_agg(id::text, ',' ORDER BY id) FROM {table}"))
-}
-
-fn now(world: &World) -> String {
-    world.source("SELECT cluster_logical_timestamp()").trim().to_owned()
 }
 
 /// A run of `a`, ended, and a table `b` that was made since.
@@ -183,4 +180,25 @@ fn a_table_that_is_younger_than_the_cursor_ends_nothing() {
     world.source("INSERT INTO b VALUES (3, 3)");
     world.wait_equal(&ebb, &["a", "b"]);
     ebb.stop();
+}
+
+/// Where CockroachDB is gone, the tables that the target was given are worth having without the other.
+#[test]
+fn apply_only_leaves_out_what_the_target_was_not_given() {
+    let world = World::new("refused_apply_only", TABLES);
+    let ebb = world.fetch(&["--table-exclusion-filter", "^b$"]).ready();
+    world.source("INSERT INTO a VALUES (1, 1)");
+    world.wait_equal(&ebb, &["a"]);
+    ebb.stop();
+    let backup = backup_of_progress(&world);
+    let ebb = world.fetch(&["--new-tables", "accept"]);
+    world.source("INSERT INTO a VALUES (2, 2); INSERT INTO b VALUES (1, 1)");
+    world.wait_equal(&ebb, &["a", "b"]);
+    ebb.stop();
+    world.target("DELETE FROM a WHERE id = 2; DELETE FROM b");
+    world.target(&backup);
+    let mut ebb = world.fetch(&["--source", &dead_url(&world, free_port()), "--apply-only"]);
+    assert_eq!(ebb.wait().code(), Some(0), "{}", ebb.log());
+    assert!(ebb.log().contains("no row of them is applied"), "{}", ebb.log());
+    assert_eq!((ids(&world, "a").as_str(), ids(&world, "b").as_str()), ("1,2", ""));
 }

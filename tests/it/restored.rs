@@ -1,34 +1,9 @@
 //! Folders and targets that were put back from a backup, folders that were mistaken, starts that failed half way.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use crate::client::{Client, hold};
+use crate::folders::{TABLE, backup_of_progress, copy, folder, replicate};
 use crate::forward::{dead_url, forward};
 use crate::world::{Dialect, Ebb, World, free_port, status, wait_for};
-
-const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
-
-fn folder(world: &World) -> PathBuf {
-    world.dir().join("staging/_replicator_1")
-}
-
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp starts").success());
-}
-
-fn replicate(world: &World, ebb: &Ebb, id: u32) {
-    world.source(&format!("INSERT INTO t VALUES ({id}, {id})"));
-    world.wait_equal(ebb, &["t"]);
-}
-
-/// SQL that puts the progress row back as it is now, as a backup of the target does.
-fn backup_of_progress(world: &World) -> String {
-    world.target(
-        "SELECT format('UPDATE ebb_progress SET wall=%s, logical=%s, epoch=%s, writer=%s, note=%L, alive_until=%L', wall, logical, \
-         epoch, writer, note, alive_until) FROM ebb_progress",
-    )
-}
 
 fn restore_target(world: &World, backup: &str) {
     world.target("DELETE FROM t WHERE id > 1");
