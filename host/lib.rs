@@ -5,12 +5,15 @@
 pub mod buffer;
 pub mod config;
 pub mod error;
+pub mod findings;
 pub mod log;
 pub mod mask;
 mod private;
+pub mod row;
 
 pub mod access;
 pub mod cli;
+pub mod commands;
 pub mod consent;
 
 pub mod plugin;

@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use ebb_sdk::Timestamp;
 
 use crate::error::{Error, Result};
-use crate::receive::row;
-use crate::receive::{Table, Tables};
+use crate::row;
 use crate::stage::{Change, Entry};
 use crate::tables::parts_of;
+use crate::tables::{Table, Tables};
 
 /// How much a window may hold, unless a single source transaction holds more.
 #[derive(Clone, Copy, Debug)]

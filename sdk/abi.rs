@@ -15,7 +15,7 @@ use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{RBox, ROption, RResult, RSlice, RStr, RString};
 
 /// The version of this ABI. A host loads a plugin of the same major version; see [`VERSION_SYMBOL`].
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// The symbol that returns the plugin's [`ABI_VERSION`]. It is read before anything else, so that a plugin of
 /// another version gets one sentence and not a page of layouts.
@@ -79,10 +79,10 @@ pub const CALL_FITS: &str = "fits";
 pub const CALL_ROUNDED: &str = "rounded";
 /// [`AbiSession::call`]: an empty text, answered with `null`.
 pub const CALL_TOUCH: &str = "touch";
-/// [`AbiSession::call`]: JSON of a [`crate::Lease`], answered with `null`.
+/// [`AbiSession::call`]: JSON of a [`crate::LeaseRenewal`], answered with `null`.
 pub const CALL_RENEW: &str = "renew";
-/// [`AbiSession::call`]: JSON of a feed's name, answered with JSON of an optional [`crate::Held`].
-pub const CALL_HELD: &str = "held";
+/// [`AbiSession::call`]: JSON of a feed's name, answered with JSON of an optional [`crate::LeaseState`].
+pub const CALL_LEASE_STATE: &str = "held";
 /// [`AbiSession::call`]: JSON of a list of [`crate::SavedTrigger`], answered with `null`.
 pub const CALL_DROP_TRIGGERS: &str = "drop_triggers";
 /// [`AbiSession::call`]: JSON of a feed's name, answered with JSON of a list of [`crate::SavedTrigger`].

@@ -73,7 +73,8 @@ pub struct Table {
     pub hides_triggers: Option<String>,
     /// Everything that keeps the plugin from writing rows to it exactly as they are, and what mends each. ebb refuses such
     /// a table where the source has it.
-    pub unfit: Vec<Unfit>,
+    #[serde(alias = "unfit")]
+    pub not_writable: Vec<NotWritable>,
 }
 
 impl Table {
@@ -135,7 +136,7 @@ pub struct SavedTrigger {
 /// Why a table cannot be written to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Unfit {
+pub struct NotWritable {
     /// Completes "cannot write to orders: ".
     pub why: String,
     /// The statement or setting that mends it.

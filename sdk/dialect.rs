@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(doc)]
 use crate::Operation;
 use crate::{
-    Advance, Block, Catalog, Error, ErrorKind, Fit, Held, Lease, Progress, Result, Rounded, SavedTrigger, SourceType,
-    Table,
+    Advance, Block, Catalog, Error, ErrorKind, Fit, LeaseRenewal, LeaseState, Progress, Result, Rounded, SavedTrigger,
+    SourceType, Table,
 };
 
 /// What a dialect is called and which URLs it answers to.
@@ -115,14 +115,14 @@ pub trait Session: Send + 'static {
     ///
     /// # Errors
     /// `Broken` when the row holds another epoch: another writer has taken over.
-    fn renew(&mut self, lease: &Lease) -> impl Future<Output = Result<()>> + Send {
+    fn renew(&mut self, lease: &LeaseRenewal) -> impl Future<Output = Result<()>> + Send {
         let _ = lease;
         async { Ok(()) }
     }
 
     /// What was noted last for `feed`; `None` when there is no row, or the dialect keeps no leases. Changes nothing in the
     /// database.
-    fn held(&mut self, feed: &str) -> impl Future<Output = Result<Option<Held>>> + Send {
+    fn lease_state(&mut self, feed: &str) -> impl Future<Output = Result<Option<LeaseState>>> + Send {
         let _ = feed;
         async { Ok(None) }
     }
@@ -161,7 +161,7 @@ pub trait Session: Send + 'static {
     /// out when the rows come.
     fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
         let _ = (table, column, source);
-        Fit::Whole
+        Fit::Full
     }
 
     /// How many values lost digits in columns where they may ([`ConnectOptions::may_round`]), in transactions that were

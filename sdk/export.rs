@@ -15,13 +15,13 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::abi::{
-    AbiBlock, AbiSession, Answer, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS,
+    AbiBlock, AbiSession, Answer, CALL_DROP_TRIGGERS, CALL_FITS, CALL_LEASE_STATE, CALL_RENEW, CALL_RESTORE_TRIGGERS,
     CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_TOUCH, Done, LogSink, Plugin, PluginRef, SessionBox,
 };
 use crate::dialect::LOG;
 use crate::{
-    Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, Lease, Level, Operation,
-    Result, SavedTrigger, Session,
+    Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal, Level,
+    Operation, Result, SavedTrigger, Session,
 };
 
 /// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
@@ -211,12 +211,12 @@ impl<S: Session> AbiSession for Exported<S> {
             CALL_ROUNDED => RSome(answer(self.run(async |session| Ok(session.rounded())))),
             CALL_TOUCH => RSome(answer(self.run(async |session| session.touch().await))),
             CALL_RENEW => RSome(answer(self.run(async |session| {
-                let lease: Lease = decode(request)?;
+                let lease: LeaseRenewal = decode(request)?;
                 session.renew(&lease).await
             }))),
-            CALL_HELD => RSome(answer(self.run(async |session| {
+            CALL_LEASE_STATE => RSome(answer(self.run(async |session| {
                 let feed: String = decode(request)?;
-                session.held(&feed).await
+                session.lease_state(&feed).await
             }))),
             CALL_DROP_TRIGGERS => RSome(answer(self.run(async |session| {
                 let triggers: Vec<SavedTrigger> = decode(request)?;

@@ -106,15 +106,15 @@ impl SourceType {
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
     /// Every value has its place.
-    Whole,
+    Full,
     /// Some values are refused, and digits of others would be lost, which is refused too unless it is allowed
     /// ([`ConnectOptions::may_round`](crate::ConnectOptions::may_round)): which, as in "digits behind the second one after
     /// the point are lost". Never the answer for a column of the primary key.
     Rounds(String),
     /// Some values are refused: which, as in "texts of more than 20 characters are refused".
-    Part(String),
+    Partial(String),
     /// No value has a place, or only by accident: why, as in "the column is a number".
-    Never(String),
+    Incompatible(String),
 }
 
 /// How many values of a column lost digits.

@@ -23,14 +23,16 @@ pub mod tls;
 pub mod abi;
 pub mod export;
 
-pub use catalog::{Action, Catalog, Column, ForeignKey, Identity, SavedTrigger, Table, Trigger, Unfit, UniqueKey};
+pub use catalog::{
+    Action, Catalog, Column, ForeignKey, Identity, NotWritable, SavedTrigger, Table, Trigger, UniqueKey,
+};
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
 pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, with_causes};
 pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};
 pub use mask::{MASK, masked, masked_url, masked_value};
 pub use number::{Number, is_number, second_digits};
-pub use progress::{Advance, Held, Lease, Progress};
+pub use progress::{Advance, LeaseRenewal, LeaseState, Progress};
 pub use rounding::Rounding;
 pub use url::{DatabaseUrl, Secret};
 pub use values::{HIDDEN, hide_values, shown_value, values_are_hidden};

@@ -21,7 +21,7 @@ pub struct Progress {
 /// A sign of life of the process that applies a feed, kept beside the progress row: another process must not take the
 /// feed over while it is alive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
+pub struct LeaseRenewal {
     pub feed: String,
     /// The writer's own epoch. Nothing is noted when the row holds another.
     pub epoch: i64,
@@ -31,7 +31,7 @@ pub struct Lease {
     pub note: Option<String>,
 }
 
-impl Lease {
+impl LeaseRenewal {
     /// The error of a sign of life for which there was no row; `found` is the row as it is now.
     pub fn lost(&self, found: Option<Progress>) -> Error {
         match found {
@@ -41,9 +41,9 @@ impl Lease {
     }
 }
 
-/// What the target says of the last [`Lease`] of a feed.
+/// What the target says of the last [`LeaseRenewal`] of a feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct LeaseState {
     /// How long the process still counts as alive, in milliseconds; 0 when it does not.
     pub alive_ms: u64,
     pub note: Option<String>,

@@ -50,9 +50,9 @@ pub async fn section<S: Session>(writer: &mut Writer<S>, at: usize, column: &str
     page.push_str("|---|---|---|---|---|---|\n");
     let (value, key) = (format!("t{at}"), format!("k{at}"));
     let table = table_of(&writer.catalog, &value).clone();
-    let can_be_key = writer.catalog.tables.iter().any(|table| table.name == key && table.unfit.is_empty());
+    let can_be_key = writer.catalog.tables.iter().any(|table| table.name == key && table.not_writable.is_empty());
     for sample in samples() {
-        if matches!(writer.session.fits(&table, 1, &sample.source), Fit::Never(_)) {
+        if matches!(writer.session.fits(&table, 1, &sample.source), Fit::Incompatible(_)) {
             continue;
         }
         let more = MORE.iter().find(|(name, _)| *name == sample.source.name).map_or([].as_slice(), |(_, more)| *more);

@@ -116,7 +116,7 @@ pub async fn try_all<S: Session>(
                 let written = writer.write(&table.name, Operation::Upsert, &["id", "v"], &[&["1", value]]).await;
                 writer.session.rollback().await.expect("its end");
                 // What is called never may be read by accident, as something else.
-                if fit == Fit::Whole && written.is_err() {
+                if fit == Fit::Full && written.is_err() {
                     wrong.push(format!("{column} from {}, {value}: {fit:?}, {written:?}", sample.source.name));
                 }
             }
@@ -145,11 +145,11 @@ pub fn check_page(name: &str, title: &str, found: &Found, sections: &str) {
         let (mut whole, mut part, mut never) = (Vec::new(), BTreeMap::<&str, Vec<&str>>::new(), Vec::new());
         for (source, fit) in fits {
             match fit {
-                Fit::Whole => whole.push(source.as_str()),
-                Fit::Rounds(why) | Fit::Part(why) => {
+                Fit::Full => whole.push(source.as_str()),
+                Fit::Rounds(why) | Fit::Partial(why) => {
                     part.entry(why.trim_start_matches("it takes ")).or_default().push(source);
                 }
-                Fit::Never(_) => never.push(source.as_str()),
+                Fit::Incompatible(_) => never.push(source.as_str()),
             }
         }
         let part: Vec<_> = part.iter().map(|(why, sources)| format!("{}: {why}", sources.join(", "))).collect();

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use ebb::receive::payload::{Body, Message, Stopped, canonical_key, read};
-use ebb::receive::row::pairs;
+use ebb::row::pairs;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {

@@ -1,7 +1,8 @@
 //! The path of a request and the topic of a message: each leads to one table or to none.
 #![no_main]
 
-use ebb::receive::{Route, Table, Tables, segments};
+use ebb::receive::segments;
+use ebb::tables::{Destination, Table, Tables};
 use libfuzzer_sys::fuzz_target;
 
 const KNOWN: u32 = 9;
@@ -21,14 +22,14 @@ fuzz_target!(|input: (&str, &str)| {
     assert!(found.iter().all(|segment| !segment.is_empty()));
     assert_eq!(tables.has_path(&found), found == own);
     let table = match tables.find(&found, topic) {
-        Route::Table(table, _) => Some(table.number),
-        Route::Refused(..) | Route::Unknown => None,
+        Destination::Table(table, _) => Some(table.number),
+        Destination::Refused(..) | Destination::Unknown => None,
     };
     assert!(table != Some(KNOWN) || topic.contains("items"), "{topic}");
     assert!(table.is_none() || found == own);
     // A name and its quoted spelling mean the same.
     let quoted = format!("\"{}\"", topic.replace('"', "\"\""));
     if let Some(number) = table.filter(|_| !topic.contains(['.', '"'])) {
-        assert!(matches!(tables.find(&found, &quoted), Route::Table(table, _) if table.number == number), "{topic}");
+        assert!(matches!(tables.find(&found, &quoted), Destination::Table(table, _) if table.number == number), "{topic}");
     }
 });

@@ -1,6 +1,6 @@
 //! Tokens: signed by one of the known keys, not revoked, for the schema of the path.
 //!
-//! Owns: the claims, which are those of the incumbent, so that tokens made for it go on working. Does not own: making tokens
+//! Owns: the claims, which are those of MOLT, so that tokens made for it go on working. Does not own: making tokens
 //! (`make_jwt`) and signatures (`crypto`). Only public keys are ever read here.
 
 use std::collections::HashSet;

@@ -1,14 +1,10 @@
-//! Who may write to the target: what a request must show, and the commands that make what it shows.
+//! Who may write to the target: what a request must show.
 //!
 //! Owns: the judgement of headers, tokens and their keys, reloaded while ebb runs. Does not own: client certificates, which
-//! the handshake verifies (`receive/tls`).
+//! the handshake verifies (`receive/tls`), and the commands that make keys and tokens (`commands`).
 
-pub mod certs;
-mod crypto;
-mod files;
+pub(crate) mod crypto;
 pub mod jwt;
-pub mod make_jwt;
-pub mod revoke;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

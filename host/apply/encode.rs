@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 use super::unwritable::{Unwritable, damaged, not_applied, unknown_key, unreadable_key};
 use super::value::push_value;
 use crate::error::{Error, Result};
-use crate::receive::row::{self, Pairs};
-use crate::receive::{Table, Tables};
+use crate::row::{self, Pairs};
 use crate::stage::{Change, Entry};
 use crate::tables::names::{self, Found};
 use crate::tables::parts_of;
+use crate::tables::{Table, Tables};
 
 /// Rows of one table, operation and set of columns.
 #[derive(Debug)]

@@ -30,11 +30,11 @@ use tokio::time::timeout;
 use crate::config::{self, OnRowError};
 use crate::error::{Error, Result};
 use crate::order::Limits;
-use crate::receive::Tables;
 use crate::stage::Store;
 use crate::status::Status;
 use crate::tables::KeyWatch;
-use crate::target::{Holder, Taken, Target};
+use crate::tables::Tables;
+use crate::target::{Holder, Lease, Target};
 use ladder::Ladder;
 pub use pace::Pace;
 use plan::Facts;
@@ -76,14 +76,14 @@ impl Applier {
     ///
     /// # Errors
     /// When the target refuses a row and `--on-row-error` says so, another process has taken over, or a promise was broken. Retries do not end.
-    pub fn run(mut self, taken: Option<Taken>) -> Result<()> {
-        let taken = taken.map_or_else(|| self.take_over(), |taken| Ok(Some(taken)))?;
-        let Some(mut taken) = taken else { return Ok(()) };
-        let _alive = self.holder.keep(&self.target, taken.progress.epoch);
-        self.store.release(taken.progress.applied);
-        self.status.applied(taken.progress.applied, 0, 0);
+    pub fn run(mut self, lease: Option<Lease>) -> Result<()> {
+        let lease = lease.map_or_else(|| self.take_over(), |lease| Ok(Some(lease)))?;
+        let Some(mut lease) = lease else { return Ok(()) };
+        let _alive = self.holder.keep(&self.target, lease.progress.epoch);
+        self.store.release(lease.progress.applied);
+        self.status.applied(lease.progress.applied, 0, 0);
         self.warn_of_second_effects();
-        let mut windows = self.reader(&taken).spawn(self.resolved.clone());
+        let mut windows = self.reader(&lease).spawn(self.resolved.clone());
         // A catalog that has changed ends the run, so its plan holds for all of it.
         let facts = plan::facts(&self.catalog);
         // The reader ends, and with it the channel, once a stop is asked for.
@@ -91,20 +91,20 @@ impl Applier {
             if *self.stop.borrow() {
                 break;
             }
-            match self.apply(&mut taken, &facts, prepared?) {
+            match self.apply(&mut lease, &facts, prepared?) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(Halt::Row(error)) if self.settings.on_row_error == OnRowError::Wait => {
-                    if !self.wait_out(&mut taken, error)? {
+                    if !self.wait_out(&mut lease, error)? {
                         break;
                     }
                     // What was read ahead may have been applied by now.
-                    windows = self.reader(&taken).spawn(self.resolved.clone());
+                    windows = self.reader(&lease).spawn(self.resolved.clone());
                 }
                 Err(halt) => return Err(halt.into()),
             }
         }
-        taken.session.close();
+        lease.session.close();
         match *self.stop.borrow() {
             true => Ok(()),
             false => Err(Error::new("the thread that reads ahead has ended by itself")
@@ -114,12 +114,12 @@ impl Applier {
 
     /// Applies what is staged up to a time, in the caller's thread and without reading ahead: every step of it can be
     /// repeated exactly.
-    pub fn apply_up_to(&mut self, taken: &mut Taken, to: Timestamp) -> Result<()> {
-        self.store.release(taken.progress.applied);
+    pub fn apply_up_to(&mut self, lease: &mut Lease, to: Timestamp) -> Result<()> {
+        self.store.release(lease.progress.applied);
         let facts = plan::facts(&self.catalog);
         let mut outcome = Ok(true);
-        self.reader(taken).read(to, |prepared| {
-            outcome = self.apply(taken, &facts, prepared);
+        self.reader(lease).read(to, |prepared| {
+            outcome = self.apply(lease, &facts, prepared);
             matches!(outcome, Ok(true))
         })?;
         outcome.map(drop).map_err(Error::from)
@@ -139,7 +139,7 @@ impl Applier {
         }
     }
 
-    fn reader(&self, taken: &Taken) -> Reader {
+    fn reader(&self, lease: &Lease) -> Reader {
         Reader {
             catalog: Arc::clone(&self.catalog),
             tables: Arc::clone(&self.tables),
@@ -149,7 +149,7 @@ impl Applier {
             store: Arc::clone(&self.store),
             limits: self.limits(),
             pace: Arc::clone(&self.pace),
-            position: taken.progress.applied,
+            position: lease.progress.applied,
             stop: self.stop.clone(),
         }
     }
@@ -175,12 +175,12 @@ impl Applier {
     }
 
     /// Applies one window, trying again as long as trying again can help. False when asked to stop meanwhile.
-    fn apply(&mut self, taken: &mut Taken, facts: &[Facts], prepared: Prepared) -> Result<bool, Halt> {
+    fn apply(&mut self, lease: &mut Lease, facts: &[Facts], prepared: Prepared) -> Result<bool, Halt> {
         let Prepared { from, to, transactions, blocks } = prepared;
         let step = Step { from, to };
         match blocks {
-            Some(blocks) => self.apply_blocks(taken, facts, (step, transactions), blocks),
-            None => self.apply_step(taken, facts, step),
+            Some(blocks) => self.apply_blocks(lease, facts, (step, transactions), blocks),
+            None => self.apply_step(lease, facts, step),
         }
     }
 
@@ -199,8 +199,8 @@ impl Applier {
         }
     }
 
-    fn advance(&self, taken: &Taken, step: Step) -> Advance {
-        Advance { feed: self.holder.feed().to_owned(), epoch: taken.progress.epoch, from: step.from, to: step.to }
+    fn advance(&self, lease: &Lease, step: Step) -> Advance {
+        Advance { feed: self.holder.feed().to_owned(), epoch: lease.progress.epoch, from: step.from, to: step.to }
     }
 
     fn backoff(&self) -> Backoff {

@@ -17,9 +17,9 @@ use super::pace::Pace;
 use super::unwritable::Unwritable;
 use crate::error::Result;
 use crate::order::{Content, Cutter, Limits, Window, last_versions};
-use crate::receive::Tables;
 use crate::stage::{Entry, Scan, Store};
 use crate::tables::KeyWatch;
+use crate::tables::Tables;
 
 /// While nothing changes, the progress row moves no more often than this.
 const IDLE_ADVANCE_INTERVAL: Duration = Duration::from_secs(1);

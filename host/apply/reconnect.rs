@@ -13,7 +13,7 @@ use super::{Applier, Pause};
 use crate::changefeed::refuse_restored_target;
 use crate::error::{Error, Result};
 use crate::plugin::Session;
-use crate::target::{Found, Holder, Taken};
+use crate::target::{Found, Holder, Lease};
 
 /// So many attempts in a row are logged, then one in a while: a target may be down for hours.
 const LOGGED_MAX: u32 = 5;
@@ -31,25 +31,25 @@ impl Applier {
     /// Drops the session, waits, connects anew until it succeeds or a stop is asked for, and reads the progress row.
     pub(super) fn reconnect(
         &mut self,
-        taken: &mut Taken,
+        lease: &mut Lease,
         failure: &ebb_sdk::Error,
         backoff: &mut Backoff,
         step: Step,
     ) -> Result<Outcome> {
-        taken.session.close();
+        lease.session.close();
         let opened = self.retried(failure.clone(), backoff, |applier| {
             let mut session = applier.open()?;
             let progress = session.progress(applier.holder.feed())?;
             Ok((session, progress))
         })?;
         let Some((opened, progress)) = opened else { return Ok(Outcome::Stopped) };
-        taken.session = opened;
-        self.settled(progress, taken.progress.epoch, step)
+        lease.session = opened;
+        self.outcome(progress, lease.progress.epoch, step)
     }
 
     /// Takes over a feed whose target was down at start, unless another process has since. `None` when a stop is asked for
     /// meanwhile.
-    pub fn take_over(&mut self) -> Result<Option<Taken>> {
+    pub fn take_over(&mut self) -> Result<Option<Lease>> {
         let mut backoff = self.backoff();
         let mut failure = ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start");
         let mut last = None;
@@ -72,8 +72,8 @@ impl Applier {
             match self.holder.take(&mut session, writer) {
                 Ok(progress) => {
                     self.holder.confirm(progress)?;
-                    match self.holder.settle(&mut session, progress)? {
-                        Ok(()) => self.holder.settled(is_continued)?,
+                    match self.holder.mark_established(&mut session, progress)? {
+                        Ok(()) => self.holder.note_established(is_continued)?,
                         Err(error) if error.kind == ErrorKind::Retry => {
                             failure = error;
                             continue;
@@ -81,7 +81,7 @@ impl Applier {
                         Err(error) => return Err(error.into()),
                     }
                     tracing::info!(applied = %progress.applied, "the target is there; rows are applied from now on");
-                    return Ok(Some(Taken { session, progress }));
+                    return Ok(Some(Lease { session, progress }));
                 }
                 Err(error) if error.kind == ErrorKind::Retry => failure = error,
                 Err(error) => return Err(error.into()),
@@ -132,11 +132,11 @@ impl Applier {
     /// Nobody else has written while nothing was.
     pub(super) fn unmoved(&self, progress: Option<Progress>, known: Progress) -> Result<()> {
         let step = Step { from: known.applied, to: Timestamp { wall: i64::MAX, logical: 0 } };
-        self.settled(progress, known.epoch, step).map(drop)
+        self.outcome(progress, known.epoch, step).map(drop)
     }
 
     /// The progress row tells whether a commit of unknown outcome took place.
-    pub(super) fn settled(&self, progress: Option<Progress>, epoch: i64, step: Step) -> Result<Outcome> {
+    pub(super) fn outcome(&self, progress: Option<Progress>, epoch: i64, step: Step) -> Result<Outcome> {
         let Some(progress) = progress else {
             return Err(Error::new(format!("the progress row of {} has vanished from the target", self.holder.feed()))
                 .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));

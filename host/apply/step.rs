@@ -16,7 +16,7 @@ use super::transaction::Failure;
 use crate::error::{Error, Result};
 use crate::order::{Content, Cutter, Limits, Window, last_versions};
 use crate::stage::{Change, Entry};
-use crate::target::Taken;
+use crate::target::Lease;
 
 /// So many attempts in a row that were cut off or timed out count as too many rows for the target.
 const SLOW_ATTEMPTS: u32 = 2;
@@ -62,7 +62,7 @@ impl From<Halt> for Error {
 /// What became of a part.
 pub(super) enum Tried {
     Committed,
-    /// Asked to stop meanwhile.
+    /// TypeCheck to stop meanwhile.
     Stopped,
     /// It is to be tried in smaller parts, of these limits.
     Split(Limits),
@@ -72,38 +72,38 @@ impl Applier {
     /// The common way: what was encoded ahead, parents first. False when asked to stop meanwhile.
     pub(super) fn apply_blocks(
         &mut self,
-        taken: &mut Taken,
+        lease: &mut Lease,
         facts: &[Facts],
         (step, transactions): (Step, usize),
         mut blocks: Vec<Block>,
     ) -> Result<bool, Halt> {
         if self.ladder(facts).first(&Touched::by(&blocks)) != Plan::UPSERTS_FIRST {
             drop(blocks);
-            return self.apply_step(taken, facts, step);
+            return self.apply_step(lease, facts, step);
         }
         let rows = blocks.iter().map(|block| block.rows.len()).sum();
         let mut backoff = self.backoff();
-        let advance = self.advance(taken, step);
+        let advance = self.advance(lease, step);
         loop {
-            let failure = match self.writer(facts).write_blocks(&mut taken.session, &mut blocks, &advance) {
-                Ok(()) => return self.committed(taken, step.to, transactions, rows).map(|()| true),
+            let failure = match self.writer(facts).write_blocks(&mut lease.session, &mut blocks, &advance) {
+                Ok(()) => return self.committed(lease, step.to, transactions, rows).map(|()| true),
                 Err(Failure::Row(error) | Failure::Final(error)) => return Err(error.into()),
-                Err(Failure::Target(failure)) => rolled_back(taken, failure),
+                Err(Failure::Target(failure)) => rolled_back(lease, failure),
             };
             match failure.kind {
-                _ if backoff.may_help(failure.kind) => match self.reconnect(taken, &failure, &mut backoff, step)? {
-                    Outcome::Committed => return self.committed(taken, step.to, transactions, rows).map(|()| true),
+                _ if backoff.may_help(failure.kind) => match self.reconnect(lease, &failure, &mut backoff, step)? {
+                    Outcome::Committed => return self.committed(lease, step.to, transactions, rows).map(|()| true),
                     Outcome::NotCommitted if backoff.attempts() >= SLOW_ATTEMPTS => {
                         self.slow_down(rows, &failure);
                         drop(blocks);
-                        return self.apply_step(taken, facts, step);
+                        return self.apply_step(lease, facts, step);
                     }
                     Outcome::NotCommitted => {}
                     Outcome::Stopped => return Ok(false),
                 },
                 ErrorKind::Refused if failure.conflict || transactions > 1 => {
                     drop(blocks);
-                    return self.apply_step(taken, facts, step);
+                    return self.apply_step(lease, facts, step);
                 }
                 ErrorKind::Refused => return Err(Halt::Row(failure.into())),
                 _ => return Err(Halt::Final(failure.into())),
@@ -112,15 +112,15 @@ impl Applier {
     }
 
     /// Applies a span from staging, in whatever order and parts the target takes it. False when asked to stop meanwhile.
-    pub(super) fn apply_step(&mut self, taken: &mut Taken, facts: &[Facts], step: Step) -> Result<bool, Halt> {
+    pub(super) fn apply_step(&mut self, lease: &mut Lease, facts: &[Facts], step: Step) -> Result<bool, Halt> {
         let mut limits = self.limits();
         let mut rest = step;
         while rest.from < step.to {
             let mut part = self.part(facts, rest, limits)?;
-            match self.write_part(taken, facts, &mut part)? {
+            match self.write_part(lease, facts, &mut part)? {
                 Tried::Committed => {
                     rest.from = part.window.to;
-                    self.committed(taken, rest.from, part.window.transactions, part.rows())?;
+                    self.committed(lease, rest.from, part.window.transactions, part.rows())?;
                 }
                 Tried::Stopped => return Ok(false),
                 // The rest of the span goes in such parts too.
@@ -131,23 +131,23 @@ impl Applier {
     }
 
     /// Writes a part by one plan after the other.
-    pub(super) fn write_part(&mut self, taken: &mut Taken, facts: &[Facts], part: &mut Part) -> Result<Tried, Halt> {
+    pub(super) fn write_part(&mut self, lease: &mut Lease, facts: &[Facts], part: &mut Part) -> Result<Tried, Halt> {
         let mut backoff = self.backoff();
         let bounds = Step { from: part.window.from, to: part.window.to };
-        let advance = self.advance(taken, bounds);
+        let advance = self.advance(lease, bounds);
         loop {
-            let outcome = self.writer(facts).write(&mut taken.session, &part.window, part.plan, &advance);
+            let outcome = self.writer(facts).write(&mut lease.session, &part.window, part.plan, &advance);
             let failure = match outcome {
                 Ok(()) => return Ok(Tried::Committed),
                 Err(Failure::Final(error)) => return Err(Halt::Final(error)),
-                Err(Failure::Row(error)) => match taken.session.rollback() {
+                Err(Failure::Row(error)) => match lease.session.rollback() {
                     Ok(()) => return self.split_or(part, Halt::Row(error)),
                     Err(failure) => failure,
                 },
-                Err(Failure::Target(failure)) => rolled_back(taken, failure),
+                Err(Failure::Target(failure)) => rolled_back(lease, failure),
             };
             if backoff.may_help(failure.kind) {
-                match self.after_loss(taken, part, &failure, &mut backoff)? {
+                match self.after_loss(lease, part, &failure, &mut backoff)? {
                     Some(tried) => return Ok(tried),
                     None => continue,
                 }
@@ -165,13 +165,13 @@ impl Applier {
     /// Connects anew; `None` when the same is to be tried again.
     fn after_loss(
         &mut self,
-        taken: &mut Taken,
+        lease: &mut Lease,
         part: &Part,
         failure: &ebb_sdk::Error,
         backoff: &mut Backoff,
     ) -> Result<Option<Tried>, Halt> {
         let bounds = Step { from: part.window.from, to: part.window.to };
-        Ok(match self.reconnect(taken, failure, backoff, bounds)? {
+        Ok(match self.reconnect(lease, failure, backoff, bounds)? {
             Outcome::Committed => Some(Tried::Committed),
             Outcome::Stopped => Some(Tried::Stopped),
             Outcome::NotCommitted if backoff.attempts() >= SLOW_ATTEMPTS => {
@@ -229,17 +229,17 @@ impl Applier {
     /// What the target has confirmed.
     pub(super) fn committed(
         &self,
-        taken: &mut Taken,
+        lease: &mut Lease,
         to: Timestamp,
         transactions: usize,
         rows: usize,
     ) -> Result<(), Halt> {
-        taken.progress.applied = to;
+        lease.progress.applied = to;
         self.store.release(to);
         self.pace.keep_up();
         self.status.applied(to, transactions as u64, rows as u64);
         if !self.target.connect.allow_rounding.is_empty() {
-            self.status.rounded(taken.session.rounded().map_err(Error::from)?);
+            self.status.rounded(lease.session.rounded().map_err(Error::from)?);
         }
         tracing::debug!(%to, transactions, rows, "applied");
         Ok(())
@@ -298,9 +298,9 @@ impl Part {
 }
 
 /// After a failed write the session is good for another only when it could roll back.
-fn rolled_back(taken: &mut Taken, failure: ebb_sdk::Error) -> ebb_sdk::Error {
+fn rolled_back(lease: &mut Lease, failure: ebb_sdk::Error) -> ebb_sdk::Error {
     match failure.kind {
-        ErrorKind::Refused => taken.session.rollback().err().unwrap_or(failure),
+        ErrorKind::Refused => lease.session.rollback().err().unwrap_or(failure),
         _ => failure,
     }
 }

@@ -15,8 +15,8 @@ use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
 use crate::order::{Content, Limits, Window, identity};
 use crate::plugin::Session;
-use crate::receive::{Table, Tables};
 use crate::stage::{Entry, Store};
+use crate::tables::{Table, Tables};
 
 /// Deletes that are held in memory at once, of a transaction that is not.
 const DELETES_HELD_MAX: usize = 100_000;

@@ -3,7 +3,7 @@
 //! Owns: the words, and which of them are about the row alone. Does not own: finding it out (`encode`).
 
 use crate::error::Error;
-use crate::receive::row::Flawed;
+use crate::row::Flawed;
 use crate::stage::Entry;
 use crate::tables::Unreadable;
 

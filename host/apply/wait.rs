@@ -18,10 +18,10 @@ use super::{Applier, Pause, plan};
 use crate::config::Triggers;
 use crate::error::{Error, Result};
 use crate::order::Limits;
-use crate::receive::Table;
 use crate::stage::Entry;
 use crate::status::Waiting;
-use crate::target::Taken;
+use crate::tables::Table;
+use crate::target::Lease;
 
 /// Between two tries; doubled each time.
 const DELAY_MIN: Duration = Duration::from_secs(1);
@@ -59,9 +59,9 @@ impl Applier {
     ///
     /// # Errors
     /// What is not about the row: another process has taken over, a table has changed, a promise was broken.
-    pub(super) fn wait_out(&mut self, taken: &mut Taken, mut error: Error) -> Result<bool> {
+    pub(super) fn wait_out(&mut self, lease: &mut Lease, mut error: Error) -> Result<bool> {
         let since = SystemTime::now();
-        let at = self.first_transaction(taken.progress.applied)?;
+        let at = self.first_transaction(lease.progress.applied)?;
         let mut tries = 0;
         let (mut seen, mut is_down) = (Seen::default(), false);
         self.hangups.mark_unchanged();
@@ -75,12 +75,12 @@ impl Applier {
                 next_try: SystemTime::now() + delay,
             }));
             if tries % LOGGED_EVERY == 0 {
-                self.report(&error, at, taken.progress.applied, tries);
+                self.report(&error, at, lease.progress.applied, tries);
             }
             let look = match self.rest(delay) {
                 Rest::Stop => Look::Stopped,
-                rested => match self.reopen(taken)? {
-                    true => self.look(taken, &mut seen, matches!(rested, Rest::Asked))?,
+                rested => match self.reopen(lease)? {
+                    true => self.look(lease, &mut seen, matches!(rested, Rest::Asked))?,
                     false => Look::Down,
                 },
             };
@@ -120,16 +120,16 @@ impl Applier {
     }
 
     /// A session that sees the target as it is now; false while it is down.
-    fn reopen(&mut self, taken: &mut Taken) -> Result<bool> {
-        taken.session.close();
+    fn reopen(&mut self, lease: &mut Lease) -> Result<bool> {
+        lease.session.close();
         let opened = self.open().and_then(|mut session| {
             let progress = session.progress(self.holder.feed())?;
             Ok((session, progress))
         });
         match opened {
             Ok((session, progress)) => {
-                self.unmoved(progress, taken.progress)?;
-                taken.session = session;
+                self.unmoved(progress, lease.progress)?;
+                lease.session = session;
                 Ok(true)
             }
             Err(error) if error.kind == ErrorKind::Retry => {
@@ -142,12 +142,12 @@ impl Applier {
 
     /// The first source transaction alone, then together with as many of those behind it as fit, then with fewer, as long as it
     /// is another row that is refused; but only where one of them may help. `seen`: what was tried before.
-    fn look(&mut self, taken: &mut Taken, seen: &mut Seen, is_asked: bool) -> Result<Look> {
-        let span = Step { from: taken.progress.applied, to: *self.resolved.borrow() };
+    fn look(&mut self, lease: &mut Lease, seen: &mut Seen, is_asked: bool) -> Result<Look> {
+        let span = Step { from: lease.progress.applied, to: *self.resolved.borrow() };
         if matches!(self.know_keys(span.to)?, Pause::Stop) {
             return Ok(Look::Stopped);
         }
-        let first = match self.attempt(taken, span, 1)? {
+        let first = match self.attempt(lease, span, 1)? {
             (Look::Refused(error), _) => error,
             (look, _) => return Ok(look),
         };
@@ -160,7 +160,7 @@ impl Applier {
         let mut behind = None;
         let (mut few, mut many, mut next) = (1, usize::MAX, usize::MAX);
         while many - few > 1 {
-            match self.attempt(taken, span, next)? {
+            match self.attempt(lease, span, next)? {
                 (Look::Refused(_), count) if count <= few => break,
                 (Look::Refused(error), count) if is_same_row(&error, &first) => few = count,
                 (Look::Refused(error), count) => {
@@ -207,17 +207,17 @@ impl Applier {
     }
 
     /// Writes the first source transactions of a span, at most so many. Also returns how many there were.
-    fn attempt(&mut self, taken: &mut Taken, span: Step, transactions_max: usize) -> Result<(Look, usize)> {
+    fn attempt(&mut self, lease: &mut Lease, span: Step, transactions_max: usize) -> Result<(Look, usize)> {
         let facts = plan::facts(&self.catalog);
         // A correction may lie far behind, so that only the memory is a limit.
         let limits = Limits { transactions_max, rows_max: usize::MAX, ..self.limits() };
         let mut part: Part = self.part(&facts, span, limits)?;
         let count = part.window.transactions;
         part.keep_whole();
-        let look = match self.write_part(taken, &facts, &mut part) {
+        let look = match self.write_part(lease, &facts, &mut part) {
             Ok(Tried::Committed) => {
                 let to = part.window.to;
-                self.committed(taken, to, count, part.rows())?;
+                self.committed(lease, to, count, part.rows())?;
                 tracing::info!(%to, "the target takes the rows again");
                 Look::Healed
             }

@@ -9,7 +9,7 @@ use super::Plan;
 use crate::config::InitialScan;
 use crate::error::{Error, Result};
 use crate::source::{Source, Statement};
-use crate::target::Taken;
+use crate::target::Lease;
 
 /// What a changefeed that is created begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) async fn place(
 pub(super) async fn move_to(
     plan: &Plan<'_>,
     statement: &Statement<'_>,
-    taken: &mut Taken,
+    lease: &mut Lease,
     feed: &str,
     (begins, is_complete): (Begins, bool),
 ) -> Result<()> {
@@ -60,7 +60,7 @@ pub(super) async fn move_to(
         // The rows of before are still to come.
         Begins::Scan => return Ok(()),
         Begins::New => {
-            begin_at(taken, feed, cursor)?;
+            begin_at(lease, feed, cursor)?;
             tracing::info!(
                 "new run: changes after {cursor} are replicated; the target must already hold everything before"
             );
@@ -75,8 +75,8 @@ pub(super) async fn move_to(
     plan.stage.resolve(cursor).await.map(drop)
 }
 
-fn begin_at(taken: &mut Taken, feed: &str, at: Timestamp) -> Result<()> {
-    let Taken { session, progress } = taken;
+fn begin_at(lease: &mut Lease, feed: &str, at: Timestamp) -> Result<()> {
+    let Lease { session, progress } = lease;
     let advance = Advance { feed: feed.to_owned(), epoch: progress.epoch, from: progress.applied, to: at };
     // The plugin's own runtime blocks this thread.
     tokio::task::block_in_place(|| {

@@ -16,8 +16,8 @@ use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::source::{Job, JobState, Source, Statement, advisories};
 use crate::stage::Stage;
-use crate::tables::{self, Watched};
-use crate::target::Taken;
+use crate::tables::{self, TableRoute};
+use crate::target::Lease;
 
 use begin::Begins;
 pub use feed::Feed;
@@ -25,7 +25,7 @@ pub use feed::Feed;
 /// What the decision rests on.
 pub struct Plan<'a> {
     settings: &'a Changefeed,
-    watched: &'a [Watched],
+    routes: &'a [TableRoute],
     catalog: &'a Catalog,
     stage: &'a Stage,
     /// The folder is certainly the one that the last run has ended with.
@@ -38,19 +38,19 @@ pub struct Plan<'a> {
 
 /// Finds or creates the changefeed. The progress may move to the place where a new feed begins. A target that is down
 /// (`None`) is admitted only where `is_there` has said so.
-pub async fn settle(
+pub async fn establish(
     source: Source,
     plan: &Plan<'_>,
-    taken: Option<&mut Taken>,
+    lease: Option<&mut Lease>,
     feed: &str,
     consent: Consent,
 ) -> Result<Feed> {
-    let Some(taken) = taken else {
+    let Some(lease) = lease else {
         let job = resume(&source, plan).await?;
         return Ok(Feed::new(source, job, plan.settings));
     };
-    refuse_restored_target(plan.stage.released(), taken.progress)?;
-    let applied = taken.progress.applied;
+    refuse_restored_target(plan.stage.released(), lease.progress)?;
+    let applied = lease.progress.applied;
     if let Some(cursor) = plan.settings.cursor.filter(|_| applied > Timestamp::ZERO) {
         tracing::info!("--cursor {cursor} is for a new run; this one goes on at the target's progress, {applied}");
     }
@@ -63,7 +63,7 @@ pub async fn settle(
     }
     if let Some(job) = stale.iter().find(|job| !is_of(job, plan.stage)) {
         if plan.agreed != Some(job.id) {
-            agree_to_replace(job, taken.progress, feed, consent)?;
+            agree_to_replace(job, lease.progress, feed, consent)?;
         }
         tracing::warn!(job = job.id, from = %applied, "the staging folder is gone; replacing the changefeed");
     }
@@ -80,13 +80,13 @@ pub async fn settle(
     tracing::debug!(statement = statement.shown(), "changefeed");
     let job = source.create_changefeed(&statement).await?;
     // Only now: a start that fails before has moved nothing. One that is cut off here is found by its folder, and made anew.
-    begin::move_to(plan, &statement, taken, feed, (begins, is_complete)).await?;
+    begin::move_to(plan, &statement, lease, feed, (begins, is_complete)).await?;
     settings::remember(plan.stage, job, &statement)?;
     tracing::info!(job, cursor = %statement.cursor, "changefeed created");
     Ok(Feed::new(source, job, plan.settings))
 }
 
-/// What [`settle`] would refuse, before another process is ended for it. Returns the changefeed of another folder that it was
+/// What [`establish`] would refuse, before another process is ended for it. Returns the changefeed of another folder that it was
 /// agreed to replace.
 pub async fn refuse_early(
     source: &Source,
@@ -184,28 +184,28 @@ pub async fn is_there(
         return Ok(false);
     }
     let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
-    let watched = tables::matched(config, Some(source), catalog).await?.settle(catalog, None)?;
-    let plan = Plan::new(settings, &watched, catalog, stage, source, is_continued);
+    let routes = tables::matched(config, Some(source), catalog).await?.check_types(catalog, None)?;
+    let plan = Plan::new(settings, &routes, catalog, stage, source, is_continued);
     Ok(found(source, &plan, &plan.statement(Timestamp::ZERO)).await?.own.is_some())
 }
 
 impl<'a> Plan<'a> {
     pub fn new(
         settings: &'a Changefeed,
-        watched: &'a [Watched],
+        routes: &'a [TableRoute],
         catalog: &'a Catalog,
         stage: &'a Stage,
         source: &Source,
         is_continued: bool,
     ) -> Self {
         let version = source.version().to_owned();
-        Self { settings, watched, catalog, stage, is_continued, agreed: None, version }
+        Self { settings, routes, catalog, stage, is_continued, agreed: None, version }
     }
 
     fn statement(&self, cursor: Timestamp) -> Statement<'a> {
         Statement {
             settings: self.settings,
-            tables: self.watched.iter().filter_map(|watched| watched.source.clone()).collect(),
+            tables: self.routes.iter().filter_map(|route| route.source.clone()).collect(),
             path: &self.catalog.namespace,
             staging: self.stage.id(),
             cursor,
@@ -328,7 +328,7 @@ fn agree_to_replace(job: &Job, progress: Progress, feed: &str, consent: Consent)
 }
 
 fn describe(plan: &Plan<'_>, statement: &Statement<'_>) -> String {
-    let tables = plan.watched.iter().map(|watched| plan.catalog.tables[watched.position as usize].to_string());
+    let tables = plan.routes.iter().map(|route| plan.catalog.tables[route.position as usize].to_string());
     format!(
         "Tables that will be written on the target ({}):\n  {}\nChangefeed that will be created on the source:\n  {}",
         plan.catalog.server_version,

@@ -1,6 +1,6 @@
 //! Every flag, its name, default and help. Raw: texts and numbers as given, nothing checked against anything else.
 //!
-//! Owns: the spelling, which is that of the incumbent where it has the flag. Does not own: what a flag does (`check`).
+//! Owns: the spelling, which is that of MOLT where it has the flag. Does not own: what a flag does (`resolve`).
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};

@@ -1,4 +1,4 @@
-//! Flags of the incumbent that mean nothing here: accepted, so that published runbooks go on working, with a warning
+//! Flags of MOLT that mean nothing here: accepted, so that published runbooks go on working, with a warning
 //! that says what ebb does instead.
 //!
 //! Owns: their list. Does not own: flags that do something (`flags`).

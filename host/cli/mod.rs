@@ -2,7 +2,6 @@
 //!
 //! Owns: names, defaults and help of every flag, and which combinations are refused. Does not own: running.
 
-mod check;
 mod duration;
 mod flags;
 mod help;
@@ -10,21 +9,20 @@ mod ignored;
 mod layers;
 pub mod overrides;
 mod replicator;
+mod resolve;
 mod show;
 mod usage;
 
 use std::ffi::OsString;
-use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use ebb_sdk::Secret;
 
-use crate::access::{certs, make_jwt, revoke};
+use crate::commands::{certs, escape_password, generate, make_jwt, restore_triggers, revoke};
 use crate::config::Config;
 use crate::error::Error;
-use crate::{mask, triggers};
+use crate::mask;
 use flags::{Cli, ConfigCommand, Subcommand, TriggersCommand};
 use layers::Layers;
 
@@ -36,13 +34,13 @@ pub enum Command {
     /// List the plugins in these folders and the built-in places.
     Plugins { dirs: Vec<PathBuf> },
     /// Make certificates.
-    Certs(certs::Order),
+    Certs(certs::Options),
     /// Revoke a certificate.
-    Revoke(revoke::Order),
+    Revoke(revoke::Options),
     /// Sign a token.
-    MakeJwt(make_jwt::Order),
+    MakeJwt(make_jwt::Options),
     /// Put back triggers.
-    RestoreTriggers(triggers::Restore),
+    RestoreTriggers(restore_triggers::Options),
     /// Write the manual pages into this folder.
     Man { dir: PathBuf },
     /// The answer is known already.
@@ -104,26 +102,28 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
     })?;
     match cli.command {
         Subcommand::Fetch(fetch) => {
-            let config = check::fetch(&fetch, &layers, &mut warnings)?;
+            let config = resolve::fetch(&fetch, &layers, &mut warnings)?;
             Ok(run(config, warnings))
         }
         Subcommand::Start(start) => {
-            let config = check::start(&start, &mut warnings)?;
+            let config = resolve::start(&start, &mut warnings)?;
             Ok(run(config, warnings))
         }
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
         Subcommand::Certs(flags::Certs { revoke: Some(certificate), out, .. }) => {
-            Ok(Command::Revoke(revoke::Order { dir: out, certificate }))
+            Ok(Command::Revoke(revoke::Options { dir: out, certificate }))
         }
-        Subcommand::Certs(order) => Ok(Command::Certs(certs_order(order))),
-        Subcommand::MakeJwt(order) => make_jwt_order(order).map(Command::MakeJwt),
-        Subcommand::Triggers(TriggersCommand::Restore(order)) => {
-            mask::remember_url(&order.target);
-            check::restore_triggers(&order).map(Command::RestoreTriggers).map_err(Exit::from)
+        Subcommand::Certs(given) => Ok(Command::Certs(certs_options(given))),
+        Subcommand::MakeJwt(given) => make_jwt_options(given).map(Command::MakeJwt),
+        Subcommand::Triggers(TriggersCommand::Restore(given)) => {
+            mask::remember_url(&given.target);
+            resolve::restore_triggers(&given).map(Command::RestoreTriggers).map_err(Exit::from)
         }
-        Subcommand::EscapePassword(order) => escape_password(order.password).map(Command::Print),
+        Subcommand::EscapePassword(given) => {
+            escape_password::escape(given.password).map(Command::Print).map_err(Exit::from)
+        }
         Subcommand::Config(ConfigCommand::Show { json, command }) => show::show(&command, json).map(Command::Print),
-        Subcommand::Completions { shell } => Ok(Command::Print(completions(shell))),
+        Subcommand::Completions { shell } => Ok(Command::Print(generate::completions(Cli::command(), shell))),
         Subcommand::Man { dir } => Ok(Command::Man { dir }),
     }
 }
@@ -136,7 +136,7 @@ fn run(config: Config, mut warnings: Vec<String>) -> Command {
     Command::Run(Box::new(config), warnings)
 }
 
-/// Takes out flags of the incumbent that mean nothing here.
+/// Takes out flags of MOLT that mean nothing here.
 fn without_ignored(args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
     let ignored = match args.get(1).and_then(|command| command.to_str()) {
         Some("fetch") => ignored::OF_FETCH,
@@ -146,22 +146,22 @@ fn without_ignored(args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
     ignored::strip(args, ignored)
 }
 
-fn certs_order(order: flags::Certs) -> certs::Order {
-    certs::Order {
-        dir: order.out,
-        changefeeds_path: order.changefeeds_path,
-        hosts: order.host,
-        port: order.port,
-        client_name: order.client_name,
-        days: order.days,
-        authority_days: order.ca_days,
-        renew: order.renew,
+fn certs_options(given: flags::Certs) -> certs::Options {
+    certs::Options {
+        dir: given.out,
+        changefeeds_path: given.changefeeds_path,
+        hosts: given.host,
+        port: given.port,
+        client_name: given.client_name,
+        days: given.days,
+        authority_days: given.ca_days,
+        renew: given.renew,
     }
 }
 
-fn make_jwt_order(order: flags::MakeJwt) -> Result<make_jwt::Order, Exit> {
-    let key = match (order.key, order.new_key) {
-        _ if order.claim => None,
+fn make_jwt_options(given: flags::MakeJwt) -> Result<make_jwt::Options, Exit> {
+    let key = match (given.key, given.new_key) {
+        _ if given.claim => None,
         (Some(path), _) => Some(make_jwt::Key::Given(path)),
         (None, Some(path)) => Some(make_jwt::Key::New(path)),
         (None, None) => {
@@ -170,41 +170,12 @@ fn make_jwt_order(order: flags::MakeJwt) -> Result<make_jwt::Order, Exit> {
                 .into());
         }
     };
-    Ok(make_jwt::Order { key, allow: order.allow, days: order.days, out: order.out })
+    Ok(make_jwt::Options { key, allow: given.allow, days: given.days, out: given.out })
 }
 
-/// In the words that users of the incumbent know.
-fn escape_password(password: Option<Secret>) -> Result<String, Exit> {
-    let password = match password {
-        Some(password) => password,
-        None => {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|error| Error::new(format!("no password could be read: {error}")).hint("give --password"))?;
-            Secret::new(text.trim_end_matches(['\r', '\n']))
-        }
-    };
-    let encoded = percent_encoding::utf8_percent_encode(password.reveal(), percent_encoding::NON_ALPHANUMERIC);
-    Ok(format!("Substitute the following encoded password in your original connection url string:\n{encoded}\n"))
-}
-
-fn completions(shell: clap_complete::Shell) -> String {
-    let (mut command, mut text) = (Cli::command(), Vec::new());
-    clap_complete::generate(shell, &mut command, "ebb", &mut text);
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-/// Writes the manual pages of all commands.
-pub fn write_man_pages(dir: &std::path::Path) -> crate::error::Result<()> {
-    let written = std::fs::create_dir_all(dir).and_then(|()| {
-        let command = Layers::default().behind(Cli::command());
-        clap_mangen::generate_to(command.version(env!("CARGO_PKG_VERSION")), dir)
-    });
-    written.map_err(|error| {
-        Error::new(format!("the manual pages cannot be written to {}: {error}", dir.display()))
-            .hint("give another folder")
-    })
+/// Writes the manual pages of all commands, with the defaults that no settings have changed.
+pub fn write_manual_pages(dir: &Path) -> crate::error::Result<()> {
+    generate::manual_pages(Layers::default().behind(Cli::command()), dir)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The file of `--changefeeds-path`: one flat JSON object; what it leaves out has the incumbent's default.
+//! The file of `--changefeeds-path`: one flat JSON object; what it leaves out has MOLT's default.
 //!
 //! Owns: its keys, their types and defaults, and what CockroachDB would refuse. Does not own: the statement.
 

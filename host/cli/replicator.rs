@@ -1,6 +1,6 @@
 //! The flags of `ebb start`, which are those that `--replicator-flags` of `ebb fetch` may hold.
 //!
-//! Owns: their spelling, defaults and help. Does not own: what they do (`check`), and the flags of fetch (`flags`).
+//! Owns: their spelling, defaults and help. Does not own: what they do (`resolve`), and the flags of fetch (`flags`).
 
 use std::path::PathBuf;
 use std::time::Duration;

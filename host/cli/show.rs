@@ -1,6 +1,6 @@
 //! `ebb config show`: every setting that a command would run with, where it comes from, and secrets masked.
 //!
-//! Owns: the two forms of this answer. Does not own: what is checked (`check`): a combination that cannot run is refused
+//! Owns: the two forms of this answer. Does not own: what is checked (`resolve`): a combination that cannot run is refused
 //! here as it would be there.
 
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use super::flags::{Cli, Subcommand};
 use super::layers::{self, Layers};
 use super::overrides::Overrides;
 use super::replicator::ReplicatorOnly;
-use super::{Exit, check, without_ignored};
+use super::{Exit, resolve, without_ignored};
 use crate::config::{ClientCa, Config, Identity};
 use crate::error::Error;
 
@@ -49,16 +49,16 @@ pub fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> {
     let mut settings = of_flags(known, of_command, &layers, "flag");
     let (config, overrides) = match Cli::from_arg_matches(&matches).map_err(refused)?.command {
         Subcommand::Fetch(fetch) => {
-            let (words, _) = check::replicator_words(&fetch.replicator_flags)?;
+            let (words, _) = resolve::replicator_words(&fetch.replicator_flags)?;
             let mut replicator = layers.behind(ReplicatorOnly::command());
             let matches = layers::matches(&mut replicator, words).map_err(refused)?;
             settings.extend(of_flags(&replicator, &matches, &layers, "--replicator-flags"));
-            let config = check::fetch(&fetch, &layers, &mut warnings)?;
-            let mut overrides = check::settings_of_changefeed(&fetch, &layers)?;
+            let config = resolve::fetch(&fetch, &layers, &mut warnings)?;
+            let mut overrides = resolve::settings_of_changefeed(&fetch, &layers)?;
             overrides.demand_header(config.receiver.access.header.as_ref())?;
             (config, Some(overrides))
         }
-        Subcommand::Start(start) => (check::start(&start, &mut warnings)?, None),
+        Subcommand::Start(start) => (resolve::start(&start, &mut warnings)?, None),
         _ => return Err(no_settings()),
     };
     derive(&mut settings, &config);

@@ -1,7 +1,7 @@
 //! What is said of a command line that cannot be parsed: clap's words, without the values.
 //!
 //! Owns: that no value is repeated. Anything may be a secret that lost its quotes, or stands behind the wrong flag. Does not
-//! own: the words for settings that cannot run (`check`).
+//! own: the words for settings that cannot run (`resolve`).
 
 use std::error::Error as _;
 use std::ffi::OsString;

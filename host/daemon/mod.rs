@@ -2,7 +2,7 @@
 //!
 //! Owns: which event ends the run, and the orderly end. Does not own: the start (`start`), any step of a change's life.
 
-mod settle;
+mod establish;
 mod start;
 
 use std::time::Duration;
@@ -42,16 +42,16 @@ pub fn run(config: Config) -> Result<()> {
 async fn start_and_run(config: Config) -> Result<()> {
     let signals = Signals::listen()?;
     signals::admit_files(&config.receiver.limits);
-    let started = tokio::select! {
+    let running = tokio::select! {
         biased;
         () = signals.first() => return Ok(()),
-        started = start(config, signals.hangups()) => started?,
+        running = start(config, signals.hangups()) => running?,
     };
-    started.run(signals).await
+    running.run(signals).await
 }
 
 /// Everything that runs, ready to be supervised.
-struct Started {
+struct Running {
     config: Config,
     /// `None` where nothing is received: `--apply-only`.
     receiver: Option<Receiver>,
@@ -67,7 +67,7 @@ struct Started {
     applier: oneshot::Receiver<Result<()>>,
 }
 
-impl Started {
+impl Running {
     async fn run(mut self, mut signals: Signals) -> Result<()> {
         let reloading = self.receiver.as_ref().map(|receiver| signals.reload(receiver.reloader()));
         let receiver = self.receiver.take().map(|receiver| tokio::spawn(receiver.run()));

@@ -13,63 +13,65 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
-use super::Started;
-use super::settle::{Known, Settled, settle, settle_tables};
+use super::Running;
+use super::establish::{TablesAtStart, TargetAtStart, establish, match_tables};
 use crate::apply::{Applier, Pace};
 use crate::changefeed::{self, Feed};
 use crate::config::{self, Config, InitialScan};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::plugin;
-use crate::receive::{Receiver, Tables};
+use crate::receive::Receiver;
 use crate::source::{Source, advisories};
 use crate::stage::{self, Stage};
 use crate::status::{Pages, Status};
-use crate::tables::{self, KeyWatch, Watched};
-use crate::target::{Holder, Taken, Target};
+use crate::tables::Tables;
+use crate::tables::{self, KeyWatch, TableRoute};
+use crate::target::{Holder, Lease, Target};
 
 /// How often a source that was down at start is looked for.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
 
-pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Result<Started> {
+pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Result<Running> {
     let url = DatabaseUrl::parse(config.target.url.reveal())?;
     let plugin = Arc::new(plugin::load(config.target.plugin.as_deref(), &url.scheme, &config.target.plugin_dirs)?);
     let reached = reach(&config).await?;
     let mut target = Target::new(plugin, &config.target);
     target.connect.source_is_known = matches!(reached, Reached::Source(_));
-    let open = target.open().await?;
+    let connected = target.open().await?;
     tracing::info!("starting replicator");
     let stage = open_stage(&config.staging).await?;
     tracing::info!("staging database name: {}", config.staging.schema);
     let mut holder = holder(&config.staging, &stage);
-    let source = settle_source(&config, reached, &stage, &holder)?;
-    let mut known = Known::settle(&config, &target, open, &stage, source.as_ref(), &holder).await?;
+    let source = source_at_start(&config, reached, &stage, &holder)?;
+    let mut target_at_start =
+        TargetAtStart::acquire(&config, &target, connected, &stage, source.as_ref(), &holder).await?;
     tracing::info!(
         plugin = %target.plugin.path.display(),
         source = source.as_ref().map(Source::version),
-        target = known.catalog.server_version,
+        target = target_at_start.catalog.server_version,
         "connected"
     );
     warn_of_advisories(source.as_ref(), config.changefeed.as_ref());
-    let settled = settle_tables(&config, &target, source.as_ref(), &stage, &mut known).await?;
-    if settled.are_types_known != target.connect.source_is_known {
-        target.connect.source_is_known = settled.are_types_known;
-        known.reopen(&target).await?;
+    let matched = match_tables(&config, &target, source.as_ref(), &stage, &mut target_at_start).await?;
+    if matched.are_types_known != target.connect.source_is_known {
+        target.connect.source_is_known = matched.are_types_known;
+        target_at_start.reopen(&target).await?;
     }
-    let Settled { watched, tables, keys, .. } = &settled;
+    let TablesAtStart { routes, tables, keys, .. } = &matched;
     let is_continued = holder.is_continued()?;
     let mut agreed = None;
     if let (Some(source), Some(settings)) = (&source, &config.changefeed) {
-        let plan = changefeed::Plan::new(settings, watched, &known.catalog, &stage, source, is_continued);
+        let plan = changefeed::Plan::new(settings, routes, &target_at_start.catalog, &stage, source, is_continued);
         // While the target is down nothing is created.
-        if known.session.is_some() {
+        if target_at_start.session.is_some() {
             let consent = Consent::of(config.staging.non_interactive);
-            let (progress, feed) = (known.found.progress, &config.staging.schema);
+            let (progress, feed) = (target_at_start.found.progress, &config.staging.schema);
             agreed = changefeed::refuse_early(source, &plan, progress, feed, consent).await?;
         }
     }
     if config.changefeed.is_some() {
-        holder.keep_tables(watched.iter().filter_map(|watched| watched.source.clone()).collect(), &settled.taken_in);
+        holder.keep_tables(routes.iter().filter_map(|route| route.source.clone()).collect(), &matched.taken_in);
     }
 
     let status = Arc::new(Status::new(&config.receiver.access));
@@ -80,23 +82,30 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     }
 
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
-    // the changefeed is settled: a changefeed that is being replaced must not deliver another resolved timestamp, and
+    // the changefeed is established: a changefeed that is being replaced must not deliver another resolved timestamp, and
     // without a finished handshake it cannot have sent one.
-    stage.release(known.found.applied());
+    stage.release(target_at_start.found.applied());
     // Taking over ends a process that runs: whatever could fail without it has not.
-    let mut taken = known.take_over(&config, &target, &stage, source.as_ref(), &holder).await?;
+    let mut lease = target_at_start.take_over(&config, &target, &stage, source.as_ref(), &holder).await?;
     let is_down = source.is_none();
-    let ended =
-        settle(&config, source, &settled, &stage, &mut known.catalog, (&holder, is_continued, agreed), taken.as_mut())
-            .await;
+    let ended = establish(
+        &config,
+        source,
+        &matched,
+        &stage,
+        &mut target_at_start.catalog,
+        (&holder, is_continued, agreed),
+        lease.as_mut(),
+    )
+    .await;
     let (feed, is_held) = ended.inspect_err(|_| {
-        if let Some(Taken { session, progress }) = &mut taken {
+        if let Some(Lease { session, progress }) = &mut lease {
             tokio::task::block_in_place(|| holder.give_free(session, *progress));
         }
     })?;
-    let taken = taken.filter(|_| is_held);
-    let Settled { watched, tables, keys, .. } = settled;
-    let search = Search::of(&config, is_down, &watched, (&known.catalog, is_continued), &stage);
+    let lease = lease.filter(|_| is_held);
+    let TablesAtStart { routes, tables, keys, .. } = matched;
+    let search = Search::of(&config, is_down, &routes, (&target_at_start.catalog, is_continued), &stage);
     let (stop, stopped) = watch::channel(false);
     let applied = status.watch_applied();
     let overtaken = holder.overtaken();
@@ -106,7 +115,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
             settings: config.apply.clone(),
             case_sensitive: config.target.case_sensitive,
             holder,
-            catalog: Arc::new(known.catalog),
+            catalog: Arc::new(target_at_start.catalog),
             tables,
             keys,
             store: stage.store(),
@@ -117,9 +126,9 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
             hangups,
             runtime: Handle::current(),
         },
-        taken,
+        lease,
     );
-    Ok(Started { config, receiver, pages, stage, feed, search, applied, overtaken, stop, applier })
+    Ok(Running { config, receiver, pages, stage, feed, search, applied, overtaken, stop, applier })
 }
 
 /// The source, where it is wanted and can be reached.
@@ -139,8 +148,8 @@ async fn reach(config: &Config) -> Result<Reached> {
     }
 }
 
-/// A run that has been settled before goes on without the source: what is staged is applied, and what comes is taken.
-fn settle_source(config: &Config, reached: Reached, stage: &Stage, holder: &Holder) -> Result<Option<Source>> {
+/// A run that was established before goes on without the source: what is staged is applied, and what comes is taken.
+fn source_at_start(config: &Config, reached: Reached, stage: &Stage, holder: &Holder) -> Result<Option<Source>> {
     if config.apply_only && stage.is_fresh() {
         return Err(Error::new(format!(
             "nothing is staged for {} in {}",
@@ -173,7 +182,7 @@ fn settle_source(config: &Config, reached: Reached, stage: &Stage, holder: &Hold
 pub(super) struct Search {
     source: config::Source,
     settings: config::Changefeed,
-    watched: Vec<Watched>,
+    routes: Vec<TableRoute>,
     catalog: Catalog,
     is_continued: bool,
     stage: Stage,
@@ -183,7 +192,7 @@ impl Search {
     fn of(
         config: &Config,
         is_down: bool,
-        watched: &[Watched],
+        routes: &[TableRoute],
         (catalog, is_continued): (&Catalog, bool),
         stage: &Stage,
     ) -> Option<Self> {
@@ -191,7 +200,7 @@ impl Search {
             (Some(source), Some(settings)) if is_down && !config.apply_only => Some(Self {
                 source: source.clone(),
                 settings: settings.clone(),
-                watched: watched.to_vec(),
+                routes: routes.to_vec(),
                 catalog: catalog.clone(),
                 is_continued,
                 stage: stage.clone(),
@@ -211,8 +220,8 @@ impl Search {
                 }
             };
             tracing::info!(source = source.version(), "the source is there again");
-            let Self { settings, watched, catalog, stage, is_continued, .. } = self;
-            let plan = changefeed::Plan::new(settings, watched, catalog, stage, &source, *is_continued);
+            let Self { settings, routes, catalog, stage, is_continued, .. } = self;
+            let plan = changefeed::Plan::new(settings, routes, catalog, stage, &source, *is_continued);
             return changefeed::resume(&source, &plan).await.map(|job| Feed::new(source, job, &self.settings));
         }
     }
@@ -278,11 +287,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     spawn_blocking(work).await.map_err(|error| Error::new(format!("a part of the start broke off: {error}")))?
 }
 
-fn spawn_applier(applier: Applier, taken: Option<Taken>) -> oneshot::Receiver<Result<()>> {
+fn spawn_applier(applier: Applier, lease: Option<Lease>) -> oneshot::Receiver<Result<()>> {
     let (done, ended) = oneshot::channel();
     thread::spawn(move || {
         // Nobody listens once the run has ended for another reason.
-        let _ = done.send(applier.run(taken));
+        let _ = done.send(applier.run(lease));
     });
     ended
 }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
 use ebb_sdk::abi::{
-    AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_HELD, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED,
+    AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_LEASE_STATE, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED,
     CALL_SAVED_TRIGGERS, CALL_TOUCH, SessionBox,
 };
 use ebb_sdk::{
-    Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, Held, Lease, Operation, Progress, Result, Rounded,
-    RowBuffer, SavedTrigger,
+    Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal, LeaseState, Operation, Progress,
+    Result, Rounded, RowBuffer, SavedTrigger,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,13 +46,13 @@ impl Session {
     }
 
     /// See [`ebb_sdk::Session::renew`]; an older plugin notes nothing.
-    pub fn renew(&mut self, lease: &Lease) -> Result<()> {
+    pub fn renew(&mut self, lease: &LeaseRenewal) -> Result<()> {
         self.call::<()>(CALL_RENEW, lease).map(drop)
     }
 
     /// What was noted last; `None` too when the plugin keeps no leases.
-    pub fn held(&mut self, feed: &str) -> Result<Option<Held>> {
-        Ok(self.call::<Option<Held>>(CALL_HELD, &feed)?.flatten())
+    pub fn lease_state(&mut self, feed: &str) -> Result<Option<LeaseState>> {
+        Ok(self.call::<Option<LeaseState>>(CALL_LEASE_STATE, &feed)?.flatten())
     }
 
     pub fn begin(&mut self, checks: Checks) -> Result<()> {

@@ -9,15 +9,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 use hyper::StatusCode;
 
+use super::Refusal;
 use super::memory::Share;
-use super::origin::Origin;
-use super::origin::two_tables;
 use super::payload::{self, Body, Malformed, Message, Stopped, canonical_key};
-use super::tables::{Route, Table, Tables};
-use super::{Refusal, row};
 use crate::access::{Reach, allow_flags};
 use crate::error::Error;
+use crate::row;
 use crate::stage::{Change, RowBatch};
+use crate::tables::Origin;
+use crate::tables::two_tables;
+use crate::tables::{Destination, Table, Tables};
 use crate::tables::{Unreadable, parts_of};
 
 /// How far ahead of this machine's clock a timestamp of the source may be. Clocks differ by milliseconds where they are set,
@@ -131,9 +132,9 @@ impl<'h, 'a> Intake<'h, 'a> {
 
     fn table_of(&mut self, topic: &str) -> Result<&'h Table, Untaken> {
         let (schema, found) = match self.tables.find(self.path, topic) {
-            Route::Table(table, origin) => (&table.schema[..], Ok((table, origin))),
-            Route::Refused(schema, why) => (schema, Err(why)),
-            Route::Unknown => return Err(bad(unknown_table(topic))),
+            Destination::Table(table, origin) => (&table.schema[..], Ok((table, origin))),
+            Destination::Refused(schema, why) => (schema, Err(why)),
+            Destination::Unknown => return Err(bad(unknown_table(topic))),
         };
         if !self.reach.covers(schema) {
             return Err(Untaken::Request(Refusal::new(

@@ -8,11 +8,8 @@ mod connection;
 mod doors;
 mod intake;
 mod memory;
-mod origin;
 pub mod payload;
 mod reload;
-pub mod row;
-mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -32,9 +29,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub(crate) use body::lane_bytes;
-pub use origin::Origins;
 pub use reload::Reloader;
-pub use tables::{Route, Table, Tables};
 
 use crate::access::{Denied, Gate, Reach};
 use crate::config::{self, Limits};
@@ -42,7 +37,7 @@ use crate::error::{Error, Result, visible};
 use crate::source::STAGING;
 use crate::stage::{Sender, Stage, Staged};
 use crate::status::Status;
-use crate::tables::KeyWatch;
+use crate::tables::{KeyWatch, Origins, Tables};
 use body::{Bodies, Shape};
 use doors::Visitor;
 use intake::{Content, Intake, Untaken, rows_bytes};

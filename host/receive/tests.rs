@@ -14,18 +14,19 @@ use tokio::sync::watch;
 
 use super::reload::Reloader;
 use super::tls::Current;
-use crate::access::{Gate, certs, revoke};
+use crate::access::Gate;
 use crate::cli::overrides::Origin;
+use crate::commands::{certs, revoke};
 use crate::config::{Access, ChangefeedSettings, ClientCa, Identity, Limits, Receiver};
 
 /// What `ebb certs` makes, in a folder of this name.
 fn made(root: &Path, name: &str) -> PathBuf {
-    certs::make(&order(root, name, false)).unwrap();
+    certs::make(&options(root, name, false)).unwrap();
     root.join(name)
 }
 
-fn order(root: &Path, name: &str, renew: bool) -> certs::Order {
-    certs::Order {
+fn options(root: &Path, name: &str, renew: bool) -> certs::Options {
+    certs::Options {
         dir: root.join(name),
         changefeeds_path: root.join(format!("{name}.json")),
         hosts: Vec::new(),
@@ -183,18 +184,18 @@ fn a_certificate_that_is_revoked_is_refused_and_its_successor_is_not() {
     let (reloader, current) = reloader(files(&dir), access(&dir.join("ca.crt"), Some(dir.join(revoke::LIST))));
     let admits = |dir: &Path| shake(&client(dir), &now(&current)).is_some();
     assert!(admits(&dir), "the list that ebb certs makes is empty");
-    certs::make(&order(root.path(), "one", true)).unwrap();
-    let order = revoke::Order { dir: dir.clone(), certificate: kept.join("client.crt") };
+    certs::make(&options(root.path(), "one", true)).unwrap();
+    let options = revoke::Options { dir: dir.clone(), certificate: kept.join("client.crt") };
     for said in ["has 1 certificates", "has 1 certificates"] {
-        assert!(revoke::revoke(&order).unwrap().contains(said));
+        assert!(revoke::revoke(&options).unwrap().contains(said));
     }
     reloader.reload();
     assert_eq!((admits(&dir), admits(&kept)), (true, false));
-    let also = revoke::Order { certificate: dir.join("client.crt"), ..order };
+    let also = revoke::Options { certificate: dir.join("client.crt"), ..options };
     assert!(revoke::revoke(&also).unwrap().contains("has 2 certificates"));
     reloader.reload();
     assert_eq!((admits(&dir), admits(&kept)), (false, false));
     let other = made(root.path(), "other");
-    let wrong = revoke::Order { certificate: other.join("client.key"), ..also };
+    let wrong = revoke::Options { certificate: other.join("client.key"), ..also };
     assert!(revoke::revoke(&wrong).is_err());
 }

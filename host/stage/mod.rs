@@ -114,9 +114,9 @@ impl Stage {
         self.store.id()
     }
 
-    /// See [`Store::settle`].
-    pub fn settle(&self) -> Result<()> {
-        self.store.settle()
+    /// See [`Store::mark_established`].
+    pub fn mark_established(&self) -> Result<()> {
+        self.store.mark_established()
     }
 
     /// See [`Store::begin`].
@@ -124,7 +124,7 @@ impl Stage {
         self.store.begin(at)
     }
 
-    /// Whether no changefeed has ever been settled on this folder.
+    /// Whether no changefeed has ever been established on this folder.
     pub fn is_fresh(&self) -> bool {
         self.store.is_fresh()
     }

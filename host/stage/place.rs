@@ -46,7 +46,7 @@ pub fn check(folder: &Path, admitted: bool) -> Result<()> {
         Error::new(format!("the file system of the staging folder {} cannot be told: {error}", folder.display()))
             .hint("choose a folder on a local disk with --staging-dir or EBB_STAGING_DIR")
     })?;
-    match (unfit(kind, folder), admitted) {
+    match (unsafe_place(kind, folder), admitted) {
         (None, _) => Ok(()),
         (Some(error), false) => Err(error),
         (Some(error), true) => {
@@ -61,7 +61,7 @@ pub(super) fn is_of_a_program(folder: &Path) -> io::Result<bool> {
     filesystem(folder).map(|kind| kind == FUSE)
 }
 
-fn unfit(kind: u32, folder: &Path) -> Option<Error> {
+fn unsafe_place(kind: u32, folder: &Path) -> Option<Error> {
     let &(_, name, fault) = UNSAFE.iter().find(|(number, ..)| *number == kind)?;
     let why = match fault {
         Fault::Memory => "it is memory, and rows that were acknowledged would be gone after a reboot",
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_file_system_that_keeps_nothing_is_refused_by_name() {
-        let refused = |kind| unfit(kind, Path::new("/s")).map(|error| error.message);
+        let refused = |kind| unsafe_place(kind, Path::new("/s")).map(|error| error.message);
         let check = |kind, expected: &str| {
             let message = refused(kind).expect(expected);
             assert!(message.starts_with(&format!("the staging folder /s is on {expected}")), "{message}");

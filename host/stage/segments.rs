@@ -23,7 +23,7 @@ use super::sealed::{seal, unseal};
 use crate::error::{Error, Result};
 
 /// The version of the folder's format; a newer one is refused, and an older one from here on becomes it. Version 3 has bounds
-/// of tables and starts that count once they are settled, which an earlier ebb would pass over.
+/// of tables and starts that count once they are established, which an earlier ebb would pass over.
 const FORMAT: u32 = 3;
 const FORMAT_OLDEST: u32 = 2;
 pub(super) const STATE: &str = "state";
@@ -94,7 +94,7 @@ pub(super) struct State {
     format: u32,
     /// Which folder this is, among all of the same name: a random number.
     pub(super) id: i64,
-    /// Whether a changefeed was settled that delivers here. Before, the folder holds nothing that it must hold.
+    /// Whether a changefeed was established that delivers here. Before, the folder holds nothing that it must hold.
     pub(super) is_settled: bool,
     /// As it stood when the last log was begun; the log may know a later one.
     pub(super) resolved: Timestamp,
@@ -108,7 +108,7 @@ pub(super) struct State {
     /// The identity of the log that takes rows: in a folder whose files were put back from a backup it is another.
     #[serde(default)]
     pub(super) log: String,
-    /// It was another when the folder was opened, and no changefeed has been settled since.
+    /// It was another when the folder was opened, and no changefeed has been established since.
     #[serde(default)]
     pub(super) is_put_back: bool,
 }

@@ -141,7 +141,7 @@ impl Store {
         })
     }
 
-    /// Whether no changefeed has ever been settled on this folder: an empty one, or one whose first start was cut off.
+    /// Whether no changefeed has ever been established on this folder: an empty one, or one whose first start was cut off.
     pub fn is_fresh(&self) -> bool {
         !lock(&self.state).is_settled
     }
@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// From now on a changefeed may count on what was acknowledged to be here.
-    pub fn settle(&self) -> Result<()> {
+    pub fn mark_established(&self) -> Result<()> {
         self.change(|state| state.is_settled = true)
     }
 
@@ -172,7 +172,7 @@ impl Store {
         self.change(|state| state.released = state.released.max(at))
     }
 
-    /// Whether its files were put back from a backup since a changefeed was settled, as far as that can be known.
+    /// Whether its files were put back from a backup since a changefeed was established, as far as that can be known.
     pub fn is_put_back(&self) -> bool {
         lock(&self.state).is_put_back
     }

@@ -67,7 +67,7 @@ async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
     );
     let _: (Staged, Staged, Staged) = (first.unwrap(), second.unwrap(), resolved.unwrap());
     assert_eq!(stage.store().scan_table(at(4), 2).count(), 1);
-    stage.settle().unwrap();
+    stage.mark_established().unwrap();
     drop(stage);
     let store = reopened(&dir).await;
     assert!(!store.is_fresh());
@@ -94,8 +94,8 @@ fn a_start_that_was_cut_off_leaves_the_folder_fresh() {
     let dir = tempdir();
     assert!(open(&dir).is_fresh());
     let store = open(&dir);
-    assert!(store.is_fresh(), "nothing was settled");
-    store.settle().unwrap();
+    assert!(store.is_fresh(), "nothing was established");
+    store.mark_established().unwrap();
     drop(store);
     assert!(!open(&dir).is_fresh());
 }

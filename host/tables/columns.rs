@@ -4,15 +4,15 @@
 
 use ebb_sdk::{Fit, FitQuestion, Identity, Table};
 
-use super::findings::Findings;
 use super::matching::Names;
 use super::names::{self, Found, word};
 use crate::error::Error;
+use crate::findings::Findings;
 use crate::source::{SourceColumn, SourceTable};
 
 /// A question to the plugin, and for whom it is asked.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct TypeCheck {
     pub question: FitQuestion,
     /// `public.orders`, on the target.
     pub table: String,
@@ -24,14 +24,14 @@ pub struct Asked {
     pub target: String,
 }
 
-impl Asked {
+impl TypeCheck {
     /// What the plugin's answer means for the start.
     pub fn judge(self, fit: Fit, may_round: bool, findings: &mut Findings) {
         let Self { question, table, column, shown, target } = self;
         let source = question.source.name;
         match fit {
-            Fit::Whole => {}
-            Fit::Part(why) => {
+            Fit::Full => {}
+            Fit::Partial(why) => {
                 findings.narrow(&table, format!("{target} cannot hold every {source} of {shown}: {why}"));
             }
             Fit::Rounds(why) if may_round => {
@@ -44,7 +44,7 @@ impl Asked {
                         word(&column)
                     )),
             ),
-            Fit::Never(why) => findings.fatal(
+            Fit::Incompatible(why) => findings.fatal(
                 Error::new(format!("the target's column {target} cannot hold the {source} of {shown}: {why}"))
                     .hint("give the column on the target the type that it had when it was migrated from"),
             ),
@@ -59,16 +59,16 @@ impl Names<'_> {
         source: &SourceTable,
         position: u32,
         findings: &mut Findings,
-    ) -> (Vec<Asked>, Vec<String>) {
+    ) -> (Vec<TypeCheck>, Vec<String>) {
         let target = &self.catalog.tables[position as usize];
-        let (mut asked, mut ignored, mut matched) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut checks, mut ignored, mut matched) = (Vec::new(), Vec::new(), Vec::new());
         for column in &source.columns {
             let is_hidden = source.hidden_columns.contains(&column.name);
             let shown = format!("{}.{}.{}", source.schema, source.name, column.name);
             match names::column(target, &column.name, self.case_sensitive) {
                 Found::One(at) => {
                     matched.push(at);
-                    asked.extend(self.values(column, target, position, at, shown, findings));
+                    checks.extend(self.values(column, target, position, at, shown, findings));
                 }
                 // What the source hides the target need not have.
                 Found::None if is_hidden => {}
@@ -108,7 +108,7 @@ impl Names<'_> {
                 );
             }
         }
-        (asked, ignored)
+        (checks, ignored)
     }
 
     fn values(
@@ -119,7 +119,7 @@ impl Names<'_> {
         at: u32,
         shown: String,
         findings: &mut Findings,
-    ) -> Option<Asked> {
+    ) -> Option<TypeCheck> {
         let counterpart = &target.columns[at as usize];
         if counterpart.generated {
             return None;
@@ -131,7 +131,7 @@ impl Names<'_> {
         let question = FitQuestion { table, column: at, source: column.source_type.clone() };
         let (table, column) = (target.to_string(), format!("{}.{}", target.name, counterpart.name));
         let target = format!("{target}.{} {}", counterpart.name, counterpart.type_name);
-        Some(Asked { question, table, column, shown, target })
+        Some(TypeCheck { question, table, column, shown, target })
     }
 
     /// Columns that `--ignore-columns` names of a table whose source is not known.

@@ -5,12 +5,12 @@
 
 use ebb_sdk::{Catalog, Timestamp};
 
-use super::findings::Findings;
 use super::names::word;
 use super::problems::Judge;
-use super::{KeyShape, Matched, Scope, Watched, join, names};
+use super::{KeyShape, Scope, TableMatch, TableRoute, join, names};
 use crate::config;
 use crate::error::{Error, listed};
+use crate::findings::Findings;
 use crate::source::SourceTable;
 use crate::stage::Bounds;
 
@@ -24,21 +24,21 @@ pub(super) struct Names<'a> {
 
 impl Names<'_> {
     /// Every chosen table of the source with its counterpart.
-    pub(super) fn matched(&self, database: &str, chosen: &[SourceTable]) -> Matched {
+    pub(super) fn matched(&self, database: &str, chosen: &[SourceTable]) -> TableMatch {
         let first_schema = &chosen[0].schema;
         let one_schema = chosen.iter().all(|table| table.schema == *first_schema);
         let mut matched =
-            Matched { watched: Vec::new(), findings: Findings::default(), asked: Vec::new(), scope: Scope::Chosen };
+            TableMatch { routes: Vec::new(), findings: Findings::default(), checks: Vec::new(), scope: Scope::Chosen };
         for table in chosen {
             let Some(position) = self.counterpart(table, &mut matched.findings) else { continue };
             let target = &self.catalog.tables[position as usize];
             for problem in self.judge().problems(Some(table), target, &leave_out(table)) {
                 matched.findings.harm(problem);
             }
-            refuse_shared(&matched.watched, table, position, target, &mut matched.findings);
-            let (asked, ignored) = self.columns(table, position, &mut matched.findings);
-            matched.asked.extend(asked);
-            matched.watched.push(Watched {
+            refuse_shared(&matched.routes, table, position, target, &mut matched.findings);
+            let (checks, ignored) = self.columns(table, position, &mut matched.findings);
+            matched.checks.extend(checks);
+            matched.routes.push(TableRoute {
                 path: self.catalog.namespace.clone(),
                 topics: topics(database, table, one_schema),
                 position,
@@ -52,11 +52,11 @@ impl Names<'_> {
             });
         }
         let targets: Vec<_> =
-            matched.watched.iter().map(|watched| &self.catalog.tables[watched.position as usize]).collect();
+            matched.routes.iter().map(|route| &self.catalog.tables[route.position as usize]).collect();
         if let Some(problem) = self.judge().hidden_triggers(&targets) {
             matched.findings.harm(problem);
         }
-        self.name_accepted_triggers(&matched.watched);
+        self.name_accepted_triggers(&matched.routes);
         self.without_source(&mut matched);
         matched
     }
@@ -66,11 +66,11 @@ impl Names<'_> {
     }
 
     /// `--triggers fire` accepts them, each by its name.
-    fn name_accepted_triggers(&self, watched: &[Watched]) {
+    fn name_accepted_triggers(&self, routes: &[TableRoute]) {
         if self.triggers != config::Triggers::Fire {
             return;
         }
-        for table in watched.iter().map(|watched| &self.catalog.tables[watched.position as usize]) {
+        for table in routes.iter().map(|route| &self.catalog.tables[route.position as usize]) {
             if !table.triggers.is_empty() {
                 let names: Vec<_> = table.triggers.iter().map(|trigger| &trigger.name).collect();
                 tracing::warn!("triggers of {table} act on what ebb writes, as --triggers fire says: {}", join(&names));
@@ -79,8 +79,8 @@ impl Names<'_> {
     }
 
     /// Tables of the target, in its default schema, that no row will come for.
-    fn without_source(&self, matched: &mut Matched) {
-        let is_served = |position: u32| matched.watched.iter().any(|watched| watched.position == position);
+    fn without_source(&self, matched: &mut TableMatch) {
+        let is_served = |position: u32| matched.routes.iter().any(|route| route.position == position);
         let tables = self.catalog.tables.iter().zip(0_u32..);
         let idle: Vec<_> = tables
             .filter(|(table, position)| table.namespace == self.catalog.namespace && !is_served(*position))
@@ -95,13 +95,13 @@ impl Names<'_> {
     }
 
     /// Every table of the target, each under its own namespace.
-    pub(super) fn every(&self, known: &[SourceTable]) -> Matched {
+    pub(super) fn every(&self, known: &[SourceTable]) -> TableMatch {
         let mut matched =
-            Matched { watched: Vec::new(), findings: Findings::default(), asked: Vec::new(), scope: Scope::Any };
+            TableMatch { routes: Vec::new(), findings: Findings::default(), checks: Vec::new(), scope: Scope::Any };
         for (table, position) in self.catalog.tables.iter().zip(0_u32..) {
             let source = self.source_of(table, known);
             let leave_out = format!(", or leave {} out of the changefeed", table.name);
-            let mut watched = Watched {
+            let mut route = TableRoute {
                 path: table.namespace.clone(),
                 topics: vec![table.name.clone()],
                 position,
@@ -124,17 +124,17 @@ impl Names<'_> {
             }
             if let Some(source) = source {
                 let mut found = Findings::default();
-                let (asked, ignored) = self.columns(source, position, &mut found);
-                watched.refuse(found.take_fatal());
-                watched.hidden_columns.extend(source.hidden_columns.iter().cloned().chain(ignored));
-                matched.asked.extend(asked);
+                let (checks, ignored) = self.columns(source, position, &mut found);
+                route.refuse(found.take_fatal());
+                route.hidden_columns.extend(source.hidden_columns.iter().cloned().chain(ignored));
+                matched.checks.extend(checks);
                 matched.findings.append(found);
             }
-            watched.refuse(self.judge().hidden_triggers(&[table]));
-            watched.refused = watched.refused.map(|error| error.field("table", table.to_string()));
-            matched.watched.push(watched);
+            route.refuse(self.judge().hidden_triggers(&[table]));
+            route.refused = route.refused.map(|error| error.field("table", table.to_string()));
+            matched.routes.push(route);
         }
-        self.name_accepted_triggers(&matched.watched);
+        self.name_accepted_triggers(&matched.routes);
         matched
     }
 
@@ -203,13 +203,13 @@ fn topics(database: &str, table: &SourceTable, one_schema: bool) -> Vec<String> 
 
 /// Two tables of the source would overwrite each other's rows in one of the target.
 fn refuse_shared(
-    watched: &[Watched],
+    routes: &[TableRoute],
     table: &SourceTable,
     position: u32,
     target: &ebb_sdk::Table,
     findings: &mut Findings,
 ) {
-    let other = watched.iter().find(|other| other.position == position).and_then(|other| other.source.as_ref());
+    let other = routes.iter().find(|other| other.position == position).and_then(|other| other.source.as_ref());
     if let Some((schema, name)) = other {
         findings.harm(
             Error::new(format!(
@@ -229,7 +229,7 @@ fn leave_out(table: &SourceTable) -> String {
 mod tests {
     use super::*;
     use crate::source::SourceColumn;
-    use ebb_sdk::{Column, SourceType, Unfit};
+    use ebb_sdk::{Column, NotWritable, SourceType};
 
     fn target(schema: &str, name: &str, columns: &[&str], key: &[u32]) -> ebb_sdk::Table {
         let column = |name: &&str| Column { name: (*name).to_owned(), nullable: *name != "must", ..Column::default() };
@@ -260,14 +260,14 @@ mod tests {
     }
 
     fn catalog() -> Catalog {
-        let unfit = Unfit { why: "for a reason".into(), hint: "mend it".into() };
+        let not_writable = NotWritable { why: "for a reason".into(), hint: "mend it".into() };
         Catalog {
             namespace: vec!["molt".into(), "public".into()],
             tables: vec![
                 target("public", "Orders", &["id", "city", "total"], &[1, 0]),
                 target("public", "log", &["line"], &[]),
                 target("audit", "orders", &["id"], &[0]),
-                ebb_sdk::Table { unfit: vec![unfit], ..target("public", "odd", &["id"], &[0]) },
+                ebb_sdk::Table { not_writable: vec![not_writable], ..target("public", "odd", &["id"], &[0]) },
                 target("public", "strict", &["id", "must"], &[0]),
                 target("public", "twin", &["id"], &[0]),
                 target("public", "TWIN", &["id"], &[0]),
@@ -281,9 +281,9 @@ mod tests {
         let triggers = config::Triggers::Skip;
         let names =
             Names { catalog: &catalog, case_sensitive: false, ignored_columns: &["spare".to_owned()], triggers };
-        match (names.matched("defaultdb", tables).settle(&catalog, None), expected) {
-            (Ok(watched), Ok(expected)) => {
-                assert_eq!(watched.iter().map(|table| table.position).collect::<Vec<_>>(), expected);
+        match (names.matched("defaultdb", tables).check_types(&catalog, None), expected) {
+            (Ok(routes), Ok(expected)) => {
+                assert_eq!(routes.iter().map(|table| table.position).collect::<Vec<_>>(), expected);
             }
             (Err(error), Err(expected)) => assert!(error.message.contains(expected), "{error}"),
             (found, expected) => panic!("{found:?} instead of {expected:?}"),

@@ -1,15 +1,16 @@
-//! Which tables a run applies, settled once before anything is received: every table of the source has its counterpart
+//! Which tables a run applies, established once before anything is received: every table of the source has its counterpart
 //! on the target, with the same primary key and room for every column.
 //!
 //! Owns: matching source and target, and the findings that stop a start. Does not own: asking either of them.
 
 mod columns;
-mod findings;
 mod key;
 mod matching;
 pub mod names;
+mod origin;
 mod problems;
 mod remembered;
+mod route;
 mod seen_keys;
 mod taken_in;
 mod watch;
@@ -20,18 +21,20 @@ use ebb_sdk::{Catalog, ConnectOptions, FitQuestion};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::findings::Findings;
 use crate::plugin::Session;
-use crate::receive::{Table, Tables};
 use crate::source::{Source, SourceTable, tells_json_null};
 use crate::stage::{Bounds, Stage};
-use columns::Asked;
-use findings::Findings;
+use columns::TypeCheck;
 use matching::Names;
 
 pub use key::{KeyShape, SourceKey, Unreadable, parts_of};
+pub(crate) use origin::two_tables;
+pub use origin::{Origin, Origins};
 pub use remembered::{
     are_remembered, are_types_known, keep_bounds, last, left, outdate, refuse_other_database, remember, remembered,
 };
+pub use route::{Destination, Table, Tables};
 pub use taken_in::{forget_refusals, new_tables, taken_in};
 pub use watch::KeyWatch;
 
@@ -40,7 +43,7 @@ const SHOWN_MAX: usize = 10;
 
 /// A table that the run applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
+pub struct TableRoute {
     /// The segments of the path that its rows are sent to.
     pub path: Vec<String>,
     /// The names that messages may call it by.
@@ -64,10 +67,10 @@ pub struct Watched {
 
 /// What a run applies, as far as names and keys tell.
 #[derive(Debug)]
-pub struct Matched {
-    watched: Vec<Watched>,
+pub struct TableMatch {
+    routes: Vec<TableRoute>,
     findings: Findings,
-    asked: Vec<Asked>,
+    checks: Vec<TypeCheck>,
     scope: Scope,
 }
 
@@ -81,7 +84,7 @@ enum Scope {
 }
 
 /// The tables of this run: those that the filters choose, or every table of the target.
-pub async fn matched(config: &Config, source: Option<&Source>, catalog: &Catalog) -> Result<Matched> {
+pub async fn matched(config: &Config, source: Option<&Source>, catalog: &Catalog) -> Result<TableMatch> {
     let names = Names {
         catalog,
         case_sensitive: config.target.case_sensitive,
@@ -106,21 +109,25 @@ pub async fn matched(config: &Config, source: Option<&Source>, catalog: &Catalog
     }
 }
 
-impl Matched {
+impl TableMatch {
     /// Asks the target's session about the types, logs what may become a hindrance, and fails for what is one. Without a
     /// session, while the target is down, the types are not looked at.
-    pub fn settle(self, catalog: &Catalog, session: Option<(&mut Session, &ConnectOptions)>) -> Result<Vec<Watched>> {
-        let Self { mut watched, mut findings, asked, scope } = self;
-        if let Some((session, connect)) = session.filter(|_| !asked.is_empty()) {
-            let questions: Vec<FitQuestion> = asked.iter().map(|asked| asked.question.clone()).collect();
+    pub fn check_types(
+        self,
+        catalog: &Catalog,
+        session: Option<(&mut Session, &ConnectOptions)>,
+    ) -> Result<Vec<TableRoute>> {
+        let Self { mut routes, mut findings, checks, scope } = self;
+        if let Some((session, connect)) = session.filter(|_| !checks.is_empty()) {
+            let questions: Vec<FitQuestion> = checks.iter().map(|check| check.question.clone()).collect();
             let fits = session.fits(&questions)?.unwrap_or_default();
-            for (asked, fit) in asked.into_iter().zip(fits) {
-                let table = &catalog.tables[asked.question.table as usize];
-                let column = &table.columns[asked.question.column as usize].name;
-                let (position, may_round) = (asked.question.table, connect.may_round(table, column));
+            for (check, fit) in checks.into_iter().zip(fits) {
+                let table = &catalog.tables[check.question.table as usize];
+                let column = &table.columns[check.question.column as usize].name;
+                let (position, may_round) = (check.question.table, connect.may_round(table, column));
                 let mut found = Findings::default();
-                asked.judge(fit, may_round, &mut found);
-                let table = watched.iter_mut().find(|watched| watched.position == position);
+                check.judge(fit, may_round, &mut found);
+                let table = routes.iter_mut().find(|route| route.position == position);
                 if let Some(table) = table.filter(|_| scope == Scope::Any) {
                     table.refuse(found.take_fatal());
                 }
@@ -128,9 +135,9 @@ impl Matched {
             }
         }
         if scope == Scope::Any {
-            note_refused(&watched, &mut findings);
+            note_refused(&routes, &mut findings);
         }
-        findings.conclude().map(|()| watched)
+        findings.conclude().map(|()| routes)
     }
 
     /// Before 24.2 a changefeed cannot tell a JSON null from SQL NULL.
@@ -151,7 +158,7 @@ impl Matched {
     }
 }
 
-impl Watched {
+impl TableRoute {
     /// The first reason is the one that is told.
     fn refuse(&mut self, why: Option<Error>) {
         if self.refused.is_none() {
@@ -160,8 +167,8 @@ impl Watched {
     }
 }
 
-fn note_refused(watched: &[Watched], findings: &mut Findings) {
-    let refused: Vec<_> = watched.iter().filter_map(|watched| watched.refused.as_ref()).collect();
+fn note_refused(routes: &[TableRoute], findings: &mut Findings) {
+    let refused: Vec<_> = routes.iter().filter_map(|route| route.refused.as_ref()).collect();
     if !refused.is_empty() {
         let hints: Vec<_> = refused.iter().filter_map(|error| error.hint.as_deref()).collect();
         let shown: Vec<_> = refused.iter().take(SHOWN_MAX).map(|error| error.message.as_str()).collect();
@@ -176,39 +183,39 @@ fn note_refused(watched: &[Watched], findings: &mut Findings) {
 pub fn register(
     stage: &Stage,
     catalog: &Catalog,
-    watched: &[Watched],
+    routes: &[TableRoute],
     database: Option<&str>,
     config: &Config,
 ) -> Result<Tables> {
-    let name = |watched: &Watched| {
-        let table = &catalog.tables[watched.position as usize];
+    let name = |route: &TableRoute| {
+        let table = &catalog.tables[route.position as usize];
         registered(&table.namespace, &table.name)
     };
     let case_sensitive = config.target.case_sensitive;
-    let (refused, taken): (Vec<_>, Vec<_>) = watched.iter().partition(|watched| watched.refused.is_some());
-    let numbers = stage.register_tables(&taken.iter().map(|watched| name(watched)).collect::<Vec<_>>())?;
-    stage.store().limit(numbers.iter().zip(&taken).map(|(&number, watched)| (number, watched.bounds)));
+    let (refused, taken): (Vec<_>, Vec<_>) = routes.iter().partition(|route| route.refused.is_some());
+    let numbers = stage.register_tables(&taken.iter().map(|route| name(route)).collect::<Vec<_>>())?;
+    stage.store().limit(numbers.iter().zip(&taken).map(|(&number, route)| (number, route.bounds)));
     let mut tables = Tables::default();
     database.into_iter().for_each(|database| tables.set_database(database));
-    for (watched, number) in taken.into_iter().zip(numbers) {
-        let target = &catalog.tables[watched.position as usize];
+    for (route, number) in taken.into_iter().zip(numbers) {
+        let target = &catalog.tables[route.position as usize];
         let key = target.primary_key.iter().map(|&at| target.columns[at as usize].name.clone()).collect();
         let table = Table {
             number,
-            position: watched.position,
+            position: route.position,
             schema: target.namespace.clone(),
-            source: watched.source.clone(),
-            key: Arc::new(SourceKey::new(key, case_sensitive, watched.key.iter().cloned().collect())),
-            columns: watched.columns.clone(),
-            hidden_columns: watched.hidden_columns.clone(),
-            is_left: watched.is_left,
+            source: route.source.clone(),
+            key: Arc::new(SourceKey::new(key, case_sensitive, route.key.iter().cloned().collect())),
+            columns: route.columns.clone(),
+            hidden_columns: route.hidden_columns.clone(),
+            is_left: route.is_left,
         };
-        tables.add(&watched.path, &watched.topics, case_sensitive, table);
+        tables.add(&route.path, &route.topics, case_sensitive, table);
     }
-    for watched in refused {
-        if let Some(why) = &watched.refused {
-            let schema = &catalog.tables[watched.position as usize].namespace;
-            tables.refuse(&watched.path, &watched.topics, case_sensitive, schema, why.clone());
+    for route in refused {
+        if let Some(why) = &route.refused {
+            let schema = &catalog.tables[route.position as usize].namespace;
+            tables.refuse(&route.path, &route.topics, case_sensitive, schema, why.clone());
         }
     }
     Ok(tables)

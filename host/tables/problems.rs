@@ -28,9 +28,9 @@ impl Judge<'_> {
                     .hint(format!("ALTER TABLE {} ADD PRIMARY KEY (…){leave_out}", self.catalog.qualified(target))),
             );
         }
-        problems.extend(target.unfit.iter().map(|unfit| {
-            Error::new(format!("cannot write to the target's table {target}: {}", unfit.why))
-                .hint(format!("{}{leave_out}", unfit.hint))
+        problems.extend(target.not_writable.iter().map(|not_writable| {
+            Error::new(format!("cannot write to the target's table {target}: {}", not_writable.why))
+                .hint(format!("{}{leave_out}", not_writable.hint))
         }));
         problems.extend(self.acting_triggers(target));
         problems

@@ -8,7 +8,7 @@ use ebb_sdk::{Catalog, Table, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::key::KeyShape;
-use super::{Watched, registered};
+use super::{TableRoute, registered};
 use crate::error::{Error, Result};
 use crate::stage::{Bounds, Note, Stage};
 use crate::target::SourceName;
@@ -26,7 +26,7 @@ struct Remembered {
     tables: Vec<Known>,
 }
 
-/// A table that rows were taken of; see [`Watched`].
+/// A table that rows were taken of; see [`TableRoute`].
 #[derive(Deserialize, Serialize)]
 struct Known {
     namespace: Vec<String>,
@@ -46,25 +46,25 @@ struct Known {
 pub fn remember<'w>(
     stage: &Stage,
     catalog: &Catalog,
-    watched: impl Iterator<Item = &'w Watched>,
+    routes: impl Iterator<Item = &'w TableRoute>,
     (database, are_types_known): (&str, bool),
 ) -> Result<()> {
-    let known = |watched: &Watched| {
-        let table = &catalog.tables[watched.position as usize];
+    let known = |route: &TableRoute| {
+        let table = &catalog.tables[route.position as usize];
         Known {
             namespace: table.namespace.clone(),
             name: table.name.clone(),
-            path: watched.path.clone(),
-            topics: watched.topics.clone(),
-            source: watched.source.clone(),
-            key: watched.key.clone(),
-            columns: watched.columns.clone(),
-            hidden_columns: watched.hidden_columns.clone(),
-            is_left: watched.is_left,
-            bounds: watched.bounds,
+            path: route.path.clone(),
+            topics: route.topics.clone(),
+            source: route.source.clone(),
+            key: route.key.clone(),
+            columns: route.columns.clone(),
+            hidden_columns: route.hidden_columns.clone(),
+            is_left: route.is_left,
+            bounds: route.bounds,
         }
     };
-    let tables = watched.filter(|watched| watched.refused.is_none()).map(known).collect();
+    let tables = routes.filter(|route| route.refused.is_none()).map(known).collect();
     let remembered = Remembered { database: database.to_owned(), are_types_known, is_outdated: false, tables };
     stage.save(Note::Tables, &remembered)
 }
@@ -114,35 +114,35 @@ pub fn refuse_other_database(stage: &Stage, database: &str) -> Result<()> {
 }
 
 /// Which rows of the tables are replicated, where that is not all of them, as the last start has left it.
-pub fn keep_bounds(stage: &Stage, watched: &mut [Watched], catalog: &Catalog) -> Result<()> {
+pub fn keep_bounds(stage: &Stage, routes: &mut [TableRoute], catalog: &Catalog) -> Result<()> {
     let Some(Remembered { tables, .. }) = stage.load(Note::Tables)? else { return Ok(()) };
-    for watched in watched {
-        let table = &catalog.tables[watched.position as usize];
+    for route in routes {
+        let table = &catalog.tables[route.position as usize];
         if let Some(known) = tables.iter().find(|known| known.is(table) && !known.is_left) {
-            watched.bounds = known.bounds;
+            route.bounds = known.bounds;
         }
     }
     Ok(())
 }
 
 /// What was kept, and the name of the source's database.
-pub fn remembered(stage: &Stage, catalog: &Catalog) -> Result<(Vec<Watched>, Option<String>)> {
+pub fn remembered(stage: &Stage, catalog: &Catalog) -> Result<(Vec<TableRoute>, Option<String>)> {
     let known = stage.load::<Remembered>(Note::Tables)?;
     let Remembered { database, tables, .. } = known.ok_or_else(|| {
         Error::new("the staging folder does not say which tables its rows are of")
             .hint("start once without --apply-only, while CockroachDB can be reached")
     })?;
-    let watched = tables.into_iter().map(|known| known.watched(catalog)).collect::<Result<_>>()?;
-    Ok((watched, Some(database)))
+    let routes = tables.into_iter().map(|known| known.route(catalog)).collect::<Result<_>>()?;
+    Ok((routes, Some(database)))
 }
 
 /// Tables of the last start that are not among those of this one, and of which rows are staged: those of complete source
 /// transactions are applied, and none are taken any more.
-pub fn left(stage: &Stage, catalog: &Catalog, watched: &[Watched], applied: Timestamp) -> Result<Vec<Watched>> {
+pub fn left(stage: &Stage, catalog: &Catalog, routes: &[TableRoute], applied: Timestamp) -> Result<Vec<TableRoute>> {
     let Some(Remembered { tables, .. }) = stage.load(Note::Tables)? else { return Ok(Vec::new()) };
     let is_watched = |known: &Known| {
-        let place = |watched: &Watched| catalog.tables.get(watched.position as usize);
-        watched.iter().filter_map(place).any(|table| known.is(table))
+        let place = |route: &TableRoute| catalog.tables.get(route.position as usize);
+        routes.iter().filter_map(place).any(|table| known.is(table))
     };
     let gone: Vec<Known> = tables.into_iter().filter(|known| !is_watched(known)).collect();
     if gone.is_empty() {
@@ -182,7 +182,7 @@ pub fn left(stage: &Stage, catalog: &Catalog, watched: &[Watched], applied: Time
         }
         // A source transaction of which the other tables' rows are sent again is not complete here.
         let bounds = Bounds { up_to: Some(up_to), ..known.bounds };
-        left.push(Watched { topics: Vec::new(), is_left: true, bounds, ..known.watched(catalog)? });
+        left.push(TableRoute { topics: Vec::new(), is_left: true, bounds, ..known.route(catalog)? });
     }
     Ok(left)
 }
@@ -208,12 +208,12 @@ impl Known {
         }
     }
 
-    fn watched(self, catalog: &Catalog) -> Result<Watched> {
+    fn route(self, catalog: &Catalog) -> Result<TableRoute> {
         let position = catalog.tables.iter().position(|table| self.is(table)).ok_or_else(|| {
             Error::new(format!("the target has no table {} any more, and rows of it are staged", self.shown()))
                 .hint("create it again on the target, and start: the rows are applied first; it may be dropped then")
         })?;
-        Ok(Watched {
+        Ok(TableRoute {
             path: self.path,
             topics: self.topics,
             position: u32::try_from(position).unwrap_or(u32::MAX),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use ebb_sdk::Timestamp;
 
-use super::Watched;
+use super::TableRoute;
 use crate::config::NewTables;
 use crate::error::{Error, Result, listed};
 use crate::stage::{Note, Stage};
@@ -22,7 +22,7 @@ type Refused = BTreeMap<String, Timestamp>;
 /// # Errors
 /// Unless `--new-tables` says that they were loaded since.
 pub fn taken_in(
-    watched: &[Watched],
+    routes: &[TableRoute],
     (found, last): (&Found, Option<&[SourceName]>),
     stage: &Stage,
     allowed: NewTables,
@@ -37,7 +37,7 @@ pub fn taken_in(
             "which tables the last run replicated is not known: one that is new must hold everything up to {complete}"
         );
     }
-    let new = new_tables(watched, (found, last));
+    let new = new_tables(routes, (found, last));
     let mut refused: Refused = stage.load(Note::RefusedTables)?.unwrap_or_default();
     let names: Vec<String> = new.iter().map(|(schema, name)| format!("{schema}.{name}")).collect();
     let judged = if new.is_empty() { Ok(()) } else { judge(&names, &mut refused, complete, allowed, now) };
@@ -48,10 +48,10 @@ pub fn taken_in(
 }
 
 /// Those that are not on both lists, as far as there are such.
-pub fn new_tables(watched: &[Watched], (found, last): (&Found, Option<&[SourceName]>)) -> Vec<SourceName> {
+pub fn new_tables(routes: &[TableRoute], (found, last): (&Found, Option<&[SourceName]>)) -> Vec<SourceName> {
     let lists: Vec<&[SourceName]> = found.tables().into_iter().chain(last).collect();
     let is_new = |source: &&SourceName| lists.iter().any(|list| !list.contains(source));
-    let sources = watched.iter().filter(|watched| !watched.is_left).filter_map(|watched| watched.source.as_ref());
+    let sources = routes.iter().filter(|route| !route.is_left).filter_map(|route| route.source.as_ref());
     sources.filter(is_new).cloned().collect()
 }
 

@@ -15,9 +15,9 @@ use tokio::sync::Mutex;
 use super::key::KeyShape;
 use super::problems::Judge;
 use super::seen_keys::{Seen, Span, changes};
+use super::{Table, Tables};
 use crate::config;
 use crate::error::{Error, Result};
-use crate::receive::{Table, Tables};
 use crate::source::{Place, Source, SourceTable, may_pass};
 use crate::stage::Store;
 

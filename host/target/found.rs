@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use ebb_sdk::{Held, Progress, Timestamp};
+use ebb_sdk::{LeaseState, Progress, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::Session;
@@ -12,7 +12,7 @@ use crate::plugin::Session;
 /// Schema and name of a table at the source.
 pub type SourceName = (String, String);
 
-/// What the host keeps on the target: of the last start that was settled, whoever has tried since.
+/// What the host keeps on the target: of the last start that was established, whoever has tried since.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Kept {
     /// Up to here everything was staged.
@@ -20,8 +20,8 @@ pub(super) struct Kept {
     /// Schema and name of the tables that the changefeed sends; `None` where that is somebody else's.
     pub(super) tables: Option<Vec<(String, String)>>,
     /// The number of that start; earlier versions did not tell it from one that failed.
-    #[serde(default)]
-    pub(super) settled: Option<i64>,
+    #[serde(default, rename = "settled")]
+    pub(super) established: Option<i64>,
 }
 
 /// What the target says of a feed before it is taken over.
@@ -36,7 +36,7 @@ impl Found {
     /// Asks a session.
     pub fn of(session: &mut Session, feed: &str) -> ebb_sdk::Result<Self> {
         let progress = session.progress(feed)?;
-        let Held { alive_ms, note } = session.held(feed)?.unwrap_or_default();
+        let LeaseState { alive_ms, note } = session.lease_state(feed)?.unwrap_or_default();
         // What another version has kept is as good as nothing.
         let kept = note.and_then(|note| serde_json::from_str(&note).ok());
         Ok(Self { progress, alive: Duration::from_millis(alive_ms), kept })
@@ -52,7 +52,7 @@ impl Found {
     }
 
     /// Whose folder the rows up to the progress were staged in.
-    pub(super) fn settled(&self, progress: Progress) -> i64 {
-        self.kept.as_ref().and_then(|kept| kept.settled).unwrap_or(progress.writer)
+    pub(super) fn established(&self, progress: Progress) -> i64 {
+        self.kept.as_ref().and_then(|kept| kept.established).unwrap_or(progress.writer)
     }
 }

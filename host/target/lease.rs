@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ebb_sdk::{ErrorKind, Lease, Progress, Timestamp};
+use ebb_sdk::{ErrorKind, LeaseRenewal, Progress, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -37,18 +37,18 @@ struct Starts {
     previous: i64,
     /// The epoch that was taken last.
     epoch: i64,
-    /// Where the folder stood at the last start that was settled; a copy stands elsewhere.
+    /// Where the folder stood at the last start that was established; a copy stands elsewhere.
     place: String,
     /// Since when the machine had been running then.
     #[serde(default)]
     boot: String,
-    /// The numbers of all starts that were settled, of the last [`SETTLED_MAX`].
-    #[serde(default)]
-    settled: Vec<i64>,
+    /// The numbers of all starts that were established, of the last [`ESTABLISHED_MAX`].
+    #[serde(default, rename = "settled")]
+    established: Vec<i64>,
 }
 
 /// So many starts a restored target may have fallen back.
-const SETTLED_MAX: usize = 10_000;
+const ESTABLISHED_MAX: usize = 10_000;
 
 /// The folder and feed of a run. Clones are the same.
 #[derive(Clone)]
@@ -60,8 +60,8 @@ pub struct Holder {
     /// What the changefeed of this run sends; `None` where it is somebody else's.
     tables: Option<Vec<SourceName>>,
     taken_in: Vec<SourceName>,
-    /// The number of this start, once it is settled; before, the target keeps the note that it has.
-    settled: Arc<Mutex<Option<i64>>>,
+    /// The number of this start, once it is established; before, the target keeps the note that it has.
+    established: Arc<Mutex<Option<i64>>>,
     /// Turns true when the target says that another process has taken the feed over.
     overtaken: watch::Sender<bool>,
 }
@@ -76,7 +76,7 @@ impl Holder {
             is_forced,
             tables: None,
             taken_in: Vec::new(),
-            settled: Arc::default(),
+            established: Arc::default(),
             overtaken: watch::channel(false).0,
         }
     }
@@ -106,7 +106,7 @@ impl Holder {
     }
 
     /// Whether the folder is certainly the one that the last run has ended with: neither was it put back from a backup, nor
-    /// was the machine. Only to be asked before the start is settled.
+    /// was the machine. Only to be asked before the start is established.
     pub fn is_continued(&self) -> Result<bool> {
         let starts = self.store.load::<Starts>(Note::Starts)?;
         // A version that did not note it is believed.
@@ -120,15 +120,16 @@ impl Holder {
     pub fn admit(&self, found: &Found) -> Result<()> {
         let starts = self.store.load::<Starts>(Note::Starts)?;
         let Some(progress) = found.progress else { return self.refuse_lost_progress(starts.as_ref()) };
-        let is_own = self.is_own(starts.as_ref(), found.settled(progress));
+        let is_own = self.is_own(starts.as_ref(), found.established(progress));
         if self.store.is_fresh() {
             return Ok(());
         }
         let epoch = starts.as_ref().map_or(0, |starts| starts.epoch);
         // A target that was restored from a backup stands at an earlier start of this folder; whether it lacks rows is told by
         // its progress. One that stands at somebody else's is another target.
-        let settled = starts.map(|starts| starts.settled).unwrap_or_default();
-        let is_earlier = progress.epoch < epoch && (settled.is_empty() || settled.contains(&found.settled(progress)));
+        let established = starts.map(|starts| starts.established).unwrap_or_default();
+        let is_earlier =
+            progress.epoch < epoch && (established.is_empty() || established.contains(&found.established(progress)));
         if !is_own && !is_earlier && progress.epoch < epoch {
             return Err(self.not_the_target());
         }
@@ -228,7 +229,7 @@ impl Holder {
     /// Notes in the folder that this process is about to take over. Returns the number it does so by.
     pub fn begin(&self, found: &Found) -> Result<i64> {
         let known = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
-        let previous = found.progress.map_or(0, |progress| found.settled(progress));
+        let previous = found.progress.map_or(0, |progress| found.established(progress));
         let starts = Starts { current: new_number(), previous, ..known };
         self.store.save(Note::Starts, &starts)?;
         Ok(starts.current)
@@ -237,7 +238,7 @@ impl Holder {
     /// Takes the feed over, by the number of [`Holder::begin`].
     pub fn take(&self, session: &mut Session, writer: i64) -> ebb_sdk::Result<Progress> {
         let progress = session.take_over(&self.feed, writer)?;
-        session.renew(&self.lease(progress.epoch, ALIVE))?;
+        session.renew(&self.renewal(progress.epoch, ALIVE))?;
         Ok(progress)
     }
 
@@ -248,19 +249,19 @@ impl Holder {
     }
 
     /// Notes on the target that rows are staged in this folder from now on. To be called before the first one is acknowledged;
-    /// then [`Holder::settled`].
-    pub fn settle(&self, session: &mut Session, progress: Progress) -> Result<ebb_sdk::Result<()>> {
+    /// then [`Holder::note_established`].
+    pub fn mark_established(&self, session: &mut Session, progress: Progress) -> Result<ebb_sdk::Result<()>> {
         let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
-        *lock(&self.settled) = Some(starts.current);
-        Ok(session.renew(&self.lease(progress.epoch, ALIVE)))
+        *lock(&self.established) = Some(starts.current);
+        Ok(session.renew(&self.renewal(progress.epoch, ALIVE)))
     }
 
     /// Notes in the folder where it stands now. `is_compared`: that it holds all the rows that it must was made sure of.
-    pub fn settled(&self, is_compared: bool) -> Result<()> {
+    pub fn note_established(&self, is_compared: bool) -> Result<()> {
         let mut starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
-        starts.settled.push(starts.current);
-        let spare = starts.settled.len().saturating_sub(SETTLED_MAX);
-        starts.settled.drain(..spare);
+        starts.established.push(starts.current);
+        let spare = starts.established.len().saturating_sub(ESTABLISHED_MAX);
+        starts.established.drain(..spare);
         if is_compared {
             (starts.place, starts.boot) = (self.place.clone(), boot());
             self.store.compared()?;
@@ -270,7 +271,7 @@ impl Holder {
 
     /// Gives the feed free after a start that has failed: nobody need wait until it counts as dead.
     pub fn give_free(&self, session: &mut Session, progress: Progress) {
-        if let Err(error) = session.renew(&self.lease(progress.epoch, Duration::ZERO)) {
+        if let Err(error) = session.renew(&self.renewal(progress.epoch, Duration::ZERO)) {
             tracing::debug!("the feed is not given free: {error}");
         }
     }
@@ -304,7 +305,7 @@ impl Holder {
         loop {
             let is_over = !matches!(ended.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout));
             let alive = if is_over { Duration::ZERO } else { ALIVE };
-            if let Err(error) = self.renew(target, &mut session, &self.lease(epoch, alive)) {
+            if let Err(error) = self.renew(target, &mut session, &self.renewal(epoch, alive)) {
                 // What it means for the rows is found out, and said, where they are written.
                 match error.kind {
                     // What comes from now on is for the other process: it must not be acknowledged here.
@@ -320,19 +321,19 @@ impl Holder {
         }
     }
 
-    fn renew(&self, target: &Target, session: &mut Option<Session>, lease: &Lease) -> ebb_sdk::Result<()> {
+    fn renew(&self, target: &Target, session: &mut Option<Session>, renewal: &LeaseRenewal) -> ebb_sdk::Result<()> {
         match session {
-            Some(session) => session.renew(lease),
-            None => session.insert(target.plugin.connect(&target.connect)?).renew(lease),
+            Some(session) => session.renew(renewal),
+            None => session.insert(target.plugin.connect(&target.connect)?).renew(renewal),
         }
     }
 
-    fn lease(&self, epoch: i64, alive: Duration) -> Lease {
-        let settled = *lock(&self.settled);
-        let kept = |_| Kept { staged: self.store.resolved(), tables: self.tables.clone(), settled };
-        let note = settled.map(kept).and_then(|kept| serde_json::to_string(&kept).ok());
+    fn renewal(&self, epoch: i64, alive: Duration) -> LeaseRenewal {
+        let established = *lock(&self.established);
+        let kept = |_| Kept { staged: self.store.resolved(), tables: self.tables.clone(), established };
+        let note = established.map(kept).and_then(|kept| serde_json::to_string(&kept).ok());
         let alive_ms = u64::try_from(alive.as_millis()).unwrap_or(u64::MAX);
-        Lease { feed: self.feed.clone(), epoch, alive_ms, note }
+        LeaseRenewal { feed: self.feed.clone(), epoch, alive_ms, note }
     }
 }
 

@@ -31,13 +31,13 @@ pub struct Target {
 }
 
 /// A session and what it found.
-pub struct Open {
+pub struct Connected {
     pub session: Session,
     pub catalog: Catalog,
 }
 
 /// A target that was taken over, and where it stands: moved only once the target has confirmed it.
-pub struct Taken {
+pub struct Lease {
     pub session: Session,
     pub progress: Progress,
 }
@@ -63,12 +63,12 @@ impl Target {
     ///
     /// # Errors
     /// When trying again would not help: a wrong password, a missing database.
-    pub async fn open(&self) -> Result<Option<Open>> {
+    pub async fn open(&self) -> Result<Option<Connected>> {
         present(self.attempt().await?)
     }
 
     /// Waits for a target of which nothing is known, but not for ever: its address may be wrong.
-    pub async fn wait(&self, longest: Duration) -> Result<Open> {
+    pub async fn wait(&self, longest: Duration) -> Result<Connected> {
         tracing::warn!("nothing can be received before the target has been seen; waiting for it");
         let deadline = Instant::now() + longest;
         loop {
@@ -92,12 +92,12 @@ impl Target {
         }
     }
 
-    async fn attempt(&self) -> Result<ebb_sdk::Result<Open>> {
+    async fn attempt(&self) -> Result<ebb_sdk::Result<Connected>> {
         let target = self.clone();
         blocking(move || {
             let mut session = target.plugin.connect(&target.connect)?;
             let catalog = session.describe()?;
-            Ok(Open { session, catalog })
+            Ok(Connected { session, catalog })
         })
         .await
     }
@@ -134,18 +134,18 @@ pub async fn look(mut session: Session, holder: &Holder) -> Result<Option<(Sessi
 
 /// Makes this process the only writer of the feed. `None` when the target has gone away meanwhile: whether it was taken
 /// over is not known then, but the progress row will tell.
-pub async fn take_over(session: Session, holder: &Holder) -> Result<Option<Taken>> {
+pub async fn take_over(session: Session, holder: &Holder) -> Result<Option<Lease>> {
     // Somebody may have come since it was looked at first.
     let Some((mut session, found)) = look(session, holder).await? else { return Ok(None) };
     let writer = holder.begin(&found)?;
     let taking = holder.clone();
-    let taken = blocking(move || {
+    let lease = blocking(move || {
         let progress = taking.take(&mut session, writer)?;
-        Ok(Taken { session, progress })
+        Ok(Lease { session, progress })
     });
-    let taken = present(taken.await?)?;
-    taken.as_ref().map_or(Ok(()), |taken| holder.confirm(taken.progress))?;
-    Ok(taken)
+    let lease = present(lease.await?)?;
+    lease.as_ref().map_or(Ok(()), |lease| holder.confirm(lease.progress))?;
+    Ok(lease)
 }
 
 /// What there is of a target that may be down.

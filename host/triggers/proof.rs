@@ -14,11 +14,11 @@ use crate::stage::{Note, Stage};
 const KEY_BYTES: usize = 32;
 
 /// The key of one staging folder.
-pub(super) struct Prover(hmac::Key);
+pub(crate) struct Prover(hmac::Key);
 
 impl Prover {
     /// The key that the folder has, or a new one, which is on disk before anything is proven with it.
-    pub(super) fn of(stage: &Stage) -> Result<Self> {
+    pub(crate) fn of(stage: &Stage) -> Result<Self> {
         if let Some(known) = Self::known(stage)? {
             return Ok(known);
         }
@@ -29,7 +29,7 @@ impl Prover {
     }
 
     /// `None` where no trigger was ever dropped with this folder.
-    pub(super) fn known(stage: &Stage) -> Result<Option<Self>> {
+    pub(crate) fn known(stage: &Stage) -> Result<Option<Self>> {
         match stage.load::<Vec<u8>>(Note::TriggerKey)? {
             Some(key) if key.len() == KEY_BYTES => Ok(Some(Self::new(&key))),
             Some(_) => {
@@ -44,11 +44,11 @@ impl Prover {
         Self(hmac::Key::new(HMAC_SHA256, key))
     }
 
-    pub(super) fn prove(&self, saved: &mut SavedTrigger) {
+    pub(crate) fn prove(&self, saved: &mut SavedTrigger) {
         saved.proof = hex(hmac::sign(&self.0, &content(saved)).as_ref());
     }
 
-    pub(super) fn is_proven(&self, saved: &SavedTrigger) -> bool {
+    pub(crate) fn is_proven(&self, saved: &SavedTrigger) -> bool {
         bytes(&saved.proof).is_some_and(|proof| hmac::verify(&self.0, &content(saved), &proof).is_ok())
     }
 }
@@ -60,12 +60,12 @@ fn content(saved: &SavedTrigger) -> Vec<u8> {
 }
 
 /// Whether two records say the same, whatever their proofs.
-pub(super) fn is_same(one: &SavedTrigger, other: &SavedTrigger) -> bool {
+pub(crate) fn is_same(one: &SavedTrigger, other: &SavedTrigger) -> bool {
     content(one) == content(other)
 }
 
 /// The statements of records, for a person to read: whatever steers a terminal is spelled out.
-pub(super) fn for_review(records: &[SavedTrigger]) -> String {
+pub(crate) fn for_review(records: &[SavedTrigger]) -> String {
     let mut review = String::new();
     for record in records {
         review += &format!("-- {} on {}\n", visible(&record.trigger.name, ""), visible(&record.table, ""));

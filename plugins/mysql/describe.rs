@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ebb_sdk::{
-    Action, Catalog, Column, ConnectOptions, ForeignKey, Identity, Result, Table, Trigger, Unfit, UniqueKey,
+    Action, Catalog, Column, ConnectOptions, ForeignKey, Identity, NotWritable, Result, Table, Trigger, UniqueKey,
 };
 use mysql_async::Row;
 use mysql_async::prelude::{FromRow, Queryable};
@@ -16,8 +16,8 @@ use crate::checks::{self, Check};
 use crate::connect::{Flavour, Server};
 use crate::constraints::Reference;
 use crate::error::translate;
+use crate::not_writable::not_writable_key;
 use crate::own::{PROGRESS, TRIGGERS};
-use crate::unfit::unfit_key;
 use crate::values::Form;
 use crate::{Session, answered, quoted, rights, triggers};
 
@@ -194,7 +194,7 @@ impl Builder {
 
     fn table(&mut self, server: &Server, name: String, engine: Option<String>) {
         let engine = engine.unwrap_or_default();
-        let unfit = (!engine.eq_ignore_ascii_case("InnoDB")).then(|| Unfit {
+        let not_writable = (!engine.eq_ignore_ascii_case("InnoDB")).then(|| NotWritable {
             why: format!("its engine is {engine}, and a transaction needs InnoDB"),
             hint: format!("ALTER TABLE {} ENGINE = InnoDB;", quoted(&name)),
         });
@@ -203,7 +203,7 @@ impl Builder {
         self.tables.push(Table {
             namespace: vec![server.database.clone()],
             name,
-            unfit: unfit.into_iter().collect(),
+            not_writable: not_writable.into_iter().collect(),
             ..Table::default()
         });
     }
@@ -296,8 +296,9 @@ impl Builder {
                 column_type.may_round = self.options.may_round(table, &column.name);
             }
             for &at in &table.primary_key {
-                let unfit = unfit_key(&table.name, &table.columns[at as usize], &facts.columns[at as usize]);
-                table.unfit.extend(unfit);
+                let not_writable =
+                    not_writable_key(&table.name, &table.columns[at as usize], &facts.columns[at as usize]);
+                table.not_writable.extend(not_writable);
             }
         }
     }

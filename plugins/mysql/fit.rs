@@ -27,7 +27,7 @@ impl ColumnType {
         let is_text = matches!(source.family, Text | Enum | Json | Other);
         match &self.form {
             Form::Text { chars_max, is_char } => match self.letters(source, *chars_max) {
-                Fit::Whole if *is_char && is_text => only("texts without blanks at the end"),
+                Fit::Full if *is_char && is_text => only("texts without blanks at the end"),
                 fit => fit,
             },
             Form::LongText { bytes_max, .. } => self.letters(source, *bytes_max),
@@ -61,7 +61,7 @@ impl ColumnType {
                 }
             }
             Form::Time { digits } => match source.family {
-                Time if keeps_seconds(source, *digits) => Fit::Whole,
+                Time if keeps_seconds(source, *digits) => Fit::Full,
                 Time => seconds(source, *digits, "times of day"),
                 Interval => seconds(source, *digits, "intervals of up to 838 hours, without months and years"),
                 TimeTz => never("a time without a zone would lose the zone"),
@@ -97,8 +97,8 @@ impl ColumnType {
     /// What a key takes of what a value would take. The rules for single keys are in `values`.
     fn key_fit(&self, source: &SourceType, fit: Fit) -> Fit {
         let fit = match fit {
-            Fit::Never(_) => return fit,
-            Fit::Rounds(why) => Fit::Part(format!("keys whose digits would be lost are refused: {why}")),
+            Fit::Incompatible(_) => return fit,
+            Fit::Rounds(why) => Fit::Partial(format!("keys whose digits would be lost are refused: {why}")),
             fit => fit,
         };
         let is_text = matches!(source.family, Text | Enum | Other);
@@ -120,7 +120,7 @@ impl ColumnType {
                 never("a number of four bytes stands for several numbers, and two rows could become one")
             }
             Form::Bit { digits } if source.family == Bit => match source.size_max {
-                Some(size) if size == *digits as u64 && !is_varying(source) => Fit::Whole,
+                Some(size) if size == *digits as u64 && !is_varying(source) => Fit::Full,
                 _ => only(&format!("keys of exactly {digits} binary digits")),
             },
             Form::Date if matches!(source.family, Timestamp | TimestampTz) => never("a key must be spelled as a date"),
@@ -148,9 +148,9 @@ impl ColumnType {
                 "texts of up to {max} {}",
                 if matches!(self.form, Form::LongText { .. }) { "bytes" } else { "characters" }
             )),
-            (_, "utf8mb4") => Fit::Whole,
+            (_, "utf8mb4") => Fit::Full,
             (_, charset) if !is_plain => only(&format!("letters of {charset}")),
-            _ => Fit::Whole,
+            _ => Fit::Full,
         }
     }
 
@@ -164,8 +164,8 @@ impl ColumnType {
             _ => 0,
         };
         match source.family {
-            Bool => Fit::Whole,
-            Int if !self.is_unsigned && source.size_max.unwrap_or(8) <= bytes => Fit::Whole,
+            Bool => Fit::Full,
+            Int if !self.is_unsigned && source.size_max.unwrap_or(8) <= bytes => Fit::Full,
             Int => only(&format!("integers in the range of {}", self.name)),
             Decimal if source.scale == Some(0) => only(&format!("integers in the range of {}", self.name)),
             Decimal | Float => rounds("digits behind the point are lost"),
@@ -193,7 +193,7 @@ impl ColumnType {
             return rounds(&format!("digits after the {scale} behind the point are lost"));
         }
         match digits_before_point(source) {
-            Some(needs) if needs <= has => Fit::Whole,
+            Some(needs) if needs <= has => Fit::Full,
             _ => only(&format!("numbers of up to {has} digits before the point")),
         }
     }
@@ -202,9 +202,9 @@ impl ColumnType {
         let size = source.size_max;
         let digits = if bytes == 8 { DOUBLE_DIGITS } else { 6 };
         match source.family {
-            Bool => Fit::Whole,
+            Bool => Fit::Full,
             Float if size.unwrap_or(8) <= bytes => only("numbers, not NaN or infinity"),
-            Int if size.unwrap_or(8) < bytes => Fit::Whole,
+            Int if size.unwrap_or(8) < bytes => Fit::Full,
             Decimal if size.is_some_and(|size| size <= digits) => only("numbers, not NaN or infinity"),
             Float | Decimal | Int => rounds(&format!("digits after about the {}th are lost", digits + 1)),
             Text | Enum | Json | Other => rounds(&format!(
@@ -219,7 +219,7 @@ impl ColumnType {
     fn scaled_float(&self, source: &SourceType, scale: u64, digits: u64) -> Fit {
         let needs = digits_before_point(source).map(|before| before + scale);
         match self.decimal(source, scale) {
-            Fit::Whole | Fit::Part(_) if needs.is_none_or(|needs| needs > digits) => {
+            Fit::Full | Fit::Partial(_) if needs.is_none_or(|needs| needs > digits) => {
                 rounds(&format!("digits after about the {digits}th are lost"))
             }
             fit => fit,
@@ -229,7 +229,7 @@ impl ColumnType {
     fn bytes(&self, source: &SourceType) -> Fit {
         if let Form::Bytes { padded_to: Some(length) } = self.form {
             return match source.family {
-                Uuid if length == 16 => Fit::Whole,
+                Uuid if length == 16 => Fit::Full,
                 Uuid if length > 16 => never("the column would add zeros to the 16 bytes"),
                 Uuid => never("the column has fewer than 16 bytes"),
                 Bytes => only(&format!("values of exactly {length} bytes, since it adds zeros to shorter ones")),
@@ -238,9 +238,9 @@ impl ColumnType {
             };
         }
         match source.family {
-            Uuid if self.bytes_max.is_none_or(|max| max >= 16) => Fit::Whole,
+            Uuid if self.bytes_max.is_none_or(|max| max >= 16) => Fit::Full,
             Uuid => never("the column has fewer than 16 bytes"),
-            Bytes if self.bytes_max.is_none_or(|max| max >= 1 << 24) => Fit::Whole,
+            Bytes if self.bytes_max.is_none_or(|max| max >= 1 << 24) => Fit::Full,
             Bytes => only(&format!("up to {} bytes", self.bytes_max.unwrap_or_default())),
             Text | Json | Other => only("texts of the form \\x6869"),
             _ => never("the column holds bytes"),
@@ -250,8 +250,8 @@ impl ColumnType {
     fn bits(&self, source: &SourceType) -> Fit {
         let bits = self.precision.unwrap_or(1);
         match source.family {
-            Bool => Fit::Whole,
-            Bit if source.size_max.is_some_and(|size| size <= bits) && !is_varying(source) => Fit::Whole,
+            Bool => Fit::Full,
+            Bit if source.size_max.is_some_and(|size| size <= bits) && !is_varying(source) => Fit::Full,
             Bit => only(&format!("1 to {bits} binary digits")),
             Int | Decimal | Float => only(&format!("integers of up to {bits} binary digits, none below 0")),
             Text | Json | Other => only("digits 0 and 1"),
@@ -261,7 +261,7 @@ impl ColumnType {
 
     fn plain(&self, source: &SourceType) -> Fit {
         match (self.name.as_str(), source.family) {
-            ("uuid", Uuid) => Fit::Whole,
+            ("uuid", Uuid) => Fit::Full,
             ("inet4", Inet) => only("IPv4 addresses without a network"),
             ("inet6", Inet) => only("IPv6 addresses without a network"),
             ("uuid" | "inet4" | "inet6", Text | Enum | Json | Other) => {
@@ -286,9 +286,9 @@ fn json(source: &SourceType, keeps_text: bool) -> Fit {
         ),
         Vector => never("a vector comes as a text and would become a JSON string"),
         Json if !keeps_text => rounds(&format!("{DIGITS}; {STRINGS}")),
-        Json | Enum | Other => Fit::Part(STRINGS.to_owned()),
+        Json | Enum | Other => Fit::Partial(STRINGS.to_owned()),
         _ if !keeps_text && matches!(family, Json | Decimal | Array) => rounds(DIGITS),
-        _ => Fit::Whole,
+        _ => Fit::Full,
     }
 }
 
@@ -326,9 +326,9 @@ fn rounds(why: &str) -> Fit {
 }
 
 fn only(what: &str) -> Fit {
-    Fit::Part(format!("it takes only {what}"))
+    Fit::Partial(format!("it takes only {what}"))
 }
 
 fn never(why: &str) -> Fit {
-    Fit::Never(why.to_owned())
+    Fit::Incompatible(why.to_owned())
 }

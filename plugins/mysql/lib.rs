@@ -6,9 +6,9 @@
 mod checks;
 mod connect;
 mod describe;
+mod not_writable;
 mod rights;
 mod triggers;
-mod unfit;
 
 mod fit;
 mod own;
@@ -31,8 +31,8 @@ mod error;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Held, Lease,
-    Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
+    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, LeaseRenewal,
+    LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -107,12 +107,12 @@ impl ebb_sdk::Session for Session {
         self.command("DO 1", "keep the transaction open").await
     }
 
-    async fn renew(&mut self, lease: &Lease) -> Result<()> {
+    async fn renew(&mut self, lease: &LeaseRenewal) -> Result<()> {
         progress::renew(self, lease).await
     }
 
-    async fn held(&mut self, feed: &str) -> Result<Option<Held>> {
-        progress::held(self, feed).await
+    async fn lease_state(&mut self, feed: &str) -> Result<Option<LeaseState>> {
+        progress::lease_state(self, feed).await
     }
 
     /// No constraint of MySQL waits for COMMIT. Without checks its foreign keys do not act either; triggers always do.
@@ -152,7 +152,7 @@ impl ebb_sdk::Session for Session {
         let columns = self.tables.facts.get(&table.name).map(|facts| &facts.columns);
         columns
             .and_then(|columns| columns.get(column as usize))
-            .map_or(Fit::Whole, |found| found.fit(source, table.primary_key.contains(&column)))
+            .map_or(Fit::Full, |found| found.fit(source, table.primary_key.contains(&column)))
     }
 
     fn rounded(&mut self) -> Vec<Rounded> {

@@ -18,7 +18,7 @@ use crate::write::{Attempt, Failure};
 pub(crate) async fn explain(attempt: &Attempt<'_>, conn: &mut Conn, failure: &Failure, rows: Range<usize>) -> Error {
     let error = error(attempt, failure);
     let (row, column) = match failure {
-        Failure::Unfit { row, column, .. } => (Some(*row), Some(*column)),
+        Failure::NotConvertible { row, column, .. } => (Some(*row), Some(*column)),
         Failure::Database(failure) => (error::row(failure).map(|row| rows.start + row - 1), None),
         Failure::NoEffect { row, .. } => (*row, None),
     };
@@ -37,7 +37,7 @@ pub(crate) async fn explain(attempt: &Attempt<'_>, conn: &mut Conn, failure: &Fa
 
 fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
     match failure {
-        Failure::Unfit { why, column, .. } => unfit(attempt, *column, why),
+        Failure::NotConvertible { why, column, .. } => not_convertible(attempt, *column, why),
         Failure::NoEffect { why, .. } => Error::new(ErrorKind::Refused, format!("cannot {}: {why}", attempt.doing))
             .hint("see the triggers of the table on the target (SHOW TRIGGERS), and the type of its key"),
         // The guard of an upsert.
@@ -49,7 +49,7 @@ fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
     }
 }
 
-fn unfit(attempt: &Attempt<'_>, column: usize, why: &Reason) -> Error {
+fn not_convertible(attempt: &Attempt<'_>, column: usize, why: &Reason) -> Error {
     let error = refused(why.code, attempt.doing, &why.text);
     let target = &attempt.targets[column];
     match why.mend {

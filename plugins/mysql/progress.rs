@@ -2,7 +2,7 @@
 //!
 //! Owns: making the table, the fence, the commit, the sign of life beside it. Does not own: when to commit.
 
-use ebb_sdk::{Advance, Error, ErrorKind, Held, Lease, Progress, Result, Timestamp};
+use ebb_sdk::{Advance, Error, ErrorKind, LeaseRenewal, LeaseState, Progress, Result, Timestamp};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error as Failure, TxOpts};
 
@@ -55,7 +55,7 @@ pub(crate) async fn read(session: &mut Session, feed: &str) -> Result<Option<Pro
 }
 
 /// Notes that the holder of the epoch is alive.
-pub(crate) async fn renew(session: &mut Session, lease: &Lease) -> Result<()> {
+pub(crate) async fn renew(session: &mut Session, lease: &LeaseRenewal) -> Result<()> {
     own::is_there(session, PROGRESS).await?;
     let sql = format!(
         "UPDATE {TABLE} SET alive_until = TIMESTAMPADD(MICROSECOND, ?, CURRENT_TIMESTAMP(6)), note = COALESCE(?, note) \
@@ -78,7 +78,7 @@ pub(crate) async fn renew(session: &mut Session, lease: &Lease) -> Result<()> {
 }
 
 /// What was noted last, if there is a table and a row.
-pub(crate) async fn held(session: &mut Session, feed: &str) -> Result<Option<Held>> {
+pub(crate) async fn lease_state(session: &mut Session, feed: &str) -> Result<Option<LeaseState>> {
     own::is_there(session, PROGRESS).await?;
     let sql = format!(
         "SELECT CAST(GREATEST(0, TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), alive_until) DIV 1000) AS SIGNED), note \
@@ -87,7 +87,7 @@ pub(crate) async fn held(session: &mut Session, feed: &str) -> Result<Option<Hel
     let (wait, doing) = (session.answer_wait, format!("read the progress row of {feed}"));
     let row = async { Ok(session.conn.exec_first::<(Option<u64>, Option<String>), _, _>(sql, (feed,)).await) };
     match answered(wait, &doing, row).await? {
-        Ok(row) => Ok(row.map(|(alive_ms, note)| Held { alive_ms: alive_ms.unwrap_or(0), note })),
+        Ok(row) => Ok(row.map(|(alive_ms, note)| LeaseState { alive_ms: alive_ms.unwrap_or(0), note })),
         // The table of an earlier version knows of no signs of life.
         Err(Failure::Server(answer)) if [NO_TABLE, NO_COLUMN].contains(&answer.code) => Ok(None),
         Err(failure) => Err(refused(session, &failure, &doing)),

@@ -123,7 +123,7 @@ pub(crate) enum Failure {
     /// The server or the driver said no.
     Database(mysql_async::Error),
     /// A value is nothing that its column could take; nothing was sent.
-    Unfit { row: usize, column: usize, why: Reason },
+    NotConvertible { row: usize, column: usize, why: Reason },
     /// The server said yes, and the rows are not what they were to be.
     NoEffect { row: Option<usize>, why: String },
 }
@@ -250,7 +250,7 @@ impl Attempt<'_> {
         for row in rows {
             for (column, target) in self.targets.iter().enumerate().filter(|(_, target)| is_wanted(target)) {
                 let value = parameter(target, self.block.value(row, column));
-                values.push(value.map_err(|why| Failure::Unfit { row, column, why })?);
+                values.push(value.map_err(|why| Failure::NotConvertible { row, column, why })?);
             }
         }
         Ok(values)

@@ -5,17 +5,17 @@
 
 use std::collections::HashMap;
 
-use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, Result, Table, Unfit, UniqueKey};
+use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, NotWritable, Result, Table, UniqueKey};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::column::{ColumnType, column_type};
 use crate::connect::Server;
 use crate::error::translate;
+use crate::not_writable;
 use crate::own::{PROGRESS, TRIGGERS};
 use crate::quoted;
 use crate::statement::qualified;
 use crate::triggers::{self, Found, QUALIFIED};
-use crate::unfit;
 
 /// What writing needs of a table.
 #[derive(Clone, Debug, Default)]
@@ -191,8 +191,8 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
     for row in client.query(&foreign_keys_query(), &[&oids]).await? {
         builder.foreign_key(&row)?;
     }
-    for (oid, unfit) in unfit::read(client, server, &oids).await? {
-        builder.tables[builder.positions[&oid]].unfit.push(unfit);
+    for (oid, not_writable) in not_writable::read(client, server, &oids).await? {
+        builder.tables[builder.positions[&oid]].not_writable.push(not_writable);
     }
     client.batch_execute("SAVEPOINT ebb_try").await?;
     let suspends_checks = client.batch_execute(SUSPEND).await.is_ok();
@@ -299,7 +299,7 @@ impl Builder {
         let table = &mut self.tables[at];
         match is_primary {
             true => {
-                table.unfit.extend(deferrable.map(|name| deferrable_key(table, &name, &columns)));
+                table.not_writable.extend(deferrable.map(|name| deferrable_key(table, &name, &columns)));
                 table.primary_key = columns;
             }
             false => table.unique_keys.push(UniqueKey { columns, nulls_equal: row.try_get(4)? }),
@@ -346,8 +346,8 @@ impl Builder {
             let types = self.facts_of(at).types.clone();
             let table = &mut self.tables[at];
             let key = table.primary_key.iter().map(|&at| at as usize);
-            let found: Vec<_> = key.filter_map(|at| unfit::key_column(table, at, &types[at], server)).collect();
-            table.unfit.extend(found);
+            let found: Vec<_> = key.filter_map(|at| not_writable::key_column(table, at, &types[at], server)).collect();
+            table.not_writable.extend(found);
         }
     }
 
@@ -366,10 +366,10 @@ impl Builder {
     }
 }
 
-fn deferrable_key(table: &Table, name: &str, columns: &[u32]) -> Unfit {
+fn deferrable_key(table: &Table, name: &str, columns: &[u32]) -> NotWritable {
     let columns: Vec<_> = columns.iter().map(|&at| quoted(&table.columns[at as usize].name)).collect();
     let (table, name, columns) = (qualified(table), quoted(name), columns.join(", "));
-    Unfit {
+    NotWritable {
         why: "its primary key is DEFERRABLE, and no upsert can rest on such a key".into(),
         hint: format!("ALTER TABLE {table} DROP CONSTRAINT {name}, ADD PRIMARY KEY ({columns});"),
     }

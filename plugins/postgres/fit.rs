@@ -51,7 +51,7 @@ impl Base {
         if self.is_array {
             return match (&source.element, source.family) {
                 (Some(element), _) => Self { is_array: false, ..self.clone() }.fit(element, is_key),
-                (None, Array) => Fit::Whole,
+                (None, Array) => Fit::Full,
                 (None, Text | Json | Other) => only("texts in PostgreSQL's spelling of an array"),
                 _ => never("the column is an array"),
             };
@@ -68,7 +68,7 @@ impl Base {
     fn value(&self, source: &SourceType) -> Fit {
         let limit = u64::try_from(self.modifier - OFFSET).ok();
         match self.name.as_str() {
-            "text" | "citext" => Fit::Whole,
+            "text" | "citext" => Fit::Full,
             "varchar" | "bpchar" => chars(source, limit),
             "name" => chars(source, Some(63)),
             "char" => chars(source, Some(1)),
@@ -76,7 +76,7 @@ impl Base {
                 "a text that spells JSON may be meant as that or as a string; convert the source's column to JSONB (ALTER TABLE … \
                  ALTER COLUMN … TYPE JSONB), or the target's to text",
             ),
-            "json" | "jsonb" => Fit::Whole,
+            "json" | "jsonb" => Fit::Full,
             "int2" | "int4" | "int8" | "oid" => self.integer(source),
             "numeric" => self.numeric(source),
             "money" => money(source, i64::from(self.modifier)),
@@ -93,7 +93,7 @@ impl Base {
         let form = KeyForm::of(self);
         match (&form, fit) {
             (KeyForm::None, _) => never("values that differ at the source may be equal to it"),
-            (_, Fit::Never(why)) => Fit::Never(why),
+            (_, Fit::Incompatible(why)) => Fit::Incompatible(why),
             // Of JSON the number 1 and the text "1" would be one.
             (KeyForm::Text | KeyForm::Padded, _) if matches!(source.family, Array | Geometry | Json) => {
                 never("keys that differ at the source may be spelled alike, and one key in more than one way")
@@ -107,7 +107,7 @@ impl Base {
             (KeyForm::Date | KeyForm::Timestamp { .. } | KeyForm::TimeTz { .. }, _) if !self.is_own(source) => {
                 never(&format!("as a key it takes only what CockroachDB calls a {}", self.name))
             }
-            (_, Fit::Rounds(why)) => Fit::Part(format!("{why}; a key that loses some is refused")),
+            (_, Fit::Rounds(why)) => Fit::Partial(format!("{why}; a key that loses some is refused")),
             (_, fit) => fit,
         }
     }
@@ -127,7 +127,7 @@ impl Base {
             _ => 4,
         };
         match source.family {
-            Int if self.name != "oid" && source.size_max.unwrap_or(8) <= bytes => Fit::Whole,
+            Int if self.name != "oid" && source.size_max.unwrap_or(8) <= bytes => Fit::Full,
             Int => only(&format!("integers in the range of {}", self.name)),
             Decimal | Float => only("numbers without digits behind the point"),
             Text | Enum | Json | Other => only("texts that are integers"),
@@ -150,7 +150,7 @@ impl Base {
             _ if is_text => only("texts that are numbers"),
             (Some(has), Some(needs)) if needs > has => only(&format!("numbers of up to {has} digits before the point")),
             (Some(has), None) => only(&format!("numbers of up to {has} digits before the point")),
-            _ => Fit::Whole,
+            _ => Fit::Full,
         };
         let is_lost =
             |scale: &i64| digits.and_then(|digits| i64::try_from(digits).ok()).is_none_or(|digits| digits > *scale);
@@ -165,8 +165,8 @@ impl Base {
         let is_within = |bytes: u64| source.size_max.is_some_and(|size| size <= bytes);
         let lost = format!("digits that a {} has no room for are lost", self.name);
         match source.family {
-            Float if bytes == 8 || is_within(bytes) => Fit::Whole,
-            Int if is_within(exact_bytes) => Fit::Whole,
+            Float if bytes == 8 || is_within(bytes) => Fit::Full,
+            Int if is_within(exact_bytes) => Fit::Full,
             Int | Decimal | Float => rounds(only(&format!("numbers in the range of a {}", self.name)), &lost),
             Text | Enum | Json | Other => rounds(only("texts that are numbers"), &lost),
             _ => never("the column is a number"),
@@ -186,7 +186,7 @@ impl Base {
 
     /// Types whose texts PostgreSQL reads as a whole.
     fn plain(&self, source: &SourceType) -> Fit {
-        use Fit::Whole;
+        use Fit::Full;
         let is_text = matches!(source.family, Text | Enum | Json | Other);
         match (self.name.as_str(), source.family) {
             ("bool", Bool)
@@ -204,13 +204,13 @@ impl Base {
                 ("varbit", Some(limit), size) if size.is_none_or(|size| size > limit) => {
                     only(&format!("bit strings of up to {limit} bits"))
                 }
-                _ => Whole,
+                _ => Full,
             },
             ("bool", Int) => only("0 and 1"),
             ("date", Timestamp | TimestampTz) => only("times of midnight"),
             ("cidr", Inet) => only("networks"),
             ("bit", Bit) => match u64::try_from(self.modifier).ok() {
-                Some(length) if source.size_max == Some(length) => Whole,
+                Some(length) if source.size_max == Some(length) => Full,
                 length => only(&format!("bit strings of exactly {} bits", length.unwrap_or(1))),
             },
             ("time", TimeTz) => never("a time without a zone would lose the zone"),
@@ -241,24 +241,24 @@ fn money(source: &SourceType, digits: i64) -> Fit {
 /// Besides, digits are lost.
 fn rounds(fit: Fit, lost: &str) -> Fit {
     match fit {
-        Fit::Whole => Fit::Rounds(lost.to_owned()),
-        Fit::Part(why) | Fit::Rounds(why) => Fit::Rounds(format!("{why}, and {lost}")),
-        Fit::Never(why) => Fit::Never(why),
+        Fit::Full => Fit::Rounds(lost.to_owned()),
+        Fit::Partial(why) | Fit::Rounds(why) => Fit::Rounds(format!("{why}, and {lost}")),
+        Fit::Incompatible(why) => Fit::Incompatible(why),
     }
 }
 
 fn chars(source: &SourceType, limit: Option<u64>) -> Fit {
     match (source.text_chars_max(), limit) {
-        (_, None) => Fit::Whole,
-        (Some(most), Some(limit)) if most <= limit => Fit::Whole,
+        (_, None) => Fit::Full,
+        (Some(most), Some(limit)) if most <= limit => Fit::Full,
         (_, Some(limit)) => only(&format!("texts of up to {limit} characters")),
     }
 }
 
 fn only(what: &str) -> Fit {
-    Fit::Part(format!("it takes only {what}"))
+    Fit::Partial(format!("it takes only {what}"))
 }
 
 fn never(why: &str) -> Fit {
-    Fit::Never(why.to_owned())
+    Fit::Incompatible(why.to_owned())
 }

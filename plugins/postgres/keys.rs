@@ -17,7 +17,7 @@ use spelling::{is_address, is_clock, is_day, is_endless, is_hex, is_interval, is
 /// How the values of a key column must look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyForm {
-    /// No simple rule tells values apart as the type does; see `unfit`.
+    /// No simple rule tells values apart as the type does; see `not_writable`.
     None,
     Text,
     /// Blanks at the end do not count.

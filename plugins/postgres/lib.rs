@@ -8,11 +8,11 @@ mod column;
 mod connect;
 mod describe;
 mod fit;
+mod not_writable;
 mod own;
 mod progress;
 mod saved;
 mod triggers;
-mod unfit;
 mod write;
 
 mod digits;
@@ -35,8 +35,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, Held, Lease,
-    Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
+    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, LeaseRenewal,
+    LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -124,12 +124,12 @@ impl ebb_sdk::Session for Session {
         self.answered("keep the transaction open", touched).await
     }
 
-    async fn renew(&mut self, lease: &Lease) -> Result<()> {
+    async fn renew(&mut self, lease: &LeaseRenewal) -> Result<()> {
         self.answered("note that the feed is applied", progress::renew(self, lease)).await
     }
 
-    async fn held(&mut self, feed: &str) -> Result<Option<Held>> {
-        self.answered("read the progress row", progress::held(self, feed)).await
+    async fn lease_state(&mut self, feed: &str) -> Result<Option<LeaseState>> {
+        self.answered("read the progress row", progress::lease_state(self, feed)).await
     }
 
     /// Waits for the answer, and sends no write along: behind a BEGIN that failed, it would commit by itself.
@@ -173,7 +173,7 @@ impl ebb_sdk::Session for Session {
         let facts = self.facts.get(&(schema, table.name.clone()));
         let is_key = table.primary_key.contains(&column);
         let column = facts.and_then(|facts| facts.types.get(column as usize));
-        column.map_or(Fit::Whole, |column| column.base.fit(source, is_key))
+        column.map_or(Fit::Full, |column| column.base.fit(source, is_key))
     }
 
     fn rounded(&mut self) -> Vec<Rounded> {

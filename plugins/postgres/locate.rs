@@ -11,14 +11,14 @@ use tokio_postgres::types::Type;
 use crate::error::{refused, translate};
 use crate::keys::AMBIGUOUS;
 use crate::values::LOST;
-use crate::write::{Attempt, Failure, Unfit};
+use crate::write::{Attempt, Failure, NotConvertible};
 use crate::{quoted, statement};
 
 /// Makes of a failure an error that names the row, where one row is to blame. The transaction is over in any case.
 pub(crate) async fn explain(attempt: &Attempt<'_>, failure: &Failure, rows: Range<usize>) -> Error {
     let error = error(attempt, failure);
-    if let Failure::Unfit(unfit) = failure {
-        return error.at(attempt.block, unfit.row, Some(unfit.column));
+    if let Failure::NotConvertible(value) = failure {
+        return error.at(attempt.block, value.row, Some(value.column));
     }
     // Unique and foreign keys depend on other rows too, and their messages name the key by themselves.
     let by_value =
@@ -36,7 +36,7 @@ fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
     let table = attempt.block.table();
     match failure {
         Failure::Database(failure) => translate(failure, attempt.doing),
-        Failure::Unfit(unfit) => unfit_value(attempt, unfit),
+        Failure::NotConvertible(value) => not_convertible(attempt, value),
         Failure::LeftOut if matches!(attempt.block.operation(), Operation::Delete | Operation::Update) => {
             let message =
                 format!("cannot {}: it has more rows than one of a key, in tables that inherit from it", attempt.doing);
@@ -66,13 +66,13 @@ fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
 }
 
 /// A value that was not sent. Where digits would be lost, both ways out are named.
-fn unfit_value(attempt: &Attempt<'_>, unfit: &Unfit) -> Error {
-    let error = refused(unfit.why.code, attempt.doing, unfit.why.text);
-    let (table, column) = (attempt.block.table(), &attempt.prepared.targets[unfit.column].column);
-    match unfit.why {
+fn not_convertible(attempt: &Attempt<'_>, value: &NotConvertible) -> Error {
+    let error = refused(value.why.code, attempt.doing, value.why.text);
+    let (table, column) = (attempt.block.table(), &attempt.prepared.targets[value.column].column);
+    match value.why {
         LOST => {
-            let why = format!("{}, which is a {}, and would be rounded", unfit.why.text, column.type_name);
-            refused(unfit.why.code, attempt.doing, &why).hint(format!(
+            let why = format!("{}, which is a {}, and would be rounded", value.why.text, column.type_name);
+            refused(value.why.code, attempt.doing, &why).hint(format!(
                 "give the column as many digits (ALTER TABLE {} ALTER COLUMN {} TYPE …), or accept it with \
                  --allow-rounding {table}.{}",
                 statement::qualified(table),

@@ -2,7 +2,7 @@
 //!
 //! Owns: making the table, the fence, the commit, the sign of life beside it. Does not own: when to commit.
 
-use ebb_sdk::{Advance, Error, ErrorKind, Held, Lease, Progress, Result, Timestamp};
+use ebb_sdk::{Advance, Error, ErrorKind, LeaseRenewal, LeaseState, Progress, Result, Timestamp};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
@@ -42,7 +42,7 @@ pub(crate) async fn read(session: &Session, feed: &str) -> Result<Option<Progres
 }
 
 /// Notes that the holder of the epoch is alive. The row is locked for the moment of the statement only.
-pub(crate) async fn renew(session: &Session, lease: &Lease) -> Result<()> {
+pub(crate) async fn renew(session: &Session, lease: &LeaseRenewal) -> Result<()> {
     own::is_there(session, PROGRESS).await?;
     let sql = format!(
         "UPDATE {} SET alive_until = pg_catalog.now() OPERATOR(pg_catalog.+) \
@@ -59,7 +59,7 @@ pub(crate) async fn renew(session: &Session, lease: &Lease) -> Result<()> {
     }
 }
 
-async fn overtaken(session: &Session, lease: &Lease) -> Error {
+async fn overtaken(session: &Session, lease: &LeaseRenewal) -> Error {
     match read(session, &lease.feed).await {
         Ok(found) => lease.lost(found),
         Err(error) => error,
@@ -67,7 +67,7 @@ async fn overtaken(session: &Session, lease: &Lease) -> Error {
 }
 
 /// What was noted last, if there is a table and a row.
-pub(crate) async fn held(session: &Session, feed: &str) -> Result<Option<Held>> {
+pub(crate) async fn lease_state(session: &Session, feed: &str) -> Result<Option<LeaseState>> {
     if !own::is_there(session, PROGRESS).await? || !has_leases(session).await? {
         return Ok(None);
     }
@@ -78,11 +78,11 @@ pub(crate) async fn held(session: &Session, feed: &str) -> Result<Option<Held>> 
     );
     let row = session.client.query_opt(&sql, &[&feed]).await;
     let row = row.map_err(|failure| refused(session, &failure, &format!("read the progress row of {feed}")))?;
-    let held = |row: Row| -> Result<Held, tokio_postgres::Error> {
+    let state = |row: Row| -> Result<LeaseState, tokio_postgres::Error> {
         let alive_ms: Option<i64> = row.try_get(0)?;
-        Ok(Held { alive_ms: alive_ms.unwrap_or(0).cast_unsigned(), note: row.try_get(1)? })
+        Ok(LeaseState { alive_ms: alive_ms.unwrap_or(0).cast_unsigned(), note: row.try_get(1)? })
     };
-    row.map(held).transpose().map_err(|failure| foreign(&failure))
+    row.map(state).transpose().map_err(|failure| foreign(&failure))
 }
 
 /// The statement that moves the row. When the row is not where the writer left it, the division by the number of moved

@@ -164,15 +164,15 @@ pub(crate) enum Failure {
     /// The server or the driver said no.
     Database(tokio_postgres::Error),
     /// A value has no text that its column could take; nothing was sent.
-    Unfit(Unfit),
+    NotConvertible(NotConvertible),
     /// No error, and fewer rows written than sent, or more.
     LeftOut,
 }
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
-        match error.source().and_then(|source| source.downcast_ref::<Unfit>()) {
-            Some(unfit) => Self::Unfit(*unfit),
+        match error.source().and_then(|source| source.downcast_ref::<NotConvertible>()) {
+            Some(not_convertible) => Self::NotConvertible(*not_convertible),
             None => Self::Database(error),
         }
     }
@@ -258,8 +258,8 @@ impl ToSql for TextArray<'_> {
         out.put_i32(i32::try_from(self.rows.len())?);
         out.put_i32(1);
         for row in self.rows.clone() {
-            let unfit = |why| Unfit { row, column: self.column, why };
-            match self.text(self.block.value(row, self.column)).map_err(unfit)? {
+            let not_convertible = |why| NotConvertible { row, column: self.column, why };
+            match self.text(self.block.value(row, self.column)).map_err(not_convertible)? {
                 None => out.put_i32(-1),
                 Some(text) => {
                     out.put_i32(i32::try_from(text.len())?);
@@ -283,16 +283,16 @@ impl ToSql for TextArray<'_> {
 
 /// A value that cannot be sent. It travels through the driver as the reason why a parameter could not be written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Unfit {
+pub(crate) struct NotConvertible {
     pub(crate) row: usize,
     pub(crate) column: usize,
     pub(crate) why: Reason,
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for NotConvertible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.why.text)
     }
 }
 
-impl StdError for Unfit {}
+impl StdError for NotConvertible {}

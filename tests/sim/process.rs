@@ -8,11 +8,11 @@ use std::sync::{Arc, LazyLock};
 use ebb::apply::{Applier, Pace};
 use ebb::config;
 use ebb::plugin::Plugin;
-use ebb::receive::{Table, Tables};
 use ebb::stage::Store;
 use ebb::status::Status;
 use ebb::tables::{KeyShape, KeyWatch, SourceKey};
-use ebb::target::{Found, Holder, Taken, Target};
+use ebb::tables::{Table, Tables};
+use ebb::target::{Found, Holder, Lease, Target};
 use ebb_sdk::{ConnectOptions, Timestamp};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -27,7 +27,7 @@ static RUNTIME: LazyLock<Runtime> =
 pub struct Process {
     pub store: Arc<Store>,
     pub applier: Applier,
-    pub taken: Taken,
+    pub lease: Lease,
     /// Nothing is read any more once it is gone.
     _stop: watch::Sender<bool>,
 }
@@ -79,7 +79,7 @@ impl Process {
             text if text.contains("does not know this staging folder") => Refusal::OlderTarget,
             _ => Refusal::Disk,
         };
-        let taken = loop {
+        let lease = loop {
             let looked = applier.target.plugin.connect(&applier.target.connect).and_then(|mut session| {
                 session.describe()?;
                 let found = Found::of(&mut session, holder.feed())?;
@@ -90,9 +90,9 @@ impl Process {
             let writer = holder.begin(&found).map_err(refused)?;
             let Ok(progress) = holder.take(&mut session, writer) else { continue };
             holder.confirm(progress).map_err(refused)?;
-            break Taken { session, progress };
+            break Lease { session, progress };
         };
-        Ok(Self { store, applier, taken, _stop: stop })
+        Ok(Self { store, applier, lease, _stop: stop })
     }
 }
 

@@ -169,7 +169,7 @@ impl World {
                 return self.start();
             }
         };
-        let (store, progress) = (&process.store, process.taken.progress);
+        let (store, progress) = (&process.store, process.lease.progress);
         // What the start of a run does: a folder that knows nothing gets a changefeed that begins where the target stands.
         if refuse_restored_target(store.released(), progress).is_err() {
             // As the hint says.
@@ -179,13 +179,13 @@ impl World {
             self.disk.remove_all();
             return self.start();
         }
-        let mut settled = Ok(());
+        let mut established = Ok(());
         if store.is_fresh() {
             let mut database = lock(&self.database);
             // What was staged of it is gone, and will not be sent again.
             database.left = database.left.map(|left| left.min(progress.applied));
             self.feed.begin_anew(&database.source, progress.applied);
-            settled = store.begin(progress.applied);
+            established = store.begin(progress.applied);
         } else if self.is_put_back {
             let complete = progress.applied.max(store.resolved());
             let leaves_out = self.bounds.up_to.is_some();
@@ -194,12 +194,12 @@ impl World {
         }
         store.limit([(LEFT + 1, self.bounds)].into_iter());
         let mut process = process;
-        let Process { applier, taken, .. } = &mut process;
-        let settled = settled
-            .and_then(|()| applier.holder.settle(&mut taken.session, progress).map(drop))
-            .and_then(|()| applier.holder.settled(true))
-            .and_then(|()| process.store.settle());
-        if settled.is_err() {
+        let Process { applier, lease, .. } = &mut process;
+        let established = established
+            .and_then(|()| applier.holder.mark_established(&mut lease.session, progress).map(drop))
+            .and_then(|()| applier.holder.note_established(true))
+            .and_then(|()| process.store.mark_established());
+        if established.is_err() {
             self.disk.lose_power();
             return self.start();
         }
@@ -287,7 +287,7 @@ impl World {
     fn apply(&mut self) {
         let process = self.process.as_mut().expect("a process runs");
         let resolved = process.store.resolved();
-        let outcome = process.applier.apply_up_to(&mut process.taken, resolved);
+        let outcome = process.applier.apply_up_to(&mut process.lease, resolved);
         self.say(&format!("apply up to {resolved}: {outcome:?}"));
         match outcome {
             Ok(()) => assert!(self.database().progress.applied >= resolved),
@@ -306,8 +306,8 @@ impl World {
         let before = self.database().rows.clone();
         let process = self.process.as_mut().expect("a process runs");
         let resolved = process.store.resolved();
-        let is_behind = process.taken.progress.applied < resolved;
-        let outcome = process.applier.apply_up_to(&mut process.taken, resolved);
+        let is_behind = process.lease.progress.applied < resolved;
+        let outcome = process.applier.apply_up_to(&mut process.lease, resolved);
         assert_eq!(self.database().rows, before, "a process that was overtaken has written");
         assert!(outcome.is_err() || !is_behind, "a process that was overtaken did not notice");
         self.crash("it ends");

@@ -110,7 +110,7 @@ impl World {
         self.start();
         let process = self.process.as_mut().expect("a process runs");
         let resolved = process.store.resolved();
-        match process.applier.apply_up_to(&mut process.taken, resolved) {
+        match process.applier.apply_up_to(&mut process.lease, resolved) {
             Ok(()) => assert!(resolved >= self.feed.resolved, "{flipped}: a resolved timestamp is lost"),
             Err(error) => {
                 assert!(error.message.contains("damaged"), "{flipped}: {error:?}");

@@ -36,11 +36,11 @@ async fn columns_and_keys() {
             (vec![2, 1], vec![vec![5, 0], vec![0]])
         );
         assert!(table_of(&catalog, "keyless").primary_key.is_empty());
-        let unfit = table_of(&catalog, "old").unfit[0].clone();
-        assert!(unfit.why.contains("MyISAM"), "{unfit:?}");
+        let not_writable = table_of(&catalog, "old").not_writable[0].clone();
+        assert!(not_writable.why.contains("MyISAM"), "{not_writable:?}");
         // The statement is the one that mends it.
-        world.sql(&unfit.hint);
-        assert_eq!(table_of(&writer.session.describe().await.unwrap(), "old").unfit, []);
+        world.sql(&not_writable.hint);
+        assert_eq!(table_of(&writer.session.describe().await.unwrap(), "old").not_writable, []);
     }
 }
 
@@ -105,12 +105,12 @@ async fn a_key_is_mended_with_its_collation() {
         };
         world.sql(&format!("CREATE TABLE t (a VARCHAR(9) CHARACTER SET latin1, k {key}, PRIMARY KEY (k))"));
         let mut session = world.session().await;
-        let unfit = table_of(&session.describe().await.unwrap(), "t").unfit[0].clone();
-        world.sql(&unfit.hint);
+        let not_writable = table_of(&session.describe().await.unwrap(), "t").not_writable[0].clone();
+        world.sql(&not_writable.hint);
         let shown = "SELECT collation_name, extra FROM information_schema.columns
              WHERE table_schema = DATABASE() AND table_name = 't' AND column_name = 'k'";
-        assert_eq!(world.sql(shown).trim_end_matches('|'), "latin1_bin", "{:?} {unfit:?}", world.flavour);
-        assert_eq!(table_of(&session.describe().await.unwrap(), "t").unfit, [], "{:?}", world.flavour);
+        assert_eq!(world.sql(shown).trim_end_matches('|'), "latin1_bin", "{:?} {not_writable:?}", world.flavour);
+        assert_eq!(table_of(&session.describe().await.unwrap(), "t").not_writable, [], "{:?}", world.flavour);
     }
 }
 
@@ -126,5 +126,5 @@ async fn a_history_is_no_part_of_a_key() {
     let unique: Vec<_> = table.unique_keys.iter().map(|key| key.columns.clone()).collect();
     assert_eq!((table.primary_key.as_slice(), unique), ([0].as_slice(), vec![vec![1]]));
     assert_eq!(table.columns.iter().map(|column| column.generated).collect::<Vec<_>>(), [false, false, true, true]);
-    assert!(table.unfit.is_empty() && !table.columns.iter().any(|column| column.resists_null), "{table:?}");
+    assert!(table.not_writable.is_empty() && !table.columns.iter().any(|column| column.resists_null), "{table:?}");
 }

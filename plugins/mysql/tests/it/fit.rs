@@ -106,7 +106,7 @@ async fn check_keys(writer: &mut Writer<Session>, columns: impl Iterator<Item = 
                 writer.session.begin(Checks::Immediate).await.expect("a transaction");
                 let written = writer.write(&table.name, Operation::Upsert, &["v", "n"], &[&[json, "1"]]).await;
                 writer.session.rollback().await.expect("its end");
-                let is_kept = fit != Fit::Whole || written.is_ok();
+                let is_kept = fit != Fit::Full || written.is_ok();
                 assert!(is_kept, "{column} from {}, {json}: {written:?}", sample.source.name);
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns: that they are neither read nor written. Does not own: what is right in one (`progress`, `triggers`).
 
-use ebb_sdk::{Checks, ErrorKind, Lease, Session as _};
+use ebb_sdk::{Checks, ErrorKind, LeaseRenewal, Session as _};
 
 use crate::world::{FEED, World};
 
@@ -25,11 +25,11 @@ async fn a_progress_table_that_is_not_as_ebb_makes_it_is_neither_read_nor_writte
     for world in World::both("hostile_progress", "") {
         for (at, (plant, expected)) in PLANTED.iter().enumerate() {
             world.sql(&format!("DROP TABLE IF EXISTS ebb_progress; {PROGRESS}; {plant}"));
-            let lease = Lease { feed: FEED.into(), epoch: 1, alive_ms: 1000, note: None };
+            let lease = LeaseRenewal { feed: FEED.into(), epoch: 1, alive_ms: 1000, note: None };
             let mut session = world.session().await;
             let errors = [
                 session.progress(FEED).await.unwrap_err(),
-                session.held(FEED).await.unwrap_err(),
+                session.lease_state(FEED).await.unwrap_err(),
                 session.renew(&lease).await.unwrap_err(),
                 session.begin(Checks::Immediate).await.unwrap_err(),
                 session.take_over(FEED, 1).await.unwrap_err(),

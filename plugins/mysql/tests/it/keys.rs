@@ -109,13 +109,13 @@ async fn keys_that_cannot_be_written_are_named_at_start() {
         });
         let catalog = world.session().await.describe().await.unwrap();
         for table in &catalog.tables {
-            let [unfit] = table.unfit.as_slice() else { panic!("{table:?}") };
-            assert!(unfit.why.contains("column k of its primary key"), "{unfit:?}");
+            let [not_writable] = table.not_writable.as_slice() else { panic!("{table:?}") };
+            assert!(not_writable.why.contains("column k of its primary key"), "{not_writable:?}");
             // The statement is the one that mends it.
-            world.sql(&unfit.hint);
+            world.sql(&not_writable.hint);
         }
         let mut writer = world.writer().await;
-        assert_eq!(table_of(&writer.catalog, "t").unfit, []);
+        assert_eq!(table_of(&writer.catalog, "t").not_writable, []);
         writer.upsert("t", &["k", "v"], &[&["\"10\"", "2"], &["\"20\"", "2"]]).await.unwrap();
         writer.delete("t", &["k"], &[&["\"10\""]]).await.unwrap();
         assert_eq!(world.sql("SELECT k, v FROM t"), "20|2");
@@ -143,11 +143,11 @@ async fn what_a_key_refuses_is_said_at_start_and_it_never_rounds() {
         let source =
             |name: &str, family, size_max| SourceType { name: name.into(), family, size_max, ..SourceType::default() };
         let timestamp = source("TIMESTAMP", Family::Timestamp, None);
-        assert!(matches!(fit("DATETIME", &timestamp), Fit::Part(why) if why.contains("fraction")));
-        assert!(matches!(fit("INT", &source("VARBIT", Family::Bit, None)), Fit::Never(_)));
-        assert!(matches!(fit("VARCHAR(9)", &source("INT8[]", Family::Array, None)), Fit::Never(_)));
-        assert!(matches!(fit("FLOAT", &source("FLOAT8", Family::Float, Some(8))), Fit::Never(_)));
-        assert!(matches!(fit("BIT(4)", &source("VARBIT(4)", Family::Bit, Some(4))), Fit::Part(_)));
-        assert_eq!(fit("BIT(4)", &source("BIT(4)", Family::Bit, Some(4))), Fit::Whole);
+        assert!(matches!(fit("DATETIME", &timestamp), Fit::Partial(why) if why.contains("fraction")));
+        assert!(matches!(fit("INT", &source("VARBIT", Family::Bit, None)), Fit::Incompatible(_)));
+        assert!(matches!(fit("VARCHAR(9)", &source("INT8[]", Family::Array, None)), Fit::Incompatible(_)));
+        assert!(matches!(fit("FLOAT", &source("FLOAT8", Family::Float, Some(8))), Fit::Incompatible(_)));
+        assert!(matches!(fit("BIT(4)", &source("VARBIT(4)", Family::Bit, Some(4))), Fit::Partial(_)));
+        assert_eq!(fit("BIT(4)", &source("BIT(4)", Family::Bit, Some(4))), Fit::Full);
     }
 }

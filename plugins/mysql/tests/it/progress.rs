@@ -1,6 +1,6 @@
 //! The progress row: one per feed, moved with the data, fenced by its epoch.
 
-use ebb_sdk::{Checks, ErrorKind, Held, Lease, Operation, Progress, Session as _, Timestamp};
+use ebb_sdk::{Checks, ErrorKind, LeaseRenewal, LeaseState, Operation, Progress, Session as _, Timestamp};
 
 use crate::world::{FEED, World, Writer, connect};
 
@@ -75,20 +75,20 @@ async fn a_sign_of_life_ends_by_itself_or_when_it_is_said() {
              epoch bigint NOT NULL, writer bigint NOT NULL, updated_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6))",
         );
         let mut session = world.session().await;
-        assert_eq!(session.held(FEED).await.unwrap(), None, "without the columns");
+        assert_eq!(session.lease_state(FEED).await.unwrap(), None, "without the columns");
         let mut writer = Writer::new(world.session().await).await;
-        let lease = |alive_ms, note: Option<&str>| Lease {
+        let lease = |alive_ms, note: Option<&str>| LeaseRenewal {
             feed: FEED.into(),
             epoch: writer.progress.epoch,
             alive_ms,
             note: note.map(str::to_owned),
         };
-        assert_eq!(session.held(FEED).await.unwrap(), Some(Held::default()));
+        assert_eq!(session.lease_state(FEED).await.unwrap(), Some(LeaseState::default()));
         session.renew(&lease(60_000, Some("{}"))).await.unwrap();
-        let held = session.held(FEED).await.unwrap().unwrap();
+        let held = session.lease_state(FEED).await.unwrap().unwrap();
         assert!((50_000..=60_000).contains(&held.alive_ms) && held.note.as_deref() == Some("{}"), "{held:?}");
         session.renew(&lease(0, None)).await.unwrap();
-        assert_eq!(session.held(FEED).await.unwrap(), Some(Held { alive_ms: 0, note: Some("{}".into()) }));
+        assert_eq!(session.lease_state(FEED).await.unwrap(), Some(LeaseState { alive_ms: 0, note: Some("{}".into()) }));
         let late = lease(60_000, None);
         writer.upsert("t", &["id"], &[&["1"]]).await.unwrap();
         let _second = world.writer().await;
@@ -96,6 +96,6 @@ async fn a_sign_of_life_ends_by_itself_or_when_it_is_said() {
         assert!(error.kind == ErrorKind::Broken && error.message.contains("another ebb has taken over"), "{error:?}");
         world.sql("DELETE FROM ebb_progress");
         assert!(session.renew(&late).await.unwrap_err().message.contains("is gone"));
-        assert_eq!(session.held(FEED).await.unwrap(), None);
+        assert_eq!(session.lease_state(FEED).await.unwrap(), None);
     }
 }

@@ -210,12 +210,12 @@ async fn a_deferrable_primary_key_is_named_with_what_mends_it() {
         "CREATE TABLE \"T\" (a int, b int, CONSTRAINT \"T key\" PRIMARY KEY (b, a) DEFERRABLE); CREATE TABLE fit (id int PRIMARY KEY);",
     );
     let catalog = world.session().await.describe().await.unwrap();
-    assert_eq!(table_of(&catalog, "fit").unfit, []);
-    let unfit = table_of(&catalog, "T").unfit[0].clone();
-    assert!(unfit.why.contains("DEFERRABLE"), "{unfit:?}");
+    assert_eq!(table_of(&catalog, "fit").not_writable, []);
+    let not_writable = table_of(&catalog, "T").not_writable[0].clone();
+    assert!(not_writable.why.contains("DEFERRABLE"), "{not_writable:?}");
     // The statement is the one that mends it.
-    world.sql(&unfit.hint);
+    world.sql(&not_writable.hint);
     let catalog = world.session().await.describe().await.unwrap();
-    assert_eq!(table_of(&catalog, "T").unfit, []);
+    assert_eq!(table_of(&catalog, "T").not_writable, []);
     assert_eq!(table_of(&catalog, "T").primary_key, [1, 0]);
 }

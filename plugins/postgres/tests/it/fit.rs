@@ -89,15 +89,15 @@ async fn check_keys(writer: &mut Writer<Session>) {
         for sample in samples() {
             let fit = writer.session.fits(&table, 0, &sample.source);
             assert!(!matches!(fit, Fit::Rounds(_)), "{} from {}", column, sample.source.name);
-            assert!(table.unfit.is_empty() || matches!(fit, Fit::Never(_)), "{} {fit:?}", column);
+            assert!(table.not_writable.is_empty() || matches!(fit, Fit::Incompatible(_)), "{} {fit:?}", column);
             for json in &sample.values {
                 writer.session.begin(Checks::Immediate).await.expect("a transaction");
                 let written = writer.write(&table.name, Operation::Upsert, &["v", "n"], &[&[json, "1"]]).await;
                 writer.session.rollback().await.expect("its end");
-                let is_kept = fit != Fit::Whole || written.is_ok();
+                let is_kept = fit != Fit::Full || written.is_ok();
                 assert!(is_kept, "{} from {}, {json}: {written:?}", column, sample.source.name);
             }
         }
     }
-    assert_eq!(table_of(&writer.catalog, "k0").unfit, []);
+    assert_eq!(table_of(&writer.catalog, "k0").not_writable, []);
 }

@@ -3,7 +3,7 @@
 //! Owns: that nothing of theirs is run, read or written. Does not own: functions (`connect`), what is right in such a table
 //! (`progress`, `triggers`).
 
-use ebb_sdk::{Checks, ErrorKind, Lease, Operation, Session as _};
+use ebb_sdk::{Checks, ErrorKind, LeaseRenewal, Operation, Session as _};
 
 use crate::world::{FEED, World, Writer, connect};
 
@@ -78,9 +78,9 @@ async fn operators_and_types_of_others_are_not_used() {
     writer.write("c", Operation::Verify, &["id"], &[&["\"x\""]]).await.unwrap();
     writer.commit().await.unwrap();
     writer.delete("c", &["id"], &[&["\"y\""]]).await.unwrap();
-    let lease = Lease { feed: FEED.into(), epoch: writer.progress.epoch, alive_ms: 1000, note: None };
+    let lease = LeaseRenewal { feed: FEED.into(), epoch: writer.progress.epoch, alive_ms: 1000, note: None };
     writer.session.renew(&lease).await.unwrap();
-    writer.session.held(FEED).await.unwrap().unwrap();
+    writer.session.lease_state(FEED).await.unwrap().unwrap();
     writer.session.progress(FEED).await.unwrap().unwrap();
     // What a trigger of the user's meets is the path that the user has.
     assert_eq!(world.sql("SELECT id, name FROM aaa.t"), "1|aaa, pg_catalog");
@@ -117,11 +117,11 @@ async fn a_progress_table_in_which_others_have_a_hand_is_neither_read_nor_writte
     );
     for (at, (plant, expected)) in PLANTED.iter().enumerate() {
         world.sql(&format!("DROP TABLE IF EXISTS ebb_progress; {PROGRESS}; {plant}"));
-        let lease = Lease { feed: FEED.into(), epoch: 1, alive_ms: 1000, note: None };
+        let lease = LeaseRenewal { feed: FEED.into(), epoch: 1, alive_ms: 1000, note: None };
         let mut session = world.session().await;
         let errors = [
             session.progress(FEED).await.unwrap_err(),
-            session.held(FEED).await.unwrap_err(),
+            session.lease_state(FEED).await.unwrap_err(),
             session.renew(&lease).await.unwrap_err(),
             session.begin(Checks::Immediate).await.unwrap_err(),
             session.take_over(FEED, 1).await.unwrap_err(),

@@ -29,7 +29,7 @@ const BACKDATED: Duration = Duration::days(1);
 
 /// What is wanted.
 #[derive(Debug)]
-pub struct Order {
+pub struct Options {
     pub dir: PathBuf,
     pub changefeeds_path: PathBuf,
     /// Names and addresses of the receiver; the first one is the changefeed's. Those of before, or of this machine, when
@@ -44,37 +44,37 @@ pub struct Order {
 }
 
 /// Writes the files, and returns what is to be printed.
-pub fn make(order: &Order) -> Result<String> {
-    let file = |name: &str| order.dir.join(name);
-    let hosts = hosts(order)?;
-    let server = certificate(&hosts[0], &hosts, ExtendedKeyUsagePurpose::ServerAuth, order.days)?;
-    let client = certificate(&order.client_name, &[], ExtendedKeyUsagePurpose::ClientAuth, order.days)?;
-    let authority = if order.renew { read_authority(&order.dir, "--renew")? } else { new_authority(order)? };
-    keep_out_of_git(&order.dir)?;
+pub fn make(options: &Options) -> Result<String> {
+    let file = |name: &str| options.dir.join(name);
+    let hosts = hosts(options)?;
+    let server = certificate(&hosts[0], &hosts, ExtendedKeyUsagePurpose::ServerAuth, options.days)?;
+    let client = certificate(&options.client_name, &[], ExtendedKeyUsagePurpose::ClientAuth, options.days)?;
+    let authority = if options.renew { read_authority(&options.dir, "--renew")? } else { new_authority(options)? };
+    keep_out_of_git(&options.dir)?;
     let (server, client) = (sign(&server, &authority)?, sign(&client, &authority)?);
-    let settings = settings(order, &hosts[0], &client, &authority)?;
+    let settings = settings(options, &hosts[0], &client, &authority)?;
     // Whoever reloads takes a certificate and key that do not belong together for a change that is under way.
     files::replace(&file("server.key"), &server.key, Mode::Private)?;
     let named = format!("{HOSTS}{}\n{}", hosts.join(" "), server.certificate);
     files::replace(&file("server.crt"), &named, Mode::Public)?;
     files::replace(&file("client.key"), &client.key, Mode::Private)?;
     files::replace(&file("client.crt"), &client.certificate, Mode::Public)?;
-    files::replace(&order.changefeeds_path, &settings, Mode::Private)?;
-    Ok(said(order, &hosts))
+    files::replace(&options.changefeeds_path, &settings, Mode::Private)?;
+    Ok(said(options, &hosts))
 }
 
 /// A certificate that is renewed without a word about its hosts must not lose one.
-fn hosts(order: &Order) -> Result<Vec<String>> {
-    if !order.hosts.is_empty() {
-        return Ok(order.hosts.clone());
+fn hosts(options: &Options) -> Result<Vec<String>> {
+    if !options.hosts.is_empty() {
+        return Ok(options.hosts.clone());
     }
-    if !order.renew {
+    if !options.renew {
         return Ok(THIS_MACHINE.map(String::from).to_vec());
     }
-    let text = std::fs::read_to_string(order.dir.join("server.crt")).unwrap_or_default();
+    let text = std::fs::read_to_string(options.dir.join("server.crt")).unwrap_or_default();
     let named = text.lines().find_map(|line| line.strip_prefix(HOSTS));
     named.map(|hosts| hosts.split_whitespace().map(str::to_owned).collect()).ok_or_else(|| {
-        Error::new(format!("{}/server.crt does not say which hosts it is for", order.dir.display()))
+        Error::new(format!("{}/server.crt does not say which hosts it is for", options.dir.display()))
             .hint("give them with --host")
     })
 }
@@ -90,27 +90,27 @@ struct Signed {
     key: String,
 }
 
-fn new_authority(order: &Order) -> Result<Authority> {
+fn new_authority(options: &Options) -> Result<Authority> {
     let files = ["ca.crt", "ca.key", "server.crt", "server.key", "client.crt", "client.key", revoke::LIST];
-    let files = files.map(|name| order.dir.join(name));
+    let files = files.map(|name| options.dir.join(name));
     let mut paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-    paths.push(&order.changefeeds_path);
+    paths.push(&options.changefeeds_path);
     files::refuse_existing(
         &paths,
         "add --renew to make new certificates with this authority, or give another folder with --out and another file with --changefeeds-path",
     )?;
-    std::fs::create_dir_all(&order.dir).map_err(|error| {
-        Error::new(format!("the folder {} cannot be made: {error}", order.dir.display()))
+    std::fs::create_dir_all(&options.dir).map_err(|error| {
+        Error::new(format!("the folder {} cannot be made: {error}", options.dir.display()))
             .hint("give another with --out")
     })?;
     let key = new_key()?;
     let mut params = authority_params()?;
-    last(&mut params, order.authority_days)?;
+    last(&mut params, options.authority_days)?;
     let certificate = params.self_signed(&key).map_err(|error| failed(&error))?.pem();
-    files::replace(&order.dir.join("ca.key"), &key.serialize_pem(), Mode::Private)?;
-    files::replace(&order.dir.join("ca.crt"), &certificate, Mode::Public)?;
+    files::replace(&options.dir.join("ca.key"), &key.serialize_pem(), Mode::Private)?;
+    files::replace(&options.dir.join("ca.crt"), &certificate, Mode::Public)?;
     let issuer = Issuer::new(params, key);
-    revoke::start(&order.dir, &issuer)?;
+    revoke::start(&options.dir, &issuer)?;
     Ok(Authority { issuer, certificate })
 }
 
@@ -197,16 +197,16 @@ fn failed(error: &rcgen::Error) -> Error {
 }
 
 /// The settings of the changefeed. Keys that somebody has added to an earlier file stay.
-fn settings(order: &Order, host: &str, client: &Signed, authority: &Authority) -> Result<String> {
-    let mut settings: Map<String, Value> = match std::fs::read_to_string(&order.changefeeds_path) {
+fn settings(options: &Options, host: &str, client: &Signed, authority: &Authority) -> Result<String> {
+    let mut settings: Map<String, Value> = match std::fs::read_to_string(&options.changefeeds_path) {
         Err(_) => Map::new(),
         Ok(text) => serde_json::from_str(&text).map_err(|error| {
-            Error::new(format!("{} is no JSON object (line {})", order.changefeeds_path.display(), error.line()))
+            Error::new(format!("{} is no JSON object (line {})", options.changefeeds_path.display(), error.line()))
                 .hint("mend or remove it, or give another file with --changefeeds-path")
         })?,
     };
     settings.entry("host").or_insert_with(|| host.into());
-    settings.entry("port").or_insert_with(|| order.port.into());
+    settings.entry("port").or_insert_with(|| options.port.into());
     let parameter =
         |name: &str, pem: &str| format!("{name}={}", utf8_percent_encode(&STANDARD.encode(pem), NON_ALPHANUMERIC));
     let query = [
@@ -220,15 +220,15 @@ fn settings(order: &Order, host: &str, client: &Signed, authority: &Authority) -
         .map_err(|error| Error::new(format!("the settings cannot be written: {error}")))
 }
 
-fn said(order: &Order, hosts: &[String]) -> String {
-    let dir = order.dir.display();
-    let is_here = order.dir == Path::new("certs");
+fn said(options: &Options, hosts: &[String]) -> String {
+    let dir = options.dir.display();
+    let is_here = options.dir == Path::new("certs");
     let flags = if is_here {
         String::new()
     } else {
         format!("\n  --replicator-flags \"--tlsCertificate {dir}/server.crt --tlsPrivateKey {dir}/server.key\"")
     };
-    let made = match order.renew {
+    let made = match options.renew {
         true => "certificates with the authority of",
         false => "an authority and certificates in",
     };
@@ -239,9 +239,9 @@ fn said(order: &Order, hosts: &[String]) -> String {
          {} is for --changefeeds-path; it holds a private key\n\
          keep {dir}/ca.key away from the receiver\n\
          now: ebb fetch --mode failback --source … --target … --changefeeds-path {}{flags}\n",
-        order.days,
+        options.days,
         hosts.join(", "),
-        order.changefeeds_path.display(),
-        order.changefeeds_path.display(),
+        options.changefeeds_path.display(),
+        options.changefeeds_path.display(),
     )
 }

@@ -10,16 +10,16 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::crypto;
 use super::files::{self, Mode};
-use super::jwt::{Claims, Grant};
+use crate::access::crypto;
+use crate::access::jwt::{Claims, Grant};
 use crate::error::{Error, Result};
 
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 /// What is wanted.
 #[derive(Debug)]
-pub struct Order {
+pub struct Options {
     /// `None` for the claim alone.
     pub key: Option<Key>,
     /// `database.schema`, or `database`.
@@ -37,8 +37,8 @@ pub enum Key {
 }
 
 /// Returns what is to be printed.
-pub fn make(order: &Order) -> Result<String> {
-    let schemas = order.allow.iter().map(|schema| schema.split('.').map(str::to_owned).collect());
+pub fn make(options: &Options) -> Result<String> {
+    let schemas = options.allow.iter().map(|schema| schema.split('.').map(str::to_owned).collect());
     let grant = Grant { schemas: schemas.collect() };
     if grant.schemas.iter().flatten().any(String::is_empty) {
         return Err(Error::new("--allow is no schema")
@@ -48,12 +48,12 @@ pub fn make(order: &Order) -> Result<String> {
     let claims = Claims {
         jti: random_id()?,
         iat: Some(now),
-        exp: Some(now + u64::from(order.days) * SECONDS_PER_DAY),
+        exp: Some(now + u64::from(options.days) * SECONDS_PER_DAY),
         nbf: None,
         replicator: Some(grant),
         cdc_sink: None,
     };
-    let Some(key) = &order.key else {
+    let Some(key) = &options.key else {
         return serde_json::to_string_pretty(&claims)
             .map(|text| format!("{text}\n"))
             .map_err(|error| Error::new(format!("the claim cannot be written: {error}")));
@@ -63,14 +63,14 @@ pub fn make(order: &Order) -> Result<String> {
     let token = encode(&Header::new(algorithm), &claims, &key).map_err(|error| {
         Error::new(format!("the token cannot be signed: {error}")).hint("give an EC (P-256) or RSA key")
     })?;
-    match &order.out {
+    match &options.out {
         Some(path) => {
             files::replace(path, &format!("{token}\n"), Mode::Private)?;
             said.push_str(&format!(
                 "token {} (id {}, valid {} days) written to {}\n",
-                order.allow.join(", "),
+                options.allow.join(", "),
                 claims.jti,
-                order.days,
+                options.days,
                 path.display()
             ));
             Ok(said)
@@ -80,8 +80,8 @@ pub fn make(order: &Order) -> Result<String> {
 }
 
 /// What is to be known beside a token that is printed alone.
-pub fn note(order: &Order) -> String {
-    format!("valid {} days (--days); the changefeed needs another before then\n", order.days)
+pub fn note(options: &Options) -> String {
+    format!("valid {} days (--days); the changefeed needs another before then\n", options.days)
 }
 
 fn random_id() -> Result<String> {

@@ -17,12 +17,13 @@ use super::ignored;
 use super::layers::Layers;
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
+use crate::commands::restore_triggers as restore;
 use crate::config::{
     Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging, Target,
     Triggers,
 };
 use crate::error::{Error, Result};
-use crate::{source, triggers};
+use crate::source;
 use receiver::receiver;
 use values::{address, at_least_one, not_zero};
 
@@ -243,22 +244,22 @@ fn staging_dir(given: Option<&PathBuf>) -> Result<PathBuf> {
 }
 
 /// `ebb triggers restore`.
-pub fn restore_triggers(order: &TriggersRestore) -> Result<triggers::Restore> {
-    check_target_url(&order.target)?;
-    Ok(triggers::Restore {
+pub fn restore_triggers(given: &TriggersRestore) -> Result<restore::Options> {
+    check_target_url(&given.target)?;
+    Ok(restore::Options {
         target: Target {
-            url: order.target.clone(),
-            plugin: order.access.target_plugin.clone(),
-            plugin_dirs: order.access.plugin_search.dirs(),
-            allow_insecure: order.access.allow_tls_mode_disable,
+            url: given.target.clone(),
+            plugin: given.access.target_plugin.clone(),
+            plugin_dirs: given.access.plugin_search.dirs(),
+            allow_insecure: given.access.allow_tls_mode_disable,
             case_sensitive: true,
             ignored_columns: Vec::new(),
             allow_rounding: Vec::new(),
             apply_timeout: RESTORE_TIMEOUT,
             wait: Duration::ZERO,
         },
-        staging_dir: staging_dir(order.staging_dir.as_ref())?,
-        schema: order.staging_schema.clone(),
+        staging_dir: staging_dir(given.staging_dir.as_ref())?,
+        schema: given.staging_schema.clone(),
     })
 }
 

@@ -1,14 +1,14 @@
 //! Which target table a message is about: the path of the request and the topic of the message decide.
 //!
 //! Owns: topics in all their spellings (bare, quoted, qualified). Does not own: whether a table can be applied to, which
-//! is settled before the receiver starts. What is not found here is refused, never passed over.
+//! is established before the receiver starts. What is not found here is refused, never passed over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::SourceKey;
 use super::origin::Origin;
 use crate::error::Error;
-use crate::tables::SourceKey;
 
 /// A table that rows are taken for.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ pub struct Table {
 
 /// What a topic stands for.
 #[derive(Debug)]
-pub enum Route<'a> {
+pub enum Destination<'a> {
     Table(&'a Table, Origin),
     /// The target has the table, in this schema, and rows cannot be written to it as they are: why.
     Refused(&'a [String], &'a Error),
@@ -119,19 +119,21 @@ impl Tables {
     }
 
     /// The table of a topic.
-    pub fn find(&self, path: &[String], topic: &str) -> Route<'_> {
+    pub fn find(&self, path: &[String], topic: &str) -> Destination<'_> {
         let Some(topics) = self.paths.get(path).filter(|_| topic.len() <= TOPIC_BYTES_MAX) else {
-            return Route::Unknown;
+            return Destination::Unknown;
         };
         // A bare name since 25.4 may itself hold dots and quotes, so the topic as it stands comes first.
         if let Some(place) = topics.find(topic) {
             return self.route(place, || Origin::bare(topic));
         }
-        let Some(parts) = identifiers(topic) else { return Route::Unknown };
+        let Some(parts) = identifiers(topic) else { return Destination::Unknown };
         let whole = parts.join(".");
         // `db.schema.table`. Two parts are a table and a column family, whose rows are not whole: they are not taken.
         let [database, schema, name] = parts.as_slice() else {
-            return topics.find(&whole).map_or(Route::Unknown, |place| self.route(place, || Origin::bare(&whole)));
+            return topics
+                .find(&whole)
+                .map_or(Destination::Unknown, |place| self.route(place, || Origin::bare(&whole)));
         };
         let origin = || Origin::qualified(&format!("{database}.{schema}"), name);
         if let Some(place) = topics.find(&whole) {
@@ -139,9 +141,9 @@ impl Tables {
         }
         match topics.find(name) {
             // Of a table that is known, another schema's table of the same name is another table.
-            Some(Place::Taken(at)) if !self.is_of_source(&self.list[at], database, schema) => Route::Unknown,
+            Some(Place::Taken(at)) if !self.is_of_source(&self.list[at], database, schema) => Destination::Unknown,
             Some(place) => self.route(place, origin),
-            None => Route::Unknown,
+            None => Destination::Unknown,
         }
     }
 
@@ -153,17 +155,17 @@ impl Tables {
         }
     }
 
-    fn route(&self, place: Place, origin: impl FnOnce() -> Origin) -> Route<'_> {
+    fn route(&self, place: Place, origin: impl FnOnce() -> Origin) -> Destination<'_> {
         match place {
             Place::Taken(at) => {
                 let (table, origin) = (&self.list[at], origin());
                 // Names of the source are what they are to the letter, however the target compares them.
                 let is_it = table.source.as_ref().is_none_or(|(_, name)| origin.is_of(name));
-                if is_it { Route::Table(table, origin) } else { Route::Unknown }
+                if is_it { Destination::Table(table, origin) } else { Destination::Unknown }
             }
             Place::Refused(at) => {
                 let (schema, why) = &self.refused[at];
-                Route::Refused(schema, why)
+                Destination::Refused(schema, why)
             }
         }
     }
@@ -242,10 +244,10 @@ mod tests {
         tables
     }
 
-    fn number(route: &Route<'_>) -> Option<u32> {
+    fn number(route: &Destination<'_>) -> Option<u32> {
         match route {
-            Route::Table(table, _) => Some(table.number),
-            Route::Refused(..) | Route::Unknown => None,
+            Destination::Table(table, _) => Some(table.number),
+            Destination::Refused(..) | Destination::Unknown => None,
         }
     }
 
@@ -260,7 +262,7 @@ mod tests {
         assert_eq!(number(&tables.find(&path(), "shop.tenant1.orders")), Some(0));
         assert_eq!(number(&tables.find(&path(), "other.tenant1.orders")), None);
         tables.refuse(&path(), &["loud".to_owned()], true, &path(), Error::new("it has a rule"));
-        assert!(matches!(tables.find(&path(), "loud"), Route::Refused(_, why) if why.message == "it has a rule"));
+        assert!(matches!(tables.find(&path(), "loud"), Destination::Refused(_, why) if why.message == "it has a rule"));
     }
 
     #[test]

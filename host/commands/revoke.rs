@@ -23,7 +23,7 @@ const VALID: Duration = Duration::days(3650);
 
 /// What is wanted.
 #[derive(Debug)]
-pub struct Order {
+pub struct Options {
     /// The authority's folder.
     pub dir: PathBuf,
     /// PEM file of the certificate.
@@ -31,10 +31,10 @@ pub struct Order {
 }
 
 /// Puts the certificate on the list, and returns what is to be printed.
-pub fn revoke(order: &Order) -> Result<String> {
-    let authority = certs::read_authority(&order.dir, "--revoke")?;
-    let serial = serial(&order.certificate)?;
-    let list = order.dir.join(LIST);
+pub fn revoke(options: &Options) -> Result<String> {
+    let authority = certs::read_authority(&options.dir, "--revoke")?;
+    let serial = serial(&options.certificate)?;
+    let list = options.dir.join(LIST);
     let mut entries = entries(&list)?;
     if entries.iter().all(|(known, _)| *known != serial) {
         entries.push((serial, OffsetDateTime::now_utc().unix_timestamp()));
@@ -44,7 +44,7 @@ pub fn revoke(order: &Order) -> Result<String> {
         "revoked {}; the list {} has {} certificates\n\
          ebb refuses them once it is started with --tlsClientCRL {}; one that runs so takes the list up on SIGHUP, or \
          within a minute\n",
-        order.certificate.display(),
+        options.certificate.display(),
         list.display(),
         entries.len(),
         list.display()

@@ -1,4 +1,4 @@
-//! What a start settles: the target, the tables, the changefeed; last of all, that this run is the one that counts.
+//! What a start establishes: the target, the tables, the changefeed; last of all, that this run is the one that counts.
 //!
 //! Owns: what is kept for the next start, and only once this one has succeeded. Does not own: the order of the start (`start`),
 //! any check itself (`tables`, `changefeed`, `target`).
@@ -12,15 +12,15 @@ use crate::config::{Config, NewTables, Triggers};
 use crate::consent::Consent;
 use crate::error::{Error, Result, listed};
 use crate::plugin::Session;
-use crate::receive::Tables;
 use crate::source::Source;
 use crate::stage::{Bounds, Stage};
-use crate::tables::{self, KeyWatch, Watched};
-use crate::target::{self, Found, Holder, Open, SourceName, Taken, Target};
+use crate::tables::Tables;
+use crate::tables::{self, KeyWatch, TableRoute};
+use crate::target::{self, Connected, Found, Holder, Lease, SourceName, Target};
 use crate::triggers;
 
 /// What is known of the target before anything is received.
-pub(super) struct Known {
+pub(super) struct TargetAtStart {
     pub(super) catalog: Catalog,
     /// `None` while the target is down.
     pub(super) session: Option<Session>,
@@ -29,20 +29,20 @@ pub(super) struct Known {
     is_as_before: bool,
 }
 
-impl Known {
+impl TargetAtStart {
     /// A target that is down is no reason not to receive, when it was seen before and its changefeed is there.
-    pub(super) async fn settle(
+    pub(super) async fn acquire(
         config: &Config,
         target: &Target,
-        open: Option<Open>,
+        connected: Option<Connected>,
         stage: &Stage,
         source: Option<&Source>,
         holder: &Holder,
     ) -> Result<Self> {
-        let mut open = open;
+        let mut connected = connected;
         loop {
-            let found = match open.take() {
-                Some(open) => open,
+            let found = match connected.take() {
+                Some(connected) => connected,
                 None => {
                     if let Some(catalog) = target::known_catalog(stage)?
                         && changefeed::is_there(config, source, &catalog, stage, holder.is_continued()?).await?
@@ -66,8 +66,8 @@ impl Known {
         let Some(session) = self.session.take() else { return Ok(()) };
         drop(session);
         self.session = match target.open().await? {
-            Some(open) if open.catalog != self.catalog => return Err(changed()),
-            open => open.map(|open| open.session),
+            Some(connected) if connected.catalog != self.catalog => return Err(changed()),
+            connected => connected.map(|connected| connected.session),
         };
         Ok(())
     }
@@ -80,20 +80,20 @@ impl Known {
         stage: &Stage,
         source: Option<&Source>,
         holder: &Holder,
-    ) -> Result<Option<Taken>> {
+    ) -> Result<Option<Lease>> {
         let Some(mut session) = self.session.take() else { return Ok(None) };
         loop {
-            if let Some(taken) = target::take_over(session, holder).await? {
-                return Ok(Some(taken));
+            if let Some(lease) = target::take_over(session, holder).await? {
+                return Ok(Some(lease));
             }
             if changefeed::is_there(config, source, &self.catalog, stage, holder.is_continued()?).await? {
                 return Ok(None);
             }
-            let open = target.wait(config.target.wait).await?;
-            if open.catalog != self.catalog {
+            let connected = target.wait(config.target.wait).await?;
+            if connected.catalog != self.catalog {
                 return Err(changed());
             }
-            session = open.session;
+            session = connected.session;
         }
     }
 }
@@ -103,11 +103,11 @@ fn changed() -> Error {
 }
 
 /// What is known of the tables before anything is received.
-pub(super) struct Settled {
+pub(super) struct TablesAtStart {
     /// Those that are replicated.
-    pub(super) watched: Vec<Watched>,
+    pub(super) routes: Vec<TableRoute>,
     /// Those of the last run of which rows are staged.
-    left: Vec<Watched>,
+    left: Vec<TableRoute>,
     /// The source's database, where it is known.
     database: Option<String>,
     /// The target takes the types of their columns, as it was asked now or at an earlier start.
@@ -117,52 +117,53 @@ pub(super) struct Settled {
     pub(super) keys: Arc<KeyWatch>,
 }
 
-pub(super) async fn settle_tables(
+pub(super) async fn match_tables(
     config: &Config,
     target: &Target,
     source: Option<&Source>,
     stage: &Stage,
-    known: &mut Known,
-) -> Result<Settled> {
-    let (mut watched, database) = match source {
+    target_at_start: &mut TargetAtStart,
+) -> Result<TablesAtStart> {
+    let (mut routes, database) = match source {
         None if config.source.is_some() => {
-            let (watched, database) = tables::remembered(stage, &known.catalog)?;
-            warn_of_filters(config, &watched);
-            (watched, database)
+            let (routes, database) = tables::remembered(stage, &target_at_start.catalog)?;
+            warn_of_filters(config, &routes);
+            (routes, database)
         }
         source => {
-            let matched = tables::matched(config, source, &known.catalog).await?;
+            let matched = tables::matched(config, source, &target_at_start.catalog).await?;
             // The plugin answers without asking the server.
-            let mut watched = tokio::task::block_in_place(|| {
-                let session = known.session.as_mut().map(|session| (session, &target.connect));
-                matched.settle(&known.catalog, session)
+            let mut routes = tokio::task::block_in_place(|| {
+                let session = target_at_start.session.as_mut().map(|session| (session, &target.connect));
+                matched.check_types(&target_at_start.catalog, session)
             })?;
             if let Some(source) = source.filter(|_| config.changefeed.is_some()) {
                 tables::refuse_other_database(stage, source.database())?;
-                tables::keep_bounds(stage, &mut watched, &known.catalog)?;
-                watched.extend(tables::left(stage, &known.catalog, &watched, known.found.applied())?);
+                tables::keep_bounds(stage, &mut routes, &target_at_start.catalog)?;
+                routes.extend(tables::left(stage, &target_at_start.catalog, &routes, target_at_start.found.applied())?);
             }
-            (watched, source.map(|source| source.database().to_owned()))
+            (routes, source.map(|source| source.database().to_owned()))
         }
     };
-    let taken_in = take_in(config, source, &mut watched, stage, &known.found).await?;
-    let tables = Arc::new(tables::register(stage, &known.catalog, &watched, database.as_deref(), config)?);
-    let catalog = Arc::new(known.catalog.clone());
-    let keys = Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), known.found.applied())?);
+    let taken_in = take_in(config, source, &mut routes, stage, &target_at_start.found).await?;
+    let tables = Arc::new(tables::register(stage, &target_at_start.catalog, &routes, database.as_deref(), config)?);
+    let catalog = Arc::new(target_at_start.catalog.clone());
+    let keys =
+        Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), target_at_start.found.applied())?);
     // A key that was changed while no ebb ran is followed before anything is read by it.
     if source.is_some() {
         keys.refresh().await?;
     }
-    let (left, watched) = watched.into_iter().partition(|watched| watched.is_left);
-    let were_asked = source.is_some() && known.session.is_some();
-    let are_types_known = were_asked || (known.is_as_before && tables::are_types_known(stage)?);
-    Ok(Settled { watched, left, database, are_types_known, taken_in, tables, keys })
+    let (left, routes) = routes.into_iter().partition(|route| route.is_left);
+    let were_asked = source.is_some() && target_at_start.session.is_some();
+    let are_types_known = were_asked || (target_at_start.is_as_before && tables::are_types_known(stage)?);
+    Ok(TablesAtStart { routes, left, database, are_types_known, taken_in, tables, keys })
 }
 
 /// The changefeed sends what it was created for.
-fn warn_of_filters(config: &Config, watched: &[Watched]) {
+fn warn_of_filters(config: &Config, routes: &[TableRoute]) {
     let Some(settings) = &config.changefeed else { return };
-    let sources = watched.iter().filter(|watched| !watched.is_left).filter_map(|watched| watched.source.as_ref());
+    let sources = routes.iter().filter(|route| !route.is_left).filter_map(|route| route.source.as_ref());
     let others = sources.filter(|(schema, name)| !settings.chooses(schema, name));
     let names: Vec<String> = others.map(|(schema, name)| format!("{schema}.{name}")).collect();
     if !names.is_empty() {
@@ -178,7 +179,7 @@ fn warn_of_filters(config: &Config, watched: &[Watched]) {
 async fn take_in(
     config: &Config,
     source: Option<&Source>,
-    watched: &mut [Watched],
+    routes: &mut [TableRoute],
     stage: &Stage,
     found: &Found,
 ) -> Result<Vec<SourceName>> {
@@ -190,53 +191,54 @@ async fn take_in(
     // Nothing is known of a target that is down; what it holds is asked later.
     let epoch = found.progress.map_or(i64::MAX, |progress| progress.epoch);
     let last = tables::last(stage, epoch)?;
-    let taken_in = match tables::taken_in(watched, (found, last.as_deref()), stage, allowed, now) {
+    let taken_in = match tables::taken_in(routes, (found, last.as_deref()), stage, allowed, now) {
         // Where CockroachDB may be gone for good, the other tables are worth having.
         Err(error) if config.apply_only => {
             tracing::warn!("{error}: no row of them is applied");
-            let unknown = tables::new_tables(watched, (found, last.as_deref()));
-            bound(watched, &unknown, |bounds| Bounds { up_to: Some(Timestamp::ZERO), ..bounds });
+            let unknown = tables::new_tables(routes, (found, last.as_deref()));
+            bound(routes, &unknown, |bounds| Bounds { up_to: Some(Timestamp::ZERO), ..bounds });
             return Ok(Vec::new());
         }
         judged => judged?,
     };
     let after = found.applied().max(stage.store().resolved());
-    bound(watched, &taken_in, |_| Bounds { after, up_to: None, epoch: epoch.saturating_add(1) });
+    bound(routes, &taken_in, |_| Bounds { after, up_to: None, epoch: epoch.saturating_add(1) });
     Ok(taken_in)
 }
 
 /// Gives the named tables other bounds. One that is left keeps its own.
-fn bound(watched: &mut [Watched], names: &[SourceName], bounds: impl Fn(Bounds) -> Bounds) {
-    let is_named = |watched: &&mut Watched| watched.source.as_ref().is_some_and(|source| names.contains(source));
-    for watched in watched.iter_mut().filter(|watched| !watched.is_left).filter(is_named) {
-        watched.bounds = bounds(watched.bounds);
+fn bound(routes: &mut [TableRoute], names: &[SourceName], bounds: impl Fn(Bounds) -> Bounds) {
+    let is_named = |route: &&mut TableRoute| route.source.as_ref().is_some_and(|source| names.contains(source));
+    for route in routes.iter_mut().filter(|route| !route.is_left).filter(is_named) {
+        route.bounds = bounds(route.bounds);
     }
 }
 
 /// The last steps, by which the run becomes the one that counts. Returns the changefeed of a run that has one of its own, and
 /// whether the target is held.
-pub(super) async fn settle(
+pub(super) async fn establish(
     config: &Config,
     source: Option<Source>,
-    settled: &Settled,
+    matched: &TablesAtStart,
     stage: &Stage,
     catalog: &mut Catalog,
     (holder, is_continued, agreed): (&Holder, bool, Option<i64>),
-    mut taken: Option<&mut Taken>,
+    mut lease: Option<&mut Lease>,
 ) -> Result<(Option<Feed>, bool)> {
     let is_compared = source.is_some() || config.changefeed.is_none() || is_continued;
-    let Settled { watched, left, database, are_types_known, taken_in, .. } = settled;
+    let TablesAtStart { routes, left, database, are_types_known, taken_in, .. } = matched;
     let feed =
-        settle_feed(config, source, watched, (stage, is_continued, agreed), catalog, taken.as_deref_mut()).await?;
+        establish_changefeed(config, source, routes, (stage, is_continued, agreed), catalog, lease.as_deref_mut())
+            .await?;
     // Whatever has failed before has left the target as it was.
     if config.apply.triggers == Triggers::Drop {
         tokio::task::block_in_place(|| {
             let feed = &config.staging.schema;
-            triggers::drop_all(stage, feed, watched, catalog, taken.as_deref_mut())
+            triggers::drop_all(stage, feed, routes, catalog, lease.as_deref_mut())
         })?;
     }
     if let (Some(_), Some(database)) = (&feed, database) {
-        tables::remember(stage, catalog, watched.iter().chain(left), (database, *are_types_known))?;
+        tables::remember(stage, catalog, routes.iter().chain(left), (database, *are_types_known))?;
         tables::forget_refusals(stage, taken_in)?;
     }
     if config.changefeed.is_none() {
@@ -252,10 +254,10 @@ pub(super) async fn settle(
             );
         }
     }
-    let mut is_held = taken.is_some();
-    if let Some(Taken { session, progress }) = taken {
-        match tokio::task::block_in_place(|| holder.settle(session, *progress))? {
-            Ok(()) => holder.settled(is_compared)?,
+    let mut is_held = lease.is_some();
+    if let Some(Lease { session, progress }) = lease {
+        match tokio::task::block_in_place(|| holder.mark_established(session, *progress))? {
+            Ok(()) => holder.note_established(is_compared)?,
             // It knows this folder from before; the rest is made up for when it is there again.
             Err(error) if error.kind == ErrorKind::Retry && !stage.is_fresh() => {
                 tracing::warn!("the target is down: {error}");
@@ -265,26 +267,26 @@ pub(super) async fn settle(
         }
     }
     // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
-    stage.settle()?;
+    stage.mark_established()?;
     Ok((feed, is_held))
 }
 
 /// The changefeed of a run that has one of its own.
-async fn settle_feed(
+async fn establish_changefeed(
     config: &Config,
     source: Option<Source>,
-    watched: &[Watched],
+    routes: &[TableRoute],
     (stage, is_continued, agreed): (&Stage, bool, Option<i64>),
     catalog: &Catalog,
-    taken: Option<&mut Taken>,
+    lease: Option<&mut Lease>,
 ) -> Result<Option<Feed>> {
     let (Some(source), Some(settings)) = (source, &config.changefeed) else {
-        taken.map_or(Ok(()), |taken| changefeed::refuse_lost_staging(stage, taken.progress))?;
+        lease.map_or(Ok(()), |lease| changefeed::refuse_lost_staging(stage, lease.progress))?;
         return Ok(None);
     };
-    let mut plan = changefeed::Plan::new(settings, watched, catalog, stage, &source, is_continued);
+    let mut plan = changefeed::Plan::new(settings, routes, catalog, stage, &source, is_continued);
     plan.agreed = agreed;
     let consent = Consent::of(config.staging.non_interactive);
-    let feed = changefeed::settle(source, &plan, taken, &config.staging.schema, consent).await?;
+    let feed = changefeed::establish(source, &plan, lease, &config.staging.schema, consent).await?;
     Ok(Some(feed))
 }

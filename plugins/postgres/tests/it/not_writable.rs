@@ -1,22 +1,22 @@
 //! What stands between a table and its rows is told with the statement that mends it, and that statement does.
 
-use ebb_sdk::{Session as _, Unfit};
+use ebb_sdk::{NotWritable, Session as _};
 
 use crate::world::{World, connect, table_of};
 
-async fn unfit(world: &World, table: &str) -> Vec<Unfit> {
-    table_of(&world.session().await.describe().await.expect("a catalog"), table).unfit.clone()
+async fn not_writable(world: &World, table: &str) -> Vec<NotWritable> {
+    table_of(&world.session().await.describe().await.expect("a catalog"), table).not_writable.clone()
 }
 
 /// Every reason contains what is expected; each hint is run, and then there is none left.
 async fn check(world: &World, table: &str, expected: &[&str]) {
-    let found = unfit(world, table).await;
+    let found = not_writable(world, table).await;
     assert_eq!(found.len(), expected.len(), "{table}: {found:?}");
-    for (unfit, expected) in found.iter().zip(expected) {
-        assert!(unfit.why.contains(expected), "{table}: {unfit:?}");
-        world.sql(&unfit.hint);
+    for (not_writable, expected) in found.iter().zip(expected) {
+        assert!(not_writable.why.contains(expected), "{table}: {not_writable:?}");
+        world.sql(&not_writable.hint);
     }
-    assert_eq!(unfit(world, table).await, [], "{table}");
+    assert_eq!(not_writable(world, table).await, [], "{table}");
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn children_that_hold_rows() {
          CREATE TABLE quiet (id int PRIMARY KEY); CREATE TABLE nothing () INHERITS (quiet);
          INSERT INTO grandchild VALUES (1, 'a');",
     );
-    assert_eq!(unfit(&world, "quiet").await, []);
+    assert_eq!(not_writable(&world, "quiet").await, []);
     check(&world, "payment", &["rows of \"s\".\"Child\""]).await;
 }
 
@@ -94,19 +94,19 @@ async fn row_security() {
     );
     let describe = async || connect(&world.url_as("unfit_app", "p")).await.unwrap().describe().await.unwrap();
     let catalog = describe().await;
-    assert_eq!(table_of(&catalog, "own").unfit, []);
+    assert_eq!(table_of(&catalog, "own").not_writable, []);
     for table in ["forced", "other"] {
-        let unfit = &table_of(&catalog, table).unfit;
+        let not_writable = &table_of(&catalog, table).not_writable;
         assert!(
-            unfit.len() == 1 && unfit[0].why.contains("row security hides rows from the user unfit_app"),
-            "{unfit:?}"
+            not_writable.len() == 1 && not_writable[0].why.contains("row security hides rows from the user unfit_app"),
+            "{not_writable:?}"
         );
-        world.sql(&unfit[0].hint);
+        world.sql(&not_writable[0].hint);
     }
     let catalog = describe().await;
-    assert!(catalog.tables.iter().all(|table| table.unfit.is_empty()), "{catalog:?}");
+    assert!(catalog.tables.iter().all(|table| table.not_writable.is_empty()), "{catalog:?}");
     // A superuser sees all.
-    assert_eq!(unfit(&world, "other").await, []);
+    assert_eq!(not_writable(&world, "other").await, []);
     world.sql("DROP OWNED BY unfit_app; DROP ROLE unfit_app");
 }
 

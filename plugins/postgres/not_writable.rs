@@ -3,7 +3,7 @@
 //! Owns: rules, row security, children that inherit, partitions that compute a column, keys that do not convert one to one. Does not own: a DEFERRABLE primary
 //! key, which is found with the keys (`describe`), and triggers, which have a place of their own (`triggers`).
 
-use ebb_sdk::{Table, Unfit};
+use ebb_sdk::{NotWritable, Table};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::column::ColumnType;
@@ -51,7 +51,7 @@ fn computed_query() -> String {
 }
 
 /// What is found of the tables of these numbers, inside a transaction.
-pub(crate) async fn read(client: &Client, server: &Server, tables: &[u32]) -> Result<Vec<(u32, Unfit)>, Error> {
+pub(crate) async fn read(client: &Client, server: &Server, tables: &[u32]) -> Result<Vec<(u32, NotWritable)>, Error> {
     let mut found = Vec::new();
     for row in client.query(RULES, &[&tables]).await? {
         found.push((row.try_get(0)?, rule(&row)?));
@@ -60,8 +60,8 @@ pub(crate) async fn read(client: &Client, server: &Server, tables: &[u32]) -> Re
         found.push((row.try_get(0)?, row_security(&row, server)?));
     }
     for row in client.query(CHILDREN, &[&tables]).await? {
-        if let Some(unfit) = child(client, &row).await? {
-            found.push((row.try_get(0)?, unfit));
+        if let Some(not_writable) = child(client, &row).await? {
+            found.push((row.try_get(0)?, not_writable));
         }
     }
     for row in client.query(&computed_query(), &[&tables]).await? {
@@ -71,10 +71,10 @@ pub(crate) async fn read(client: &Client, server: &Server, tables: &[u32]) -> Re
 }
 
 /// A partition may not drop the expression of a column that it has from its parent, so it is detached first.
-fn computed(row: &Row, server: &Server) -> Result<Unfit, Error> {
+fn computed(row: &Row, server: &Server) -> Result<NotWritable, Error> {
     let (partition, parent) = (relation(row, 1)?, relation(row, 3)?);
     let (column, bounds): (String, String) = (row.try_get(5)?, row.try_get(6)?);
-    Ok(Unfit {
+    Ok(NotWritable {
         why: format!(
             "its partition {partition} computes the column {column}, and would not keep a value from the source"
         ),
@@ -93,14 +93,14 @@ fn no_expression(table: &str, column: &str, server: &Server) -> String {
     }
 }
 
-fn rule(row: &Row) -> Result<Unfit, Error> {
+fn rule(row: &Row) -> Result<NotWritable, Error> {
     let (table, name): (String, String) = (relation(row, 1)?, row.try_get(3)?);
     let event = match row.try_get::<_, String>(4)?.as_str() {
         "2" => "UPDATE",
         "3" => "INSERT",
         _ => "DELETE",
     };
-    Ok(Unfit {
+    Ok(NotWritable {
         why: format!("its rule {name} makes something else of {event}"),
         hint: match event {
             "UPDATE" => format!("DROP RULE {} ON {table};", quoted(&name)),
@@ -109,9 +109,9 @@ fn rule(row: &Row) -> Result<Unfit, Error> {
     })
 }
 
-fn row_security(row: &Row, server: &Server) -> Result<Unfit, Error> {
+fn row_security(row: &Row, server: &Server) -> Result<NotWritable, Error> {
     let (table, is_owner): (String, bool) = (relation(row, 1)?, row.try_get(3)?);
-    Ok(Unfit {
+    Ok(NotWritable {
         why: format!("its row security hides rows from the user {}", server.user),
         hint: match is_owner {
             true => format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY;"),
@@ -121,7 +121,7 @@ fn row_security(row: &Row, server: &Server) -> Result<Unfit, Error> {
 }
 
 /// A statement on the table means the rows of its children too, which its primary key does not know.
-async fn child(client: &Client, row: &Row) -> Result<Option<Unfit>, Error> {
+async fn child(client: &Client, row: &Row) -> Result<Option<NotWritable>, Error> {
     let (parent, child) = (relation(row, 1)?, relation(row, 3)?);
     client.batch_execute("SAVEPOINT ebb_child").await?;
     let asked = client.query_one(&format!("SELECT EXISTS (SELECT FROM {child})"), &[]).await;
@@ -137,20 +137,20 @@ async fn child(client: &Client, row: &Row) -> Result<Option<Unfit>, Error> {
             failure.as_db_error().map_or_else(|| failure.to_string(), |answer| answer.message().to_owned())
         ),
     };
-    Ok(Some(Unfit { why, hint: format!("ALTER TABLE {child} NO INHERIT {parent};") }))
+    Ok(Some(NotWritable { why, hint: format!("ALTER TABLE {child} NO INHERIT {parent};") }))
 }
 
 /// Why a column of the primary key cannot tell the source's rows apart, or get its value from the source.
-pub(crate) fn key_column(table: &Table, at: usize, column_type: &ColumnType, server: &Server) -> Option<Unfit> {
+pub(crate) fn key_column(table: &Table, at: usize, column_type: &ColumnType, server: &Server) -> Option<NotWritable> {
     let column = &table.columns[at];
     let (table, name) = (qualified(table), quoted(&column.name));
     if column.generated {
-        return Some(Unfit {
+        return Some(NotWritable {
             why: format!("the column {} of its primary key is computed by the target", column.name),
             hint: no_expression(&table, &name, server),
         });
     }
-    (column_type.key == KeyForm::None).then(|| Unfit {
+    (column_type.key == KeyForm::None).then(|| NotWritable {
         why: format!(
             "the column {} of its primary key is a {}: values that differ at the source may be equal to it, and ebb cannot \
              tell which",

@@ -37,7 +37,7 @@ impl Origin {
     }
 
     /// What both say of one table; `None` when they are two.
-    pub(super) fn merged(&self, other: &Self) -> Option<Self> {
+    pub(crate) fn merged(&self, other: &Self) -> Option<Self> {
         let is_same = self.name == other.name && self.schema.iter().zip(&other.schema).all(|(one, other)| one == other);
         is_same.then(|| if self.schema.is_some() { self.clone() } else { other.clone() })
     }
@@ -107,7 +107,7 @@ impl Origins {
     }
 }
 
-pub(super) fn two_tables(one: &Origin, other: &Origin) -> Error {
+pub(crate) fn two_tables(one: &Origin, other: &Origin) -> Error {
     let shown = |origin: &Origin| shortened(&origin.to_string(), SHOWN_CHARS_MAX);
     Error::new(format!(
         "rows of two tables of the source, {} and {}, come for one table of the target",

@@ -2,14 +2,14 @@
 //!
 //! Owns: the reasons. Does not own: which columns are in a key (`describe`). Pure.
 
-use ebb_sdk::{Column, Unfit};
+use ebb_sdk::{Column, NotWritable};
 
 use crate::describe::ColumnType;
 use crate::quoted;
 use crate::values::Form;
 
 /// Why a column cannot be a part of a key here.
-pub(crate) fn unfit_key(table: &str, column: &Column, column_type: &ColumnType) -> Option<Unfit> {
+pub(crate) fn not_writable_key(table: &str, column: &Column, column_type: &ColumnType) -> Option<NotWritable> {
     let (name, table) = (quoted(&column.name), quoted(table));
     // Without them the column would get those of its table.
     let letters = match (&column_type.charset, &column_type.collation) {
@@ -29,5 +29,5 @@ pub(crate) fn unfit_key(table: &str, column: &Column, column_type: &ColumnType) 
         ),
         _ => return None,
     };
-    Some(Unfit { why: format!("column {} of its primary key {why}", column.name), hint })
+    Some(NotWritable { why: format!("column {} of its primary key {why}", column.name), hint })
 }

@@ -1,0 +1,53 @@
+//! The commands that say one thing and end.
+//!
+//! Owns: what is printed, and the exit code. Does not own: their flags (`cli`), replicating (`daemon`).
+
+pub mod certs;
+pub mod escape_password;
+mod files;
+pub mod generate;
+pub mod make_jwt;
+pub mod plugins;
+pub mod restore_triggers;
+pub mod revoke;
+
+use std::process::ExitCode;
+
+use crate::cli::Exit;
+use crate::error::Result;
+
+/// Prints the answer of a command.
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+pub fn answer(outcome: Result<String>) -> ExitCode {
+    match outcome {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            Exit::Usage(error).report();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The token may go into a file or a variable, so that nothing else is on standard output.
+#[expect(clippy::print_stderr, reason = "what is not the answer of the command")]
+pub fn make_token(options: &make_jwt::Options) -> ExitCode {
+    let made = make_jwt::make(options);
+    if made.is_ok() {
+        eprint!("{}", make_jwt::note(options));
+    }
+    answer(made)
+}
+
+/// What is to be read comes before the reason.
+pub fn restore_triggers(options: &restore_triggers::Options) -> ExitCode {
+    match restore_triggers::restore(options) {
+        Ok(text) => answer(Ok(text)),
+        Err(restore_triggers::Unrestored { review, error }) => {
+            answer(Ok(review));
+            answer(Err(error))
+        }
+    }
+}
