@@ -155,6 +155,10 @@ pub enum ClientCa {
     Changefeed(ChangefeedSettings),
 }
 
+/// The parameter of the sink's URL that names the staging folder. CockroachDB passes on what it does not know, so every
+/// request says for which folder its rows are meant: a receiver with another folder must not answer for them.
+pub const STAGING_PARAMETER: &str = "ebb_staging";
+
 /// The file that the changefeed's settings are in, and how its `ca_cert` is read, as often as it is asked for.
 #[derive(Clone)]
 pub struct ChangefeedSettings {

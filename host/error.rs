@@ -16,11 +16,41 @@ pub struct Error {
     pub hint: Option<String>,
     /// Further facts for the log line: table, column, key, code, …
     pub fields: Vec<(&'static str, String)>,
+    /// Of an answer of CockroachDB.
+    pub sqlstate: Option<SqlState>,
+}
+
+/// The five characters by which a server of the PostgreSQL protocol tells its errors apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqlState([u8; 5]);
+
+impl SqlState {
+    pub const INSUFFICIENT_PRIVILEGE: Self = Self(*b"42501");
+    pub const UNDEFINED_TABLE: Self = Self(*b"42P01");
+    pub const INVALID_PASSWORD: Self = Self(*b"28P01");
+    pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");
+    pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");
+
+    /// `None` when the text is none.
+    pub fn new(text: &str) -> Option<Self> {
+        text.as_bytes().try_into().ok().map(Self)
+    }
+
+    /// The first two characters: what kind of error it is.
+    pub fn class(self) -> [u8; 2] {
+        [self.0[0], self.0[1]]
+    }
+}
+
+impl fmt::Display for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
 }
 
 impl Error {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, fields: Vec::new() }
+        Self { message: message.into(), hint: None, fields: Vec::new(), sqlstate: None }
     }
 
     #[must_use]
@@ -33,6 +63,13 @@ impl Error {
     pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
+    }
+
+    /// It is logged as the fact `code`.
+    #[must_use]
+    pub fn sqlstate(self, state: Option<SqlState>) -> Self {
+        let Some(state) = state else { return self };
+        Self { sqlstate: Some(state), ..self.field("code", state.to_string()) }
     }
 
     /// The value of a fact.
@@ -86,7 +123,7 @@ impl From<ebb_sdk::Error> for Error {
             ("code", error.code),
         ];
         let fields = facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        Self { message: error.message, hint: error.hint, fields }
+        Self { message: error.message, hint: error.hint, fields, sqlstate: None }
     }
 }
 

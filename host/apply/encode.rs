@@ -14,7 +14,7 @@ use super::value::push_value;
 use crate::error::{Error, Result};
 use crate::row::{self, Pairs};
 use crate::stage::{Change, Entry};
-use crate::tables::names::{self, Found};
+use crate::tables::names::{self, ColumnMatch};
 use crate::tables::parts_of;
 use crate::tables::{Table, Tables};
 
@@ -251,8 +251,8 @@ impl<'a> Encoder<'a> {
     fn position(&self, table: &Table, name: &str) -> Result<Option<u32>, Unwritable> {
         let target = &self.catalog.tables[table.position as usize];
         let found = match names::column(target, name, self.case_sensitive) {
-            Found::One(at) => Some(at),
-            Found::None | Found::Several => None,
+            ColumnMatch::One(at) => Some(at),
+            ColumnMatch::None | ColumnMatch::Several => None,
         };
         match found {
             Some(at) if target.columns[at as usize].generated => Ok(None),

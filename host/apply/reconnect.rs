@@ -10,10 +10,10 @@ use super::retry::Backoff;
 use super::same_tables;
 use super::step::Step;
 use super::{Applier, Pause};
-use crate::changefeed::refuse_restored_target;
 use crate::error::{Error, Result};
 use crate::plugin::Session;
-use crate::target::{Found, Holder, Lease};
+use crate::target::refuse_restored_target;
+use crate::target::{FeedState, Holder, Lease};
 
 /// So many attempts in a row are logged, then one in a while: a target may be down for hours.
 const LOGGED_MAX: u32 = 5;
@@ -56,7 +56,7 @@ impl Applier {
         loop {
             let looked = self.retried(failure, &mut backoff, |applier| {
                 let mut session = applier.open()?;
-                let found = Found::of(&mut session, applier.holder.feed())?;
+                let found = FeedState::of(&mut session, applier.holder.feed())?;
                 Ok((session, found))
             })?;
             let Some((mut session, found)) = looked else { return Ok(None) };

@@ -5,10 +5,11 @@
 
 use ebb_sdk::{Advance, Checks, Timestamp};
 
-use super::Plan;
+use super::Desired;
+use super::spec::ChangefeedSpec;
 use crate::config::InitialScan;
 use crate::error::{Error, Result};
-use crate::source::{Source, Statement};
+use crate::source::Source;
 use crate::target::Lease;
 
 /// What a changefeed that is created begins with.
@@ -22,40 +23,40 @@ pub enum Begins {
     Scan,
 }
 
-/// Sets the statement's cursor; nothing moves. `is_complete`: the folder holds every row up to its resolved timestamp.
+/// Sets the cursor; nothing moves. `is_complete`: the folder holds every row up to its resolved timestamp.
 pub(super) async fn place(
     source: &Source,
-    plan: &Plan<'_>,
-    statement: &mut Statement<'_>,
+    desired: &Desired<'_>,
+    spec: &mut ChangefeedSpec<'_>,
     applied: Timestamp,
     is_complete: bool,
 ) -> Result<Begins> {
     // What is staged need not be sent again, and may be collected as garbage at the source by now. An initial scan is among
     // it once anything is resolved.
-    let staged = if is_complete { plan.stage.store().resolved() } else { Timestamp::ZERO };
+    let staged = if is_complete { desired.stage.store().resolved() } else { Timestamp::ZERO };
     let complete = applied.max(staged);
     if complete > Timestamp::ZERO {
-        statement.initial_scan = Some("no");
-        statement.cursor = complete;
+        spec.initial_scan = Some("no");
+        spec.cursor = complete;
         return Ok(Begins::GoesOn);
     }
-    refuse_half_a_scan(plan)?;
-    statement.cursor = match plan.settings.cursor {
+    refuse_half_a_scan(desired)?;
+    spec.cursor = match desired.settings.cursor {
         Some(cursor) => cursor,
         None => source.now().await?,
     };
-    Ok(if plan.settings.initial_scan == InitialScan::No { Begins::New } else { Begins::Scan })
+    Ok(if desired.settings.initial_scan == InitialScan::No { Begins::New } else { Begins::Scan })
 }
 
 /// Moves target and folder to where the changefeed begins.
 pub(super) async fn move_to(
-    plan: &Plan<'_>,
-    statement: &Statement<'_>,
+    desired: &Desired<'_>,
+    spec: &ChangefeedSpec<'_>,
     lease: &mut Lease,
     feed: &str,
     (begins, is_complete): (Begins, bool),
 ) -> Result<()> {
-    let cursor = statement.cursor;
+    let cursor = spec.cursor;
     match begins {
         // The rows of before are still to come.
         Begins::Scan => return Ok(()),
@@ -69,10 +70,10 @@ pub(super) async fn move_to(
     }
     if !is_complete {
         // Rows up to here were never in this folder: a target that falls back behind it must not go on with it.
-        plan.stage.begin(cursor)?;
+        desired.stage.begin(cursor)?;
     }
     // No row up to here will come.
-    plan.stage.resolve(cursor).await.map(drop)
+    desired.stage.resolve(cursor).await.map(drop)
 }
 
 fn begin_at(lease: &mut Lease, feed: &str, at: Timestamp) -> Result<()> {
@@ -88,8 +89,8 @@ fn begin_at(lease: &mut Lease, feed: &str, at: Timestamp) -> Result<()> {
 }
 
 /// Rows of an initial scan that was cut off may have been deleted at the source since: a second scan does not say so.
-fn refuse_half_a_scan(plan: &Plan<'_>) -> Result<()> {
-    let mut staged = plan.stage.store().scan(Timestamp::ZERO, Timestamp { wall: i64::MAX, logical: 0 });
+fn refuse_half_a_scan(desired: &Desired<'_>) -> Result<()> {
+    let mut staged = desired.stage.store().scan(Timestamp::ZERO, Timestamp { wall: i64::MAX, logical: 0 });
     if staged.next().transpose()?.is_none() {
         return Ok(());
     }

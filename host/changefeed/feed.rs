@@ -4,10 +4,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use super::jobs::{Job, JobState, ended};
 use super::rivalry;
 use crate::config::{Changefeed, OnExit};
 use crate::error::{Error, Result};
-use crate::source::{self, Job, JobState, Source};
+use crate::source::Source;
 
 /// The changefeed of a run.
 pub struct Feed {
@@ -32,12 +33,12 @@ impl Feed {
     pub async fn look(&self) -> Result<()> {
         let unseen = |error: Error| tracing::debug!("the changefeed cannot be looked at: {error}");
         match self.source.job(self.job).await {
-            Ok(Some(job)) if job.is_paused_by_error() => return Err(source::ended(self.job, Some(&job))),
+            Ok(Some(job)) if job.is_paused_by_error() => return Err(ended(self.job, Some(&job))),
             Ok(Some(job)) if job.state != JobState::Ended => {
                 self.note_pause(&job);
                 self.note_failures(&job);
             }
-            Ok(job) => return Err(source::ended(self.job, job.as_ref())),
+            Ok(job) => return Err(ended(self.job, job.as_ref())),
             Err(error) => {
                 unseen(error);
                 return Ok(());

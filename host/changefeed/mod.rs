@@ -7,23 +7,27 @@
 
 mod begin;
 mod feed;
+mod jobs;
 mod settings;
+mod spec;
 
 use ebb_sdk::{Catalog, Progress, Timestamp};
 
 use crate::config::{Changefeed, Config};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
-use crate::source::{Job, JobState, Source, Statement, advisories};
+use crate::source::{Source, release};
 use crate::stage::Stage;
 use crate::tables::{self, TableRoute};
-use crate::target::Lease;
+use crate::target::{Lease, refuse_restored_target};
 
 use begin::Begins;
 pub use feed::Feed;
+use jobs::{Job, JobState};
+use spec::ChangefeedSpec;
 
 /// What the decision rests on.
-pub struct Plan<'a> {
+pub struct Desired<'a> {
     settings: &'a Changefeed,
     routes: &'a [TableRoute],
     catalog: &'a Catalog,
@@ -40,77 +44,79 @@ pub struct Plan<'a> {
 /// (`None`) is admitted only where `is_there` has said so.
 pub async fn establish(
     source: Source,
-    plan: &Plan<'_>,
+    desired: &Desired<'_>,
     lease: Option<&mut Lease>,
     feed: &str,
     consent: Consent,
 ) -> Result<Feed> {
     let Some(lease) = lease else {
-        let job = resume(&source, plan).await?;
-        return Ok(Feed::new(source, job, plan.settings));
+        let job = resume(&source, desired).await?;
+        return Ok(Feed::new(source, job, desired.settings));
     };
-    refuse_restored_target(plan.stage.released(), lease.progress)?;
+    refuse_restored_target(desired.stage.released(), lease.progress)?;
     let applied = lease.progress.applied;
-    if let Some(cursor) = plan.settings.cursor.filter(|_| applied > Timestamp::ZERO) {
+    if let Some(cursor) = desired.settings.cursor.filter(|_| applied > Timestamp::ZERO) {
         tracing::info!("--cursor {cursor} is for a new run; this one goes on at the target's progress, {applied}");
     }
-    let mut statement = plan.statement(applied);
-    let Found { own, stale, is_complete } = found(&source, plan, &statement).await?;
+    let mut spec = desired.spec(applied);
+    let Changefeeds { own, stale, is_complete } = changefeeds(&source, desired, &spec).await?;
     if let Some(job) = own {
-        end(&source, plan, &stale).await?;
-        let job = reuse(&source, plan, &job, &statement).await?;
-        return Ok(Feed::new(source, job, plan.settings));
+        end(&source, desired, &stale).await?;
+        let job = reuse(&source, desired, &job, &spec).await?;
+        return Ok(Feed::new(source, job, desired.settings));
     }
-    if let Some(job) = stale.iter().find(|job| !is_of(job, plan.stage)) {
-        if plan.agreed != Some(job.id) {
+    if let Some(job) = stale.iter().find(|job| !is_of(job, desired.stage)) {
+        if desired.agreed != Some(job.id) {
             agree_to_replace(job, lease.progress, feed, consent)?;
         }
         tracing::warn!(job = job.id, from = %applied, "the staging folder is gone; replacing the changefeed");
     }
-    let begins = begin::place(&source, plan, &mut statement, applied, is_complete).await?;
-    if begins == Begins::GoesOn || plan.settings.cursor.is_some() {
-        source.refuse_cursor(&statement).await?;
+    let begins = begin::place(&source, desired, &mut spec, applied, is_complete).await?;
+    if begins == Begins::GoesOn || desired.settings.cursor.is_some() {
+        source.refuse_cursor(&spec).await?;
     }
-    if begins != Begins::GoesOn && !consent.to_plan(&describe(plan, &statement)) {
+    if begins != Begins::GoesOn && !consent.to_plan(&describe(desired, &spec)) {
         return Err(Error::new("the plan was not agreed to; nothing was changed"));
     }
-    end(&source, plan, &stale).await?;
-    refuse_rival(&source, plan.settings, 0).await?;
+    end(&source, desired, &stale).await?;
+    refuse_rival(&source, desired.settings, 0).await?;
     tracing::info!("creating changefeed on the source CRDB database");
-    tracing::debug!(statement = statement.shown(), "changefeed");
-    let job = source.create_changefeed(&statement).await?;
+    tracing::debug!(spec = spec.shown(), "changefeed");
+    let job = source.create_changefeed(&spec).await?;
     // Only now: a start that fails before has moved nothing. One that is cut off here is found by its folder, and made anew.
-    begin::move_to(plan, &statement, lease, feed, (begins, is_complete)).await?;
-    settings::remember(plan.stage, job, &statement)?;
-    tracing::info!(job, cursor = %statement.cursor, "changefeed created");
-    Ok(Feed::new(source, job, plan.settings))
+    begin::move_to(desired, &spec, lease, feed, (begins, is_complete)).await?;
+    settings::remember(desired.stage, job, &spec)?;
+    tracing::info!(job, cursor = %spec.cursor, "changefeed created");
+    Ok(Feed::new(source, job, desired.settings))
 }
 
 /// What [`establish`] would refuse, before another process is ended for it. Returns the changefeed of another folder that it was
 /// agreed to replace.
 pub async fn refuse_early(
     source: &Source,
-    plan: &Plan<'_>,
+    desired: &Desired<'_>,
     progress: Option<Progress>,
     feed: &str,
     consent: Consent,
 ) -> Result<Option<i64>> {
     let progress = progress.unwrap_or(Progress { applied: Timestamp::ZERO, epoch: 0, writer: 0 });
-    refuse_restored_target(plan.stage.released(), progress)?;
+    refuse_restored_target(desired.stage.released(), progress)?;
     let applied = progress.applied;
-    let mut statement = plan.statement(applied);
-    let Found { own: None, is_complete, stale } = found(source, plan, &statement).await? else { return Ok(None) };
-    let foreign = stale.iter().find(|job| !is_of(job, plan.stage));
+    let mut spec = desired.spec(applied);
+    let Changefeeds { own: None, is_complete, stale } = changefeeds(source, desired, &spec).await? else {
+        return Ok(None);
+    };
+    let foreign = stale.iter().find(|job| !is_of(job, desired.stage));
     foreign.map_or(Ok(()), |job| agree_to_replace(job, progress, feed, consent))?;
-    match begin::place(source, plan, &mut statement, applied, is_complete).await? {
-        Begins::New | Begins::Scan if plan.settings.cursor.is_none() => {}
-        _ => source.refuse_cursor(&statement).await?,
+    match begin::place(source, desired, &mut spec, applied, is_complete).await? {
+        Begins::New | Begins::Scan if desired.settings.cursor.is_none() => {}
+        _ => source.refuse_cursor(&spec).await?,
     }
     Ok(foreign.map(|job| job.id))
 }
 
 /// The changefeeds that are there.
-struct Found {
+struct Changefeeds {
     /// It goes on.
     own: Option<Job>,
     /// They send the same rows, or into the same folder, and must end before another begins.
@@ -119,33 +125,33 @@ struct Found {
     is_complete: bool,
 }
 
-async fn found(source: &Source, plan: &Plan<'_>, statement: &Statement<'_>) -> Result<Found> {
-    let wanted = source.find_changefeed(statement).await?;
+async fn changefeeds(source: &Source, desired: &Desired<'_>, spec: &ChangefeedSpec<'_>) -> Result<Changefeeds> {
+    let wanted = source.find_changefeed(spec).await?;
     // Also those that are paused: one that somebody resumes would send what another has promised to be over.
-    let mut stale = source.changefeeds_into(plan.stage.id()).await?;
-    let Some(job) = wanted else { return Ok(Found { own: None, stale, is_complete: !plan.stage.is_fresh() }) };
-    let is_remembered = settings::job(plan.stage)?.is_none_or(|known| known == job.id);
-    let goes_on = delivers_here(&job, plan.stage) && (is_remembered || !is_of(&job, plan.stage));
+    let mut stale = source.changefeeds_into(desired.stage.id()).await?;
+    let Some(job) = wanted else { return Ok(Changefeeds { own: None, stale, is_complete: !desired.stage.is_fresh() }) };
+    let is_remembered = settings::job(desired.stage)?.is_none_or(|known| known == job.id);
+    let goes_on = delivers_here(&job, desired.stage) && (is_remembered || !is_of(&job, desired.stage));
     stale.retain(|stale| stale.id != job.id);
-    if goes_on && is_whole(&job, plan) {
-        return Ok(Found { own: Some(job), stale, is_complete: true });
+    if goes_on && is_whole(&job, desired) {
+        return Ok(Changefeeds { own: Some(job), stale, is_complete: true });
     }
-    let is_complete = goes_on || (is_of(&job, plan.stage) && !plan.stage.is_fresh());
+    let is_complete = goes_on || (is_of(&job, desired.stage) && !desired.stage.is_fresh());
     stale.push(job);
-    Ok(Found { own: None, stale, is_complete })
+    Ok(Changefeeds { own: None, stale, is_complete })
 }
 
 /// CockroachDB may have been told that rows are here which a folder from a backup does not hold, though the target, from the
 /// same backup, does not miss them. What is complete here is then sent on from.
-fn is_whole(job: &Job, plan: &Plan<'_>) -> bool {
-    let resolved = plan.stage.store().resolved();
-    plan.is_continued || job.high_water.is_none_or(|acknowledged| acknowledged <= resolved)
+fn is_whole(job: &Job, desired: &Desired<'_>) -> bool {
+    let resolved = desired.stage.store().resolved();
+    desired.is_continued || job.high_water.is_none_or(|acknowledged| acknowledged <= resolved)
 }
 
-async fn end(source: &Source, plan: &Plan<'_>, stale: &[Job]) -> Result<()> {
+async fn end(source: &Source, desired: &Desired<'_>, stale: &[Job]) -> Result<()> {
     for job in stale {
         let acknowledged = job.high_water.map(|at| at.to_string());
-        match is_of(job, plan.stage) && !is_whole(job, plan) {
+        match is_of(job, desired.stage) && !is_whole(job, desired) {
             true => tracing::warn!(
                 job = job.id,
                 acknowledged,
@@ -160,15 +166,15 @@ async fn end(source: &Source, plan: &Plan<'_>, stale: &[Job]) -> Result<()> {
 }
 
 /// The job of the changefeed that is there and delivers to this folder; nothing is created.
-pub async fn resume(source: &Source, plan: &Plan<'_>) -> Result<i64> {
-    let statement = plan.statement(Timestamp::ZERO);
-    let Found { own, stale, .. } = found(source, plan, &statement).await?;
+pub async fn resume(source: &Source, desired: &Desired<'_>) -> Result<i64> {
+    let spec = desired.spec(Timestamp::ZERO);
+    let Changefeeds { own, stale, .. } = changefeeds(source, desired, &spec).await?;
     let job = own.ok_or_else(|| {
         Error::new("the changefeed that delivers to this staging folder is gone, sends other tables, or has to be replaced")
             .hint("start again once source and target are there: the changefeed is then created anew, where staging is complete")
     })?;
-    end(source, plan, &stale).await?;
-    reuse(source, plan, &job, &statement).await
+    end(source, desired, &stale).await?;
+    reuse(source, desired, &job, &spec).await
 }
 
 /// Whether receiving may begin before the target can be asked: the changefeed is there, and so is the folder that it
@@ -185,11 +191,11 @@ pub async fn is_there(
     }
     let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
     let routes = tables::matched(config, Some(source), catalog).await?.check_types(catalog, None)?;
-    let plan = Plan::new(settings, &routes, catalog, stage, source, is_continued);
-    Ok(found(source, &plan, &plan.statement(Timestamp::ZERO)).await?.own.is_some())
+    let desired = Desired::new(settings, &routes, catalog, stage, source, is_continued);
+    Ok(changefeeds(source, &desired, &desired.spec(Timestamp::ZERO)).await?.own.is_some())
 }
 
-impl<'a> Plan<'a> {
+impl<'a> Desired<'a> {
     pub fn new(
         settings: &'a Changefeed,
         routes: &'a [TableRoute],
@@ -202,51 +208,17 @@ impl<'a> Plan<'a> {
         Self { settings, routes, catalog, stage, is_continued, agreed: None, version }
     }
 
-    fn statement(&self, cursor: Timestamp) -> Statement<'a> {
-        Statement {
+    fn spec(&self, cursor: Timestamp) -> ChangefeedSpec<'a> {
+        ChangefeedSpec {
             settings: self.settings,
             tables: self.routes.iter().filter_map(|route| route.source.clone()).collect(),
             path: &self.catalog.namespace,
             staging: self.stage.id(),
             cursor,
             initial_scan: None,
-            release: advisories::release(&self.version),
+            release: release(&self.version),
         }
     }
-}
-
-/// Without a changefeed of its own a run cannot have acknowledged rows sent again.
-pub fn refuse_lost_staging(stage: &Stage, progress: Progress) -> Result<()> {
-    refuse_restored_target(stage.released(), progress)?;
-    if stage.is_fresh() && progress.applied > Timestamp::ZERO {
-        return Err(Error::new(format!(
-            "the staging folder is new, but the target has been written up to {}: rows that were acknowledged since may \
-             be lost",
-            progress.applied
-        ))
-        .hint(format!(
-            "give --staging-dir the folder of the earlier run; if it is gone, create the changefeed anew WITH cursor = '{}' \
-             and start with a new --stagingSchema",
-            progress.applied
-        )));
-    }
-    Ok(())
-}
-
-/// The folder has dropped rows that a target restored from a backup does not have any more.
-pub fn refuse_restored_target(released: Timestamp, progress: Progress) -> Result<()> {
-    if released <= progress.applied {
-        return Ok(());
-    }
-    Err(Error::new(format!(
-        "the target stands at {}, but staging has already dropped rows up to {released}: was the target restored?",
-        progress.applied
-    ))
-    .hint(
-        "move the staging folder aside and start ebb fetch again: the changefeed is then created anew at the target's progress. \
-         Under ebb start the changefeed is yours: create it anew WITH cursor = that progress. Without the source (--apply-only) \
-         nothing can send these rows again: put the target's newest backup back",
-    ))
 }
 
 /// What a changefeed has delivered to another folder is not in this one, though both have the same name.
@@ -259,16 +231,16 @@ fn is_of(job: &Job, stage: &Stage) -> bool {
     job.staging.as_deref() == Some(stage.id())
 }
 
-async fn reuse(source: &Source, plan: &Plan<'_>, job: &Job, statement: &Statement<'_>) -> Result<i64> {
-    refuse_rival(source, plan.settings, job.id).await?;
-    let is_altered = settings::renew(source, plan.stage, job, statement).await?;
+async fn reuse(source: &Source, desired: &Desired<'_>, job: &Job, spec: &ChangefeedSpec<'_>) -> Result<i64> {
+    refuse_rival(source, desired.settings, job.id).await?;
+    let is_altered = settings::renew(source, desired.stage, job, spec).await?;
     if is_altered || job.state == JobState::Paused {
         if job.is_paused_by_error() {
             tracing::warn!(job = job.id, "the changefeed was paused by an error: {}", job.running_status);
         }
         source.resume(job.id).await?;
         tracing::info!(job = job.id, "resumed the paused changefeed");
-    } else if !plan.is_continued && job.state == JobState::Running {
+    } else if !desired.is_continued && job.state == JobState::Running {
         // What it was acknowledged behind its checkpoint may not be here: it comes again.
         source.wake(job.id).await?;
         tracing::info!(job = job.id, "using the running changefeed, started again from its checkpoint");
@@ -327,12 +299,12 @@ fn agree_to_replace(job: &Job, progress: Progress, feed: &str, consent: Consent)
     Ok(())
 }
 
-fn describe(plan: &Plan<'_>, statement: &Statement<'_>) -> String {
-    let tables = plan.routes.iter().map(|route| plan.catalog.tables[route.position as usize].to_string());
+fn describe(desired: &Desired<'_>, spec: &ChangefeedSpec<'_>) -> String {
+    let tables = desired.routes.iter().map(|route| desired.catalog.tables[route.position as usize].to_string());
     format!(
         "Tables that will be written on the target ({}):\n  {}\nChangefeed that will be created on the source:\n  {}",
-        plan.catalog.server_version,
+        desired.catalog.server_version,
         tables.collect::<Vec<_>>().join("\n  "),
-        statement.shown()
+        spec.shown()
     )
 }

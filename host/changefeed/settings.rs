@@ -9,8 +9,10 @@ use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
+use super::jobs::{Job, JobState};
+use super::spec::ChangefeedSpec;
 use crate::error::{Error, Result};
-use crate::source::{Job, JobState, Source, Statement};
+use crate::source::Source;
 use crate::stage::{Note, Stage};
 
 /// One changefeed's settings.
@@ -23,13 +25,13 @@ struct Memory {
 }
 
 impl Memory {
-    fn of(job: i64, statement: &Statement<'_>, salt: String) -> Self {
+    fn of(job: i64, spec: &ChangefeedSpec<'_>, salt: String) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(salt.as_bytes());
         // Whatever stands in it, a change of it is a change of the text.
-        context.update(statement.alteration(job, &[]).reveal().as_bytes());
+        context.update(spec.alteration(job, &[]).reveal().as_bytes());
         let digest = hex(context.finish().as_ref());
-        Self { job, salt, digest, options: statement.options().collect() }
+        Self { job, salt, digest, options: spec.options().collect() }
     }
 }
 
@@ -39,19 +41,19 @@ pub fn job(stage: &Stage) -> Result<Option<i64>> {
 }
 
 /// To be called when it was created or altered.
-pub fn remember(stage: &Stage, job: i64, statement: &Statement<'_>) -> Result<()> {
+pub fn remember(stage: &Stage, job: i64, spec: &ChangefeedSpec<'_>) -> Result<()> {
     let mut salt = [0_u8; 16];
     SystemRandom::new().fill(&mut salt).map_err(|_| Error::new("the system gives no random numbers"))?;
-    stage.save(Note::Changefeed, &Memory::of(job, statement, hex(&salt)))
+    stage.save(Note::Changefeed, &Memory::of(job, spec, hex(&salt)))
 }
 
 /// Alters a changefeed that was created with other settings; it is paused then. One of which nothing is known is taken to
 /// have these.
-pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statement<'_>) -> Result<bool> {
+pub async fn renew(source: &Source, stage: &Stage, job: &Job, spec: &ChangefeedSpec<'_>) -> Result<bool> {
     let Some(known) = stage.load::<Memory>(Note::Changefeed)?.filter(|known| known.job == job.id) else {
-        return remember(stage, job.id, statement).map(|()| false);
+        return remember(stage, job.id, spec).map(|()| false);
     };
-    let now = Memory::of(job.id, statement, known.salt.clone());
+    let now = Memory::of(job.id, spec, known.salt.clone());
     if known.digest == now.digest {
         return Ok(false);
     }
@@ -59,9 +61,9 @@ pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statem
     if job.state != JobState::Paused {
         source.pause(job.id).await?;
     }
-    source.alter_changefeed(job.id, statement, &dropped).await?;
+    source.alter_changefeed(job.id, spec, &dropped).await?;
     tracing::info!(job = job.id, "the changefeed had other settings, and was altered");
-    remember(stage, job.id, statement)?;
+    remember(stage, job.id, spec)?;
     Ok(true)
 }
 

@@ -16,7 +16,7 @@ use crate::source::Source;
 use crate::stage::{Bounds, Stage};
 use crate::tables::Tables;
 use crate::tables::{self, KeyWatch, TableRoute};
-use crate::target::{self, Connected, Found, Holder, Lease, SourceName, Target};
+use crate::target::{self, Connected, FeedState, Holder, Lease, SourceName, Target};
 use crate::triggers;
 
 /// What is known of the target before anything is received.
@@ -24,7 +24,7 @@ pub(super) struct TargetAtStart {
     pub(super) catalog: Catalog,
     /// `None` while the target is down.
     pub(super) session: Option<Session>,
-    pub(super) found: Found,
+    pub(super) found: FeedState,
     /// The target's tables are those of the last start.
     is_as_before: bool,
 }
@@ -48,7 +48,7 @@ impl TargetAtStart {
                         && changefeed::is_there(config, source, &catalog, stage, holder.is_continued()?).await?
                     {
                         tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
-                        return Ok(Self { catalog, session: None, found: Found::default(), is_as_before: true });
+                        return Ok(Self { catalog, session: None, found: FeedState::default(), is_as_before: true });
                     }
                     target.wait(config.target.wait).await?
                 }
@@ -181,7 +181,7 @@ async fn take_in(
     source: Option<&Source>,
     routes: &mut [TableRoute],
     stage: &Stage,
-    found: &Found,
+    found: &FeedState,
 ) -> Result<Vec<SourceName>> {
     let Some(settings) = &config.changefeed else { return Ok(Vec::new()) };
     let (allowed, now) = match source {
@@ -281,12 +281,12 @@ async fn establish_changefeed(
     lease: Option<&mut Lease>,
 ) -> Result<Option<Feed>> {
     let (Some(source), Some(settings)) = (source, &config.changefeed) else {
-        lease.map_or(Ok(()), |lease| changefeed::refuse_lost_staging(stage, lease.progress))?;
+        lease.map_or(Ok(()), |lease| target::refuse_lost_staging(stage, lease.progress))?;
         return Ok(None);
     };
-    let mut plan = changefeed::Plan::new(settings, routes, catalog, stage, &source, is_continued);
-    plan.agreed = agreed;
+    let mut desired = changefeed::Desired::new(settings, routes, catalog, stage, &source, is_continued);
+    desired.agreed = agreed;
     let consent = Consent::of(config.staging.non_interactive);
-    let feed = changefeed::establish(source, &plan, lease, &config.staging.schema, consent).await?;
+    let feed = changefeed::establish(source, &desired, lease, &config.staging.schema, consent).await?;
     Ok(Some(feed))
 }

@@ -62,12 +62,13 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     let is_continued = holder.is_continued()?;
     let mut agreed = None;
     if let (Some(source), Some(settings)) = (&source, &config.changefeed) {
-        let plan = changefeed::Plan::new(settings, routes, &target_at_start.catalog, &stage, source, is_continued);
+        let desired =
+            changefeed::Desired::new(settings, routes, &target_at_start.catalog, &stage, source, is_continued);
         // While the target is down nothing is created.
         if target_at_start.session.is_some() {
             let consent = Consent::of(config.staging.non_interactive);
             let (progress, feed) = (target_at_start.found.progress, &config.staging.schema);
-            agreed = changefeed::refuse_early(source, &plan, progress, feed, consent).await?;
+            agreed = changefeed::refuse_early(source, &desired, progress, feed, consent).await?;
         }
     }
     if config.changefeed.is_some() {
@@ -221,8 +222,8 @@ impl Search {
             };
             tracing::info!(source = source.version(), "the source is there again");
             let Self { settings, routes, catalog, stage, is_continued, .. } = self;
-            let plan = changefeed::Plan::new(settings, routes, catalog, stage, &source, *is_continued);
-            return changefeed::resume(&source, &plan).await.map(|job| Feed::new(source, job, &self.settings));
+            let desired = changefeed::Desired::new(settings, routes, catalog, stage, &source, *is_continued);
+            return changefeed::resume(&source, &desired).await.map(|job| Feed::new(source, job, &self.settings));
         }
     }
 }

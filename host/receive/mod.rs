@@ -32,9 +32,8 @@ pub(crate) use body::lane_bytes;
 pub use reload::Reloader;
 
 use crate::access::{Denied, Gate, Reach};
-use crate::config::{self, Limits};
+use crate::config::{self, Limits, STAGING_PARAMETER};
 use crate::error::{Error, Result, visible};
-use crate::source::STAGING;
 use crate::stage::{Sender, Stage, Staged};
 use crate::status::Status;
 use crate::tables::{KeyWatch, Origins, Tables};
@@ -217,7 +216,8 @@ impl Handler {
     /// A process that was overtaken may still have the address that its successor's changefeed sends to: what it answered
     /// for would be missing there. A changefeed that somebody else has made says nothing.
     fn is_for_this_folder(&self, query: &str) -> bool {
-        let mut named = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| *name == STAGING);
+        let mut named =
+            query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| *name == STAGING_PARAMETER);
         named.all(|(_, folder)| folder == self.stage.id())
     }
 

@@ -3,8 +3,7 @@
 //! Owns: which published advisories a version is under. Does not own: whether a run goes on: it does, with a warning.
 //! Source: <https://www.cockroachlabs.com/docs/advisories/>, A-104309 and A-123371.
 
-/// Major, minor, patch.
-pub type Release = (u32, u32, u32);
+use super::release::{Release, release};
 
 /// One advisory that matters to a changefeed.
 struct Advisory {
@@ -60,14 +59,6 @@ impl Advisory {
         let good = self.first_good.iter().find(|good| **good > release).or(self.first_good.last());
         good.map(|(major, minor, patch)| format!("{major}.{minor}.{patch}")).unwrap_or_default()
     }
-}
-
-/// The release of a version text (`CockroachDB CCL v25.2.1 (…)`).
-pub fn release(version: &str) -> Option<Release> {
-    let numbers = version.split_whitespace().find_map(|word| word.strip_prefix('v'))?;
-    // Pre-releases of a version come before its first patch; what is said of that patch is near enough.
-    let mut parts = numbers.split(['.', '-']).map(str::parse);
-    Some((parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
@@ -90,7 +90,7 @@ impl Source {
     /// Changefeeds of tables need rangefeeds.
     pub async fn check_rangefeeds(&self) -> Result<()> {
         let value = self.value(&format!("SHOW CLUSTER SETTING {RANGEFEEDS}")).await.map_err(|error| match error {
-            error if error.fields.contains(&("code", "42501".into())) => {
+            error if error.sqlstate == Some(SqlState::INSUFFICIENT_PRIVILEGE) => {
                 error.hint(format!("GRANT SYSTEM VIEWCLUSTERSETTING TO {};", self.user()))
             }
             error => error,
@@ -115,7 +115,7 @@ impl Source {
     }
 
     /// Rows as text, within the time limit. A statement that was under way when the connection broke is not repeated.
-    pub(super) async fn rows(&self, sql: &str) -> Result<Vec<SimpleQueryRow>> {
+    pub(crate) async fn rows(&self, sql: &str) -> Result<Vec<SimpleQueryRow>> {
         let mut idle = self.client.lock().await;
         let client = match idle.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
@@ -142,7 +142,7 @@ impl Source {
                 .hint("see that the cluster runs and can be reached"),
             Some(answer) => {
                 let error = Error::new(format!("the source {} refuses: {}", self.url, answer.message()))
-                    .field("code", answer.code().code());
+                    .sqlstate(SqlState::new(answer.code().code()));
                 match answer.hint() {
                     Some(hint) => error.hint(hint),
                     None => error,
@@ -155,8 +155,9 @@ impl Source {
 /// Whether waiting may help. A statement that is wrong, or not permitted, stays so; a node that drains, a range that cannot
 /// be reached, a time limit may pass.
 pub fn may_pass(error: &Error) -> bool {
-    let is_final = |code: &str| ["28", "3D", "42", "0A"].iter().any(|class| code.starts_with(class));
-    !error.fields.iter().any(|(name, code)| *name == "code" && is_final(code))
+    // Who may log in, databases, names and rights, features.
+    const FINAL: [&[u8; 2]; 4] = [b"28", b"3D", b"42", b"0A"];
+    error.sqlstate.is_none_or(|state| !FINAL.contains(&&state.class()))
 }
 
 fn passing<T>(error: Error) -> Result<Result<T>> {
@@ -261,21 +262,17 @@ where
 }
 
 fn unreachable(url: &DatabaseUrl, failure: &tokio_postgres::Error) -> Error {
-    let code = failure.code().map(|code| code.code().to_owned());
+    let state = failure.code().and_then(|code| SqlState::new(code.code()));
     let text = with_causes(failure);
-    let hint = match code.as_deref() {
-        Some("28P01" | "28000") => "see user and password in --source",
-        Some("3D000") => "see the database in --source",
+    let hint = match state {
+        Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION) => "see user and password in --source",
+        Some(SqlState::INVALID_CATALOG_NAME) => "see the database in --source",
         _ if text.to_lowercase().contains("certificate") => {
             "see sslmode, sslrootcert, sslcert and sslkey in --source, and the cluster's certificates"
         }
         _ => "see host and port in --source, and that the cluster runs",
     };
-    let error = Error::new(format!("cannot connect to the source {url}: {text}")).hint(hint);
-    match code {
-        Some(code) => error.field("code", code),
-        None => error,
-    }
+    Error::new(format!("cannot connect to the source {url}: {text}")).hint(hint).sqlstate(state)
 }
 
 #[cfg(test)]

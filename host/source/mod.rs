@@ -1,16 +1,17 @@
-//! CockroachDB, over its SQL port: what it is, which tables it has, and its changefeeds.
+//! CockroachDB, over its SQL port: what it is, and which tables it has.
 //!
-//! Owns: every statement sent to the source. Does not own: which changefeed a run uses (`changefeed`).
+//! Owns: the connection, and what the source's errors mean. Does not own: changefeeds (`changefeed`).
 
 pub mod advisories;
 mod catalog;
+mod cause;
 mod connect;
-mod jobs;
-mod statement;
+mod identifier;
+mod release;
 mod types;
 
 pub use catalog::{Place, SourceColumn, SourceTable};
+pub use cause::Cause;
 pub use connect::{Source, check_url, may_pass};
-pub(crate) use jobs::ended;
-pub use jobs::{Job, JobState};
-pub use statement::{STAGING, Statement, identifier, sink_address, tells_json_null};
+pub use identifier::identifier;
+pub use release::{Release, own_options, release, tells_json_null};

@@ -5,7 +5,7 @@
 use ebb_sdk::{Fit, FitQuestion, Identity, Table};
 
 use super::matching::Names;
-use super::names::{self, Found, word};
+use super::names::{self, ColumnMatch, word};
 use crate::error::Error;
 use crate::findings::Findings;
 use crate::source::{SourceColumn, SourceTable};
@@ -66,14 +66,14 @@ impl Names<'_> {
             let is_hidden = source.hidden_columns.contains(&column.name);
             let shown = format!("{}.{}.{}", source.schema, source.name, column.name);
             match names::column(target, &column.name, self.case_sensitive) {
-                Found::One(at) => {
+                ColumnMatch::One(at) => {
                     matched.push(at);
                     checks.extend(self.values(column, target, position, at, shown, findings));
                 }
                 // What the source hides the target need not have.
-                Found::None if is_hidden => {}
-                Found::None if self.is_ignored(source, &column.name) => ignored.push(column.name.clone()),
-                Found::None => findings.fatal(
+                ColumnMatch::None if is_hidden => {}
+                ColumnMatch::None if self.is_ignored(source, &column.name) => ignored.push(column.name.clone()),
+                ColumnMatch::None => findings.fatal(
                     Error::new(format!("the target's table {target} lacks the source's column {shown}")).hint(format!(
                         "ALTER TABLE {} ADD COLUMN {} …, or do without it: --ignore-columns {}",
                         self.catalog.qualified(target),
@@ -81,7 +81,7 @@ impl Names<'_> {
                         word(&column.name)
                     )),
                 ),
-                Found::Several => findings.fatal(
+                ColumnMatch::Several => findings.fatal(
                     Error::new(format!(
                         "several columns of the target's table {target} have the name of {shown} but for its case"
                     ))

@@ -5,7 +5,7 @@
 use ebb_sdk::Table;
 
 /// What a name of the source means on the target.
-pub enum Found {
+pub enum ColumnMatch {
     None,
     /// The position of the column.
     One(u32),
@@ -27,14 +27,14 @@ pub fn same(a: &str, b: &str, case_sensitive: bool) -> bool {
 }
 
 /// The column of this name to the letter, else the only one that differs in its case.
-pub fn column(table: &Table, name: &str, case_sensitive: bool) -> Found {
+pub fn column(table: &Table, name: &str, case_sensitive: bool) -> ColumnMatch {
     if let Some(at) = table.column(name) {
-        return Found::One(at);
+        return ColumnMatch::One(at);
     }
     let mut folded = table.columns.iter().zip(0_u32..).filter(|(column, _)| same(&column.name, name, case_sensitive));
     match (folded.next(), folded.next()) {
-        (None, _) => Found::None,
-        (Some((_, at)), None) => Found::One(at),
-        (Some(_), Some(_)) => Found::Several,
+        (None, _) => ColumnMatch::None,
+        (Some((_, at)), None) => ColumnMatch::One(at),
+        (Some(_), Some(_)) => ColumnMatch::Several,
     }
 }

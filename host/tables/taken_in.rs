@@ -11,7 +11,7 @@ use super::TableRoute;
 use crate::config::NewTables;
 use crate::error::{Error, Result, listed};
 use crate::stage::{Note, Stage};
-use crate::target::{Found, SourceName};
+use crate::target::{FeedState, SourceName};
 
 /// Refused tables by name, and where the run stood when each was refused first.
 type Refused = BTreeMap<String, Timestamp>;
@@ -23,7 +23,7 @@ type Refused = BTreeMap<String, Timestamp>;
 /// Unless `--new-tables` says that they were loaded since.
 pub fn taken_in(
     routes: &[TableRoute],
-    (found, last): (&Found, Option<&[SourceName]>),
+    (found, last): (&FeedState, Option<&[SourceName]>),
     stage: &Stage,
     allowed: NewTables,
     now: Timestamp,
@@ -48,7 +48,7 @@ pub fn taken_in(
 }
 
 /// Those that are not on both lists, as far as there are such.
-pub fn new_tables(routes: &[TableRoute], (found, last): (&Found, Option<&[SourceName]>)) -> Vec<SourceName> {
+pub fn new_tables(routes: &[TableRoute], (found, last): (&FeedState, Option<&[SourceName]>)) -> Vec<SourceName> {
     let lists: Vec<&[SourceName]> = found.tables().into_iter().chain(last).collect();
     let is_new = |source: &&SourceName| lists.iter().any(|list| !list.contains(source));
     let sources = routes.iter().filter(|route| !route.is_left).filter_map(|route| route.source.as_ref());

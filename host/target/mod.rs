@@ -3,8 +3,10 @@
 //! Owns: telling the two apart, and waiting for a target that nothing is known of. Does not own: what happens when it is
 //! lost later (`apply`).
 
-mod found;
+mod feed_state;
 mod lease;
+mod refusals;
+mod starts;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +19,9 @@ use crate::error::{Error, Result};
 use crate::plugin::{Plugin, Session};
 use crate::stage::{Note, Stage};
 
-pub use found::{Found, SourceName};
+pub use feed_state::{FeedState, SourceName};
 pub use lease::{Holder, Keeper};
+pub use refusals::{refuse_lost_staging, refuse_restored_target};
 
 /// Between two attempts to reach a target of which nothing is known yet.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -107,12 +110,12 @@ impl Target {
 ///
 /// # Errors
 /// When another process is alive, or the folder and the target do not belong together.
-pub async fn look(mut session: Session, holder: &Holder) -> Result<Option<(Session, Found)>> {
+pub async fn look(mut session: Session, holder: &Holder) -> Result<Option<(Session, FeedState)>> {
     let mut last: Option<Duration> = None;
     loop {
         let feed = holder.feed().to_owned();
         let looked = blocking(move || {
-            let found = Found::of(&mut session, &feed)?;
+            let found = FeedState::of(&mut session, &feed)?;
             Ok((session, found))
         });
         let Some((back, found)) = present(looked.await?)? else { return Ok(None) };

@@ -9,9 +9,9 @@ mod folder;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use ebb::changefeed::refuse_restored_target;
 use ebb::config;
 use ebb::stage::{Bounds, Limits, NotWritten, Store};
+use ebb::target::refuse_restored_target;
 use ebb_sdk::Timestamp;
 use fastrand::Rng;
 

@@ -14,7 +14,7 @@ pub type SourceName = (String, String);
 
 /// What the host keeps on the target: of the last start that was established, whoever has tried since.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct Kept {
+pub(super) struct LeaseNote {
     /// Up to here everything was staged.
     pub(super) staged: Timestamp,
     /// Schema and name of the tables that the changefeed sends; `None` where that is somebody else's.
@@ -26,13 +26,13 @@ pub(super) struct Kept {
 
 /// What the target says of a feed before it is taken over.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct FeedState {
     pub progress: Option<Progress>,
     pub(super) alive: Duration,
-    pub(super) kept: Option<Kept>,
+    pub(super) kept: Option<LeaseNote>,
 }
 
-impl Found {
+impl FeedState {
     /// Asks a session.
     pub fn of(session: &mut Session, feed: &str) -> ebb_sdk::Result<Self> {
         let progress = session.progress(feed)?;

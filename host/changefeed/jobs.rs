@@ -9,9 +9,10 @@ use ebb_sdk::Timestamp;
 use regex::Regex;
 use tokio_postgres::SimpleQueryRow;
 
-use super::{Source, Statement};
-use crate::config::Changefeed;
+use super::spec::{ChangefeedSpec, sink_address};
+use crate::config::{Changefeed, STAGING_PARAMETER};
 use crate::error::{Error, Result};
+use crate::source::{Cause, Source};
 
 /// Longest wait for a job to reach the state that was asked for.
 const CHANGE_MAX: Duration = Duration::from_secs(60);
@@ -71,9 +72,9 @@ impl Job {
 }
 
 impl Source {
-    /// The live changefeed that sends the statement's tables to its sink, whatever the sink's query. One that is on its
+    /// The live changefeed that sends the tables of the spec to its sink, whatever the sink's query. One that is on its
     /// way to another state is waited for; of several, one that runs comes first.
-    pub async fn find_changefeed(&self, wanted: &Statement<'_>) -> Result<Option<Job>> {
+    pub async fn find_changefeed(&self, wanted: &ChangefeedSpec<'_>) -> Result<Option<Job>> {
         let deadline = Instant::now() + CHANGE_MAX;
         loop {
             let jobs = self.live_changefeeds(wanted).await?;
@@ -91,8 +92,8 @@ impl Source {
         }
     }
 
-    async fn live_changefeeds(&self, wanted: &Statement<'_>) -> Result<Vec<Job>> {
-        let address = super::sink_address(wanted.settings, wanted.path);
+    async fn live_changefeeds(&self, wanted: &ChangefeedSpec<'_>) -> Result<Vec<Job>> {
+        let address = sink_address(wanted.settings, wanted.path);
         let tables = normalized(wanted.tables.iter().map(|(schema, name)| {
             // CockroachDB lists them in full, with quotes where they are needed.
             format!("{}.{schema}.{name}", self.database())
@@ -106,7 +107,7 @@ impl Source {
     /// Another changefeed that sends to the same receiver, whatever its path and tables: the resolved timestamps of two
     /// say nothing about the rows of each other.
     pub async fn rival(&self, settings: &Changefeed, own: i64) -> Result<Option<Job>> {
-        let receiver = super::sink_address(settings, &[]);
+        let receiver = sink_address(settings, &[]);
         let is_rival = |job: &Job| {
             let sends = matches!(job.state, JobState::Running | JobState::Changing);
             job.id != own && sends && job.sink.starts_with(&receiver)
@@ -122,31 +123,27 @@ impl Source {
 
     /// A changefeed cannot begin where the history of its tables has been collected as garbage, or before they were made.
     /// Whether this user may read the tables does not matter.
-    pub async fn refuse_cursor(&self, statement: &Statement<'_>) -> Result<()> {
-        let cursor = statement.cursor;
-        for table in statement.identifiers() {
+    pub async fn refuse_cursor(&self, spec: &ChangefeedSpec<'_>) -> Result<()> {
+        let cursor = spec.cursor;
+        for table in spec.identifiers() {
             let sql = format!("SELECT 1 FROM {table} AS OF SYSTEM TIME '{cursor}' LIMIT 1");
             let Err(error) = self.rows(&sql).await else { continue };
-            let says = |part: &str| error.message.contains(part);
-            let (what, hint) = if says("GC threshold") {
-                (
+            let (what, hint) = match Cause::of(&error) {
+                Some(Cause::HistoryGone) => (
                     format!("the changefeed cannot begin at {cursor}, which is too old for {table}"),
                     "load the target anew, and begin a new run at the time of that load: a new --stagingSchema, with --cursor; \
                      gc.ttlseconds says how long history is kept",
-                )
-            } else if says("future") {
-                (
+                ),
+                Some(Cause::Future) => (
                     format!("the changefeed cannot begin at {cursor}, which lies in the future"),
                     "give --cursor a time that SELECT cluster_logical_timestamp() has given",
-                )
-            } else if says("does not exist") {
-                (
+                ),
+                Some(Cause::NoTable) => (
                     format!("the changefeed cannot begin at {cursor}: {table} was made, or got its name, after that"),
                     "leave the table out with --table-exclusion-filter until the run has come past that; then load it, and take it \
                      in with --new-tables TIME",
-                )
-            } else {
-                continue;
+                ),
+                _ => continue,
             };
             return Err(Error::new(format!("{what}: {}", error.message)).hint(hint));
         }
@@ -154,18 +151,18 @@ impl Source {
     }
 
     /// Creates the changefeed and returns the id of its job.
-    pub async fn create_changefeed(&self, statement: &Statement<'_>) -> Result<i64> {
-        let created = self.rows(statement.sql().reveal()).await;
-        let rows = created.map_err(|error| explain(error, statement, self.user()))?;
+    pub async fn create_changefeed(&self, spec: &ChangefeedSpec<'_>) -> Result<i64> {
+        let created = self.rows(spec.sql().reveal()).await;
+        let rows = created.map_err(|error| explain(error, spec, self.user()))?;
         let id = rows.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok());
         id.ok_or_else(|| Error::new("the source created the changefeed but did not say its job"))
     }
 
-    /// Gives a paused changefeed the statement's sink and options, and takes these others from it.
-    pub async fn alter_changefeed(&self, id: i64, statement: &Statement<'_>, dropped: &[&str]) -> Result<()> {
-        let altered = self.rows(statement.alteration(id, dropped).reveal()).await;
+    /// Gives a paused changefeed the spec's sink and options, and takes these others from it.
+    pub async fn alter_changefeed(&self, id: i64, spec: &ChangefeedSpec<'_>, dropped: &[&str]) -> Result<()> {
+        let altered = self.rows(spec.alteration(id, dropped).reveal()).await;
         altered.map(drop).map_err(|error| {
-            explain(error, statement, self.user()).hint(format!(
+            explain(error, spec, self.user()).hint(format!(
                 "the changefeed (job {id}) has other settings than this run and could not be altered: CANCEL JOB {id}, and \
                  start ebb again: it creates a new one where staging is complete"
             ))
@@ -235,7 +232,7 @@ fn job(row: &SimpleQueryRow) -> Option<Job> {
 fn staging_of(url: &str) -> Option<String> {
     let (_, query) = url.split_once('?')?;
     let value = |pair: &str| {
-        pair.split_once('=').filter(|(name, _)| *name == super::STAGING).map(|(_, value)| value.to_owned())
+        pair.split_once('=').filter(|(name, _)| *name == STAGING_PARAMETER).map(|(_, value)| value.to_owned())
     };
     query.split('&').find_map(value)
 }
@@ -271,36 +268,36 @@ fn normalized(names: impl IntoIterator<Item = String>) -> Vec<String> {
     names
 }
 
-/// A refused CREATE CHANGEFEED, with what mends it and without the statement's secrets.
-fn explain(mut error: Error, statement: &Statement<'_>, user: &str) -> Error {
-    error.message = statement.redacted(&error.message);
-    error.hint = error.hint.map(|hint| statement.redacted(&hint));
-    let text = error.message.to_lowercase();
-    let says = |part: &str| text.contains(part);
-    let hint = if says("changefeed privilege") {
-        format!("GRANT CHANGEFEED ON TABLE {} TO {user};", statement.table_list())
-    } else if says("kv.rangefeed.enabled") {
-        "SET CLUSTER SETTING kv.rangefeed.enabled = true;".into()
-    } else if says("gc threshold") {
-        format!(
+/// A refused CREATE CHANGEFEED, with what mends it and without the secrets of the statement.
+fn explain(mut error: Error, spec: &ChangefeedSpec<'_>, user: &str) -> Error {
+    error.message = spec.redacted(&error.message);
+    error.hint = error.hint.map(|hint| spec.redacted(&hint));
+    let hint = match Cause::of(&error) {
+        Some(Cause::Privilege) => format!("GRANT CHANGEFEED ON TABLE {} TO {user};", spec.table_list()),
+        Some(Cause::Rangefeeds) => "SET CLUSTER SETTING kv.rangefeed.enabled = true;".into(),
+        Some(Cause::HistoryGone) => format!(
             "changes after {} are gone from the source (gc.ttlseconds): load the target anew, and start with a new \
              --stagingSchema",
-            statement.cursor
-        )
-    } else if says("license") && error.hint.is_none() {
-        "this version of CockroachDB needs one for changefeeds: SET CLUSTER SETTING enterprise.license = '…';".into()
-    } else if says("famil") {
-        "leave the table out with --table-exclusion-filter: a row in several column families arrives in pieces".into()
-    } else if error.hint.is_none() && says("failed to resolve targets") {
-        "the table was there a moment ago: start ebb again, or leave it out with --table-exclusion-filter".into()
-    } else {
-        return error;
+            spec.cursor
+        ),
+        Some(Cause::License) if error.hint.is_none() => {
+            "this version of CockroachDB needs one for changefeeds: SET CLUSTER SETTING enterprise.license = '…';"
+                .into()
+        }
+        Some(Cause::Families) => {
+            "leave the table out with --table-exclusion-filter: a row in several column families arrives in pieces"
+                .into()
+        }
+        Some(Cause::Targets) if error.hint.is_none() => {
+            "the table was there a moment ago: start ebb again, or leave it out with --table-exclusion-filter".into()
+        }
+        _ => return error,
     };
     error.hint(hint)
 }
 
 /// Why a changefeed that has ended sends nothing more, and what to do.
-pub(crate) fn ended(id: i64, job: Option<&Job>) -> Error {
+pub(super) fn ended(id: i64, job: Option<&Job>) -> Error {
     const AGAIN: &str = "start ebb again: it creates a new one where staging is complete";
     let Some(job) = job else {
         return Error::new(format!("the changefeed (job {id}) is not listed any more")).hint(AGAIN);
@@ -312,21 +309,24 @@ pub(crate) fn ended(id: i64, job: Option<&Job>) -> Error {
         Some(why) => format!("the changefeed (job {id}) has ended: {why}"),
         None => format!("the changefeed (job {id}) was cancelled"),
     };
-    let says = |part: &str| message.contains(part);
-    let hint = if says("was truncated") {
-        "TRUNCATE is not sent by changefeeds, and none can begin before one: leave the table out with \
-         --table-exclusion-filter and start ebb again; for the table itself, load the target anew and start with a new \
-         --stagingSchema"
-    } else if says("was dropped") {
-        "DROP TABLE is not sent by changefeeds: start ebb again, and it goes on without the table; on the target it stays \
-         until you drop it"
-    } else if says("famil") {
-        "tables with several column families cannot be watched; leave the table out with --table-exclusion-filter"
-    } else if says("GC threshold") || says("protected timestamp") {
-        "changes since the target's progress are gone from the source (gc.ttlseconds): load the target anew, and start \
-         with a new --stagingSchema"
-    } else {
-        AGAIN
+    let hint = match why.and_then(|why| Cause::told(why)) {
+        Some(Cause::Truncated) => {
+            "TRUNCATE is not sent by changefeeds, and none can begin before one: leave the table out with \
+             --table-exclusion-filter and start ebb again; for the table itself, load the target anew and start with a new \
+             --stagingSchema"
+        }
+        Some(Cause::Dropped) => {
+            "DROP TABLE is not sent by changefeeds: start ebb again, and it goes on without the table; on the target it stays \
+             until you drop it"
+        }
+        Some(Cause::Families) => {
+            "tables with several column families cannot be watched; leave the table out with --table-exclusion-filter"
+        }
+        Some(Cause::HistoryGone) => {
+            "changes since the target's progress are gone from the source (gc.ttlseconds): load the target anew, and start \
+             with a new --stagingSchema"
+        }
+        _ => AGAIN,
     };
     // A paused one would be found and resumed.
     let first = if job.is_paused_by_error() { format!("CANCEL JOB {id}; then: ") } else { String::new() };

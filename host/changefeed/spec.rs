@@ -6,45 +6,32 @@
 use ebb_sdk::{Secret, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::advisories::{Release, release};
-use crate::config::Changefeed;
+use crate::config::{Changefeed, STAGING_PARAMETER};
+use crate::source::{Release, identifier, own_options};
 
 /// Characters of a path segment that stand as they are.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-/// The parameter of the sink's URL that names the staging folder. CockroachDB passes on what it does not know, so every
-/// request says for which folder its rows are meant: a receiver with another folder must not answer for them.
-pub const STAGING: &str = "ebb_staging";
 
 /// Says what happens once, at the beginning.
 const INITIAL_SCAN: &str = "initial_scan";
 
 /// What a changefeed is to be.
-pub struct Statement<'a> {
+pub struct ChangefeedSpec<'a> {
     pub settings: &'a Changefeed,
     /// Schema and name at the source.
     pub tables: Vec<(String, String)>,
     /// The segments of the sink's path.
     pub path: &'a [String],
-    /// Which staging folder it delivers to; see [`STAGING`].
+    /// Which staging folder it delivers to; see [`STAGING_PARAMETER`].
     pub staging: &'a str,
     pub cursor: Timestamp,
     /// `None` leaves the option of the settings; a changefeed that goes on never scans again.
     pub initial_scan: Option<&'static str>,
-    /// Of the source; decides which of [`OWN_OPTIONS`] it takes.
+    /// Of the source; decides which options it takes.
     pub release: Option<Release>,
 }
 
-/// Options without a value that ebb adds by itself, and the releases that have them.
-const OWN_OPTIONS: [(&str, (u32, u32)); 2] = [
-    // A session or a table may keep its changes from changefeeds, and the target would never hear of them.
-    ("ignore_disable_changefeed_replication", (24, 1)),
-    // A JSON null would look like SQL NULL.
-    (JSON_NULL_OPTION, (24, 2)),
-];
-const JSON_NULL_OPTION: &str = "encode_json_value_null_as_object";
-
-impl Statement<'_> {
+impl ChangefeedSpec<'_> {
     pub fn sql(&self) -> Secret {
         Secret::new(self.text(|secret| secret.reveal().to_owned()))
     }
@@ -54,7 +41,7 @@ impl Statement<'_> {
         self.text(ToString::to_string)
     }
 
-    /// ALTER CHANGEFEED with everything of this statement that may be altered.
+    /// ALTER CHANGEFEED with everything of it that may be altered.
     pub fn alteration(&self, job: i64, dropped: &[&str]) -> Secret {
         let url = self.url(|secret| secret.reveal().to_owned());
         let mut set = vec![format!("sink = {}", literal(&url))];
@@ -124,7 +111,7 @@ impl Statement<'_> {
     fn url(&self, reveal: impl Fn(&Secret) -> String) -> String {
         let query = &self.settings.sink_query_parameters;
         let given = if query.reveal().is_empty() { String::new() } else { format!("{}&", reveal(query)) };
-        format!("{}?{given}{STAGING}={}", sink_address(self.settings, self.path), self.staging)
+        format!("{}?{given}{STAGING_PARAMETER}={}", sink_address(self.settings, self.path), self.staging)
     }
 
     /// Whether topics must say the schema.
@@ -142,17 +129,6 @@ impl Statement<'_> {
     }
 }
 
-fn own_options(release: Option<Release>) -> impl Iterator<Item = &'static str> {
-    let release = release.map(|(major, minor, _)| (major, minor));
-    let is_there = move |since: (u32, u32)| release.is_some_and(|release| release >= since);
-    OWN_OPTIONS.into_iter().filter(move |(_, since)| is_there(*since)).map(|(option, _)| option)
-}
-
-/// Whether a changefeed of this version (`CockroachDB CCL v25.2.1 (…)`) tells a JSON null from SQL NULL.
-pub fn tells_json_null(version: &str) -> bool {
-    own_options(release(version)).any(|option| option == JSON_NULL_OPTION)
-}
-
 /// The sink's URL without its query: what tells one changefeed's receiver from another's.
 pub fn sink_address(settings: &Changefeed, path: &[String]) -> String {
     let path: Vec<_> = path.iter().map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect();
@@ -163,25 +139,6 @@ pub fn sink_address(settings: &Changefeed, path: &[String]) -> String {
 fn is_secret(option: &str) -> bool {
     matches!(option, "webhook_auth_header" | "extra_headers")
 }
-
-/// Quoted only where it must be, so that the statement reads as the documents show it.
-pub fn identifier(name: &str) -> String {
-    let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
-        && name.chars().all(|other| other.is_ascii_lowercase() || other.is_ascii_digit() || other == '_')
-        && !RESERVED.split(' ').any(|word| word == name);
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
-/// Words that cannot be the name of a table without quotes
-/// (<https://www.cockroachlabs.com/docs/stable/keywords-and-identifiers>, reserved keywords, and those of types and functions).
-const RESERVED: &str = "\
-    all analyse analyze and any array as asc asymmetric both case cast check collate collation column \
-    concurrently constraint create cross current_catalog current_date current_role current_schema current_time \
-    current_timestamp current_user default deferrable desc distinct do else end except false family fetch for \
-    foreign from full grant group having ilike in index initially inner intersect into is isnull join lateral \
-    leading left like limit localtime localtimestamp natural not nothing notnull null offset on only or order \
-    outer overlaps placing primary references returning right select session_user similar some symmetric table \
-    then to trailing true union unique user using variadic view when where window with work";
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -215,31 +172,31 @@ mod tests {
         }
     }
 
-    fn statement<'a>(settings: &'a Changefeed, path: &'a [String], tables: &[(&str, &str)]) -> Statement<'a> {
+    fn spec<'a>(settings: &'a Changefeed, path: &'a [String], tables: &[(&str, &str)]) -> ChangefeedSpec<'a> {
         let tables = tables.iter().map(|(schema, name)| ((*schema).to_owned(), (*name).to_owned())).collect();
         let cursor = Timestamp { wall: 17, logical: 2 };
-        Statement { settings, tables, path, staging: "7a", cursor, initial_scan: None, release: None }
+        ChangefeedSpec { settings, tables, path, staging: "7a", cursor, initial_scan: None, release: None }
     }
 
     #[test]
     fn the_statement_is_that_of_the_documents() {
         let (settings, path) = (settings(), ["molt".to_owned(), "public".to_owned()]);
-        let statement = statement(&settings, &path, &[("public", "payments"), ("public", "employees")]);
+        let spec = spec(&settings, &path, &[("public", "payments"), ("public", "employees")]);
         assert_eq!(
-            statement.sql().reveal(),
+            spec.sql().reveal(),
             "CREATE CHANGEFEED FOR TABLE employees, payments INTO \
              'webhook-https://localhost:30004/molt/public?client_cert=geheim&ca_cert=y&ebb_staging=7a' WITH updated, \
              resolved = '1s', min_checkpoint_frequency = '1s', initial_scan = 'no', cursor = '17.0000000002', \
              webhook_client_timeout = '10s', webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}'"
         );
-        assert!(!statement.shown().contains("geheim"), "{}", statement.shown());
+        assert!(!spec.shown().contains("geheim"), "{}", spec.shown());
     }
 
     #[test]
     fn names_are_quoted_where_they_must_be() {
         let (settings, path) = (settings(), ["My db".to_owned()]);
-        let text = |tables: &[(&str, &str)]| statement(&settings, &path, tables).sql().reveal().to_owned();
-        let of_release = |release| Statement { release: Some(release), ..statement(&settings, &path, &[("s", "t")]) };
+        let text = |tables: &[(&str, &str)]| spec(&settings, &path, tables).sql().reveal().to_owned();
+        let of_release = |release| ChangefeedSpec { release: Some(release), ..spec(&settings, &path, &[("s", "t")]) };
         assert!(!of_release((23, 2, 9)).sql().reveal().contains("ignore_disable"));
         let options = "ignore_disable_changefeed_replication, encode_json_value_null_as_object";
         assert!(of_release((25, 1, 0)).sql().reveal().ends_with(options));
@@ -265,11 +222,11 @@ mod tests {
         settings.sink_query_parameters = Secret::new("insecure_tls_skip_verify=true&client_key=geheim");
         settings.options.push(("webhook_auth_header".into(), Secret::new("Bearer geheimer")));
         let path = ["molt".to_owned()];
-        let statement = statement(&settings, &path, &[("public", "a")]);
-        let check = |message: &str, expected: &str| assert_eq!(statement.redacted(message), expected);
+        let spec = spec(&settings, &path, &[("public", "a")]);
+        let check = |message: &str, expected: &str| assert_eq!(spec.redacted(message), expected);
         check("true: param client_key geheim is not base 64", "true: param client_key *** is not base 64");
         check("header Bearer geheimer", "header ***");
-        let repeated = statement.redacted(statement.sql().reveal());
+        let repeated = spec.redacted(spec.sql().reveal());
         assert!(!repeated.contains("geheim") && repeated.contains("localhost:30004/molt?***"), "{repeated}");
     }
 }

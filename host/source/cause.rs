@@ -1,0 +1,59 @@
+//! What an error of CockroachDB is about.
+//!
+//! Owns: telling it, so that nothing else looks at the words of a message. Most of these errors have no SQLSTATE of their own
+//! (XXUUU), and a job's error has none at all; each text here stands in CockroachDB's source since 22.2.
+
+use crate::error::{Error, SqlState};
+
+/// Causes that have a remedy of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The history before a time has been collected as garbage.
+    HistoryGone,
+    /// A time lies in the future.
+    Future,
+    /// A table does not exist, now or at a time.
+    NoTable,
+    /// The tables of a changefeed cannot be resolved.
+    Targets,
+    Truncated,
+    Dropped,
+    /// A table has several column families.
+    Families,
+    /// The user lacks the privilege CHANGEFEED.
+    Privilege,
+    /// kv.rangefeed.enabled is off.
+    Rangefeeds,
+    License,
+}
+
+/// Looked for in this order, in lower case.
+const TEXTS: [(&str, Cause); 11] = [
+    ("changefeed privilege", Cause::Privilege),
+    ("kv.rangefeed.enabled", Cause::Rangefeeds),
+    ("gc threshold", Cause::HistoryGone),
+    ("protected timestamp", Cause::HistoryGone),
+    ("was truncated", Cause::Truncated),
+    ("was dropped", Cause::Dropped),
+    ("famil", Cause::Families),
+    ("license", Cause::License),
+    ("failed to resolve targets", Cause::Targets),
+    ("in the future", Cause::Future),
+    ("does not exist", Cause::NoTable),
+];
+
+impl Cause {
+    /// Of an answer to a statement.
+    pub fn of(error: &Error) -> Option<Self> {
+        match error.sqlstate {
+            Some(SqlState::UNDEFINED_TABLE) if Self::told(&error.message) != Some(Self::Targets) => Some(Self::NoTable),
+            _ => Self::told(&error.message),
+        }
+    }
+
+    /// Of the text of a job.
+    pub fn told(text: &str) -> Option<Self> {
+        let text = text.to_lowercase();
+        TEXTS.iter().find(|(part, _)| text.contains(part)).map(|(_, cause)| *cause)
+    }
+}
