@@ -72,6 +72,12 @@ impl Error {
         Self { sqlstate: Some(state), ..self.field("code", state.to_string()) }
     }
 
+    /// As it is written to standard error where there is no log: what failed, and on a second line what mends it.
+    pub fn told(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("  hint: {hint}\n")).unwrap_or_default();
+        format!("error: {self}\n{hint}")
+    }
+
     /// The value of a fact.
     pub fn fact(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())

@@ -1,15 +1,15 @@
-//! What a start finds out about source and target, all of it at once.
+//! What is found out about source and target, all of it at once.
 //!
-//! Owns: the list, its order and grouping, and which of it keeps the run from starting. Does not own: finding it out (`mod`,
-//! `columns`, `problems`).
+//! Owns: the list, its order and grouping, and which of it keeps the run from starting. Does not own: finding it out (`tables`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::error::Error;
 
 /// How bad it is, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Severity {
+pub enum Severity {
     /// Rows would be lost, merged or altered.
     Harm,
     /// The run cannot work like this.
@@ -18,98 +18,187 @@ enum Severity {
     Warning,
 }
 
+/// What kind of finding it is. The names are stable: scripts may rely on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingId {
+    ColumnAmbiguous,
+    ColumnMissing,
+    ColumnNotFilled,
+    DigitsLost,
+    JsonNull,
+    KeyAmbiguous,
+    KeysDiffer,
+    SourceKeyFolds,
+    SourceKeyMissing,
+    TableAmbiguous,
+    TableMissing,
+    TableNotWritable,
+    TableShared,
+    TablesIdle,
+    TablesRefused,
+    TargetKeyMissing,
+    TopicAmbiguous,
+    TriggersAct,
+    TriggersHidden,
+    TypeIncompatible,
+    ValuesRefused,
+}
+
+impl FindingId {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ColumnAmbiguous => "column-ambiguous",
+            Self::ColumnMissing => "column-missing",
+            Self::ColumnNotFilled => "column-not-filled",
+            Self::DigitsLost => "digits-lost",
+            Self::JsonNull => "json-null",
+            Self::KeyAmbiguous => "key-ambiguous",
+            Self::KeysDiffer => "keys-differ",
+            Self::SourceKeyFolds => "source-key-folds",
+            Self::SourceKeyMissing => "source-key-missing",
+            Self::TableAmbiguous => "table-ambiguous",
+            Self::TableMissing => "table-missing",
+            Self::TableNotWritable => "table-not-writable",
+            Self::TableShared => "table-shared",
+            Self::TablesIdle => "tables-idle",
+            Self::TablesRefused => "tables-refused",
+            Self::TargetKeyMissing => "target-key-missing",
+            Self::TopicAmbiguous => "topic-ambiguous",
+            Self::TriggersAct => "triggers-act",
+            Self::TriggersHidden => "triggers-hidden",
+            Self::TypeIncompatible => "type-incompatible",
+            Self::ValuesRefused => "values-refused",
+        }
+    }
+}
+
+impl fmt::Display for FindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// One thing that does not fit, with what mends it.
-#[derive(Debug)]
-struct Finding {
-    severity: Severity,
-    error: Error,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub id: FindingId,
+    pub severity: Severity,
+    /// The table or column, or the side, that it is about.
+    pub subject: String,
+    pub reason: String,
+    /// The flag, SQL or command that mends it.
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    /// Rows would be lost, merged or altered.
+    pub fn harm(id: FindingId, subject: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self::new(Severity::Harm, id, subject, reason)
+    }
+
+    /// The run cannot work like this.
+    pub fn fatal(id: FindingId, subject: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self::new(Severity::Fatal, id, subject, reason)
+    }
+
+    /// Something to know that may be as it should be.
+    pub fn warning(id: FindingId, subject: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, id, subject, reason)
+    }
+
+    fn new(severity: Severity, id: FindingId, subject: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self { id, severity, subject: subject.to_string(), reason: reason.into(), fix: None }
+    }
+
+    #[must_use]
+    pub fn fix(self, fix: impl Into<String>) -> Self {
+        Self { fix: Some(fix.into()), ..self }
+    }
+
+    fn is_fatal(&self) -> bool {
+        self.severity < Severity::Warning
+    }
+}
+
+impl From<Finding> for Error {
+    fn from(finding: Finding) -> Self {
+        let error = Self::new(finding.reason);
+        match finding.fix {
+            Some(fix) => error.hint(fix),
+            None => error,
+        }
+    }
 }
 
 /// In the order of discovery.
 #[derive(Debug, Default)]
 pub struct Findings {
     list: Vec<Finding>,
-    /// By table: what its columns cannot hold of all that the source's may have. A row that has it is refused when it comes.
-    narrow: BTreeMap<String, Vec<String>>,
 }
 
 impl Findings {
-    /// Rows would be lost, merged or altered.
-    pub fn harm(&mut self, error: Error) {
-        self.list.push(Finding { severity: Severity::Harm, error });
+    pub fn add(&mut self, finding: Finding) {
+        self.list.push(finding);
     }
 
-    /// The run cannot work like this.
-    pub fn fatal(&mut self, error: Error) {
-        self.list.push(Finding { severity: Severity::Fatal, error });
-    }
-
-    /// Something to know that may be as it should be.
-    pub fn warn(&mut self, error: Error) {
-        self.list.push(Finding { severity: Severity::Warning, error });
-    }
-
-    /// A column of a table takes a part of the values that its counterpart may have.
-    pub fn narrow(&mut self, table: &str, what: String) {
-        self.narrow.entry(table.to_owned()).or_default().push(what);
+    /// A column of a table takes a part of the values that its counterpart may have: a row that has another is refused when it
+    /// comes.
+    pub fn narrow(&mut self, table: &str, reason: String) {
+        self.add(Finding::warning(FindingId::ValuesRefused, table, reason));
     }
 
     /// Takes out everything that would keep a run from starting, and returns the worst of it.
-    pub fn take_fatal(&mut self) -> Option<Error> {
-        let fatal = |finding: &Finding| finding.severity < Severity::Warning;
-        let (mut fatal, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.list).into_iter().partition(fatal);
+    pub fn take_fatal(&mut self) -> Option<Finding> {
+        let (mut fatal, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.list).into_iter().partition(Finding::is_fatal);
         self.list = rest;
         fatal.sort_by_key(|finding| finding.severity);
-        fatal.into_iter().next().map(|finding| finding.error)
+        fatal.into_iter().next()
     }
 
     pub fn append(&mut self, other: Self) {
         self.list.extend(other.list);
-        for (table, columns) in other.narrow {
-            self.narrow.entry(table).or_default().extend(columns);
-        }
     }
 
     /// Logs what is no hindrance, and makes one error of all that is.
     pub fn conclude(mut self) -> Result<(), Error> {
         self.list.sort_by_key(|finding| finding.severity);
-        let fatal = |finding: &Finding| finding.severity < Severity::Warning;
-        let (fatal, warnings): (Vec<_>, Vec<_>) = self.list.into_iter().partition(fatal);
-        for Finding { error, .. } in warnings {
-            tracing::warn!(hint = error.hint, "{error}");
+        let (mut fatal, warnings): (Vec<_>, Vec<_>) = self.list.into_iter().partition(Finding::is_fatal);
+        let (narrow, warnings): (Vec<_>, Vec<_>) =
+            warnings.into_iter().partition(|finding| finding.id == FindingId::ValuesRefused);
+        for finding in warnings {
+            tracing::warn!(hint = finding.fix, "{}", finding.reason);
         }
-        log_narrow(&self.narrow);
-        let mut errors: Vec<Error> = fatal.into_iter().map(|finding| finding.error).collect();
-        match errors.len() {
+        log_narrow(&narrow);
+        match fatal.len() {
             0 => Ok(()),
-            1 => Err(errors.remove(0)),
+            1 => Err(fatal.remove(0).into()),
             count => {
-                let hints = numbered(errors.iter().map(|error| error.hint.as_deref().unwrap_or("-")));
-                Err(Error::new(format!("{count} findings keep ebb from starting: {}", messages(&errors))).hint(hints))
+                let reasons = numbered(fatal.iter().map(|finding| finding.reason.as_str()));
+                let fixes = numbered(fatal.iter().map(|finding| finding.fix.as_deref().unwrap_or("-")));
+                Err(Error::new(format!("{count} findings keep ebb from starting: {reasons}")).hint(fixes))
             }
         }
     }
 }
 
 /// One line for all tables; each column by itself only for those who want to know.
-fn log_narrow(narrow: &BTreeMap<String, Vec<String>>) {
-    let columns: usize = narrow.values().map(Vec::len).sum();
-    if columns == 0 {
+fn log_narrow(narrow: &[Finding]) {
+    if narrow.is_empty() {
         return;
     }
-    let tables: Vec<_> = narrow.iter().map(|(table, columns)| format!("{table} {}", columns.len())).collect();
+    let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
+    narrow.iter().for_each(|finding| *columns.entry(&finding.subject).or_default() += 1);
+    let tables: Vec<_> = columns.iter().map(|(table, count)| format!("{table} {count}")).collect();
     tracing::warn!(
         hint = "such a row is refused by name when it comes; --logging debug lists every column",
-        "values beyond the range of {columns} columns of the target would be refused: {}",
+        "values beyond the range of {} columns of the target would be refused: {}",
+        narrow.len(),
         tables.join(", ")
     );
-    for what in narrow.values().flatten() {
-        tracing::debug!("the target's column {what}");
+    for finding in narrow {
+        tracing::debug!("the target's column {}", finding.reason);
     }
-}
-
-fn messages(errors: &[Error]) -> String {
-    numbered(errors.iter().map(|error| error.message.as_str()))
 }
 
 fn numbered<'a>(texts: impl Iterator<Item = &'a str>) -> String {
@@ -124,11 +213,11 @@ mod tests {
     #[test]
     fn all_is_said_at_once_and_the_worst_first() {
         let mut findings = Findings::default();
-        findings.warn(Error::new("idle"));
+        findings.add(Finding::warning(FindingId::TablesIdle, "target", "idle"));
         findings.narrow("public.orders", "total is narrow".into());
         assert_eq!(Findings::default().conclude(), Ok(()));
-        findings.fatal(Error::new("a is missing").hint("create a"));
-        findings.harm(Error::new("b has a rule").hint("drop it"));
+        findings.add(Finding::fatal(FindingId::TableMissing, "a", "a is missing").fix("create a"));
+        findings.add(Finding::harm(FindingId::TableNotWritable, "b", "b has a rule").fix("drop it"));
         let error = findings.conclude().unwrap_err();
         assert_eq!(error.message, "2 findings keep ebb from starting: 1) b has a rule; 2) a is missing");
         assert_eq!(error.hint.as_deref(), Some("1) drop it; 2) create a"));

@@ -2,7 +2,7 @@
 //! would lead to a file of somebody else's choice.
 //!
 //! Owns: who must own a staging folder and who may enter it, how its files and the log are opened, and the words that refuse. Does
-//! not own: what is done with them (`stage/disk`, `log`), and files of keys (`access/files`). The folder around may be open to others.
+//! not own: what is done with them (`stage/disk`, `log`), and files of keys (`commands/files`). The folder around may be open to others.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;

@@ -75,11 +75,11 @@ impl Exit {
 
     /// What is written to standard error.
     pub fn text(&self) -> String {
-        let (said, hint) = match self {
-            Self::Clap(error, hint) => (error.render().to_string(), hint.as_ref()),
-            Self::Usage(error) => (format!("error: {error}\n"), error.hint.as_ref()),
-        };
-        mask::clean(&hint.map_or_else(|| said.clone(), |hint| format!("{said}  hint: {hint}\n")))
+        mask::clean(&match self {
+            Self::Clap(error, None) => error.render().to_string(),
+            Self::Clap(error, Some(hint)) => format!("{}  hint: {hint}\n", error.render()),
+            Self::Usage(error) => error.told(),
+        })
     }
 }
 

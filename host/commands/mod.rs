@@ -13,11 +13,11 @@ pub mod revoke;
 
 use std::process::ExitCode;
 
-use crate::cli::Exit;
 use crate::error::Result;
+use crate::mask;
 
 /// Prints the answer of a command.
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of the command, and why there is none")]
 pub fn answer(outcome: Result<String>) -> ExitCode {
     match outcome {
         Ok(text) => {
@@ -25,7 +25,7 @@ pub fn answer(outcome: Result<String>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            Exit::Usage(error).report();
+            eprint!("{}", mask::clean(&error.told()));
             ExitCode::FAILURE
         }
     }

@@ -57,3 +57,24 @@ impl Cause {
         TEXTS.iter().find(|(part, _)| text.contains(part)).map(|(_, cause)| *cause)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_known_by_its_state_or_its_words() {
+        let check = |state: Option<&str>, text: &str, expected: Option<Cause>| {
+            assert_eq!(Cause::of(&Error::new(text).sqlstate(state.and_then(SqlState::new))), expected, "{text}");
+        };
+        check(Some("42P01"), "relation \"licenses\" does not exist", Some(Cause::NoTable));
+        check(
+            Some("42P01"),
+            "failed to resolve targets in the CHANGEFEED stmt: table \"x\" does not exist",
+            Some(Cause::Targets),
+        );
+        check(Some("XXUUU"), "batch timestamp 1,0 must be after replica GC threshold 2,0", Some(Cause::HistoryGone));
+        check(None, "\"t\" was truncated", Some(Cause::Truncated));
+        check(Some("42501"), "user a lacks USAGE", None);
+    }
+}

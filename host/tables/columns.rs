@@ -6,8 +6,7 @@ use ebb_sdk::{Fit, FitQuestion, Identity, Table};
 
 use super::matching::Names;
 use super::names::{self, ColumnMatch, word};
-use crate::error::Error;
-use crate::findings::Findings;
+use crate::findings::{Finding, FindingId, Findings};
 use crate::source::{SourceColumn, SourceTable};
 
 /// A question to the plugin, and for whom it is asked.
@@ -37,16 +36,24 @@ impl TypeCheck {
             Fit::Rounds(why) if may_round => {
                 findings.narrow(&table, format!("{target} may lose digits of the {source} of {shown}: {why}"));
             }
-            Fit::Rounds(why) => findings.harm(
-                Error::new(format!("the target's column {target} would lose digits of the {source} of {shown}: {why}"))
-                    .hint(format!(
-                        "give the column on the target as many digits, or accept it: --allow-rounding {}",
-                        word(&column)
-                    )),
+            Fit::Rounds(why) => findings.add(
+                Finding::harm(
+                    FindingId::DigitsLost,
+                    &column,
+                    format!("the target's column {target} would lose digits of the {source} of {shown}: {why}"),
+                )
+                .fix(format!(
+                    "give the column on the target as many digits, or accept it: --allow-rounding {}",
+                    word(&column)
+                )),
             ),
-            Fit::Incompatible(why) => findings.fatal(
-                Error::new(format!("the target's column {target} cannot hold the {source} of {shown}: {why}"))
-                    .hint("give the column on the target the type that it had when it was migrated from"),
+            Fit::Incompatible(why) => findings.add(
+                Finding::fatal(
+                    FindingId::TypeIncompatible,
+                    &column,
+                    format!("the target's column {target} cannot hold the {source} of {shown}: {why}"),
+                )
+                .fix("give the column on the target the type that it had when it was migrated from"),
             ),
         }
     }
@@ -73,19 +80,28 @@ impl Names<'_> {
                 // What the source hides the target need not have.
                 ColumnMatch::None if is_hidden => {}
                 ColumnMatch::None if self.is_ignored(source, &column.name) => ignored.push(column.name.clone()),
-                ColumnMatch::None => findings.fatal(
-                    Error::new(format!("the target's table {target} lacks the source's column {shown}")).hint(format!(
+                ColumnMatch::None => findings.add(
+                    Finding::fatal(
+                        FindingId::ColumnMissing,
+                        &shown,
+                        format!("the target's table {target} lacks the source's column {shown}"),
+                    )
+                    .fix(format!(
                         "ALTER TABLE {} ADD COLUMN {} …, or do without it: --ignore-columns {}",
                         self.catalog.qualified(target),
                         self.catalog.quoted(&column.name),
                         word(&column.name)
                     )),
                 ),
-                ColumnMatch::Several => findings.fatal(
-                    Error::new(format!(
-                        "several columns of the target's table {target} have the name of {shown} but for its case"
-                    ))
-                    .hint("rename one of them, or start with --case-sensitive"),
+                ColumnMatch::Several => findings.add(
+                    Finding::fatal(
+                        FindingId::ColumnAmbiguous,
+                        &shown,
+                        format!(
+                            "several columns of the target's table {target} have the name of {shown} but for its case"
+                        ),
+                    )
+                    .fix("rename one of them, or start with --case-sensitive"),
                 ),
             }
         }
@@ -95,12 +111,12 @@ impl Names<'_> {
             // A trigger that may act can give it one.
             let may_be_filled = self.triggers == crate::config::Triggers::Fire && !target.triggers.is_empty();
             if !matched.contains(&at) && !has_value && !may_be_filled {
-                findings.fatal(
-                    Error::new(format!(
+                findings.add(
+                    Finding::fatal(FindingId::ColumnNotFilled, target, format!(
                         "the target's column {} of {target} takes no NULL and has no default, and the source has no such column",
                         column.name
                     ))
-                    .hint(format!(
+                    .fix(format!(
                         "ALTER TABLE {}: give {} a default, or let it be NULL",
                         self.catalog.qualified(target),
                         self.catalog.quoted(&column.name)

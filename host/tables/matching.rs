@@ -10,7 +10,7 @@ use super::problems::Judge;
 use super::{KeyShape, Scope, TableMatch, TableRoute, join, names};
 use crate::config;
 use crate::error::{Error, listed};
-use crate::findings::Findings;
+use crate::findings::{Finding, FindingId, Findings};
 use crate::source::SourceTable;
 use crate::stage::Bounds;
 
@@ -33,7 +33,7 @@ impl Names<'_> {
             let Some(position) = self.counterpart(table, &mut matched.findings) else { continue };
             let target = &self.catalog.tables[position as usize];
             for problem in self.judge().problems(Some(table), target, &leave_out(table)) {
-                matched.findings.harm(problem);
+                matched.findings.add(problem);
             }
             refuse_shared(&matched.routes, table, position, target, &mut matched.findings);
             let (checks, ignored) = self.columns(table, position, &mut matched.findings);
@@ -54,7 +54,7 @@ impl Names<'_> {
         let targets: Vec<_> =
             matched.routes.iter().map(|route| &self.catalog.tables[route.position as usize]).collect();
         if let Some(problem) = self.judge().hidden_triggers(&targets) {
-            matched.findings.harm(problem);
+            matched.findings.add(problem);
         }
         self.name_accepted_triggers(&matched.routes);
         self.without_source(&mut matched);
@@ -87,9 +87,13 @@ impl Names<'_> {
             .map(|(table, _)| &table.name)
             .collect();
         if !idle.is_empty() {
-            matched.findings.warn(
-                Error::new(format!("no row will come for {} tables of the target: {}", idle.len(), listed(&idle)))
-                    .hint("the source does not have them, or the filters leave them out"),
+            matched.findings.add(
+                Finding::warning(
+                    FindingId::TablesIdle,
+                    "target",
+                    format!("no row will come for {} tables of the target: {}", idle.len(), listed(&idle)),
+                )
+                .fix("the source does not have them, or the filters leave them out"),
             );
         }
     }
@@ -111,26 +115,27 @@ impl Names<'_> {
                 hidden_columns: self.ignored_of(table),
                 is_left: false,
                 bounds: Bounds::default(),
-                refused: self.judge().problems(source, table, &leave_out).into_iter().next(),
+                refused: self.judge().problems(source, table, &leave_out).into_iter().next().map(Error::from),
             };
             if known.iter().filter(|source| self.same(&source.name, &table.name)).count() > 1 {
-                matched.findings.warn(
-                    Error::new(format!(
-                        "the source has several tables called {}, and topics may not tell which",
-                        table.name
-                    ))
-                    .hint("create the changefeed WITH full_table_name"),
+                matched.findings.add(
+                    Finding::warning(
+                        FindingId::TopicAmbiguous,
+                        table,
+                        format!("the source has several tables called {}, and topics may not tell which", table.name),
+                    )
+                    .fix("create the changefeed WITH full_table_name"),
                 );
             }
             if let Some(source) = source {
                 let mut found = Findings::default();
                 let (checks, ignored) = self.columns(source, position, &mut found);
-                route.refuse(found.take_fatal());
+                route.refuse(found.take_fatal().map(Error::from));
                 route.hidden_columns.extend(source.hidden_columns.iter().cloned().chain(ignored));
                 matched.checks.extend(checks);
                 matched.findings.append(found);
             }
-            route.refuse(self.judge().hidden_triggers(&[table]));
+            route.refuse(self.judge().hidden_triggers(&[table]).map(Error::from));
             route.refused = route.refused.map(|error| error.field("table", table.to_string()));
             matched.routes.push(route);
         }
@@ -157,18 +162,21 @@ impl Names<'_> {
 
     fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<u32> {
         let shown = format!("{}.{}", table.schema, table.name);
-        let (what, mend) = match self.candidates(table).as_slice() {
+        let (id, what, mend) = match self.candidates(table).as_slice() {
             [position] => return Some(*position),
-            [] => {
-                ("is missing on the target", format!("create it in {} on the target", self.catalog.namespace.join(".")))
-            }
+            [] => (
+                FindingId::TableMissing,
+                "is missing on the target",
+                format!("create it in {} on the target", self.catalog.namespace.join(".")),
+            ),
             _ => (
+                FindingId::TableAmbiguous,
                 "has several counterparts on the target that differ in case only",
                 "rename one of them, or start with --case-sensitive".into(),
             ),
         };
-        let error = Error::new(format!("the source's table {shown} {what}"));
-        findings.fatal(error.hint(format!("{mend}{}", leave_out(table))));
+        let finding = Finding::fatal(id, &shown, format!("the source's table {shown} {what}"));
+        findings.add(finding.fix(format!("{mend}{}", leave_out(table))));
         None
     }
 
@@ -211,12 +219,12 @@ fn refuse_shared(
 ) {
     let other = routes.iter().find(|other| other.position == position).and_then(|other| other.source.as_ref());
     if let Some((schema, name)) = other {
-        findings.harm(
-            Error::new(format!(
+        findings.add(
+            Finding::harm(FindingId::TableShared, target, format!(
                 "two tables of the source, {schema}.{name} and {}.{}, would both be written to the target's table {target}",
                 table.schema, table.name
             ))
-            .hint(format!("create a schema {} with its own table on the target{}", table.schema, leave_out(table))),
+            .fix(format!("create a schema {} with its own table on the target{}", table.schema, leave_out(table))),
         );
     }
 }

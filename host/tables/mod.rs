@@ -21,7 +21,7 @@ use ebb_sdk::{Catalog, ConnectOptions, FitQuestion};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::findings::Findings;
+use crate::findings::{Finding, FindingId, Findings};
 use crate::plugin::Session;
 use crate::source::{Source, SourceTable, tells_json_null};
 use crate::stage::{Bounds, Stage};
@@ -129,7 +129,7 @@ impl TableMatch {
                 check.judge(fit, may_round, &mut found);
                 let table = routes.iter_mut().find(|route| route.position == position);
                 if let Some(table) = table.filter(|_| scope == Scope::Any) {
-                    table.refuse(found.take_fatal());
+                    table.refuse(found.take_fatal().map(Error::from));
                 }
                 findings.append(found);
             }
@@ -147,12 +147,16 @@ impl TableMatch {
         };
         let tables: Vec<_> = chosen.iter().filter(is_json).map(|table| &table.name).collect();
         if !tables.is_empty() && !tells_json_null(version) {
-            self.findings.warn(
-                Error::new(format!(
-                    "this release of CockroachDB sends a JSON null as SQL NULL, and so it is written, in {}",
-                    join(&tables)
-                ))
-                .hint("upgrade CockroachDB to 24.2 or later, or be sure that the application writes no JSON null"),
+            self.findings.add(
+                Finding::warning(
+                    FindingId::JsonNull,
+                    "source",
+                    format!(
+                        "this release of CockroachDB sends a JSON null as SQL NULL, and so it is written, in {}",
+                        join(&tables)
+                    ),
+                )
+                .fix("upgrade CockroachDB to 24.2 or later, or be sure that the application writes no JSON null"),
             );
         }
     }
@@ -172,9 +176,13 @@ fn note_refused(routes: &[TableRoute], findings: &mut Findings) {
     if !refused.is_empty() {
         let hints: Vec<_> = refused.iter().filter_map(|error| error.hint.as_deref()).collect();
         let shown: Vec<_> = refused.iter().take(SHOWN_MAX).map(|error| error.message.as_str()).collect();
-        findings.warn(
-            Error::new(format!("a row of {} tables would end the run: {}", refused.len(), shown.join("; ")))
-                .hint(hints.into_iter().take(SHOWN_MAX).collect::<Vec<_>>().join("; ")),
+        findings.add(
+            Finding::warning(
+                FindingId::TablesRefused,
+                "target",
+                format!("a row of {} tables would end the run: {}", refused.len(), shown.join("; ")),
+            )
+            .fix(hints.into_iter().take(SHOWN_MAX).collect::<Vec<_>>().join("; ")),
         );
     }
 }

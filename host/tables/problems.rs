@@ -7,7 +7,8 @@ use ebb_sdk::{Catalog, Table};
 
 use super::{join, names};
 use crate::config::Triggers;
-use crate::error::{Error, listed};
+use crate::error::listed;
+use crate::findings::{Finding, FindingId};
 use crate::source::{SourceTable, identifier};
 
 /// What the judgement rests on.
@@ -20,48 +21,60 @@ pub struct Judge<'a> {
 
 impl Judge<'_> {
     /// Everything that stands in the way of a table, the worst first. `leave_out` ends each hint.
-    pub fn problems(&self, source: Option<&SourceTable>, target: &Table, leave_out: &str) -> Vec<Error> {
-        let mut problems: Vec<Error> = source.map(|source| self.keys(source, target, leave_out)).unwrap_or_default();
+    pub fn problems(&self, source: Option<&SourceTable>, target: &Table, leave_out: &str) -> Vec<Finding> {
+        let mut problems: Vec<Finding> = source.map(|source| self.keys(source, target, leave_out)).unwrap_or_default();
         if target.primary_key.is_empty() {
             problems.push(
-                Error::new(format!("the target's table {target} has no primary key"))
-                    .hint(format!("ALTER TABLE {} ADD PRIMARY KEY (…){leave_out}", self.catalog.qualified(target))),
+                Finding::harm(
+                    FindingId::TargetKeyMissing,
+                    target,
+                    format!("the target's table {target} has no primary key"),
+                )
+                .fix(format!("ALTER TABLE {} ADD PRIMARY KEY (…){leave_out}", self.catalog.qualified(target))),
             );
         }
         problems.extend(target.not_writable.iter().map(|not_writable| {
-            Error::new(format!("cannot write to the target's table {target}: {}", not_writable.why))
-                .hint(format!("{}{leave_out}", not_writable.hint))
+            Finding::harm(
+                FindingId::TableNotWritable,
+                target,
+                format!("cannot write to the target's table {target}: {}", not_writable.why),
+            )
+            .fix(format!("{}{leave_out}", not_writable.hint))
         }));
         problems.extend(self.acting_triggers(target));
         problems
     }
 
     /// Tables that may have triggers which this user cannot see, as one problem.
-    pub fn hidden_triggers(&self, targets: &[&Table]) -> Option<Error> {
+    pub fn hidden_triggers(&self, targets: &[&Table]) -> Option<Finding> {
         if self.triggers == Triggers::Fire {
             return None;
         }
         let hidden: Vec<_> = targets.iter().filter_map(|table| Some((table, table.hides_triggers.as_ref()?))).collect();
         let (_, grant) = hidden.first()?;
         Some(
-            Error::new(format!(
+            Finding::harm(FindingId::TriggersHidden, "target", format!(
                 "this user of the target cannot see whether it has triggers that would change what is written, on {}",
                 listed(hidden.iter().map(|(table, _)| table))
             ))
-            .hint(format!("as an administrator of the target: {grant} or let them act: --triggers fire")),
+            .fix(format!("as an administrator of the target: {grant} or let them act: --triggers fire")),
         )
     }
 
     /// Whether a row of the source is one row of the target, and no other row is the same one there.
-    pub fn keys(&self, source: &SourceTable, target: &Table, leave_out: &str) -> Vec<Error> {
+    pub fn keys(&self, source: &SourceTable, target: &Table, leave_out: &str) -> Vec<Finding> {
         let shown = format!("{}.{}", source.schema, source.name);
         let altered = format!("ALTER TABLE {}.{}", identifier(&source.schema), identifier(&source.name));
         let visible: Vec<_> = source.key_columns.iter().filter(|key| !source.hidden_columns.contains(key)).collect();
         let mut problems = Vec::new();
         if visible.is_empty() {
             problems.push(
-                Error::new(format!("the source's table {shown} has no primary key"))
-                    .hint(format!("{altered} ALTER PRIMARY KEY USING COLUMNS (…){leave_out}")),
+                Finding::harm(
+                    FindingId::SourceKeyMissing,
+                    &shown,
+                    format!("the source's table {shown} has no primary key"),
+                )
+                .fix(format!("{altered} ALTER PRIMARY KEY USING COLUMNS (…){leave_out}")),
             );
         }
         if let Some((column, type_name)) =
@@ -69,11 +82,11 @@ impl Judge<'_> {
         {
             // A changefeed may then spell one key in two ways, and a delete may not find its row.
             problems.push(
-                Error::new(format!(
+                Finding::harm(FindingId::SourceKeyFolds, &shown, format!(
                     "the primary key of the source's table {shown} has a column {column} of type {type_name}, whose equal \
                      values may differ"
                 ))
-                .hint(format!("{altered} ALTER COLUMN {} TYPE STRING{leave_out}", identifier(column))),
+                .fix(format!("{altered} ALTER COLUMN {} TYPE STRING{leave_out}", identifier(column))),
             );
         }
         let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at as usize].name).collect();
@@ -82,23 +95,27 @@ impl Judge<'_> {
         }
         if !target_key.iter().all(|name| source.key_columns.iter().any(|key| self.same(key, name))) {
             problems.push(
-                Error::new(format!(
-                    "the primary keys of {shown} differ: ({}) at the source, ({}) on the target",
-                    join(&visible),
-                    join(&target_key)
-                ))
-                .hint(format!("give both the same primary key, in any order{leave_out}")),
+                Finding::harm(
+                    FindingId::KeysDiffer,
+                    target,
+                    format!(
+                        "the primary keys of {shown} differ: ({}) at the source, ({}) on the target",
+                        join(&visible),
+                        join(&target_key)
+                    ),
+                )
+                .fix(format!("give both the same primary key, in any order{leave_out}")),
             );
         } else if let Some(extra) = self.ambiguous(source, &target_key) {
             problems.push(
-                Error::new(format!(
+                Finding::harm(FindingId::KeyAmbiguous, target, format!(
                     "several rows of the source's table {shown} could become one row of {target}: its key ({}) has the \
                      column {extra}, which the target's key ({}) lacks, and ({}) need not be unique at the source",
                     join(&source.key_columns.iter().collect::<Vec<_>>()),
                     join(&target_key),
                     join(&target_key)
                 ))
-                .hint(format!(
+                .fix(format!(
                     "{altered} ADD CONSTRAINT … UNIQUE ({}) at the source, or give the target the same primary key{leave_out}",
                     target_key.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")
                 )),
@@ -119,7 +136,7 @@ impl Judge<'_> {
     }
 
     /// Triggers that act on what the source sends by itself, where that was not accepted and nothing keeps them from it.
-    fn acting_triggers(&self, target: &Table) -> Option<Error> {
+    fn acting_triggers(&self, target: &Table) -> Option<Finding> {
         if self.triggers != Triggers::Skip {
             return None;
         }
@@ -132,11 +149,15 @@ impl Judge<'_> {
         let right = self.catalog.suspend_hint.as_ref().filter(|_| target.triggers.iter().all(|one| one.is_suspended));
         let right = right.map(|right| format!("{right} or ")).unwrap_or_default();
         Some(
-            Error::new(format!(
-                "triggers of the target's table {target} would change what is written, and cannot be suspended: {}",
-                join(&acting)
-            ))
-            .hint(format!(
+            Finding::harm(
+                FindingId::TriggersAct,
+                target,
+                format!(
+                    "triggers of the target's table {target} would change what is written, and cannot be suspended: {}",
+                    join(&acting)
+                ),
+            )
+            .fix(format!(
                 "{right}--triggers drop keeps their definitions and drops them until `ebb triggers restore`; \
                  --triggers fire lets them act (now --triggers skip)"
             )),
@@ -180,7 +201,7 @@ mod tests {
         let catalog = Catalog::default();
         let judge = Judge { catalog: &catalog, case_sensitive: false, triggers: Triggers::Skip };
         let problems = judge.problems(Some(source), target, "");
-        let shown = problems.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; ");
+        let shown = problems.iter().map(|problem| problem.reason.as_str()).collect::<Vec<_>>().join("; ");
         assert!(shown.contains(expected) && (expected.is_empty() == shown.is_empty()), "{shown}");
     }
 
@@ -205,7 +226,7 @@ mod tests {
         let judge = Judge { catalog: &catalog, case_sensitive: false, triggers: Triggers::Skip };
         let hints = |source: Option<&SourceTable>, target: &Table| -> String {
             let problems = judge.problems(source, target, "").into_iter();
-            problems.filter_map(|problem| problem.hint).collect::<Vec<_>>().join("; ")
+            problems.filter_map(|problem| problem.fix).collect::<Vec<_>>().join("; ")
         };
         let without_key = Table { name: evil.into(), ..target(&["id"], &[]) };
         assert_eq!(hints(None, &without_key), "ALTER TABLE `public`.`t\"; DROP ``x` ADD PRIMARY KEY (…)");
@@ -223,7 +244,7 @@ mod tests {
             let judge = Judge { catalog: &Catalog::default(), case_sensitive: false, triggers };
             assert!(judge.hidden_triggers(&[&target(&["id"], &[0])]).is_none());
             let problem = judge.hidden_triggers(&[&table, &table]);
-            assert_eq!(problem.is_some_and(|one| one.hint.is_some_and(|hint| hint.contains("GRANT"))), is_problem);
+            assert_eq!(problem.is_some_and(|one| one.fix.is_some_and(|hint| hint.contains("GRANT"))), is_problem);
         }
     }
 

@@ -274,8 +274,8 @@ impl KeyWatch {
                 true => "was made ambiguous at the source".to_owned(),
                 false => format!("was changed at the source from ({}) while ebb ran", old.join(", ")),
             };
-            let message = format!("the primary key of {}.{} {what}: {}", found.schema, found.name, problem.message);
-            Err(Error { message, ..problem })
+            let message = format!("the primary key of {}.{} {what}: {}", found.schema, found.name, problem.reason);
+            Err(Error { message, ..problem.into() })
         })
     }
 

@@ -12,7 +12,7 @@ use ebb::stage::Store;
 use ebb::status::Status;
 use ebb::tables::{KeyShape, KeyWatch, SourceKey};
 use ebb::tables::{Table, Tables};
-use ebb::target::{Found, Holder, Lease, Target};
+use ebb::target::{FeedState, Holder, Lease, Target};
 use ebb_sdk::{ConnectOptions, Timestamp};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -82,7 +82,7 @@ impl Process {
         let lease = loop {
             let looked = applier.target.plugin.connect(&applier.target.connect).and_then(|mut session| {
                 session.describe()?;
-                let found = Found::of(&mut session, holder.feed())?;
+                let found = FeedState::of(&mut session, holder.feed())?;
                 Ok((session, found))
             });
             let Ok((mut session, found)) = looked else { continue };
