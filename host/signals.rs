@@ -4,7 +4,6 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::config::Limits;
 use crate::error::{Error, Result};
@@ -62,9 +61,9 @@ impl Signals {
     }
 
     /// Reads certificates and keys again at every SIGHUP, and when their files have changed.
-    pub fn reload(&mut self, reloader: Reloader) -> JoinHandle<()> {
+    pub fn reload(&mut self, reloader: Reloader) -> impl Future<Output = ()> + Send + 'static {
         let hangup = self.hangup.take();
-        tokio::spawn(async move {
+        async move {
             let Some(mut hangup) = hangup else { return };
             let looking = reloader.clone().run();
             tokio::pin!(looking);
@@ -74,7 +73,7 @@ impl Signals {
                     () = &mut looking => return,
                 }
             }
-        })
+        }
     }
 }
 

@@ -79,7 +79,7 @@ impl Applier {
     pub fn run(mut self, lease: Option<Lease>) -> Result<()> {
         let lease = lease.map_or_else(|| self.take_over(), |lease| Ok(Some(lease)))?;
         let Some(mut lease) = lease else { return Ok(()) };
-        let _alive = self.holder.keep(&self.target, lease.progress.epoch);
+        let _alive = self.holder.keep(&self.target, lease.progress.epoch)?;
         self.store.release(lease.progress.applied);
         self.status.applied(lease.progress.applied, 0, 0);
         self.warn_of_second_effects();

@@ -4,13 +4,13 @@
 
 mod establish;
 mod start;
+mod tasks;
 
 use std::time::Duration;
 
 use ebb_sdk::Timestamp;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::changefeed::Feed;
 use crate::config::Config;
@@ -19,8 +19,8 @@ use crate::receive::Receiver;
 use crate::signals::{self, Signals};
 use crate::stage::Stage;
 use crate::status::Pages;
-use crate::target::Holder;
 use start::{Search, start};
+use tasks::Tasks;
 
 /// How often the state of the changefeed's job is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -62,38 +62,43 @@ struct Running {
     search: Option<Search>,
     /// How far the target is.
     applied: watch::Receiver<Timestamp>,
-    overtaken: watch::Receiver<bool>,
+    lease_lost: watch::Receiver<Option<Error>>,
     stop: watch::Sender<bool>,
     applier: oneshot::Receiver<Result<()>>,
 }
 
 impl Running {
     async fn run(mut self, mut signals: Signals) -> Result<()> {
-        let reloading = self.receiver.as_ref().map(|receiver| signals.reload(receiver.reloader()));
-        let receiver = self.receiver.take().map(|receiver| tokio::spawn(receiver.run()));
-        let pages = self.pages.take().map(|pages| tokio::spawn(pages.run()));
+        let mut tasks = Tasks::default();
+        if let Some(receiver) = self.receiver.take() {
+            tasks.spawn("reload", signals.reload(receiver.reloader()));
+            tasks.spawn("receiver", receiver.run());
+        }
+        if let Some(pages) = self.pages.take() {
+            tasks.spawn("pages", pages.run());
+        }
         let mut failed = self.stage.failed();
         let outcome = tokio::select! {
             biased;
             // 1. Nothing may be acknowledged after the disk has failed.
             error = failed.wait_for(Option::is_some) => Err(disk_error(error.ok().and_then(|error| error.clone()))),
             // 2. What comes is another process's now.
-            true = is_overtaken(&mut self.overtaken) => Err(Holder::another_has_taken_over(&self.config.staging.schema).into()),
+            error = lost(&mut self.lease_lost) => Err(error),
             // 3. The applier ends by itself only when it cannot go on.
-            ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new("the applier ended unexpectedly"))),
+            ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new("the applier was never started"))),
             // 4. Somebody wants it to end.
             () = signals.first() => refuse_half(&self.config, &self.stage, *self.applied.borrow()),
             // 5. The changefeed is gone, and nothing more will come.
             error = watch_feed(&mut self.feed, self.search.as_ref()) => Err(error),
-            // 6. Nothing more is to be applied.
+            // 6. A part that goes on as long as the run has ended.
+            error = tasks.ended() => Err(error),
+            // 7. Nothing more is to be applied.
             () = drained(&self.config, &self.stage, self.applied.clone()) => report_rest(&self.stage),
         };
         if outcome.is_ok() {
             tracing::info!("ending");
         }
-        for task in [receiver, reloading, pages].into_iter().flatten() {
-            close(task).await;
-        }
+        tasks.close().await;
         self.stop.send_replace(true);
         if !self.applier.is_terminated() {
             let ended = tokio::time::timeout(self.config.grace_period, &mut self.applier).await;
@@ -110,11 +115,11 @@ impl Running {
     }
 }
 
-/// Comes back only with true.
-async fn is_overtaken(overtaken: &mut watch::Receiver<bool>) -> bool {
-    match overtaken.wait_for(|&overtaken| overtaken).await {
-        Ok(_) => true,
-        Err(_) => std::future::pending().await,
+/// Comes back only when the lease is lost.
+async fn lost(lease: &mut watch::Receiver<Option<Error>>) -> Error {
+    match lease.wait_for(Option::is_some).await.map(|error| error.clone()) {
+        Ok(Some(error)) => error,
+        _ => std::future::pending().await,
     }
 }
 
@@ -175,9 +180,4 @@ fn report_rest(stage: &Stage) -> Result<()> {
         );
     }
     Ok(())
-}
-
-async fn close(task: JoinHandle<()>) {
-    task.abort();
-    let _ = task.await;
 }

@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use ebb_sdk::{Catalog, DatabaseUrl};
@@ -28,6 +27,7 @@ use crate::status::{Pages, Status};
 use crate::tables::Tables;
 use crate::tables::{self, KeyWatch, TableRoute};
 use crate::target::{Holder, Lease, Target};
+use crate::threads;
 
 /// How often a source that was down at start is looked for.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     let search = Search::of(&config, is_down, &routes, (&target_at_start.catalog, is_continued), &stage);
     let (stop, stopped) = watch::channel(false);
     let applied = status.watch_applied();
-    let overtaken = holder.overtaken();
+    let lease_lost = holder.lost();
     let applier = spawn_applier(
         Applier {
             target,
@@ -128,8 +128,8 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
             runtime: Handle::current(),
         },
         lease,
-    );
-    Ok(Running { config, receiver, pages, stage, feed, search, applied, overtaken, stop, applier })
+    )?;
+    Ok(Running { config, receiver, pages, stage, feed, search, applied, lease_lost, stop, applier })
 }
 
 /// The source, where it is wanted and can be reached.
@@ -288,11 +288,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     spawn_blocking(work).await.map_err(|error| Error::new(format!("a part of the start broke off: {error}")))?
 }
 
-fn spawn_applier(applier: Applier, lease: Option<Lease>) -> oneshot::Receiver<Result<()>> {
+fn spawn_applier(applier: Applier, lease: Option<Lease>) -> Result<oneshot::Receiver<Result<()>>> {
     let (done, ended) = oneshot::channel();
-    thread::spawn(move || {
-        // Nobody listens once the run has ended for another reason.
-        let _ = done.send(applier.run(lease));
-    });
-    ended
+    // Nobody listens once the run has ended for another reason.
+    threads::spawn("applier", |outcome| drop(done.send(outcome)), move || applier.run(lease))?;
+    Ok(ended)
 }

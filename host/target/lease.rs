@@ -9,7 +9,6 @@
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use ebb_sdk::{ErrorKind, LeaseRenewal, Progress};
@@ -18,9 +17,10 @@ use tokio::sync::watch;
 use super::feed_state::{LeaseNote, SourceName};
 use super::starts::{ESTABLISHED_MAX, Starts, boot};
 use super::{FeedState, Target};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plugin::Session;
 use crate::stage::{Note, Store, disk, lock, new_number};
+use crate::threads;
 
 /// How long a process counts as alive after a sign of life, and how often it gives one.
 const ALIVE: Duration = Duration::from_secs(60);
@@ -40,8 +40,8 @@ pub struct Holder {
     pub(super) taken_in: Vec<SourceName>,
     /// The number of this start, once it is established; before, the target keeps the note that it has.
     established: Arc<Mutex<Option<i64>>>,
-    /// Turns true when the target says that another process has taken the feed over.
-    overtaken: watch::Sender<bool>,
+    /// Set once the feed is not this process's any more, or it cannot be said that it is.
+    lost: watch::Sender<Option<Error>>,
 }
 
 impl Holder {
@@ -55,7 +55,7 @@ impl Holder {
             tables: None,
             taken_in: Vec::new(),
             established: Arc::default(),
-            overtaken: watch::channel(false).0,
+            lost: watch::Sender::default(),
         }
     }
 
@@ -156,22 +156,31 @@ impl Holder {
             .hint("one process applies a feed; end one of the two")
     }
 
-    /// Turns true when another process has taken the feed over.
-    pub fn overtaken(&self) -> watch::Receiver<bool> {
-        self.overtaken.subscribe()
+    /// Set once another process has taken the feed over, or signs of life have ended by themselves: the process must end.
+    pub fn lost(&self) -> watch::Receiver<Option<Error>> {
+        self.lost.subscribe()
     }
 
     /// Gives signs of life, by a connection of its own, until what is returned is dropped; then the feed is free.
-    pub fn keep(&self, target: &Target, epoch: i64) -> Keeper {
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn keep(&self, target: &Target, epoch: i64) -> Result<Keeper> {
         let (end, ended) = channel();
         let (done, is_done) = channel();
-        let (holder, target) = (self.clone(), target.clone());
-        thread::spawn(move || {
-            holder.renew_until(&target, epoch, &ended);
+        let (holder, target, lost) = (self.clone(), target.clone(), self.lost.clone());
+        let on_end = move |outcome: Result<()>| {
+            if let Err(error) = outcome {
+                lost.send_replace(Some(error));
+            }
             // Nobody listens when it took too long.
             let _ = done.send(());
-        });
-        Keeper { end: Some(end), is_done }
+        };
+        threads::spawn("lease", on_end, move || {
+            holder.renew_until(&target, epoch, &ended);
+            Ok(())
+        })?;
+        Ok(Keeper { end: Some(end), is_done })
     }
 
     fn renew_until(&self, target: &Target, epoch: i64, ended: &Receiver<()>) {
@@ -183,7 +192,9 @@ impl Holder {
                 // What it means for the rows is found out, and said, where they are written.
                 match error.kind {
                     // What comes from now on is for the other process: it must not be acknowledged here.
-                    ErrorKind::Broken => drop(self.overtaken.send_replace(true)),
+                    ErrorKind::Broken => {
+                        self.lost.send_replace(Some(Self::another_has_taken_over(&self.feed).into()));
+                    }
                     ErrorKind::Retry => tracing::debug!("no sign of life could be given: {error}"),
                     _ => tracing::warn!(hint = error.hint, "no sign of life could be given: {error}"),
                 }
