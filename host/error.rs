@@ -20,7 +20,7 @@ pub struct Error {
     pub sqlstate: Option<SqlState>,
 }
 
-/// The five characters by which a server of the PostgreSQL protocol tells its errors apart.
+/// The five characters by which CockroachDB tells its errors apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqlState([u8; 5]);
 
