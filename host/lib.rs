@@ -10,6 +10,7 @@ pub mod log;
 pub mod mask;
 mod private;
 pub mod row;
+pub mod threads;
 
 pub mod access;
 pub mod cli;
