@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::source::{Job, JobState, Source, Statement};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, Stage};
 
 /// One changefeed's settings.
 #[derive(Debug, Deserialize, Serialize)]
@@ -35,20 +35,20 @@ impl Memory {
 
 /// Which one this folder has created or used last.
 pub fn job(stage: &Stage) -> Result<Option<i64>> {
-    Ok(stage.load::<Memory>(Note::Changefeed)?.map(|known| known.job))
+    Ok(stage.load::<Memory>(MetadataFile::Changefeed)?.map(|known| known.job))
 }
 
 /// To be called when it was created or altered.
 pub fn remember(stage: &Stage, job: i64, statement: &Statement<'_>) -> Result<()> {
     let mut salt = [0_u8; 16];
     SystemRandom::new().fill(&mut salt).map_err(|_| Error::new("the system gives no random numbers"))?;
-    stage.save(Note::Changefeed, &Memory::of(job, statement, hex(&salt)))
+    stage.save(MetadataFile::Changefeed, &Memory::of(job, statement, hex(&salt)))
 }
 
 /// Alters a changefeed that was created with other settings; it is paused then. One of which nothing is known is taken to
 /// have these.
 pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statement<'_>) -> Result<bool> {
-    let Some(known) = stage.load::<Memory>(Note::Changefeed)?.filter(|known| known.job == job.id) else {
+    let Some(known) = stage.load::<Memory>(MetadataFile::Changefeed)?.filter(|known| known.job == job.id) else {
         return remember(stage, job.id, statement).map(|()| false);
     };
     let now = Memory::of(job.id, statement, known.salt.clone());

@@ -45,7 +45,7 @@ impl<E: Into<Error>> From<E> for Unrestored {
 pub fn restore(options: &Options) -> Result<String, Unrestored> {
     // A folder that a running ebb uses is locked.
     let folder = stage::folder(&options.staging_dir, &options.schema);
-    let stage = folder.is_dir().then(|| Stage::open(&folder, stage::Limits::default())).transpose()?;
+    let stage = folder.is_dir().then(|| Stage::open(&folder, stage::StagingLimits::default())).transpose()?;
     let saved = stage.as_ref().map_or_else(|| Ok(Vec::new()), load)?;
     let url = DatabaseUrl::parse(options.target.url.reveal())?;
     let plugin = plugin::load(options.target.plugin.as_deref(), &url.scheme, &options.target.plugin_dirs)?;

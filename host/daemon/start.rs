@@ -257,10 +257,10 @@ fn holder(settings: &config::Staging, stage: &Stage) -> Holder {
 
 async fn open_stage(settings: &config::Staging) -> Result<Stage> {
     let folder: PathBuf = stage::folder(&settings.dir, &settings.schema);
-    let limits = stage::Limits {
+    let limits = stage::StagingLimits {
         disk_bytes_max: settings.disk_bytes_max,
         remember: settings.remember,
-        ..stage::Limits::default()
+        ..stage::StagingLimits::default()
     };
     let unsafe_filesystem = settings.unsafe_filesystem;
     blocking(move || {

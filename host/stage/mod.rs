@@ -4,26 +4,26 @@
 //! with 200. Does not own: what a body or a window is. One folder serves one feed and one process.
 //!
 //! A row goes into the log of the newest segment (`log`) and into memory (`memtable`); a full segment is sorted to disk
-//! (`run`) when it has to wait long for the target, and reduced to fingerprints (`seen`) once it is applied, which give way
+//! (`sorted_run`) when it has to wait long for the target, and reduced to fingerprints (`fingerprints`) once it is applied, which give way
 //! where rows need the room (`room`).
 
 mod append;
+mod compaction;
 pub mod disk;
-mod keep;
+mod fingerprints;
 mod late;
 mod log;
 mod memtable;
-mod notes;
+mod metadata;
 pub mod place;
 mod present;
 mod record;
 mod recover;
 mod room;
-mod run;
 mod scan;
 mod sealed;
-mod seen;
 mod segments;
+mod sorted_run;
 mod space;
 mod store;
 #[cfg(test)]
@@ -44,22 +44,22 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use append::NotWritten;
 pub use late::Late;
-pub use notes::Note;
+pub use metadata::MetadataFile;
 pub use record::{Change, Entry, RowBatch};
 pub use room::Usage;
 pub use scan::{Bounds, Scan};
 pub use segments::new_number;
 pub use space::Forecast;
 pub(crate) use store::lock;
-pub use store::{Limits, Store};
+pub use store::{StagingLimits, Store};
 
 use crate::error::{Error, Result};
 use space::Space;
 pub use writer::Sender;
-use writer::{Content, Reports, Request};
+use writer::{Reports, Request, Write};
 
 /// How often applied segments are looked for when nothing else happens.
-const KEEP_INTERVAL: Duration = Duration::from_secs(1);
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Proof that what a request brought is on disk. Only the writer makes one, and only `receive` takes one: a 200
 /// cannot be sent for bytes that could still be lost.
@@ -82,25 +82,25 @@ pub struct Stage {
 
 impl Stage {
     /// Opens or creates `folder` and locks it for this process.
-    pub fn open(folder: &Path, limits: Limits) -> Result<Self> {
+    pub fn open(folder: &Path, limits: StagingLimits) -> Result<Self> {
         let disk = disk::Folder::open(folder)?;
         Ok(Self::start(Store::open(Arc::new(disk), limits)?))
     }
 
-    /// Starts the threads that write and keep.
+    /// Starts the threads that write and compact.
     fn start(store: Store) -> Self {
         let store = Arc::new(store);
         let space = Arc::<Space>::default();
         let (requests, incoming) = mpsc::channel(writer::QUEUE_REQUESTS_MAX);
         let (resolved_sender, resolved) = watch::channel(store.resolved());
         let (failed_sender, failed) = watch::channel(None);
-        let (keeper, woken) = sync_channel(1);
+        let (compaction, woken) = sync_channel(1);
         let reports =
-            Reports { resolved: resolved_sender, failed: failed_sender.clone(), keeper, space: Arc::clone(&space) };
+            Reports { resolved: resolved_sender, failed: failed_sender.clone(), compaction, space: Arc::clone(&space) };
         let (writer_store, ending) = (Arc::clone(&store), failed_sender.clone());
         thread::spawn(move || writer::run(&writer_store, incoming, &reports));
-        let (keeper_store, keeper_space) = (Arc::clone(&store), Arc::clone(&space));
-        thread::spawn(move || keep(&keeper_store, &woken, &keeper_space, &failed_sender));
+        let (compaction_store, compaction_space) = (Arc::clone(&store), Arc::clone(&space));
+        thread::spawn(move || compact(&compaction_store, &woken, &compaction_space, &failed_sender));
         Self { store, requests, resolved, failed, ending, space }
     }
 
@@ -134,12 +134,12 @@ impl Stage {
     /// # Errors
     /// When the run ends, or rows of [`Sender::OfPart`] came too late.
     pub async fn append(&self, rows: RowBatch, sender: Sender, lease: Box<dyn Send>) -> Result<Staged> {
-        self.send(Content::Rows(rows), sender, lease).await
+        self.send(Write::Rows(rows), sender, lease).await
     }
 
     /// Makes a resolved timestamp durable. It does not go back.
     pub async fn resolve(&self, timestamp: Timestamp) -> Result<Staged> {
-        self.send(Content::Resolved(timestamp), Sender::OfRun, Box::new(())).await
+        self.send(Write::Resolved(timestamp), Sender::OfRun, Box::new(())).await
     }
 
     /// The resolved timestamp, as it moves.
@@ -169,12 +169,12 @@ impl Stage {
     }
 
     /// What an earlier run has left.
-    pub fn load<T: DeserializeOwned>(&self, note: Note) -> Result<Option<T>> {
-        self.store.load(note)
+    pub fn load<T: DeserializeOwned>(&self, file: MetadataFile) -> Result<Option<T>> {
+        self.store.load(file)
     }
 
-    pub fn save<T: Serialize + ?Sized>(&self, note: Note, value: &T) -> Result<()> {
-        self.store.save(note, value)
+    pub fn save<T: Serialize + ?Sized>(&self, file: MetadataFile, value: &T) -> Result<()> {
+        self.store.save(file, value)
     }
 
     /// Everything up to `applied` is in the target: it need not be kept.
@@ -192,7 +192,7 @@ impl Stage {
         self.space.forecast()
     }
 
-    async fn send(&self, content: Content, sender: Sender, lease: Box<dyn Send>) -> Result<Staged> {
+    async fn send(&self, content: Write, sender: Sender, lease: Box<dyn Send>) -> Result<Staged> {
         let (reply, answer) = oneshot::channel();
         let gone = || Error::new("staging has ended");
         self.requests.send(Request { content, sender, reply, _lease: lease }).await.map_err(|_| gone())?;
@@ -207,15 +207,15 @@ pub fn folder(dir: &Path, schema: &str) -> PathBuf {
 }
 
 /// Sorts, drops and measures until the store is closed. Apart from the writer, which must not wait for it.
-fn keep(store: &Store, woken: &Receiver<()>, space: &Space, failed: &watch::Sender<Option<Error>>) {
+fn compact(store: &Store, woken: &Receiver<()>, space: &Space, failed: &watch::Sender<Option<Error>>) {
     loop {
         space.sample(Instant::now(), store.usage());
         // Also while nothing arrives, so that a folder that is gone does not wait for a request to be noticed.
-        if let Err(error) = store.maintain().map_err(|error| store.cause(error)).and_then(|()| store.check()) {
+        if let Err(error) = store.compact().map_err(|error| store.cause(error)).and_then(|()| store.check()) {
             failed.send_replace(Some(error));
             return;
         }
-        if let Err(RecvTimeoutError::Disconnected) = woken.recv_timeout(KEEP_INTERVAL) {
+        if let Err(RecvTimeoutError::Disconnected) = woken.recv_timeout(COMPACTION_INTERVAL) {
             return;
         }
     }

@@ -1,7 +1,7 @@
 //! The staging store: rows go in durably and come out in commit order. Plain calls that block; no threads of its own.
 //!
 //! Owns: what is true after each call, and after a crash in the middle of it. Does not own: writing rows (`append`),
-//! room for them (`room`), who calls (`writer`), turning segments into other forms (`keep`).
+//! room for them (`room`), who calls (`writer`), turning segments into other forms (`compaction`).
 //!
 //! Invariants: a row is answered for only after its frame is synced; rows at or below `resolved` do not change any more,
 //! so that a reader may go on while rows are written.
@@ -18,17 +18,17 @@ use serde::de::DeserializeOwned;
 use super::disk::{Append, Disk};
 use super::log::Tail;
 use super::memtable::Memtable;
-use super::notes::{self, Note};
+use super::metadata::{self, MetadataFile};
 use super::record::scan_key;
 use super::recover::recover;
 use super::scan::{Bounded, Bounds, Scan};
-use super::segments::{Content, Form, Listed, STATE, Segment, State, file_name};
+use super::segments::{Form, STATE, Segment, SegmentContent, SegmentMeta, State, file_name};
 use super::{damaged, unreadable};
 use crate::error::{Error, Result};
 
 /// How much a store may hold, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct StagingLimits {
     /// `--staging-max-bytes`: at this size it takes no more rows. Fingerprints give way before.
     pub disk_bytes_max: u64,
     /// `--retireOffset`: how long applied rows are remembered, by the source's clock, as long as there is room.
@@ -37,7 +37,7 @@ pub struct Limits {
     pub segment_bytes_max: u64,
 }
 
-impl Limits {
+impl StagingLimits {
     pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
 
     /// For a person.
@@ -46,7 +46,7 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
+impl Default for StagingLimits {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 3600);
         Self { disk_bytes_max: u64::MAX, remember: day, segment_bytes_max: Self::SEGMENT_BYTES_MAX }
@@ -56,7 +56,7 @@ impl Default for Limits {
 /// See the module.
 pub struct Store {
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) limits: Limits,
+    pub(super) limits: StagingLimits,
     pub(super) log: Mutex<Log>,
     /// Changed by one at a time, and only together with the file.
     pub(super) state: Mutex<State>,
@@ -90,18 +90,18 @@ impl Store {
     ///
     /// # Errors
     /// When what was acknowledged is not there or damaged.
-    pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, limits: StagingLimits) -> Result<Self> {
         let mut state = State::load(disk.as_ref())?.unwrap_or_else(State::new);
         let last = state.segments.keys().next_back().copied().unwrap_or(0);
         let log_identity = disk.identity(&file_name(last, Form::Log));
-        for (&number, listed) in state.segments.clone().iter().filter(|(_, listed)| listed.form == Form::Log) {
+        for (&number, meta) in state.segments.clone().iter().filter(|(_, meta)| meta.form == Form::Log) {
             let tail = if number == last { Tail::MayBeTorn } else { Tail::IsWhole };
-            recover(disk.as_ref(), &mut state, number, *listed, tail)?;
+            recover(disk.as_ref(), &mut state, number, *meta, tail)?;
         }
-        for (&number, listed) in &state.segments {
-            let name = file_name(number, listed.form);
+        for (&number, meta) in &state.segments {
+            let name = file_name(number, meta.form);
             match disk.len(&name) {
-                Ok(len) if len == listed.bytes => {}
+                Ok(len) if len == meta.bytes => {}
                 Ok(_) => return Err(damaged(&name, "it is not as long as it was")),
                 Err(error) => return Err(damaged(&name, &error.to_string())),
             }
@@ -112,18 +112,18 @@ impl Store {
         let next = last + 1;
         let file = new_log(disk.as_ref(), next).map_err(|error| unreadable(&error))?;
         state.log = disk.identity(&file_name(next, Form::Log));
-        state.segments.insert(next, Listed::new_log());
+        state.segments.insert(next, SegmentMeta::new_log());
         state.save(disk.as_ref()).map_err(|error| unreadable(&error.into()))?;
         state.remove_leftovers(disk.as_ref()).map_err(|error| unreadable(&error))?;
         let log = Log { number: next, file, rows: Arc::default(), frames: 0, bytes: 0, memory_bytes: 0 };
-        let segments = state.segments.iter().map(|(&number, &listed)| Segment {
+        let segments = state.segments.iter().map(|(&number, &meta)| Segment {
             number,
-            content: match listed.form {
-                Form::Log => Content::Memory { rows: Arc::clone(&log.rows) },
-                Form::Run => Content::Run,
-                Form::Seen => Content::Seen,
+            content: match meta.form {
+                Form::Log => SegmentContent::Memory { rows: Arc::clone(&log.rows) },
+                Form::SortedRun => SegmentContent::SortedRun,
+                Form::Fingerprints => SegmentContent::Fingerprints,
             },
-            listed,
+            meta,
         });
         let segments = Mutex::new(Arc::new(segments.collect()));
         let watermarks = Mutex::new(Watermarks { resolved: state.resolved, applied: Timestamp::ZERO });
@@ -143,7 +143,7 @@ impl Store {
 
     /// Whether no changefeed has ever been established on this folder: an empty one, or one whose first start was cut off.
     pub fn is_fresh(&self) -> bool {
-        !lock(&self.state).is_settled
+        !lock(&self.state).is_established
     }
 
     /// Which folder this is: no other has the same, whatever its name.
@@ -153,7 +153,7 @@ impl Store {
 
     /// From now on a changefeed may count on what was acknowledged to be here.
     pub fn mark_established(&self) -> Result<()> {
-        self.change(|state| state.is_settled = true)
+        self.change(|state| state.is_established = true)
     }
 
     /// Whether the folder, and every file of it that holds rows, is still the one that this process has opened and
@@ -162,7 +162,7 @@ impl Store {
         // Held, so that no file leaves the list meanwhile: one is removed only after.
         let segments = lock(&self.segments);
         // A file of fingerprints that is gone is noticed when it is wanted.
-        let holds_rows = |segment: &&Segment| !matches!(segment.content, Content::Seen);
+        let holds_rows = |segment: &&Segment| !matches!(segment.content, SegmentContent::Fingerprints);
         let files = segments.iter().filter(holds_rows).map(Segment::file);
         self.disk.check(&mut std::iter::once(STATE.to_owned()).chain(files))
     }
@@ -254,12 +254,12 @@ impl Store {
         Ok(())
     }
 
-    pub fn load<T: DeserializeOwned>(&self, note: Note) -> Result<Option<T>> {
-        notes::load(self.disk.as_ref(), note)
+    pub fn load<T: DeserializeOwned>(&self, file: MetadataFile) -> Result<Option<T>> {
+        metadata::load(self.disk.as_ref(), file)
     }
 
-    pub fn save<T: Serialize + ?Sized>(&self, note: Note, value: &T) -> Result<()> {
-        notes::save(self.disk.as_ref(), note, value)
+    pub fn save<T: Serialize + ?Sized>(&self, file: MetadataFile, value: &T) -> Result<()> {
+        metadata::save(self.disk.as_ref(), file, value)
     }
 
     pub(super) fn segments(&self) -> Arc<Vec<Segment>> {

@@ -18,8 +18,8 @@ fn rows(walls: impl IntoIterator<Item = i64>, table: u32) -> RowBatch {
 }
 
 /// Small segments, so that few rows go through every form.
-fn small() -> Limits {
-    Limits { segment_bytes_max: 4 << 10, ..Limits::default() }
+fn small() -> StagingLimits {
+    StagingLimits { segment_bytes_max: 4 << 10, ..StagingLimits::default() }
 }
 
 fn open(dir: &TempDir) -> Store {
@@ -37,7 +37,7 @@ fn write_each(store: &Store, walls: impl IntoIterator<Item = i64>) {
         loop {
             match store.write(&[&rows([wall], 1)], None) {
                 Ok(()) => break,
-                Err(NotWritten::Behind) => store.maintain().unwrap(),
+                Err(NotWritten::Behind) => store.compact().unwrap(),
                 Err(other) => panic!("{other:?}"),
             }
         }
@@ -120,7 +120,7 @@ fn segments_are_sorted_reduced_and_forgotten() {
     assert!(files(&dir, "run").len() > 5, "{:?}", files(&dir, "run"));
     write_each(&store, 201..=260);
     store.release(at(200));
-    store.maintain().unwrap();
+    store.compact().unwrap();
     assert_eq!(store.released(), at(200));
     assert_eq!(scanned(&store, 200, 1000), (201..=260).collect::<Vec<_>>());
     assert!(files(&dir, "seen").len() > 5);
@@ -132,7 +132,7 @@ fn segments_are_sorted_reduced_and_forgotten() {
     }
     let day = 24 * 3600 * 1_000_000_000;
     store.release(at(day + 150));
-    store.maintain().unwrap();
+    store.compact().unwrap();
     drop(store);
     let store = open(&dir);
     store.release(at(day + 150));
@@ -149,7 +149,7 @@ fn a_second_open_finds_every_form() {
         assert_eq!(scanned(&store, round * 25, 1000), (round * 25 + 1..=round * 50).collect::<Vec<_>>());
         write_each(&store, round * 50 + 1..=(round + 1) * 50);
         store.release(at((round + 1) * 25));
-        store.maintain().unwrap();
+        store.compact().unwrap();
     }
 }
 
@@ -269,7 +269,7 @@ fn one_folder_serves_one_process_and_one_format() {
 #[test]
 fn a_full_store_takes_nothing_until_there_is_room() {
     let dir = tempdir();
-    let limits = Limits { disk_bytes_max: 40 << 10, ..small() };
+    let limits = StagingLimits { disk_bytes_max: 40 << 10, ..small() };
     let store = Store::open(Arc::new(disk::Folder::open(dir.path()).unwrap()), limits).unwrap();
     let mut wall = 0;
     let full = loop {
@@ -277,7 +277,7 @@ fn a_full_store_takes_nothing_until_there_is_room() {
         match store.write(&[&rows([wall], 1)], Some(at(wall - 1))) {
             Ok(()) => {}
             Err(NotWritten::Behind) => {
-                store.maintain().unwrap();
+                store.compact().unwrap();
                 wall -= 1;
             }
             Err(other) => break other,
@@ -290,7 +290,7 @@ fn a_full_store_takes_nothing_until_there_is_room() {
     store.write(&[], Some(at(wall - 1))).unwrap();
     assert_eq!(store.resolved(), at(wall - 1));
     store.release(at(wall - 1));
-    store.maintain().unwrap();
+    store.compact().unwrap();
     store.write(&[&rows([wall], 1)], None).unwrap();
 }
 

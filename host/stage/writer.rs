@@ -26,7 +26,7 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 const BEHIND_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What one request brings.
-pub(super) enum Content {
+pub(super) enum Write {
     Rows(RowBatch),
     Resolved(Timestamp),
 }
@@ -41,7 +41,7 @@ pub enum Sender {
 }
 
 pub(super) struct Request {
-    pub(super) content: Content,
+    pub(super) content: Write,
     pub(super) sender: Sender,
     pub(super) reply: oneshot::Sender<Result<Staged>>,
     /// What the request holds of the memory for bodies. It is given back once the rows are written or given up.
@@ -53,7 +53,7 @@ pub(super) struct Reports {
     pub(super) resolved: watch::Sender<Timestamp>,
     pub(super) failed: watch::Sender<Option<Error>>,
     /// Wakes the thread that sorts and drops segments.
-    pub(super) keeper: SyncSender<()>,
+    pub(super) compaction: SyncSender<()>,
     pub(super) space: std::sync::Arc<Space>,
 }
 
@@ -89,8 +89,8 @@ pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports:
 /// Where room is short the group is small, so that what fits is not held up by what does not.
 fn collect(first: Request, requests: &mut mpsc::Receiver<Request>, room_bytes: u64) -> Vec<Request> {
     let size = |request: &Request| match &request.content {
-        Content::Rows(rows) => rows.bytes(),
-        Content::Resolved(_) => 0,
+        Write::Rows(rows) => rows.bytes(),
+        Write::Resolved(_) => 0,
     };
     let mut bytes = size(&first);
     let mut group = vec![first];
@@ -114,12 +114,12 @@ fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<(
                 return Ok(());
             }
             Err(NotWritten::Behind) => {
-                let _ = reports.keeper.try_send(());
+                let _ = reports.compaction.try_send(());
                 thread::sleep(BEHIND_INTERVAL);
             }
             Err(NotWritten::Full(why)) => {
                 reports.space.is_full(&why);
-                let _ = reports.keeper.try_send(());
+                let _ = reports.compaction.try_send(());
                 thread::sleep(ROOM_INTERVAL);
                 group.retain(|request| !request.reply.is_closed());
             }
@@ -160,15 +160,15 @@ impl Reports {
 impl Request {
     fn rows(&self) -> Option<&RowBatch> {
         match &self.content {
-            Content::Rows(rows) => Some(rows),
-            Content::Resolved(_) => None,
+            Write::Rows(rows) => Some(rows),
+            Write::Resolved(_) => None,
         }
     }
 
     fn resolved(&self) -> Option<Timestamp> {
         match self.content {
-            Content::Resolved(timestamp) => Some(timestamp),
-            Content::Rows(_) => None,
+            Write::Resolved(timestamp) => Some(timestamp),
+            Write::Rows(_) => None,
         }
     }
 }

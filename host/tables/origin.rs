@@ -10,7 +10,7 @@ use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::stage::{Note, Stage, lock};
+use crate::stage::{MetadataFile, Stage, lock};
 
 /// A table of the source as a topic names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub struct Origins {
 impl Origins {
     /// Those of the staging folder.
     pub fn load(stage: &Stage) -> Result<Self> {
-        let known = stage.load(Note::Origins)?.unwrap_or_default();
+        let known = stage.load(MetadataFile::Origins)?.unwrap_or_default();
         Ok(Self { stage: stage.clone(), known: Mutex::new(known) })
     }
 
@@ -73,7 +73,7 @@ impl Origins {
     pub fn admit(&self, rows: &[(u32, Origin)]) -> Result<()> {
         let mut known = lock(&self.known);
         let Some(changed) = Self::changed(&known, rows)? else { return Ok(()) };
-        self.stage.save(Note::Origins, &changed)?;
+        self.stage.save(MetadataFile::Origins, &changed)?;
         if self.stage.released() > Timestamp::ZERO {
             for (_, origin) in changed.iter().filter(|(table, _)| !known.contains_key(table)) {
                 tracing::info!(
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn one_table_has_one_origin() {
         let folder = tempdir();
-        let stage = Stage::open(folder.path(), crate::stage::Limits::default()).unwrap();
+        let stage = Stage::open(folder.path(), crate::stage::StagingLimits::default()).unwrap();
         let origins = Origins::load(&stage).unwrap();
         origins.admit(&[(1, Origin::bare("orders"))]).unwrap();
         origins.admit(&[(1, Origin::bare("\"orders\""))]).unwrap();

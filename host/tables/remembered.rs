@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::key::KeyShape;
 use super::{TableRoute, registered};
 use crate::error::{Error, Result};
-use crate::stage::{Bounds, Note, Stage};
+use crate::stage::{Bounds, MetadataFile, Stage};
 use crate::target::SourceName;
 
 #[derive(Deserialize, Serialize)]
@@ -66,23 +66,23 @@ pub fn remember<'w>(
     };
     let tables = routes.filter(|route| route.refused.is_none()).map(known).collect();
     let remembered = Remembered { database: database.to_owned(), are_types_known, is_outdated: false, tables };
-    stage.save(Note::Tables, &remembered)
+    stage.save(MetadataFile::Tables, &remembered)
 }
 
 /// Whether an earlier start has kept its tables.
 pub fn are_remembered(stage: &Stage) -> Result<bool> {
-    stage.load::<Remembered>(Note::Tables).map(|known| known.is_some())
+    stage.load::<Remembered>(MetadataFile::Tables).map(|known| known.is_some())
 }
 
 /// Whether the types of these tables were looked at.
 pub fn are_types_known(stage: &Stage) -> Result<bool> {
-    stage.load::<Remembered>(Note::Tables).map(|known| known.is_some_and(|known| known.are_types_known))
+    stage.load::<Remembered>(MetadataFile::Tables).map(|known| known.is_some_and(|known| known.are_types_known))
 }
 
 /// Those that the last start replicated to the target as it is, which has seen so many starts, by their names at the source;
 /// `None` when that is not known. One that was taken in by a later start is not in a target of before.
 pub fn last(stage: &Stage, epoch: i64) -> Result<Option<Vec<SourceName>>> {
-    let known = stage.load::<Remembered>(Note::Tables)?.filter(|known| !known.is_outdated);
+    let known = stage.load::<Remembered>(MetadataFile::Tables)?.filter(|known| !known.is_outdated);
     let is_there = |known: &Known| !known.is_left && known.bounds.epoch <= epoch;
     let replicated =
         |known: Remembered| known.tables.into_iter().filter(is_there).filter_map(|known| known.source).collect();
@@ -91,8 +91,10 @@ pub fn last(stage: &Stage, epoch: i64) -> Result<Option<Vec<SourceName>>> {
 
 /// A run whose changefeed is somebody else's does not know which tables it sends.
 pub fn outdate(stage: &Stage) -> Result<()> {
-    match stage.load::<Remembered>(Note::Tables)? {
-        Some(known) if !known.is_outdated => stage.save(Note::Tables, &Remembered { is_outdated: true, ..known }),
+    match stage.load::<Remembered>(MetadataFile::Tables)? {
+        Some(known) if !known.is_outdated => {
+            stage.save(MetadataFile::Tables, &Remembered { is_outdated: true, ..known })
+        }
         _ => Ok(()),
     }
 }
@@ -100,7 +102,7 @@ pub fn outdate(stage: &Stage) -> Result<()> {
 /// # Errors
 /// When the folder's rows are of another database of the source.
 pub fn refuse_other_database(stage: &Stage, database: &str) -> Result<()> {
-    match stage.load::<Remembered>(Note::Tables)? {
+    match stage.load::<Remembered>(MetadataFile::Tables)? {
         Some(known) if known.database != database => Err(Error::new(format!(
             "this staging folder was filled from the database {} of CockroachDB, and --source names {database}",
             known.database
@@ -115,7 +117,7 @@ pub fn refuse_other_database(stage: &Stage, database: &str) -> Result<()> {
 
 /// Which rows of the tables are replicated, where that is not all of them, as the last start has left it.
 pub fn keep_bounds(stage: &Stage, routes: &mut [TableRoute], catalog: &Catalog) -> Result<()> {
-    let Some(Remembered { tables, .. }) = stage.load(Note::Tables)? else { return Ok(()) };
+    let Some(Remembered { tables, .. }) = stage.load(MetadataFile::Tables)? else { return Ok(()) };
     for route in routes {
         let table = &catalog.tables[route.position as usize];
         if let Some(known) = tables.iter().find(|known| known.is(table) && !known.is_left) {
@@ -127,7 +129,7 @@ pub fn keep_bounds(stage: &Stage, routes: &mut [TableRoute], catalog: &Catalog) 
 
 /// What was kept, and the name of the source's database.
 pub fn remembered(stage: &Stage, catalog: &Catalog) -> Result<(Vec<TableRoute>, Option<String>)> {
-    let known = stage.load::<Remembered>(Note::Tables)?;
+    let known = stage.load::<Remembered>(MetadataFile::Tables)?;
     let Remembered { database, tables, .. } = known.ok_or_else(|| {
         Error::new("the staging folder does not say which tables its rows are of")
             .hint("start once without --apply-only, while CockroachDB can be reached")
@@ -139,7 +141,7 @@ pub fn remembered(stage: &Stage, catalog: &Catalog) -> Result<(Vec<TableRoute>, 
 /// Tables of the last start that are not among those of this one, and of which rows are staged: those of complete source
 /// transactions are applied, and none are taken any more.
 pub fn left(stage: &Stage, catalog: &Catalog, routes: &[TableRoute], applied: Timestamp) -> Result<Vec<TableRoute>> {
-    let Some(Remembered { tables, .. }) = stage.load(Note::Tables)? else { return Ok(Vec::new()) };
+    let Some(Remembered { tables, .. }) = stage.load(MetadataFile::Tables)? else { return Ok(Vec::new()) };
     let is_watched = |known: &Known| {
         let place = |route: &TableRoute| catalog.tables.get(route.position as usize);
         routes.iter().filter_map(place).any(|table| known.is(table))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::key::KeyShape;
 use crate::error::Result;
 use crate::source::{Place, Source};
-use crate::stage::{Note, Store};
+use crate::stage::{MetadataFile, Store};
 
 /// What is kept in the staging folder.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,11 +23,11 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn load(store: &Store) -> Result<Self> {
-        store.load(Note::Keys).map(Option::unwrap_or_default)
+        store.load(MetadataFile::Keys).map(Option::unwrap_or_default)
     }
 
     pub(super) fn save(&self, store: &Store) -> Result<()> {
-        store.save(Note::Keys, self)
+        store.save(MetadataFile::Keys, self)
     }
 }
 

@@ -10,7 +10,7 @@ use ebb_sdk::Timestamp;
 use super::TableRoute;
 use crate::config::NewTables;
 use crate::error::{Error, Result, listed};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, Stage};
 use crate::target::{Found, SourceName};
 
 /// Refused tables by name, and where the run stood when each was refused first.
@@ -38,11 +38,11 @@ pub fn taken_in(
         );
     }
     let new = new_tables(routes, (found, last));
-    let mut refused: Refused = stage.load(Note::RefusedTables)?.unwrap_or_default();
+    let mut refused: Refused = stage.load(MetadataFile::RefusedTables)?.unwrap_or_default();
     let names: Vec<String> = new.iter().map(|(schema, name)| format!("{schema}.{name}")).collect();
     let judged = if new.is_empty() { Ok(()) } else { judge(&names, &mut refused, complete, allowed, now) };
     if judged.is_err() {
-        stage.save(Note::RefusedTables, &refused)?;
+        stage.save(MetadataFile::RefusedTables, &refused)?;
     }
     judged.map(|()| new)
 }
@@ -57,10 +57,10 @@ pub fn new_tables(routes: &[TableRoute], (found, last): (&Found, Option<&[Source
 
 /// To be called once the start that takes them in has succeeded.
 pub fn forget_refusals(stage: &Stage, taken_in: &[SourceName]) -> Result<()> {
-    let mut refused: Refused = stage.load(Note::RefusedTables)?.unwrap_or_default();
+    let mut refused: Refused = stage.load(MetadataFile::RefusedTables)?.unwrap_or_default();
     let known = refused.len();
     refused.retain(|name, _| !taken_in.iter().any(|(schema, table)| *name == format!("{schema}.{table}")));
-    if refused.len() == known { Ok(()) } else { stage.save(Note::RefusedTables, &refused) }
+    if refused.len() == known { Ok(()) } else { stage.save(MetadataFile::RefusedTables, &refused) }
 }
 
 fn judge(

@@ -20,7 +20,7 @@ use super::found::{Kept, SourceName};
 use super::{Found, Target};
 use crate::error::{Error, Result};
 use crate::plugin::Session;
-use crate::stage::{Note, Store, disk, lock, new_number};
+use crate::stage::{MetadataFile, Store, disk, lock, new_number};
 
 /// How long a process counts as alive after a sign of life, and how often it gives one.
 const ALIVE: Duration = Duration::from_secs(60);
@@ -108,7 +108,7 @@ impl Holder {
     /// Whether the folder is certainly the one that the last run has ended with: neither was it put back from a backup, nor
     /// was the machine. Only to be asked before the start is established.
     pub fn is_continued(&self) -> Result<bool> {
-        let starts = self.store.load::<Starts>(Note::Starts)?;
+        let starts = self.store.load::<Starts>(MetadataFile::Starts)?;
         // A version that did not note it is believed.
         Ok(starts.is_none_or(|starts| starts.place == self.place && starts.boot == boot() && !self.store.is_put_back()))
     }
@@ -118,7 +118,7 @@ impl Holder {
     /// # Errors
     /// When rows may be missing in the folder or on the target.
     pub fn admit(&self, found: &Found) -> Result<()> {
-        let starts = self.store.load::<Starts>(Note::Starts)?;
+        let starts = self.store.load::<Starts>(MetadataFile::Starts)?;
         let Some(progress) = found.progress else { return self.refuse_lost_progress(starts.as_ref()) };
         let is_own = self.is_own(starts.as_ref(), found.established(progress));
         if self.store.is_fresh() {
@@ -153,7 +153,7 @@ impl Holder {
     /// How long another process may still be alive; zero when there is none that this one must not end.
     fn other_alive(&self, found: &Found) -> Result<Duration> {
         let Some(progress) = found.progress.filter(|_| !self.is_forced) else { return Ok(Duration::ZERO) };
-        let starts = self.store.load::<Starts>(Note::Starts)?;
+        let starts = self.store.load::<Starts>(MetadataFile::Starts)?;
         // The folder is locked: its own last process has ended.
         let is_here = self.is_own(starts.as_ref(), progress.writer)
             && starts.as_ref().is_none_or(|starts| starts.place == self.place);
@@ -228,10 +228,10 @@ impl Holder {
 
     /// Notes in the folder that this process is about to take over. Returns the number it does so by.
     pub fn begin(&self, found: &Found) -> Result<i64> {
-        let known = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        let known = self.store.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
         let previous = found.progress.map_or(0, |progress| found.established(progress));
         let starts = Starts { current: new_number(), previous, ..known };
-        self.store.save(Note::Starts, &starts)?;
+        self.store.save(MetadataFile::Starts, &starts)?;
         Ok(starts.current)
     }
 
@@ -244,21 +244,21 @@ impl Holder {
 
     /// Notes in the folder that it was taken over.
     pub fn confirm(&self, progress: Progress) -> Result<()> {
-        let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
-        self.store.save(Note::Starts, &Starts { epoch: progress.epoch, ..starts })
+        let starts = self.store.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
+        self.store.save(MetadataFile::Starts, &Starts { epoch: progress.epoch, ..starts })
     }
 
     /// Notes on the target that rows are staged in this folder from now on. To be called before the first one is acknowledged;
     /// then [`Holder::note_established`].
     pub fn mark_established(&self, session: &mut Session, progress: Progress) -> Result<ebb_sdk::Result<()>> {
-        let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        let starts = self.store.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
         *lock(&self.established) = Some(starts.current);
         Ok(session.renew(&self.renewal(progress.epoch, ALIVE)))
     }
 
     /// Notes in the folder where it stands now. `is_compared`: that it holds all the rows that it must was made sure of.
     pub fn note_established(&self, is_compared: bool) -> Result<()> {
-        let mut starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        let mut starts = self.store.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
         starts.established.push(starts.current);
         let spare = starts.established.len().saturating_sub(ESTABLISHED_MAX);
         starts.established.drain(..spare);
@@ -266,7 +266,7 @@ impl Holder {
             (starts.place, starts.boot) = (self.place.clone(), boot());
             self.store.compared()?;
         }
-        self.store.save(Note::Starts, &starts)
+        self.store.save(MetadataFile::Starts, &starts)
     }
 
     /// Gives the feed free after a start that has failed: nobody need wait until it counts as dead.

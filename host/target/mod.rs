@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::plugin::{Plugin, Session};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, Stage};
 
 pub use found::{Found, SourceName};
 pub use lease::{Holder, Keeper};
@@ -162,12 +162,12 @@ fn present<T>(answer: ebb_sdk::Result<T>) -> Result<Option<T>> {
 
 /// What the target looked like when it was seen last.
 pub fn known_catalog(stage: &Stage) -> Result<Option<Catalog>> {
-    stage.load(Note::Catalog)
+    stage.load(MetadataFile::Catalog)
 }
 
 /// Keeps what the target looks like, for a start while it is down.
 pub fn remember_catalog(stage: &Stage, catalog: &Catalog) -> Result<()> {
-    stage.save(Note::Catalog, catalog)
+    stage.save(MetadataFile::Catalog, catalog)
 }
 
 /// Plugin calls block; they get a thread that may.

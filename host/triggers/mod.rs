@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use ebb_sdk::{Catalog, SavedTrigger};
 
 use crate::error::{Error, Result, visible};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, Stage};
 use crate::tables::TableRoute;
 use crate::target;
 use crate::target::Lease;
@@ -97,11 +97,11 @@ pub fn shown(triggers: &[SavedTrigger]) -> String {
 }
 
 pub fn load(stage: &Stage) -> Result<Vec<SavedTrigger>> {
-    stage.load(Note::Triggers).map(Option::unwrap_or_default)
+    stage.load(MetadataFile::Triggers).map(Option::unwrap_or_default)
 }
 
 pub fn save(stage: &Stage, triggers: &[SavedTrigger]) -> Result<()> {
-    stage.save(Note::Triggers, triggers)
+    stage.save(MetadataFile::Triggers, triggers)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use ring::hmac::{self, HMAC_SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::error::{Error, Result, visible};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, Stage};
 
 const KEY_BYTES: usize = 32;
 
@@ -24,13 +24,13 @@ impl Prover {
         }
         let mut key = [0; KEY_BYTES];
         SystemRandom::new().fill(&mut key).map_err(|_| Error::new("the system gives no random numbers"))?;
-        stage.save(Note::TriggerKey, key.as_slice())?;
+        stage.save(MetadataFile::TriggerKey, key.as_slice())?;
         Ok(Self::new(&key))
     }
 
     /// `None` where no trigger was ever dropped with this folder.
     pub(crate) fn known(stage: &Stage) -> Result<Option<Self>> {
-        match stage.load::<Vec<u8>>(Note::TriggerKey)? {
+        match stage.load::<Vec<u8>>(MetadataFile::TriggerKey)? {
             Some(key) if key.len() == KEY_BYTES => Ok(Some(Self::new(&key))),
             Some(_) => {
                 Err(Error::new("the key of the record of triggers in the staging folder is not as long as it was")

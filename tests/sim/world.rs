@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ebb::changefeed::refuse_restored_target;
 use ebb::config;
-use ebb::stage::{Bounds, Limits, NotWritten, Store};
+use ebb::stage::{Bounds, NotWritten, StagingLimits, Store};
 use ebb_sdk::Timestamp;
 use fastrand::Rng;
 
@@ -37,7 +37,7 @@ pub struct World {
     is_put_back: bool,
     /// Of the table that is left out and taken in.
     bounds: Bounds,
-    limits: Limits,
+    limits: StagingLimits,
     settings: config::Apply,
     pub counts: Counts,
     /// Prints every step.
@@ -47,7 +47,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let limits = Limits {
+        let limits = StagingLimits {
             segment_bytes_max: rng.choice([600, 2000, 8000]).expect("one of three"),
             // Where it is small, applied rows are forgotten to make room.
             disk_bytes_max: rng.choice([u64::MAX, u64::MAX, 24_000]).expect("one of three"),
@@ -108,7 +108,7 @@ impl World {
             }
             25..55 => self.deliver(),
             55..68 => self.resolve(),
-            68..78 => self.maintain(),
+            68..78 => self.compact(),
             78..88 => self.apply(),
             88..91 => self.crash("the power goes"),
             91..93 => {
@@ -250,7 +250,7 @@ impl World {
             match self.store().write(batches, resolved) {
                 Ok(()) => return true,
                 Err(NotWritten::Behind) => {
-                    self.maintain();
+                    self.compact();
                     // It may have been its end.
                     if !self.disk.has_power() {
                         return false;
@@ -277,10 +277,10 @@ impl World {
         }
     }
 
-    fn maintain(&mut self) {
-        self.say("maintain");
-        if self.store().maintain().is_err() {
-            self.crash("maintaining has failed");
+    fn compact(&mut self) {
+        self.say("compact");
+        if self.store().compact().is_err() {
+            self.crash("compaction has failed");
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ebb::stage::{Bounds, Note, Store};
+use ebb::stage::{Bounds, MetadataFile, Store};
 
 use super::{World, lock};
 use crate::source::LEFT;
@@ -101,7 +101,7 @@ impl World {
                 return;
             }
         };
-        if let Err(error) = store.load::<serde_json::Value>(Note::Starts) {
+        if let Err(error) = store.load::<serde_json::Value>(MetadataFile::Starts) {
             assert!(error.message.contains("damaged"), "{flipped}: {error:?}");
             self.counts.flipped_bits_found += 1;
             return;
