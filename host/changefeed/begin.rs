@@ -9,6 +9,7 @@ use super::Plan;
 use crate::config::InitialScan;
 use crate::error::{Error, Result};
 use crate::source::{Source, Statement};
+use crate::stage::Inbox;
 use crate::target::Lease;
 
 /// What a changefeed that is created begins with.
@@ -32,7 +33,7 @@ pub(super) async fn place(
 ) -> Result<Begins> {
     // What is staged need not be sent again, and may be collected as garbage at the source by now. An initial scan is among
     // it once anything is resolved.
-    let staged = if is_complete { plan.stage.store().resolved() } else { Timestamp::ZERO };
+    let staged = if is_complete { plan.run_state.resolved() } else { Timestamp::ZERO };
     let complete = applied.max(staged);
     if complete > Timestamp::ZERO {
         statement.initial_scan = Some("no");
@@ -50,6 +51,7 @@ pub(super) async fn place(
 /// Moves target and folder to where the changefeed begins.
 pub(super) async fn move_to(
     plan: &Plan<'_>,
+    inbox: &Inbox,
     statement: &Statement<'_>,
     lease: &mut Lease,
     feed: &str,
@@ -69,28 +71,28 @@ pub(super) async fn move_to(
     }
     if !is_complete {
         // Rows up to here were never in this folder: a target that falls back behind it must not go on with it.
-        plan.stage.begin(cursor)?;
+        plan.run_state.begin(cursor)?;
     }
     // No row up to here will come.
-    plan.stage.resolve(cursor).await.map(drop)
+    inbox.resolve(cursor).await.map(drop)
 }
 
 fn begin_at(lease: &mut Lease, feed: &str, at: Timestamp) -> Result<()> {
-    let Lease { session, progress } = lease;
+    let progress = lease.progress();
     let advance = Advance { feed: feed.to_owned(), epoch: progress.epoch, from: progress.applied, to: at };
     // The plugin's own runtime blocks this thread.
     tokio::task::block_in_place(|| {
-        session.begin(Checks::Immediate)?;
-        session.commit(&advance)
+        lease.session.begin(Checks::Immediate)?;
+        lease.session.commit(&advance)
     })?;
-    progress.applied = at;
+    // Staging has nothing to drop yet.
+    let _ = lease.committed(at);
     Ok(())
 }
 
 /// Rows of an initial scan that was cut off may have been deleted at the source since: a second scan does not say so.
 fn refuse_half_a_scan(plan: &Plan<'_>) -> Result<()> {
-    let mut staged = plan.stage.store().scan(Timestamp::ZERO, Timestamp { wall: i64::MAX, logical: 0 });
-    if staged.next().transpose()?.is_none() {
+    if !plan.run_state.holds_rows()? {
         return Ok(());
     }
     Err(Error::new(

@@ -15,7 +15,7 @@ use crate::config::{Changefeed, Config};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::source::{Job, JobState, Source, Statement, advisories};
-use crate::stage::Stage;
+use crate::stage::{Inbox, RunState};
 use crate::tables::{self, TableRoute};
 use crate::target::Lease;
 
@@ -27,7 +27,7 @@ pub struct Plan<'a> {
     settings: &'a Changefeed,
     routes: &'a [TableRoute],
     catalog: &'a Catalog,
-    stage: &'a Stage,
+    run_state: &'a RunState,
     /// The folder is certainly the one that the last run has ended with.
     is_continued: bool,
     /// The changefeed of another folder that it was agreed to replace.
@@ -41,6 +41,7 @@ pub struct Plan<'a> {
 pub async fn establish(
     source: Source,
     plan: &Plan<'_>,
+    inbox: &Inbox,
     lease: Option<&mut Lease>,
     feed: &str,
     consent: Consent,
@@ -49,8 +50,8 @@ pub async fn establish(
         let job = resume(&source, plan).await?;
         return Ok(Feed::new(source, job, plan.settings));
     };
-    refuse_restored_target(plan.stage.released(), lease.progress)?;
-    let applied = lease.progress.applied;
+    refuse_restored_target(plan.run_state.released(), lease.progress())?;
+    let applied = lease.progress().applied;
     if let Some(cursor) = plan.settings.cursor.filter(|_| applied > Timestamp::ZERO) {
         tracing::info!("--cursor {cursor} is for a new run; this one goes on at the target's progress, {applied}");
     }
@@ -61,9 +62,9 @@ pub async fn establish(
         let job = reuse(&source, plan, &job, &statement).await?;
         return Ok(Feed::new(source, job, plan.settings));
     }
-    if let Some(job) = stale.iter().find(|job| !is_of(job, plan.stage)) {
+    if let Some(job) = stale.iter().find(|job| !is_of(job, plan.run_state)) {
         if plan.agreed != Some(job.id) {
-            agree_to_replace(job, lease.progress, feed, consent)?;
+            agree_to_replace(job, lease.progress(), feed, consent)?;
         }
         tracing::warn!(job = job.id, from = %applied, "the staging folder is gone; replacing the changefeed");
     }
@@ -80,8 +81,8 @@ pub async fn establish(
     tracing::debug!(statement = statement.shown(), "changefeed");
     let job = source.create_changefeed(&statement).await?;
     // Only now: a start that fails before has moved nothing. One that is cut off here is found by its folder, and made anew.
-    begin::move_to(plan, &statement, lease, feed, (begins, is_complete)).await?;
-    settings::remember(plan.stage, job, &statement)?;
+    begin::move_to(plan, inbox, &statement, lease, feed, (begins, is_complete)).await?;
+    settings::remember(plan.run_state, job, &statement)?;
     tracing::info!(job, cursor = %statement.cursor, "changefeed created");
     Ok(Feed::new(source, job, plan.settings))
 }
@@ -96,11 +97,11 @@ pub async fn refuse_early(
     consent: Consent,
 ) -> Result<Option<i64>> {
     let progress = progress.unwrap_or(Progress { applied: Timestamp::ZERO, epoch: 0, writer: 0 });
-    refuse_restored_target(plan.stage.released(), progress)?;
+    refuse_restored_target(plan.run_state.released(), progress)?;
     let applied = progress.applied;
     let mut statement = plan.statement(applied);
     let Found { own: None, is_complete, stale } = found(source, plan, &statement).await? else { return Ok(None) };
-    let foreign = stale.iter().find(|job| !is_of(job, plan.stage));
+    let foreign = stale.iter().find(|job| !is_of(job, plan.run_state));
     foreign.map_or(Ok(()), |job| agree_to_replace(job, progress, feed, consent))?;
     match begin::place(source, plan, &mut statement, applied, is_complete).await? {
         Begins::New | Begins::Scan if plan.settings.cursor.is_none() => {}
@@ -122,15 +123,15 @@ struct Found {
 async fn found(source: &Source, plan: &Plan<'_>, statement: &Statement<'_>) -> Result<Found> {
     let wanted = source.find_changefeed(statement).await?;
     // Also those that are paused: one that somebody resumes would send what another has promised to be over.
-    let mut stale = source.changefeeds_into(plan.stage.id()).await?;
-    let Some(job) = wanted else { return Ok(Found { own: None, stale, is_complete: !plan.stage.is_fresh() }) };
-    let is_remembered = settings::job(plan.stage)?.is_none_or(|known| known == job.id);
-    let goes_on = delivers_here(&job, plan.stage) && (is_remembered || !is_of(&job, plan.stage));
+    let mut stale = source.changefeeds_into(plan.run_state.id()).await?;
+    let Some(job) = wanted else { return Ok(Found { own: None, stale, is_complete: !plan.run_state.is_fresh() }) };
+    let is_remembered = settings::job(plan.run_state)?.is_none_or(|known| known == job.id);
+    let goes_on = delivers_here(&job, plan.run_state) && (is_remembered || !is_of(&job, plan.run_state));
     stale.retain(|stale| stale.id != job.id);
     if goes_on && is_whole(&job, plan) {
         return Ok(Found { own: Some(job), stale, is_complete: true });
     }
-    let is_complete = goes_on || (is_of(&job, plan.stage) && !plan.stage.is_fresh());
+    let is_complete = goes_on || (is_of(&job, plan.run_state) && !plan.run_state.is_fresh());
     stale.push(job);
     Ok(Found { own: None, stale, is_complete })
 }
@@ -138,14 +139,14 @@ async fn found(source: &Source, plan: &Plan<'_>, statement: &Statement<'_>) -> R
 /// CockroachDB may have been told that rows are here which a folder from a backup does not hold, though the target, from the
 /// same backup, does not miss them. What is complete here is then sent on from.
 fn is_whole(job: &Job, plan: &Plan<'_>) -> bool {
-    let resolved = plan.stage.store().resolved();
+    let resolved = plan.run_state.resolved();
     plan.is_continued || job.high_water.is_none_or(|acknowledged| acknowledged <= resolved)
 }
 
 async fn end(source: &Source, plan: &Plan<'_>, stale: &[Job]) -> Result<()> {
     for job in stale {
         let acknowledged = job.high_water.map(|at| at.to_string());
-        match is_of(job, plan.stage) && !is_whole(job, plan) {
+        match is_of(job, plan.run_state) && !is_whole(job, plan) {
             true => tracing::warn!(
                 job = job.id,
                 acknowledged,
@@ -177,15 +178,15 @@ pub async fn is_there(
     config: &Config,
     source: Option<&Source>,
     catalog: &Catalog,
-    stage: &Stage,
+    run_state: &RunState,
     is_continued: bool,
 ) -> Result<bool> {
-    if stage.is_fresh() {
+    if run_state.is_fresh() {
         return Ok(false);
     }
     let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
     let routes = tables::matched(config, Some(source), catalog).await?.check_types(catalog, None)?;
-    let plan = Plan::new(settings, &routes, catalog, stage, source, is_continued);
+    let plan = Plan::new(settings, &routes, catalog, run_state, source, is_continued);
     Ok(found(source, &plan, &plan.statement(Timestamp::ZERO)).await?.own.is_some())
 }
 
@@ -194,12 +195,12 @@ impl<'a> Plan<'a> {
         settings: &'a Changefeed,
         routes: &'a [TableRoute],
         catalog: &'a Catalog,
-        stage: &'a Stage,
+        run_state: &'a RunState,
         source: &Source,
         is_continued: bool,
     ) -> Self {
         let version = source.version().to_owned();
-        Self { settings, routes, catalog, stage, is_continued, agreed: None, version }
+        Self { settings, routes, catalog, run_state, is_continued, agreed: None, version }
     }
 
     fn statement(&self, cursor: Timestamp) -> Statement<'a> {
@@ -207,7 +208,7 @@ impl<'a> Plan<'a> {
             settings: self.settings,
             tables: self.routes.iter().filter_map(|route| route.source.clone()).collect(),
             path: &self.catalog.namespace,
-            staging: self.stage.id(),
+            staging: self.run_state.id(),
             cursor,
             initial_scan: None,
             release: advisories::release(&self.version),
@@ -216,9 +217,9 @@ impl<'a> Plan<'a> {
 }
 
 /// Without a changefeed of its own a run cannot have acknowledged rows sent again.
-pub fn refuse_lost_staging(stage: &Stage, progress: Progress) -> Result<()> {
-    refuse_restored_target(stage.released(), progress)?;
-    if stage.is_fresh() && progress.applied > Timestamp::ZERO {
+pub fn refuse_lost_staging(run_state: &RunState, progress: Progress) -> Result<()> {
+    refuse_restored_target(run_state.released(), progress)?;
+    if run_state.is_fresh() && progress.applied > Timestamp::ZERO {
         return Err(Error::new(format!(
             "the staging folder is new, but the target has been written up to {}: rows that were acknowledged since may \
              be lost",
@@ -250,18 +251,18 @@ pub fn refuse_restored_target(released: Timestamp, progress: Progress) -> Result
 }
 
 /// What a changefeed has delivered to another folder is not in this one, though both have the same name.
-fn delivers_here(job: &Job, stage: &Stage) -> bool {
-    !stage.is_fresh() && job.staging.as_ref().is_none_or(|staging| staging == stage.id())
+fn delivers_here(job: &Job, run_state: &RunState) -> bool {
+    !run_state.is_fresh() && job.staging.as_ref().is_none_or(|staging| staging == run_state.id())
 }
 
 /// Created for this folder, and no other of the same name.
-fn is_of(job: &Job, stage: &Stage) -> bool {
-    job.staging.as_deref() == Some(stage.id())
+fn is_of(job: &Job, run_state: &RunState) -> bool {
+    job.staging.as_deref() == Some(run_state.id())
 }
 
 async fn reuse(source: &Source, plan: &Plan<'_>, job: &Job, statement: &Statement<'_>) -> Result<i64> {
     refuse_rival(source, plan.settings, job.id).await?;
-    let is_altered = settings::renew(source, plan.stage, job, statement).await?;
+    let is_altered = settings::renew(source, plan.run_state, job, statement).await?;
     if is_altered || job.state == JobState::Paused {
         if job.is_paused_by_error() {
             tracing::warn!(job = job.id, "the changefeed was paused by an error: {}", job.running_status);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::source::{Job, JobState, Source, Statement};
-use crate::stage::{MetadataFile, Stage};
+use crate::stage::{MetadataFile, RunState};
 
 /// One changefeed's settings.
 #[derive(Debug, Deserialize, Serialize)]
@@ -34,22 +34,22 @@ impl Memory {
 }
 
 /// Which one this folder has created or used last.
-pub fn job(stage: &Stage) -> Result<Option<i64>> {
-    Ok(stage.load::<Memory>(MetadataFile::Changefeed)?.map(|known| known.job))
+pub fn job(run_state: &RunState) -> Result<Option<i64>> {
+    Ok(run_state.load::<Memory>(MetadataFile::Changefeed)?.map(|known| known.job))
 }
 
 /// To be called when it was created or altered.
-pub fn remember(stage: &Stage, job: i64, statement: &Statement<'_>) -> Result<()> {
+pub fn remember(run_state: &RunState, job: i64, statement: &Statement<'_>) -> Result<()> {
     let mut salt = [0_u8; 16];
     SystemRandom::new().fill(&mut salt).map_err(|_| Error::new("the system gives no random numbers"))?;
-    stage.save(MetadataFile::Changefeed, &Memory::of(job, statement, hex(&salt)))
+    run_state.save(MetadataFile::Changefeed, &Memory::of(job, statement, hex(&salt)))
 }
 
 /// Alters a changefeed that was created with other settings; it is paused then. One of which nothing is known is taken to
 /// have these.
-pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statement<'_>) -> Result<bool> {
-    let Some(known) = stage.load::<Memory>(MetadataFile::Changefeed)?.filter(|known| known.job == job.id) else {
-        return remember(stage, job.id, statement).map(|()| false);
+pub async fn renew(source: &Source, run_state: &RunState, job: &Job, statement: &Statement<'_>) -> Result<bool> {
+    let Some(known) = run_state.load::<Memory>(MetadataFile::Changefeed)?.filter(|known| known.job == job.id) else {
+        return remember(run_state, job.id, statement).map(|()| false);
     };
     let now = Memory::of(job.id, statement, known.salt.clone());
     if known.digest == now.digest {
@@ -61,7 +61,7 @@ pub async fn renew(source: &Source, stage: &Stage, job: &Job, statement: &Statem
     }
     source.alter_changefeed(job.id, statement, &dropped).await?;
     tracing::info!(job = job.id, "the changefeed had other settings, and was altered");
-    remember(stage, job.id, statement)?;
+    remember(run_state, job.id, statement)?;
     Ok(true)
 }
 

@@ -72,7 +72,7 @@ impl Running {
         let reloading = self.receiver.as_ref().map(|receiver| signals.reload(receiver.reloader()));
         let receiver = self.receiver.take().map(|receiver| tokio::spawn(receiver.run()));
         let pages = self.pages.take().map(|pages| tokio::spawn(pages.run()));
-        let mut failed = self.stage.failed();
+        let mut failed = self.stage.inbox.failed();
         let outcome = tokio::select! {
             biased;
             // 1. Nothing may be acknowledged after the disk has failed.
@@ -141,7 +141,7 @@ async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>) -> Error {
 
 /// With `--apply-only`, comes back when everything that is complete was applied.
 async fn drained(config: &Config, stage: &Stage, mut applied: watch::Receiver<Timestamp>) {
-    let resolved = *stage.resolved().borrow();
+    let resolved = stage.backlog.resolved();
     if !config.apply_only || applied.wait_for(|&applied| applied >= resolved).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -149,7 +149,7 @@ async fn drained(config: &Config, stage: &Stage, mut applied: watch::Receiver<Ti
 
 /// Whoever waits for `--apply-only` must not take an early end for the good one.
 fn refuse_half(config: &Config, stage: &Stage, applied: Timestamp) -> Result<()> {
-    let resolved = *stage.resolved().borrow();
+    let resolved = stage.backlog.resolved();
     if !config.apply_only || applied >= resolved {
         return Ok(());
     }
@@ -158,15 +158,14 @@ fn refuse_half(config: &Config, stage: &Stage, applied: Timestamp) -> Result<()>
 }
 
 fn report_rest(stage: &Stage) -> Result<()> {
-    let store = stage.store();
-    let resolved = store.resolved();
+    let resolved = stage.backlog.resolved();
     if resolved == Timestamp::ZERO {
         return Err(Error::new(
             "nothing staged can be applied: no resolved timestamp has come yet, so that no source transaction is known to be complete",
         )
         .hint("what is staged is a part of an initial scan, and the target does not equal the source at any time: load it anew"));
     }
-    let rest = store.scan(resolved, Timestamp { wall: i64::MAX, logical: 0 });
+    let rest = stage.backlog.scan(resolved, Timestamp { wall: i64::MAX, logical: 0 });
     let rows = rest.map(|row| row.map(drop)).collect::<Result<Vec<()>>>()?.len();
     tracing::info!(rows_left = rows, "everything staged was applied: the target equals the source at {resolved}");
     if rows > 0 {

@@ -39,7 +39,7 @@ pub enum NotWritten {
 impl Store {
     /// Makes rows and a resolved timestamp durable, all of them or none. Repeats are left out; a resolved timestamp does
     /// not go back.
-    pub fn write(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
+    pub(super) fn write(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
         self.write_frame(batches, resolved).map_err(|why| match why {
             NotWritten::Failed(error) => NotWritten::Failed(self.cause(error)),
             other => other,

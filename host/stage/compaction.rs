@@ -2,10 +2,11 @@
 //! are sorted to disk when memory is short.
 //!
 //! Owns: these steps, each of which may be cut off by a crash at any line: a new file is durable before the state lists
-//! it, and the old one is removed after. Does not own: when it is called.
+//! it, and the old one is removed after. Does not own: giving way to rows (`room`).
 
 use std::io;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use ebb_sdk::Timestamp;
 
@@ -13,12 +14,27 @@ use super::fingerprints::FingerprintWriter;
 use super::recover::write_run;
 use super::segments::{Form, NotSaved, Segment, SegmentContent, SegmentMeta, file_name};
 use super::sorted_run::SortedRunCursor;
+use super::space::Space;
 use super::store::{Store, is_full, lock};
 use super::unreadable;
 use crate::error::Result;
 
 /// Full segments that stay in memory: most are applied before they would have to be sorted to disk.
 const IN_MEMORY_MAX: usize = 1;
+/// How often applied segments are looked for when nothing else happens.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Sorts, drops and measures until the writer has ended. Apart from the writer, which must not wait for it.
+pub(super) fn run(store: &Store, woken: &Receiver<()>, space: &Space) -> Result<()> {
+    loop {
+        space.sample(Instant::now(), store.usage());
+        // Also while nothing arrives, so that a folder that is gone does not wait for a request to be noticed.
+        store.compact().map_err(|error| store.cause(error)).and_then(|()| store.check())?;
+        if let Err(RecvTimeoutError::Disconnected) = woken.recv_timeout(INTERVAL) {
+            return Ok(());
+        }
+    }
+}
 
 /// What a segment becomes.
 #[derive(Clone, Copy)]
@@ -37,7 +53,7 @@ enum Listing {
 
 impl Store {
     /// Does whatever there is to do now. A full disk is not an error: the step is left for later.
-    pub fn compact(&self) -> Result<()> {
+    pub(super) fn compact(&self) -> Result<()> {
         let segments = self.segments();
         let Some((_, full)) = segments.split_last() else { return Ok(()) };
         let applied = self.applied();

@@ -148,7 +148,8 @@ mod tests {
     use super::*;
     use crate::private::tempdir;
     use crate::stage::disk::Folder;
-    use crate::stage::{Change, NotWritten, RowBatch, StagingLimits, Store};
+    use crate::stage::store::Store;
+    use crate::stage::{Change, NotWritten, RowBatch, StagingLimits};
     use ebb_sdk::Timestamp;
 
     fn row(wall: i64) -> RowBatch {

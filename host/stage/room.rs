@@ -35,7 +35,7 @@ impl Usage {
 }
 
 impl Store {
-    pub fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> Usage {
         let forgotten = lock(&self.state).forgotten;
         let (row_bytes, fingerprint_bytes) = self.bytes();
         Usage { row_bytes, fingerprint_bytes, room_bytes: self.room_bytes(), forgotten }
@@ -51,7 +51,7 @@ impl Store {
     }
 
     /// Bytes of rows that may still come, once every fingerprint has given way.
-    pub fn room_bytes(&self) -> u64 {
+    pub(super) fn room_bytes(&self) -> u64 {
         let (rows, fingerprints) = self.bytes();
         let free = self.free_bytes().saturating_add(fingerprints);
         free.min(self.limits.disk_bytes_max.saturating_sub(rows))

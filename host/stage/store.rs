@@ -54,7 +54,7 @@ impl Default for StagingLimits {
 }
 
 /// See the module.
-pub struct Store {
+pub(super) struct Store {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) limits: StagingLimits,
     pub(super) log: Mutex<Log>,
@@ -90,7 +90,7 @@ impl Store {
     ///
     /// # Errors
     /// When what was acknowledged is not there or damaged.
-    pub fn open(disk: Arc<dyn Disk>, limits: StagingLimits) -> Result<Self> {
+    pub(super) fn open(disk: Arc<dyn Disk>, limits: StagingLimits) -> Result<Self> {
         let mut state = State::load(disk.as_ref())?.unwrap_or_else(State::new);
         let last = state.segments.keys().next_back().copied().unwrap_or(0);
         let log_identity = disk.identity(&file_name(last, Form::Log));
@@ -142,23 +142,23 @@ impl Store {
     }
 
     /// Whether no changefeed has ever been established on this folder: an empty one, or one whose first start was cut off.
-    pub fn is_fresh(&self) -> bool {
+    pub(super) fn is_fresh(&self) -> bool {
         !lock(&self.state).is_established
     }
 
     /// Which folder this is: no other has the same, whatever its name.
-    pub fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.id
     }
 
     /// From now on a changefeed may count on what was acknowledged to be here.
-    pub fn mark_established(&self) -> Result<()> {
+    pub(super) fn mark_established(&self) -> Result<()> {
         self.change(|state| state.is_established = true)
     }
 
     /// Whether the folder, and every file of it that holds rows, is still the one that this process has opened and
     /// written. Cheap enough to be asked before every answer.
-    pub fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         // Held, so that no file leaves the list meanwhile: one is removed only after.
         let segments = lock(&self.segments);
         // A file of fingerprints that is gone is noticed when it is wanted.
@@ -168,22 +168,22 @@ impl Store {
     }
 
     /// Rows up to here were never in this folder.
-    pub fn begin(&self, at: Timestamp) -> Result<()> {
+    pub(super) fn begin(&self, at: Timestamp) -> Result<()> {
         self.change(|state| state.released = state.released.max(at))
     }
 
     /// Whether its files were put back from a backup since a changefeed was established, as far as that can be known.
-    pub fn is_put_back(&self) -> bool {
+    pub(super) fn is_put_back(&self) -> bool {
         lock(&self.state).is_put_back
     }
 
     /// It was made sure that nothing is missing in it.
-    pub fn compared(&self) -> Result<()> {
+    pub(super) fn compared(&self) -> Result<()> {
         self.change(|state| state.is_put_back = false)
     }
 
     /// Of these tables only rows within the bounds are read from now on.
-    pub fn limit(&self, tables: impl Iterator<Item = (u32, Bounds)>) {
+    pub(super) fn limit(&self, tables: impl Iterator<Item = (u32, Bounds)>) {
         let mut bounded = Bounded::clone(&lock(&self.bounded));
         bounded.extend(tables);
         bounded.retain(|_, bounds| *bounds != Bounds::default());
@@ -196,37 +196,37 @@ impl Store {
     }
 
     /// Everything up to `applied` is in the target.
-    pub fn release(&self, applied: Timestamp) {
+    pub(super) fn release(&self, applied: Timestamp) {
         let mut watermarks = lock(&self.watermarks);
         watermarks.applied = watermarks.applied.max(applied);
     }
 
     /// Rows above `after` up to `to`, in commit order.
-    pub fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
+    pub(super) fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
         self.range(&scan_key(next(after), 0), &scan_key(next(to), 0))
     }
 
     /// Rows of one source transaction in one table.
-    pub fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
+    pub(super) fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
         // Table numbers start at 1 and are given one by one, so the next one never overflows.
         self.range(&scan_key(at, table), &scan_key(at, table + 1))
     }
 
-    pub fn resolved(&self) -> Timestamp {
+    pub(super) fn resolved(&self) -> Timestamp {
         lock(&self.watermarks).resolved
     }
 
-    pub fn applied(&self) -> Timestamp {
+    pub(super) fn applied(&self) -> Timestamp {
         lock(&self.watermarks).applied
     }
 
     /// The newest timestamp of which rows have been dropped. Below it the folder is incomplete.
-    pub fn released(&self) -> Timestamp {
+    pub(super) fn released(&self) -> Timestamp {
         lock(&self.state).released
     }
 
     /// Numbers for the names of tables, the same at every start. They begin at 1.
-    pub fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
+    pub(super) fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
         self.change(|state| {
             for name in names {
                 let next = state.tables.values().max().map_or(1, |last| last + 1);
@@ -238,7 +238,7 @@ impl Store {
     }
 
     /// The numbers of all tables that this folder has ever had rows of.
-    pub fn table_numbers(&self) -> Vec<u32> {
+    pub(super) fn table_numbers(&self) -> Vec<u32> {
         lock(&self.state).tables.values().copied().collect()
     }
 
@@ -254,11 +254,11 @@ impl Store {
         Ok(())
     }
 
-    pub fn load<T: DeserializeOwned>(&self, file: MetadataFile) -> Result<Option<T>> {
+    pub(super) fn load<T: DeserializeOwned>(&self, file: MetadataFile) -> Result<Option<T>> {
         metadata::load(self.disk.as_ref(), file)
     }
 
-    pub fn save<T: Serialize + ?Sized>(&self, file: MetadataFile, value: &T) -> Result<()> {
+    pub(super) fn save<T: Serialize + ?Sized>(&self, file: MetadataFile, value: &T) -> Result<()> {
         metadata::save(self.disk.as_ref(), file, value)
     }
 

@@ -1,5 +1,6 @@
 //! The staging folder as a whole, on a real disk.
 
+use ebb_sdk::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
@@ -59,15 +60,15 @@ fn files(dir: &TempDir, extension: &str) -> Vec<PathBuf> {
 async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
     let dir = tempdir();
     let stage = Stage::open(dir.path(), small()).unwrap();
-    assert!(stage.is_fresh());
+    assert!(stage.run_state.is_fresh());
     let (first, second, resolved) = tokio::join!(
-        stage.append(rows([5, 3, 9], 1), Sender::OfRun, Box::new(())),
-        stage.append(rows([4], 2), Sender::OfRun, Box::new(())),
-        stage.resolve(at(2))
+        stage.inbox.append(rows([5, 3, 9], 1), Sender::OfRun, Box::new(())),
+        stage.inbox.append(rows([4], 2), Sender::OfRun, Box::new(())),
+        stage.inbox.resolve(at(2))
     );
     let _: (Staged, Staged, Staged) = (first.unwrap(), second.unwrap(), resolved.unwrap());
-    assert_eq!(stage.store().scan_table(at(4), 2).count(), 1);
-    stage.mark_established().unwrap();
+    assert_eq!(stage.backlog.scan_table(at(4), 2).count(), 1);
+    stage.run_state.mark_established().unwrap();
     drop(stage);
     let store = reopened(&dir).await;
     assert!(!store.is_fresh());
@@ -83,7 +84,7 @@ async fn a_lease_is_given_back_once_the_rows_are_durable() {
     let dir = tempdir();
     let stage = Stage::open(dir.path(), small()).unwrap();
     let lease = Arc::new(());
-    let _: Staged = stage.append(rows([1], 1), Sender::OfRun, Box::new(Arc::clone(&lease))).await.unwrap();
+    let _: Staged = stage.inbox.append(rows([1], 1), Sender::OfRun, Box::new(Arc::clone(&lease))).await.unwrap();
     while Arc::strong_count(&lease) > 1 {
         tokio::task::yield_now().await;
     }
@@ -357,10 +358,10 @@ async fn nothing_is_acknowledged_once_a_sync_has_failed() {
     let dir = tempdir();
     let disk = Failing(disk::Folder::open(dir.path()).unwrap());
     let stage = Stage::start(Store::open(Arc::new(disk), small()).unwrap());
-    let error = stage.append(rows([1], 1), Sender::OfRun, Box::new(())).await.unwrap_err();
+    let error = stage.inbox.append(rows([1], 1), Sender::OfRun, Box::new(())).await.unwrap_err();
     assert!(error.message.contains("input/output error"), "{error}");
-    assert!(stage.append(rows([2], 1), Sender::OfRun, Box::new(())).await.is_err());
-    let mut failed = stage.failed();
+    assert!(stage.inbox.append(rows([2], 1), Sender::OfRun, Box::new(())).await.is_err());
+    let mut failed = stage.inbox.failed();
     assert!(failed.wait_for(Option::is_some).await.unwrap().is_some());
 }
 
