@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use crate::config::{self, OnRowError};
 use crate::error::{Error, Result};
 use crate::order::Limits;
-use crate::stage::Store;
+use crate::stage::Backlog;
 use crate::status::Status;
 use crate::tables::KeyWatch;
 use crate::tables::Tables;
@@ -52,7 +52,7 @@ pub struct Applier {
     pub catalog: Arc<Catalog>,
     pub tables: Arc<Tables>,
     pub keys: Arc<KeyWatch>,
-    pub store: Arc<Store>,
+    pub backlog: Backlog,
     /// How far staging is complete.
     pub resolved: watch::Receiver<Timestamp>,
     pub status: Arc<Status>,
@@ -79,9 +79,9 @@ impl Applier {
     pub fn run(mut self, lease: Option<Lease>) -> Result<()> {
         let lease = lease.map_or_else(|| self.take_over(), |lease| Ok(Some(lease)))?;
         let Some(mut lease) = lease else { return Ok(()) };
-        let _alive = self.holder.keep(&self.target, lease.progress.epoch)?;
-        self.store.release(lease.progress.applied);
-        self.status.applied(lease.progress.applied, 0, 0);
+        let _alive = self.holder.keep(&self.target, lease.progress().epoch)?;
+        self.backlog.release(lease.applied());
+        self.status.applied(lease.progress().applied, 0, 0);
         self.warn_of_second_effects();
         let mut windows = self.reader(&lease).spawn(self.resolved.clone());
         // A catalog that has changed ends the run, so its plan holds for all of it.
@@ -115,7 +115,7 @@ impl Applier {
     /// Applies what is staged up to a time, in the caller's thread and without reading ahead: every step of it can be
     /// repeated exactly.
     pub fn apply_up_to(&mut self, lease: &mut Lease, to: Timestamp) -> Result<()> {
-        self.store.release(lease.progress.applied);
+        self.backlog.release(lease.applied());
         let facts = plan::facts(&self.catalog);
         let mut outcome = Ok(true);
         self.reader(lease).read(to, |prepared| {
@@ -146,10 +146,10 @@ impl Applier {
             keys: Arc::clone(&self.keys),
             runtime: self.runtime.clone(),
             case_sensitive: self.case_sensitive,
-            store: Arc::clone(&self.store),
+            backlog: self.backlog.clone(),
             limits: self.limits(),
             pace: Arc::clone(&self.pace),
-            position: lease.progress.applied,
+            position: lease.progress().applied,
             stop: self.stop.clone(),
         }
     }
@@ -193,14 +193,14 @@ impl Applier {
             catalog: &self.catalog,
             facts,
             tables: &self.tables,
-            store: &self.store,
+            backlog: &self.backlog,
             limits: self.limits(),
             case_sensitive: self.case_sensitive,
         }
     }
 
     fn advance(&self, lease: &Lease, step: Step) -> Advance {
-        Advance { feed: self.holder.feed().to_owned(), epoch: lease.progress.epoch, from: step.from, to: step.to }
+        Advance { feed: self.holder.feed().to_owned(), epoch: lease.progress().epoch, from: step.from, to: step.to }
     }
 
     fn backoff(&self) -> Backoff {

@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::unwritable::Unwritable;
 use crate::error::Result;
 use crate::order::{Content, Cutter, Limits, Window, last_versions};
-use crate::stage::{Entry, Scan, Store};
+use crate::stage::{Backlog, Entry, Scan};
 use crate::tables::KeyWatch;
 use crate::tables::Tables;
 
@@ -42,7 +42,7 @@ pub(super) struct Reader {
     pub(super) keys: Arc<KeyWatch>,
     pub(super) runtime: Handle,
     pub(super) case_sensitive: bool,
-    pub(super) store: Arc<Store>,
+    pub(super) backlog: Backlog,
     pub(super) limits: Limits,
     pub(super) pace: Arc<Pace>,
     pub(super) position: Timestamp,
@@ -172,7 +172,7 @@ impl Reader {
     }
 
     fn cutter(&self, to: Timestamp) -> Cutter<Scan> {
-        Cutter::new(self.store.scan(self.position, to), self.position, to)
+        Cutter::new(self.backlog.scan(self.position, to), self.position, to)
     }
 
     /// Waits until the resolved timestamp is ahead; `None` when a stop is asked for.

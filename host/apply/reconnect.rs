@@ -44,7 +44,7 @@ impl Applier {
         })?;
         let Some((opened, progress)) = opened else { return Ok(Outcome::Stopped) };
         lease.session = opened;
-        self.outcome(progress, lease.progress.epoch, step)
+        self.outcome(progress, lease.progress().epoch, step)
     }
 
     /// Takes over a feed whose target was down at start, unless another process has since. `None` when a stop is asked for
@@ -59,20 +59,21 @@ impl Applier {
                 let found = FeedState::of(&mut session, applier.holder.feed())?;
                 Ok((session, found))
             })?;
-            let Some((mut session, found)) = looked else { return Ok(None) };
+            let Some((session, found)) = looked else { return Ok(None) };
             if !self.holder.still_alive(&found, &mut last)?.is_zero() {
                 failure = ebb_sdk::Error::new(ErrorKind::Retry, "another ebb was alive less than a minute ago");
                 continue;
             }
             self.holder.admit(&found)?;
             self.holder.refuse_unknown_tables(&found)?;
-            found.progress.map_or(Ok(()), |progress| refuse_restored_target(self.store.released(), progress))?;
+            found.progress.map_or(Ok(()), |progress| refuse_restored_target(self.backlog.released(), progress))?;
             let is_continued = self.holder.is_continued()?;
             let writer = self.holder.begin(&found)?;
-            match self.holder.take(&mut session, writer) {
-                Ok(progress) => {
+            match self.holder.take(session, writer) {
+                Ok(mut lease) => {
+                    let progress = lease.progress();
                     self.holder.confirm(progress)?;
-                    match self.holder.mark_established(&mut session, progress)? {
+                    match self.holder.mark_established(&mut lease.session, progress)? {
                         Ok(()) => self.holder.note_established(is_continued)?,
                         Err(error) if error.kind == ErrorKind::Retry => {
                             failure = error;
@@ -81,7 +82,7 @@ impl Applier {
                         Err(error) => return Err(error.into()),
                     }
                     tracing::info!(applied = %progress.applied, "the target is there; rows are applied from now on");
-                    return Ok(Some(Lease { session, progress }));
+                    return Ok(Some(lease));
                 }
                 Err(error) if error.kind == ErrorKind::Retry => failure = error,
                 Err(error) => return Err(error.into()),

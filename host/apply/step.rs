@@ -234,8 +234,7 @@ impl Applier {
         transactions: usize,
         rows: usize,
     ) -> Result<(), Halt> {
-        lease.progress.applied = to;
-        self.store.release(to);
+        self.backlog.release(lease.committed(to));
         self.pace.keep_up();
         self.status.applied(to, transactions as u64, rows as u64);
         if !self.target.connect.allow_rounding.is_empty() {
@@ -271,7 +270,7 @@ impl Applier {
     /// The first window of a span; the whole span when the limits are those that it was cut with. The caller has made sure of
     /// the keys.
     fn window(&self, step: Step, limits: Limits) -> Result<Window> {
-        let mut cutter = Cutter::new(self.store.scan(step.from, step.to), step.from, step.to);
+        let mut cutter = Cutter::new(self.backlog.scan(step.from, step.to), step.from, step.to);
         let window = cutter.next(limits)?;
         let mut window =
             window.ok_or_else(|| Error::new(format!("nothing lies between {} and {}", step.from, step.to)))?;

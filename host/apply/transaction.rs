@@ -15,7 +15,7 @@ use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
 use crate::order::{Content, Limits, Window, identity};
 use crate::plugin::Session;
-use crate::stage::{Entry, Store};
+use crate::stage::{Backlog, Entry};
 use crate::tables::{Table, Tables};
 
 /// Deletes that are held in memory at once, of a transaction that is not.
@@ -28,7 +28,7 @@ pub(super) struct Writer<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) facts: &'a [Facts],
     pub(super) tables: &'a Tables,
-    pub(super) store: &'a Store,
+    pub(super) backlog: &'a Backlog,
     pub(super) limits: Limits,
     pub(super) case_sensitive: bool,
 }
@@ -100,11 +100,11 @@ impl Writer<'_> {
                 if let Some(task) = task(phase, facts) {
                     match (&rows, self.tables.numbered(number)) {
                         (Rows::Staged(window), Some(table)) if phase.takes_deletes() && table.key.may_meet() => {
-                            let there = rows.of_table(self.store, number).filter(|row| !is_deleted(row));
+                            let there = rows.of_table(self.backlog, number).filter(|row| !is_deleted(row));
                             self.pass(session, &mut encoder, there, phase, task)?;
                             self.streamed_deletes(session, &mut encoder, window, table, (phase, task))?;
                         }
-                        _ => self.pass(session, &mut encoder, rows.of_table(self.store, number), phase, task)?,
+                        _ => self.pass(session, &mut encoder, rows.of_table(self.backlog, number), phase, task)?,
                     }
                 }
             }
@@ -151,9 +151,9 @@ impl Writer<'_> {
 
     /// Rows of a table that this run does not apply must not be passed over.
     fn refuse_unknown(&self, window: &Window) -> Result<(), Failure> {
-        for number in self.store.table_numbers() {
+        for number in self.backlog.table_numbers() {
             if self.tables.numbered(number).is_none()
-                && let Some(row) = self.store.scan_table(window.to, number).next()
+                && let Some(row) = self.backlog.scan_table(window.to, number).next()
             {
                 return Err(Failure::Final(not_applied(&row?)));
             }
@@ -171,7 +171,7 @@ impl Writer<'_> {
         table: &Table,
         (phase, task): (Phase, Task<'_>),
     ) -> Result<(), Failure> {
-        let all = || self.store.scan_table(window.to, table.number);
+        let all = || self.backlog.scan_table(window.to, table.number);
         let mut deleted = all().filter(|row| row.as_ref().map_or(true, Entry::is_delete));
         loop {
             let mut gone = BTreeMap::new();
@@ -243,14 +243,18 @@ impl<'w> Rows<'w> {
         }
     }
 
-    fn of_table<'a>(&'a self, store: &Store, number: u32) -> Box<dyn Iterator<Item = Result<Held<'a>, Error>> + 'a> {
+    fn of_table<'a>(
+        &'a self,
+        backlog: &Backlog,
+        number: u32,
+    ) -> Box<dyn Iterator<Item = Result<Held<'a>, Error>> + 'a> {
         match self {
             Self::Here(tables) => {
                 let rows = tables.get(&number).map(Vec::as_slice).unwrap_or_default();
                 Box::new(rows.iter().map(|row| Ok(Held::Lent(row))))
             }
             Self::Staged(window) => {
-                Box::new(store.scan_table(window.to, number).map(|row| row.map(|row| Held::Read(Box::new(row)))))
+                Box::new(backlog.scan_table(window.to, number).map(|row| row.map(|row| Held::Read(Box::new(row)))))
             }
         }
     }

@@ -61,7 +61,7 @@ impl Applier {
     /// What is not about the row: another process has taken over, a table has changed, a promise was broken.
     pub(super) fn wait_out(&mut self, lease: &mut Lease, mut error: Error) -> Result<bool> {
         let since = SystemTime::now();
-        let at = self.first_transaction(lease.progress.applied)?;
+        let at = self.first_transaction(lease.progress().applied)?;
         let mut tries = 0;
         let (mut seen, mut is_down) = (Seen::default(), false);
         self.hangups.mark_unchanged();
@@ -75,7 +75,7 @@ impl Applier {
                 next_try: SystemTime::now() + delay,
             }));
             if tries % LOGGED_EVERY == 0 {
-                self.report(&error, at, lease.progress.applied, tries);
+                self.report(&error, at, lease.progress().applied, tries);
             }
             let look = match self.rest(delay) {
                 Rest::Stop => Look::Stopped,
@@ -102,7 +102,7 @@ impl Applier {
 
     /// The timestamp of the source transaction that comes next.
     fn first_transaction(&self, applied: Timestamp) -> Result<Timestamp> {
-        let next = self.store.scan(applied, *self.resolved.borrow()).next().transpose()?;
+        let next = self.backlog.scan(applied, *self.resolved.borrow()).next().transpose()?;
         Ok(next.map_or(applied, |row| row.timestamp))
     }
 
@@ -128,7 +128,7 @@ impl Applier {
         });
         match opened {
             Ok((session, progress)) => {
-                self.unmoved(progress, lease.progress)?;
+                self.unmoved(progress, lease.progress())?;
                 lease.session = session;
                 Ok(true)
             }
@@ -143,7 +143,7 @@ impl Applier {
     /// The first source transaction alone, then together with as many of those behind it as fit, then with fewer, as long as it
     /// is another row that is refused; but only where one of them may help. `seen`: what was tried before.
     fn look(&mut self, lease: &mut Lease, seen: &mut Seen, is_asked: bool) -> Result<Look> {
-        let span = Step { from: lease.progress.applied, to: *self.resolved.borrow() };
+        let span = Step { from: lease.progress().applied, to: *self.resolved.borrow() };
         if matches!(self.know_keys(span.to)?, Pause::Stop) {
             return Ok(Look::Stopped);
         }
@@ -198,7 +198,7 @@ impl Applier {
             is_any || position.is_none_or(|position| matters(&self.catalog.tables[position as usize], position))
         };
         let first = self.first_transaction(span.from)?;
-        for row in self.store.scan(seen.up_to.max(first), span.to) {
+        for row in self.backlog.scan(seen.up_to.max(first), span.to) {
             if is_it(&row?) {
                 return Ok(true);
             }

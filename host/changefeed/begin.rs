@@ -10,6 +10,7 @@ use super::spec::ChangefeedSpec;
 use crate::config::InitialScan;
 use crate::error::{Error, Result};
 use crate::source::Source;
+use crate::stage::Inbox;
 use crate::target::Lease;
 
 /// What a changefeed that is created begins with.
@@ -33,7 +34,7 @@ pub(super) async fn place(
 ) -> Result<Begins> {
     // What is staged need not be sent again, and may be collected as garbage at the source by now. An initial scan is among
     // it once anything is resolved.
-    let staged = if is_complete { desired.stage.store().resolved() } else { Timestamp::ZERO };
+    let staged = if is_complete { desired.run_state.resolved() } else { Timestamp::ZERO };
     let complete = applied.max(staged);
     if complete > Timestamp::ZERO {
         spec.initial_scan = Some("no");
@@ -51,6 +52,7 @@ pub(super) async fn place(
 /// Moves target and folder to where the changefeed begins.
 pub(super) async fn move_to(
     desired: &Desired<'_>,
+    inbox: &Inbox,
     spec: &ChangefeedSpec<'_>,
     lease: &mut Lease,
     feed: &str,
@@ -70,28 +72,28 @@ pub(super) async fn move_to(
     }
     if !is_complete {
         // Rows up to here were never in this folder: a target that falls back behind it must not go on with it.
-        desired.stage.begin(cursor)?;
+        desired.run_state.begin(cursor)?;
     }
     // No row up to here will come.
-    desired.stage.resolve(cursor).await.map(drop)
+    inbox.resolve(cursor).await.map(drop)
 }
 
 fn begin_at(lease: &mut Lease, feed: &str, at: Timestamp) -> Result<()> {
-    let Lease { session, progress } = lease;
+    let progress = lease.progress();
     let advance = Advance { feed: feed.to_owned(), epoch: progress.epoch, from: progress.applied, to: at };
     // The plugin's own runtime blocks this thread.
     tokio::task::block_in_place(|| {
-        session.begin(Checks::Immediate)?;
-        session.commit(&advance)
+        lease.session.begin(Checks::Immediate)?;
+        lease.session.commit(&advance)
     })?;
-    progress.applied = at;
+    // Staging has nothing to drop yet.
+    let _ = lease.committed(at);
     Ok(())
 }
 
 /// Rows of an initial scan that was cut off may have been deleted at the source since: a second scan does not say so.
 fn refuse_half_a_scan(desired: &Desired<'_>) -> Result<()> {
-    let mut staged = desired.stage.store().scan(Timestamp::ZERO, Timestamp { wall: i64::MAX, logical: 0 });
-    if staged.next().transpose()?.is_none() {
+    if !desired.run_state.holds_rows()? {
         return Ok(());
     }
     Err(Error::new(

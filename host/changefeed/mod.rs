@@ -17,7 +17,7 @@ use crate::config::{Changefeed, Config};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::source::{Source, release};
-use crate::stage::Stage;
+use crate::stage::{Inbox, RunState};
 use crate::tables::{self, TableRoute};
 use crate::target::{Lease, refuse_restored_target};
 
@@ -31,7 +31,7 @@ pub struct Desired<'a> {
     settings: &'a Changefeed,
     routes: &'a [TableRoute],
     catalog: &'a Catalog,
-    stage: &'a Stage,
+    run_state: &'a RunState,
     /// The folder is certainly the one that the last run has ended with.
     is_continued: bool,
     /// The changefeed of another folder that it was agreed to replace.
@@ -45,6 +45,7 @@ pub struct Desired<'a> {
 pub async fn establish(
     source: Source,
     desired: &Desired<'_>,
+    inbox: &Inbox,
     lease: Option<&mut Lease>,
     feed: &str,
     consent: Consent,
@@ -53,8 +54,8 @@ pub async fn establish(
         let job = resume(&source, desired).await?;
         return Ok(Feed::new(source, job, desired.settings));
     };
-    refuse_restored_target(desired.stage.released(), lease.progress)?;
-    let applied = lease.progress.applied;
+    refuse_restored_target(desired.run_state.released(), lease.progress())?;
+    let applied = lease.progress().applied;
     if let Some(cursor) = desired.settings.cursor.filter(|_| applied > Timestamp::ZERO) {
         tracing::info!("--cursor {cursor} is for a new run; this one goes on at the target's progress, {applied}");
     }
@@ -65,9 +66,9 @@ pub async fn establish(
         let job = reuse(&source, desired, &job, &spec).await?;
         return Ok(Feed::new(source, job, desired.settings));
     }
-    if let Some(job) = stale.iter().find(|job| !is_of(job, desired.stage)) {
+    if let Some(job) = stale.iter().find(|job| !is_of(job, desired.run_state)) {
         if desired.agreed != Some(job.id) {
-            agree_to_replace(job, lease.progress, feed, consent)?;
+            agree_to_replace(job, lease.progress(), feed, consent)?;
         }
         tracing::warn!(job = job.id, from = %applied, "the staging folder is gone; replacing the changefeed");
     }
@@ -84,8 +85,8 @@ pub async fn establish(
     tracing::debug!(spec = spec.shown(), "changefeed");
     let job = source.create_changefeed(&spec).await?;
     // Only now: a start that fails before has moved nothing. One that is cut off here is found by its folder, and made anew.
-    begin::move_to(desired, &spec, lease, feed, (begins, is_complete)).await?;
-    settings::remember(desired.stage, job, &spec)?;
+    begin::move_to(desired, inbox, &spec, lease, feed, (begins, is_complete)).await?;
+    settings::remember(desired.run_state, job, &spec)?;
     tracing::info!(job, cursor = %spec.cursor, "changefeed created");
     Ok(Feed::new(source, job, desired.settings))
 }
@@ -100,13 +101,13 @@ pub async fn refuse_early(
     consent: Consent,
 ) -> Result<Option<i64>> {
     let progress = progress.unwrap_or(Progress { applied: Timestamp::ZERO, epoch: 0, writer: 0 });
-    refuse_restored_target(desired.stage.released(), progress)?;
+    refuse_restored_target(desired.run_state.released(), progress)?;
     let applied = progress.applied;
     let mut spec = desired.spec(applied);
     let Changefeeds { own: None, is_complete, stale } = changefeeds(source, desired, &spec).await? else {
         return Ok(None);
     };
-    let foreign = stale.iter().find(|job| !is_of(job, desired.stage));
+    let foreign = stale.iter().find(|job| !is_of(job, desired.run_state));
     foreign.map_or(Ok(()), |job| agree_to_replace(job, progress, feed, consent))?;
     match begin::place(source, desired, &mut spec, applied, is_complete).await? {
         Begins::New | Begins::Scan if desired.settings.cursor.is_none() => {}
@@ -128,15 +129,17 @@ struct Changefeeds {
 async fn changefeeds(source: &Source, desired: &Desired<'_>, spec: &ChangefeedSpec<'_>) -> Result<Changefeeds> {
     let wanted = source.find_changefeed(spec).await?;
     // Also those that are paused: one that somebody resumes would send what another has promised to be over.
-    let mut stale = source.changefeeds_into(desired.stage.id()).await?;
-    let Some(job) = wanted else { return Ok(Changefeeds { own: None, stale, is_complete: !desired.stage.is_fresh() }) };
-    let is_remembered = settings::job(desired.stage)?.is_none_or(|known| known == job.id);
-    let goes_on = delivers_here(&job, desired.stage) && (is_remembered || !is_of(&job, desired.stage));
+    let mut stale = source.changefeeds_into(desired.run_state.id()).await?;
+    let Some(job) = wanted else {
+        return Ok(Changefeeds { own: None, stale, is_complete: !desired.run_state.is_fresh() });
+    };
+    let is_remembered = settings::job(desired.run_state)?.is_none_or(|known| known == job.id);
+    let goes_on = delivers_here(&job, desired.run_state) && (is_remembered || !is_of(&job, desired.run_state));
     stale.retain(|stale| stale.id != job.id);
     if goes_on && is_whole(&job, desired) {
         return Ok(Changefeeds { own: Some(job), stale, is_complete: true });
     }
-    let is_complete = goes_on || (is_of(&job, desired.stage) && !desired.stage.is_fresh());
+    let is_complete = goes_on || (is_of(&job, desired.run_state) && !desired.run_state.is_fresh());
     stale.push(job);
     Ok(Changefeeds { own: None, stale, is_complete })
 }
@@ -144,14 +147,14 @@ async fn changefeeds(source: &Source, desired: &Desired<'_>, spec: &ChangefeedSp
 /// CockroachDB may have been told that rows are here which a folder from a backup does not hold, though the target, from the
 /// same backup, does not miss them. What is complete here is then sent on from.
 fn is_whole(job: &Job, desired: &Desired<'_>) -> bool {
-    let resolved = desired.stage.store().resolved();
+    let resolved = desired.run_state.resolved();
     desired.is_continued || job.high_water.is_none_or(|acknowledged| acknowledged <= resolved)
 }
 
 async fn end(source: &Source, desired: &Desired<'_>, stale: &[Job]) -> Result<()> {
     for job in stale {
         let acknowledged = job.high_water.map(|at| at.to_string());
-        match is_of(job, desired.stage) && !is_whole(job, desired) {
+        match is_of(job, desired.run_state) && !is_whole(job, desired) {
             true => tracing::warn!(
                 job = job.id,
                 acknowledged,
@@ -183,15 +186,15 @@ pub async fn is_there(
     config: &Config,
     source: Option<&Source>,
     catalog: &Catalog,
-    stage: &Stage,
+    run_state: &RunState,
     is_continued: bool,
 ) -> Result<bool> {
-    if stage.is_fresh() {
+    if run_state.is_fresh() {
         return Ok(false);
     }
     let (Some(source), Some(settings)) = (source, &config.changefeed) else { return Ok(true) };
     let routes = tables::matched(config, Some(source), catalog).await?.check_types(catalog, None)?;
-    let desired = Desired::new(settings, &routes, catalog, stage, source, is_continued);
+    let desired = Desired::new(settings, &routes, catalog, run_state, source, is_continued);
     Ok(changefeeds(source, &desired, &desired.spec(Timestamp::ZERO)).await?.own.is_some())
 }
 
@@ -200,12 +203,12 @@ impl<'a> Desired<'a> {
         settings: &'a Changefeed,
         routes: &'a [TableRoute],
         catalog: &'a Catalog,
-        stage: &'a Stage,
+        run_state: &'a RunState,
         source: &Source,
         is_continued: bool,
     ) -> Self {
         let version = source.version().to_owned();
-        Self { settings, routes, catalog, stage, is_continued, agreed: None, version }
+        Self { settings, routes, catalog, run_state, is_continued, agreed: None, version }
     }
 
     fn spec(&self, cursor: Timestamp) -> ChangefeedSpec<'a> {
@@ -213,7 +216,7 @@ impl<'a> Desired<'a> {
             settings: self.settings,
             tables: self.routes.iter().filter_map(|route| route.source.clone()).collect(),
             path: &self.catalog.namespace,
-            staging: self.stage.id(),
+            staging: self.run_state.id(),
             cursor,
             initial_scan: None,
             release: release(&self.version),
@@ -222,18 +225,18 @@ impl<'a> Desired<'a> {
 }
 
 /// What a changefeed has delivered to another folder is not in this one, though both have the same name.
-fn delivers_here(job: &Job, stage: &Stage) -> bool {
-    !stage.is_fresh() && job.staging.as_ref().is_none_or(|staging| staging == stage.id())
+fn delivers_here(job: &Job, run_state: &RunState) -> bool {
+    !run_state.is_fresh() && job.staging.as_ref().is_none_or(|staging| staging == run_state.id())
 }
 
 /// Created for this folder, and no other of the same name.
-fn is_of(job: &Job, stage: &Stage) -> bool {
-    job.staging.as_deref() == Some(stage.id())
+fn is_of(job: &Job, run_state: &RunState) -> bool {
+    job.staging.as_deref() == Some(run_state.id())
 }
 
 async fn reuse(source: &Source, desired: &Desired<'_>, job: &Job, spec: &ChangefeedSpec<'_>) -> Result<i64> {
     refuse_rival(source, desired.settings, job.id).await?;
-    let is_altered = settings::renew(source, desired.stage, job, spec).await?;
+    let is_altered = settings::renew(source, desired.run_state, job, spec).await?;
     if is_altered || job.state == JobState::Paused {
         if job.is_paused_by_error() {
             tracing::warn!(job = job.id, "the changefeed was paused by an error: {}", job.running_status);

@@ -13,7 +13,7 @@ use super::jobs::{Job, JobState};
 use super::spec::ChangefeedSpec;
 use crate::error::{Error, Result};
 use crate::source::Source;
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, RunState};
 
 /// One changefeed's settings.
 #[derive(Debug, Deserialize, Serialize)]
@@ -36,22 +36,22 @@ impl Memory {
 }
 
 /// Which one this folder has created or used last.
-pub fn job(stage: &Stage) -> Result<Option<i64>> {
-    Ok(stage.load::<Memory>(Note::Changefeed)?.map(|known| known.job))
+pub fn job(run_state: &RunState) -> Result<Option<i64>> {
+    Ok(run_state.load::<Memory>(MetadataFile::Changefeed)?.map(|known| known.job))
 }
 
 /// To be called when it was created or altered.
-pub fn remember(stage: &Stage, job: i64, spec: &ChangefeedSpec<'_>) -> Result<()> {
+pub fn remember(run_state: &RunState, job: i64, spec: &ChangefeedSpec<'_>) -> Result<()> {
     let mut salt = [0_u8; 16];
     SystemRandom::new().fill(&mut salt).map_err(|_| Error::new("the system gives no random numbers"))?;
-    stage.save(Note::Changefeed, &Memory::of(job, spec, hex(&salt)))
+    run_state.save(MetadataFile::Changefeed, &Memory::of(job, spec, hex(&salt)))
 }
 
 /// Alters a changefeed that was created with other settings; it is paused then. One of which nothing is known is taken to
 /// have these.
-pub async fn renew(source: &Source, stage: &Stage, job: &Job, spec: &ChangefeedSpec<'_>) -> Result<bool> {
-    let Some(known) = stage.load::<Memory>(Note::Changefeed)?.filter(|known| known.job == job.id) else {
-        return remember(stage, job.id, spec).map(|()| false);
+pub async fn renew(source: &Source, run_state: &RunState, job: &Job, spec: &ChangefeedSpec<'_>) -> Result<bool> {
+    let Some(known) = run_state.load::<Memory>(MetadataFile::Changefeed)?.filter(|known| known.job == job.id) else {
+        return remember(run_state, job.id, spec).map(|()| false);
     };
     let now = Memory::of(job.id, spec, known.salt.clone());
     if known.digest == now.digest {
@@ -63,7 +63,7 @@ pub async fn renew(source: &Source, stage: &Stage, job: &Job, spec: &ChangefeedS
     }
     source.alter_changefeed(job.id, spec, &dropped).await?;
     tracing::info!(job = job.id, "the changefeed had other settings, and was altered");
-    remember(stage, job.id, spec)?;
+    remember(run_state, job.id, spec)?;
     Ok(true)
 }
 

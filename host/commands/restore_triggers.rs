@@ -45,13 +45,14 @@ impl<E: Into<Error>> From<E> for Unrestored {
 pub fn restore(options: &Options) -> Result<String, Unrestored> {
     // A folder that a running ebb uses is locked.
     let folder = stage::folder(&options.staging_dir, &options.schema);
-    let stage = folder.is_dir().then(|| Stage::open(&folder, stage::Limits::default())).transpose()?;
-    let saved = stage.as_ref().map_or_else(|| Ok(Vec::new()), load)?;
+    let stage = folder.is_dir().then(|| Stage::open(&folder, stage::StagingLimits::default())).transpose()?;
+    let run_state = stage.map(|stage| stage.run_state);
+    let saved = run_state.as_ref().map_or_else(|| Ok(Vec::new()), load)?;
     let url = DatabaseUrl::parse(options.target.url.reveal())?;
     let plugin = plugin::load(options.target.plugin.as_deref(), &url.scheme, &options.target.plugin_dirs)?;
     let connect = Target::options(&options.target);
     let mut session = plugin.connect(&connect)?;
-    if stage.is_none() && session.progress(&options.schema)?.is_none() {
+    if run_state.is_none() && session.progress(&options.schema)?.is_none() {
         return Err(Error::new(format!(
             "nothing is known of the staging schema {}, here or on the target",
             options.schema
@@ -59,7 +60,7 @@ pub fn restore(options: &Options) -> Result<String, Unrestored> {
         .hint("give --stagingSchema of the run that dropped the triggers: SELECT feed FROM ebb_progress, on the target")
         .into());
     }
-    let prover = stage.as_ref().map(Prover::known).transpose()?.flatten();
+    let prover = run_state.as_ref().map(Prover::known).transpose()?.flatten();
     // One that the folder has word for word is its own, too: an earlier version has proven none.
     let is_ours = |record: &SavedTrigger| {
         prover.as_ref().is_some_and(|prover| prover.is_proven(record))
@@ -72,8 +73,8 @@ pub fn restore(options: &Options) -> Result<String, Unrestored> {
     }
     let restored = session.restore_triggers(&options.schema, &merged(proven, &saved))?;
     session.close();
-    if let Some(stage) = &stage {
-        save(stage, &[])?;
+    if let Some(run_state) = &run_state {
+        save(run_state, &[])?;
     }
     Ok(match restored.len() {
         0 => "no trigger was missing\n".into(),

@@ -13,7 +13,7 @@ use crate::consent::Consent;
 use crate::error::{Error, Result, listed};
 use crate::plugin::Session;
 use crate::source::Source;
-use crate::stage::{Bounds, Stage};
+use crate::stage::{Bounds, RunState, Stage};
 use crate::tables::Tables;
 use crate::tables::{self, KeyWatch, TableRoute};
 use crate::target::{self, Connected, FeedState, Holder, Lease, SourceName, Target};
@@ -35,7 +35,7 @@ impl TargetAtStart {
         config: &Config,
         target: &Target,
         connected: Option<Connected>,
-        stage: &Stage,
+        run_state: &RunState,
         source: Option<&Source>,
         holder: &Holder,
     ) -> Result<Self> {
@@ -44,8 +44,8 @@ impl TargetAtStart {
             let found = match connected.take() {
                 Some(connected) => connected,
                 None => {
-                    if let Some(catalog) = target::known_catalog(stage)?
-                        && changefeed::is_there(config, source, &catalog, stage, holder.is_continued()?).await?
+                    if let Some(catalog) = target::known_catalog(run_state)?
+                        && changefeed::is_there(config, source, &catalog, run_state, holder.is_continued()?).await?
                     {
                         tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
                         return Ok(Self { catalog, session: None, found: FeedState::default(), is_as_before: true });
@@ -53,8 +53,8 @@ impl TargetAtStart {
                     target.wait(config.target.wait).await?
                 }
             };
-            let is_as_before = target::known_catalog(stage)?.as_ref() == Some(&found.catalog);
-            target::remember_catalog(stage, &found.catalog)?;
+            let is_as_before = target::known_catalog(run_state)?.as_ref() == Some(&found.catalog);
+            target::remember_catalog(run_state, &found.catalog)?;
             if let Some((session, at)) = target::look(found.session, holder).await? {
                 return Ok(Self { catalog: found.catalog, session: Some(session), found: at, is_as_before });
             }
@@ -77,7 +77,7 @@ impl TargetAtStart {
         &mut self,
         config: &Config,
         target: &Target,
-        stage: &Stage,
+        run_state: &RunState,
         source: Option<&Source>,
         holder: &Holder,
     ) -> Result<Option<Lease>> {
@@ -86,7 +86,7 @@ impl TargetAtStart {
             if let Some(lease) = target::take_over(session, holder).await? {
                 return Ok(Some(lease));
             }
-            if changefeed::is_there(config, source, &self.catalog, stage, holder.is_continued()?).await? {
+            if changefeed::is_there(config, source, &self.catalog, run_state, holder.is_continued()?).await? {
                 return Ok(None);
             }
             let connected = target.wait(config.target.wait).await?;
@@ -126,7 +126,7 @@ pub(super) async fn match_tables(
 ) -> Result<TablesAtStart> {
     let (mut routes, database) = match source {
         None if config.source.is_some() => {
-            let (routes, database) = tables::remembered(stage, &target_at_start.catalog)?;
+            let (routes, database) = tables::remembered(&stage.run_state, &target_at_start.catalog)?;
             warn_of_filters(config, &routes);
             (routes, database)
         }
@@ -138,25 +138,36 @@ pub(super) async fn match_tables(
                 matched.check_types(&target_at_start.catalog, session)
             })?;
             if let Some(source) = source.filter(|_| config.changefeed.is_some()) {
-                tables::refuse_other_database(stage, source.database())?;
-                tables::keep_bounds(stage, &mut routes, &target_at_start.catalog)?;
-                routes.extend(tables::left(stage, &target_at_start.catalog, &routes, target_at_start.found.applied())?);
+                tables::refuse_other_database(&stage.run_state, source.database())?;
+                tables::keep_bounds(&stage.run_state, &mut routes, &target_at_start.catalog)?;
+                routes.extend(tables::left(
+                    (&stage.run_state, &stage.backlog),
+                    &target_at_start.catalog,
+                    &routes,
+                    target_at_start.found.applied(),
+                )?);
             }
             (routes, source.map(|source| source.database().to_owned()))
         }
     };
-    let taken_in = take_in(config, source, &mut routes, stage, &target_at_start.found).await?;
-    let tables = Arc::new(tables::register(stage, &target_at_start.catalog, &routes, database.as_deref(), config)?);
+    let taken_in = take_in(config, source, &mut routes, &stage.run_state, &target_at_start.found).await?;
+    let tables =
+        Arc::new(tables::register(&stage.run_state, &target_at_start.catalog, &routes, database.as_deref(), config)?);
     let catalog = Arc::new(target_at_start.catalog.clone());
-    let keys =
-        Arc::new(KeyWatch::new(config, catalog, Arc::clone(&tables), stage.store(), target_at_start.found.applied())?);
+    let keys = Arc::new(KeyWatch::new(
+        config,
+        catalog,
+        Arc::clone(&tables),
+        stage.run_state.clone(),
+        target_at_start.found.applied(),
+    )?);
     // A key that was changed while no ebb ran is followed before anything is read by it.
     if source.is_some() {
         keys.refresh().await?;
     }
     let (left, routes) = routes.into_iter().partition(|route| route.is_left);
     let were_asked = source.is_some() && target_at_start.session.is_some();
-    let are_types_known = were_asked || (target_at_start.is_as_before && tables::are_types_known(stage)?);
+    let are_types_known = were_asked || (target_at_start.is_as_before && tables::are_types_known(&stage.run_state)?);
     Ok(TablesAtStart { routes, left, database, are_types_known, taken_in, tables, keys })
 }
 
@@ -180,7 +191,7 @@ async fn take_in(
     config: &Config,
     source: Option<&Source>,
     routes: &mut [TableRoute],
-    stage: &Stage,
+    run_state: &RunState,
     found: &FeedState,
 ) -> Result<Vec<SourceName>> {
     let Some(settings) = &config.changefeed else { return Ok(Vec::new()) };
@@ -190,8 +201,8 @@ async fn take_in(
     };
     // Nothing is known of a target that is down; what it holds is asked later.
     let epoch = found.progress.map_or(i64::MAX, |progress| progress.epoch);
-    let last = tables::last(stage, epoch)?;
-    let taken_in = match tables::taken_in(routes, (found, last.as_deref()), stage, allowed, now) {
+    let last = tables::last(run_state, epoch)?;
+    let taken_in = match tables::taken_in(routes, (found, last.as_deref()), run_state, allowed, now) {
         // Where CockroachDB may be gone for good, the other tables are worth having.
         Err(error) if config.apply_only => {
             tracing::warn!("{error}: no row of them is applied");
@@ -201,7 +212,7 @@ async fn take_in(
         }
         judged => judged?,
     };
-    let after = found.applied().max(stage.store().resolved());
+    let after = found.applied().max(run_state.resolved());
     bound(routes, &taken_in, |_| Bounds { after, up_to: None, epoch: epoch.saturating_add(1) });
     Ok(taken_in)
 }
@@ -234,20 +245,20 @@ pub(super) async fn establish(
     if config.apply.triggers == Triggers::Drop {
         tokio::task::block_in_place(|| {
             let feed = &config.staging.schema;
-            triggers::drop_all(stage, feed, routes, catalog, lease.as_deref_mut())
+            triggers::drop_all(&stage.run_state, feed, routes, catalog, lease.as_deref_mut())
         })?;
     }
     if let (Some(_), Some(database)) = (&feed, database) {
-        tables::remember(stage, catalog, routes.iter().chain(left), (database, *are_types_known))?;
-        tables::forget_refusals(stage, taken_in)?;
+        tables::remember(&stage.run_state, catalog, routes.iter().chain(left), (database, *are_types_known))?;
+        tables::forget_refusals(&stage.run_state, taken_in)?;
     }
     if config.changefeed.is_none() {
-        tables::outdate(stage)?;
+        tables::outdate(&stage.run_state)?;
         if !is_continued {
             tracing::warn!(
                 hint = format!(
                     "create the changefeed anew WITH cursor = '{}' if it was; repeats do no harm",
-                    stage.store().resolved()
+                    stage.run_state.resolved()
                 ),
                 "the staging folder was moved or put back, or the machine was started anew: whether it holds every row that was \
                  acknowledged is not known"
@@ -255,11 +266,12 @@ pub(super) async fn establish(
         }
     }
     let mut is_held = lease.is_some();
-    if let Some(Lease { session, progress }) = lease {
-        match tokio::task::block_in_place(|| holder.mark_established(session, *progress))? {
+    if let Some(lease) = lease {
+        let progress = lease.progress();
+        match tokio::task::block_in_place(|| holder.mark_established(&mut lease.session, progress))? {
             Ok(()) => holder.note_established(is_compared)?,
             // It knows this folder from before; the rest is made up for when it is there again.
-            Err(error) if error.kind == ErrorKind::Retry && !stage.is_fresh() => {
+            Err(error) if error.kind == ErrorKind::Retry && !stage.run_state.is_fresh() => {
                 tracing::warn!("the target is down: {error}");
                 is_held = false;
             }
@@ -267,7 +279,7 @@ pub(super) async fn establish(
         }
     }
     // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
-    stage.mark_established()?;
+    stage.run_state.mark_established()?;
     Ok((feed, is_held))
 }
 
@@ -281,12 +293,12 @@ async fn establish_changefeed(
     lease: Option<&mut Lease>,
 ) -> Result<Option<Feed>> {
     let (Some(source), Some(settings)) = (source, &config.changefeed) else {
-        lease.map_or(Ok(()), |lease| target::refuse_lost_staging(stage, lease.progress))?;
+        lease.map_or(Ok(()), |lease| target::refuse_lost_staging(&stage.run_state, lease.progress()))?;
         return Ok(None);
     };
-    let mut desired = changefeed::Desired::new(settings, routes, catalog, stage, &source, is_continued);
+    let mut desired = changefeed::Desired::new(settings, routes, catalog, &stage.run_state, &source, is_continued);
     desired.agreed = agreed;
     let consent = Consent::of(config.staging.non_interactive);
-    let feed = changefeed::establish(source, &desired, lease, &config.staging.schema, consent).await?;
+    let feed = changefeed::establish(source, &desired, &stage.inbox, lease, &config.staging.schema, consent).await?;
     Ok(Some(feed))
 }

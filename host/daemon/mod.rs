@@ -77,7 +77,7 @@ impl Running {
         if let Some(pages) = self.pages.take() {
             tasks.spawn("pages", pages.run());
         }
-        let mut failed = self.stage.failed();
+        let mut failed = self.stage.inbox.failed();
         let outcome = tokio::select! {
             biased;
             // 1. Nothing may be acknowledged after the disk has failed.
@@ -146,7 +146,7 @@ async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>) -> Error {
 
 /// With `--apply-only`, comes back when everything that is complete was applied.
 async fn drained(config: &Config, stage: &Stage, mut applied: watch::Receiver<Timestamp>) {
-    let resolved = *stage.resolved().borrow();
+    let resolved = stage.backlog.resolved();
     if !config.apply_only || applied.wait_for(|&applied| applied >= resolved).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -154,7 +154,7 @@ async fn drained(config: &Config, stage: &Stage, mut applied: watch::Receiver<Ti
 
 /// Whoever waits for `--apply-only` must not take an early end for the good one.
 fn refuse_half(config: &Config, stage: &Stage, applied: Timestamp) -> Result<()> {
-    let resolved = *stage.resolved().borrow();
+    let resolved = stage.backlog.resolved();
     if !config.apply_only || applied >= resolved {
         return Ok(());
     }
@@ -163,15 +163,14 @@ fn refuse_half(config: &Config, stage: &Stage, applied: Timestamp) -> Result<()>
 }
 
 fn report_rest(stage: &Stage) -> Result<()> {
-    let store = stage.store();
-    let resolved = store.resolved();
+    let resolved = stage.backlog.resolved();
     if resolved == Timestamp::ZERO {
         return Err(Error::new(
             "nothing staged can be applied: no resolved timestamp has come yet, so that no source transaction is known to be complete",
         )
         .hint("what is staged is a part of an initial scan, and the target does not equal the source at any time: load it anew"));
     }
-    let rest = store.scan(resolved, Timestamp { wall: i64::MAX, logical: 0 });
+    let rest = stage.backlog.scan(resolved, Timestamp { wall: i64::MAX, logical: 0 });
     let rows = rest.map(|row| row.map(drop)).collect::<Result<Vec<()>>>()?.len();
     tracing::info!(rows_left = rows, "everything staged was applied: the target equals the source at {resolved}");
     if rows > 0 {

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::plugin;
 use crate::receive::Receiver;
 use crate::source::{Source, advisories};
-use crate::stage::{self, Stage};
+use crate::stage::{self, Backlog, RunState, Stage};
 use crate::status::{Pages, Status};
 use crate::tables::Tables;
 use crate::tables::{self, KeyWatch, TableRoute};
@@ -42,10 +42,10 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     tracing::info!("starting replicator");
     let stage = open_stage(&config.staging).await?;
     tracing::info!("staging database name: {}", config.staging.schema);
-    let mut holder = holder(&config.staging, &stage);
-    let source = source_at_start(&config, reached, &stage, &holder)?;
+    let mut holder = holder(&config.staging, &stage.run_state);
+    let source = source_at_start(&config, reached, &stage.run_state, &holder)?;
     let mut target_at_start =
-        TargetAtStart::acquire(&config, &target, connected, &stage, source.as_ref(), &holder).await?;
+        TargetAtStart::acquire(&config, &target, connected, &stage.run_state, source.as_ref(), &holder).await?;
     tracing::info!(
         plugin = %target.plugin.path.display(),
         source = source.as_ref().map(Source::version),
@@ -62,8 +62,14 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     let is_continued = holder.is_continued()?;
     let mut agreed = None;
     if let (Some(source), Some(settings)) = (&source, &config.changefeed) {
-        let desired =
-            changefeed::Desired::new(settings, routes, &target_at_start.catalog, &stage, source, is_continued);
+        let desired = changefeed::Desired::new(
+            settings,
+            routes,
+            &target_at_start.catalog,
+            &stage.run_state,
+            source,
+            is_continued,
+        );
         // While the target is down nothing is created.
         if target_at_start.session.is_some() {
             let consent = Consent::of(config.staging.non_interactive);
@@ -76,7 +82,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     }
 
     let status = Arc::new(Status::new(&config.receiver.access));
-    let pages = bind_pages(&config, &status, &stage).await?;
+    let pages = bind_pages(&config, &status, &stage.backlog).await?;
     let receiver = bind_receiver(&config, &stage, tables, keys, &status).await?;
     if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
         tracing::info!(address = %addr, "pages listening");
@@ -85,9 +91,9 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is established: a changefeed that is being replaced must not deliver another resolved timestamp, and
     // without a finished handshake it cannot have sent one.
-    stage.release(target_at_start.found.applied());
+    stage.backlog.release(target_at_start.found.confirmed());
     // Taking over ends a process that runs: whatever could fail without it has not.
-    let mut lease = target_at_start.take_over(&config, &target, &stage, source.as_ref(), &holder).await?;
+    let mut lease = target_at_start.take_over(&config, &target, &stage.run_state, source.as_ref(), &holder).await?;
     let is_down = source.is_none();
     let ended = establish(
         &config,
@@ -100,13 +106,14 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     )
     .await;
     let (feed, is_held) = ended.inspect_err(|_| {
-        if let Some(Lease { session, progress }) = &mut lease {
-            tokio::task::block_in_place(|| holder.give_free(session, *progress));
+        if let Some(lease) = &mut lease {
+            let progress = lease.progress();
+            tokio::task::block_in_place(|| holder.give_free(&mut lease.session, progress));
         }
     })?;
     let lease = lease.filter(|_| is_held);
     let TablesAtStart { routes, tables, keys, .. } = matched;
-    let search = Search::of(&config, is_down, &routes, (&target_at_start.catalog, is_continued), &stage);
+    let search = Search::of(&config, is_down, &routes, (&target_at_start.catalog, is_continued), &stage.run_state);
     let (stop, stopped) = watch::channel(false);
     let applied = status.watch_applied();
     let lease_lost = holder.lost();
@@ -119,8 +126,8 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
             catalog: Arc::new(target_at_start.catalog),
             tables,
             keys,
-            store: stage.store(),
-            resolved: stage.resolved(),
+            backlog: stage.backlog.clone(),
+            resolved: stage.backlog.watch_resolved(),
             status,
             pace: Arc::new(Pace::new(config.apply.transaction_rows_max)),
             stop: stopped,
@@ -150,8 +157,8 @@ async fn reach(config: &Config) -> Result<Reached> {
 }
 
 /// A run that was established before goes on without the source: what is staged is applied, and what comes is taken.
-fn source_at_start(config: &Config, reached: Reached, stage: &Stage, holder: &Holder) -> Result<Option<Source>> {
-    if config.apply_only && stage.is_fresh() {
+fn source_at_start(config: &Config, reached: Reached, run_state: &RunState, holder: &Holder) -> Result<Option<Source>> {
+    if config.apply_only && run_state.is_fresh() {
         return Err(Error::new(format!(
             "nothing is staged for {} in {}",
             config.staging.schema,
@@ -162,7 +169,7 @@ fn source_at_start(config: &Config, reached: Reached, stage: &Stage, holder: &Ho
     match reached {
         Reached::Source(source) => Ok(Some(*source)),
         Reached::Unwanted => Ok(None),
-        Reached::Down(error) if stage.is_fresh() || !tables::are_remembered(stage)? => Err(error),
+        Reached::Down(error) if run_state.is_fresh() || !tables::are_remembered(run_state)? => Err(error),
         // Only CockroachDB knows what it was acknowledged: what it sends now may come behind rows that are missing.
         Reached::Down(error) if !holder.is_continued()? => Err(Error::new(format!(
             "{error}; and the staging folder was moved or put back, or the machine was started anew, so that it has to be asked \
@@ -186,7 +193,7 @@ pub(super) struct Search {
     routes: Vec<TableRoute>,
     catalog: Catalog,
     is_continued: bool,
-    stage: Stage,
+    run_state: RunState,
 }
 
 impl Search {
@@ -195,7 +202,7 @@ impl Search {
         is_down: bool,
         routes: &[TableRoute],
         (catalog, is_continued): (&Catalog, bool),
-        stage: &Stage,
+        run_state: &RunState,
     ) -> Option<Self> {
         match (&config.source, &config.changefeed) {
             (Some(source), Some(settings)) if is_down && !config.apply_only => Some(Self {
@@ -204,7 +211,7 @@ impl Search {
                 routes: routes.to_vec(),
                 catalog: catalog.clone(),
                 is_continued,
-                stage: stage.clone(),
+                run_state: run_state.clone(),
             }),
             _ => None,
         }
@@ -221,8 +228,8 @@ impl Search {
                 }
             };
             tracing::info!(source = source.version(), "the source is there again");
-            let Self { settings, routes, catalog, stage, is_continued, .. } = self;
-            let desired = changefeed::Desired::new(settings, routes, catalog, stage, &source, *is_continued);
+            let Self { settings, routes, catalog, run_state, is_continued, .. } = self;
+            let desired = changefeed::Desired::new(settings, routes, catalog, run_state, &source, *is_continued);
             return changefeed::resume(&source, &desired).await.map(|job| Feed::new(source, job, &self.settings));
         }
     }
@@ -238,8 +245,8 @@ async fn bind_receiver(
     if config.apply_only {
         return Ok(None);
     }
-    let (stage, tables, keys) = (stage.clone(), Arc::clone(tables), Arc::clone(keys));
-    let receiver = Receiver::bind(&config.receiver, stage, tables, keys, Arc::clone(status)).await?;
+    let (inbox, tables, keys) = (stage.inbox.clone(), Arc::clone(tables), Arc::clone(keys));
+    let receiver = Receiver::bind(&config.receiver, inbox, &stage.run_state, tables, keys, Arc::clone(status)).await?;
     tracing::info!(address = %receiver.addr()?, authentication = status.authentication(), "receiver listening");
     Ok(Some(receiver))
 }
@@ -251,17 +258,17 @@ fn warn_of_advisories(source: Option<&Source>, changefeed: Option<&config::Chang
     advisories::warnings(version, scans).iter().for_each(|warning| tracing::warn!("{warning}"));
 }
 
-fn holder(settings: &config::Staging, stage: &Stage) -> Holder {
+fn holder(settings: &config::Staging, run_state: &RunState) -> Holder {
     let folder = stage::folder(&settings.dir, &settings.schema);
-    Holder::new(stage.store(), &settings.schema, &folder, settings.take_over)
+    Holder::new(run_state.clone(), &settings.schema, &folder, settings.take_over)
 }
 
 async fn open_stage(settings: &config::Staging) -> Result<Stage> {
     let folder: PathBuf = stage::folder(&settings.dir, &settings.schema);
-    let limits = stage::Limits {
+    let limits = stage::StagingLimits {
         disk_bytes_max: settings.disk_bytes_max,
         remember: settings.remember,
-        ..stage::Limits::default()
+        ..stage::StagingLimits::default()
     };
     let unsafe_filesystem = settings.unsafe_filesystem;
     blocking(move || {
@@ -271,9 +278,9 @@ async fn open_stage(settings: &config::Staging) -> Result<Stage> {
     .await
 }
 
-async fn bind_pages(config: &Config, status: &Arc<Status>, stage: &Stage) -> Result<Option<Pages>> {
+async fn bind_pages(config: &Config, status: &Arc<Status>, backlog: &Backlog) -> Result<Option<Pages>> {
     let Some(pages) = config.pages else { return Ok(None) };
-    match Pages::bind(pages.addr, Arc::clone(status), stage.clone(), config.staging.schema.clone()).await {
+    match Pages::bind(pages.addr, Arc::clone(status), backlog.clone(), config.staging.schema.clone()).await {
         Ok(bound) => Ok(Some(bound)),
         Err(error) if pages.required => Err(error),
         Err(error) => {

@@ -34,7 +34,7 @@ pub use reload::Reloader;
 use crate::access::{Denied, Gate, Reach};
 use crate::config::{self, Limits, STAGING_PARAMETER};
 use crate::error::{Error, Result, visible};
-use crate::stage::{Sender, Stage, Staged};
+use crate::stage::{Inbox, RunState, Sender, Staged};
 use crate::status::Status;
 use crate::tables::{KeyWatch, Origins, Tables};
 use body::{Bodies, Shape};
@@ -52,7 +52,9 @@ pub struct Receiver {
 
 /// What every request needs.
 struct Handler {
-    stage: Stage,
+    inbox: Inbox,
+    /// Which staging folder this is.
+    folder: String,
     tables: Arc<Tables>,
     origins: Origins,
     keys: Arc<KeyWatch>,
@@ -66,7 +68,8 @@ impl Receiver {
     /// Binds the address and reads the certificates and keys.
     pub async fn bind(
         settings: &config::Receiver,
-        stage: Stage,
+        inbox: Inbox,
+        run_state: &RunState,
         tables: Arc<Tables>,
         keys: Arc<KeyWatch>,
         status: Arc<Status>,
@@ -80,8 +83,9 @@ impl Receiver {
         })?;
         let limits = settings.limits;
         let handler = Handler {
-            origins: Origins::load(&stage)?,
-            stage,
+            inbox,
+            folder: run_state.id().to_owned(),
+            origins: Origins::load(run_state)?,
             tables,
             keys,
             gate,
@@ -205,11 +209,11 @@ impl Handler {
                 share.shrink(rows_bytes(&rows));
                 let count = rows.len() as u64;
                 let sender = if covers_run { Sender::OfRun } else { Sender::OfPart };
-                let staged = self.durable(self.stage.append(rows, sender, Box::new(share))).await?;
+                let staged = self.durable(self.inbox.append(rows, sender, Box::new(share))).await?;
                 self.status.received(count);
                 Ok(staged)
             }
-            Content::Resolved(timestamp) => self.durable(self.stage.resolve(timestamp)).await,
+            Content::Resolved(timestamp) => self.durable(self.inbox.resolve(timestamp)).await,
         }
     }
 
@@ -218,14 +222,14 @@ impl Handler {
     fn is_for_this_folder(&self, query: &str) -> bool {
         let mut named =
             query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| *name == STAGING_PARAMETER);
-        named.all(|(_, folder)| folder == self.stage.id())
+        named.all(|(_, folder)| folder == self.folder)
     }
 
     async fn durable(&self, append: impl Future<Output = Result<Staged>>) -> Result<Staged, Refusal> {
         match timeout(self.response_timeout, append).await {
             Ok(Ok(staged)) => Ok(staged),
             // The run goes on: it is the request that was at fault.
-            Ok(Err(error)) if self.stage.failed().borrow().is_none() => {
+            Ok(Err(error)) if self.inbox.failed().borrow().is_none() => {
                 Err(Refusal::new(StatusCode::BAD_REQUEST, error.message))
             }
             Ok(Err(_)) => Err(Refusal::ending()),
@@ -242,7 +246,7 @@ impl Handler {
         };
         let refusal = Refusal::new(StatusCode::BAD_REQUEST, error.message.clone());
         if covers_run {
-            self.stage.fail(error);
+            self.inbox.fail(error);
         }
         refusal
     }

@@ -13,7 +13,7 @@ use super::late::Late;
 use super::log::FrameBuilder;
 use super::memtable::Memtable;
 use super::record::{RowBatch, timestamp_of};
-use super::segments::{Content, Form, Listed, NotSaved, Segment, file_name};
+use super::segments::{Form, NotSaved, Segment, SegmentContent, SegmentMeta, file_name};
 use super::store::{Log, Store, Watermarks, is_full, lock, new_log};
 use super::unreadable;
 use crate::error::Error;
@@ -28,7 +28,7 @@ const ROW_OVERHEAD_BYTES: u64 = 200;
 pub enum NotWritten {
     /// There is no room now.
     Full(String),
-    /// Full segments wait to be sorted to disk: call `maintain`.
+    /// Full segments wait to be sorted to disk: call `compact`.
     Behind,
     /// A row came that the changefeed had promised would not come.
     Late(Box<Late>),
@@ -39,7 +39,7 @@ pub enum NotWritten {
 impl Store {
     /// Makes rows and a resolved timestamp durable, all of them or none. Repeats are left out; a resolved timestamp does
     /// not go back.
-    pub fn write(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
+    pub(super) fn write(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
         self.write_frame(batches, resolved).map_err(|why| match why {
             NotWritten::Failed(error) => NotWritten::Failed(self.cause(error)),
             other => other,
@@ -62,7 +62,7 @@ impl Store {
                 if timestamp > applied {
                     frame.push(key, value);
                 }
-            } else if !self.has_seen(key).map_err(|error| NotWritten::Failed(unreadable(&error)))? {
+            } else if !self.is_repeat(key).map_err(|error| NotWritten::Failed(unreadable(&error)))? {
                 return Err(NotWritten::Late(Box::new(self.late(key, value, floor))));
             }
         }
@@ -113,29 +113,29 @@ impl Store {
     }
 
     fn begin_log(&self, log: &mut Log) -> Result<(), NotWritten> {
-        let full = |segment: &&Segment| matches!(segment.content, Content::Memory { .. });
+        let full = |segment: &&Segment| matches!(segment.content, SegmentContent::Memory { .. });
         if self.segments().iter().filter(full).count() > FULL_SEGMENTS_MAX {
             return Err(NotWritten::Behind);
         }
         let number = log.number + 1;
         let file = new_log(self.disk.as_ref(), number).map_err(not_begun)?;
-        let listed = Listed { bytes: log.bytes, frames: Some(log.frames), ..Listed::new_log() };
+        let meta = SegmentMeta { bytes: log.bytes, frames: Some(log.frames), ..SegmentMeta::new_log() };
         let mut state = lock(&self.state);
         let mut changed = state.clone();
         changed.resolved = lock(&self.watermarks).resolved;
         changed.log = self.disk.identity(&file_name(number, Form::Log));
-        changed.segments.insert(log.number, listed);
-        changed.segments.insert(number, Listed::new_log());
+        changed.segments.insert(log.number, meta);
+        changed.segments.insert(number, SegmentMeta::new_log());
         changed.save(self.disk.as_ref()).map_err(NotSaved::lasting).map_err(not_begun)?;
         *state = changed;
         let rows: Arc<Memtable> = Arc::default();
         self.log_bytes.store(0, Ordering::Relaxed);
         self.publish(|list| {
             if let Some(full) = list.last_mut() {
-                full.listed = listed;
+                full.meta = meta;
             }
-            let content = Content::Memory { rows: Arc::clone(&rows) };
-            list.push(Segment { number, content, listed: Listed::new_log() });
+            let content = SegmentContent::Memory { rows: Arc::clone(&rows) };
+            list.push(Segment { number, content, meta: SegmentMeta::new_log() });
         });
         *log = Log { number, file, rows, frames: 0, bytes: 0, memory_bytes: 0 };
         Ok(())

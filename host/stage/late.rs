@@ -1,6 +1,6 @@
 //! Rows at or below a timestamp that was resolved or applied: a repeat is skipped, any other row is a broken promise.
 //!
-//! Owns: telling the two apart, and the words for the second. Does not own: how long rows are remembered (`keep`,
+//! Owns: telling the two apart, and the words for the second. Does not own: how long rows are remembered (`compaction`,
 //! `room`). A row that is not remembered any more is never taken for a repeat.
 
 use std::fmt;
@@ -8,11 +8,11 @@ use std::io;
 
 use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 
+use super::fingerprints;
 use super::record::{key_text, table_of, timestamp_of};
-use super::run::RunCursor;
-use super::seen;
-use super::segments::{Content, Segment};
-use super::store::{Limits, Store, lock};
+use super::segments::{Segment, SegmentContent};
+use super::sorted_run::SortedRunCursor;
+use super::store::{StagingLimits, Store, lock};
 use crate::error::Error;
 
 /// A segment changes its form twice in its life, and is forgotten once.
@@ -29,12 +29,12 @@ pub struct Late {
     pub floor: Timestamp,
     /// Fingerprints of rows up to here are not kept any more.
     pub forgotten: Timestamp,
-    pub limits: Limits,
+    pub limits: StagingLimits,
 }
 
 impl Store {
     /// Whether a row of this record key came before. Rows of the newest segments are looked for first.
-    pub(super) fn has_seen(&self, key: &[u8]) -> io::Result<bool> {
+    pub(super) fn is_repeat(&self, key: &[u8]) -> io::Result<bool> {
         let mut attempts = 0;
         loop {
             match self.look_up(key) {
@@ -68,10 +68,10 @@ impl Store {
     fn holds(&self, segment: &Segment, key: &[u8]) -> io::Result<bool> {
         let disk = self.disk.as_ref();
         match &segment.content {
-            Content::Memory { rows } => Ok(rows.contains(key)),
-            Content::Seen => seen::contains(disk, &segment.file(), key),
-            Content::Run => {
-                let found = RunCursor::seek(disk, &segment.file(), key)?.next(disk)?;
+            SegmentContent::Memory { rows } => Ok(rows.contains(key)),
+            SegmentContent::Fingerprints => fingerprints::contains(disk, &segment.file(), key),
+            SegmentContent::SortedRun => {
+                let found = SortedRunCursor::seek(disk, &segment.file(), key)?.next(disk)?;
                 Ok(found.is_some_and(|(found, _)| *found == *key))
             }
         }

@@ -127,12 +127,12 @@ pub(super) fn replay(disk: &dyn Disk, name: &str, segment: u64, tail: Tail) -> R
     let mut offset = 0;
     while offset < len {
         match read_frame(disk, name, offset, len)? {
-            Found::Frame { header, payload } if header.segment == segment && header.frame == replayed.frames => {
+            FrameRead::Frame { header, payload } if header.segment == segment && header.frame == replayed.frames => {
                 take(&mut replayed, &payload).ok_or(Unreadable::Damaged { offset })?;
                 replayed.frames += 1;
                 offset += header.frame_bytes();
             }
-            Found::CutOff if tail == Tail::MayBeTorn && !frame_behind(disk, name, offset, len)? => {
+            FrameRead::CutOff if tail == Tail::MayBeTorn && !frame_behind(disk, name, offset, len)? => {
                 replayed.torn_bytes = len - offset;
                 break;
             }
@@ -142,7 +142,7 @@ pub(super) fn replay(disk: &dyn Disk, name: &str, segment: u64, tail: Tail) -> R
     Ok(replayed)
 }
 
-enum Found {
+enum FrameRead {
     Frame {
         header: Header,
         payload: Bytes,
@@ -152,14 +152,14 @@ enum Found {
     Damaged,
 }
 
-fn read_frame(disk: &dyn Disk, name: &str, offset: u64, len: u64) -> io::Result<Found> {
-    let Some(first) = read_sector(disk, name, offset, len)? else { return Ok(Found::CutOff) };
+fn read_frame(disk: &dyn Disk, name: &str, offset: u64, len: u64) -> io::Result<FrameRead> {
+    let Some(first) = read_sector(disk, name, offset, len)? else { return Ok(FrameRead::CutOff) };
     let Some(header) = Header::decode(&first) else {
         let is_empty = first.iter().all(|&byte| byte == 0);
-        return Ok(if is_empty { Found::CutOff } else { Found::Damaged });
+        return Ok(if is_empty { FrameRead::CutOff } else { FrameRead::Damaged });
     };
     if len - offset < header.frame_bytes() {
-        return Ok(Found::CutOff);
+        return Ok(FrameRead::CutOff);
     }
     let frame_bytes = usize::try_from(header.frame_bytes()).map_err(io::Error::other)?;
     let mut frame = vec![0; frame_bytes];
@@ -167,10 +167,10 @@ fn read_frame(disk: &dyn Disk, name: &str, offset: u64, len: u64) -> io::Result<
     let (payload, padding) = frame[HEADER_BYTES..].split_at(header.payload_bytes);
     if crc32fast::hash(payload) == header.payload_crc && padding.iter().all(|&byte| byte == 0) {
         let end = HEADER_BYTES + header.payload_bytes;
-        return Ok(Found::Frame { header, payload: Bytes::from(frame).slice(HEADER_BYTES..end) });
+        return Ok(FrameRead::Frame { header, payload: Bytes::from(frame).slice(HEADER_BYTES..end) });
     }
     let has_empty_sector = frame.chunks(SECTOR).any(|sector| sector.iter().all(|&byte| byte == 0));
-    Ok(if has_empty_sector { Found::CutOff } else { Found::Damaged })
+    Ok(if has_empty_sector { FrameRead::CutOff } else { FrameRead::Damaged })
 }
 
 /// A frame behind the place tells that the one at the place was acknowledged: the next is begun only then.

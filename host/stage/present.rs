@@ -2,7 +2,7 @@
 //! or whose folder, somebody has removed.
 //!
 //! Owns: which file each name stood for when it was last seen, and the words for one that does not any more. Does not own:
-//! which files count (`store`), when it is asked (`append` before each answer, `keep` once a second).
+//! which files count (`store`), when it is asked (`append` before each answer, `compaction` once a second).
 //!
 //! A file is known by device and inode. The folder is held open, so that its inode cannot be given to another. Whatever
 //! becomes of a name changes the time of its folder, so that one call suffices while that time stands still.
@@ -34,12 +34,12 @@ pub(super) struct Presence {
     identity: Identity,
     /// Programs that answer for a file system (FUSE) may give a file that nobody has open another inode.
     inodes_stay: bool,
-    known: Mutex<Known>,
+    known: Mutex<KnownFiles>,
 }
 
 /// Locked for as long as a name changes its meaning.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct KnownFiles {
     files: BTreeMap<String, Identity>,
     /// The folder's time when every file was there; `None` while that time may stand for two moments.
     whole_at: Option<(i64, i64)>,
@@ -64,7 +64,7 @@ impl Presence {
         Ok(Self { path: path.to_owned(), _folder: folder, identity, inodes_stay, known: Mutex::default() })
     }
 
-    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, KnownFiles> {
         lock(&self.known)
     }
 
@@ -113,7 +113,7 @@ impl Presence {
     }
 }
 
-impl Known {
+impl KnownFiles {
     /// A file that was opened under this name.
     pub(super) fn wrote(&mut self, name: &str, file: &File) -> io::Result<()> {
         self.files.insert(name.to_owned(), Identity::of(&file.metadata()?));
@@ -148,7 +148,8 @@ mod tests {
     use super::*;
     use crate::private::tempdir;
     use crate::stage::disk::Folder;
-    use crate::stage::{Change, Limits, NotWritten, RowBatch, Store};
+    use crate::stage::store::Store;
+    use crate::stage::{Change, NotWritten, RowBatch, StagingLimits};
     use ebb_sdk::Timestamp;
 
     fn row(wall: i64) -> RowBatch {
@@ -161,8 +162,8 @@ mod tests {
     fn after(happens: impl FnOnce(&Path)) -> Option<String> {
         let dir = tempdir();
         let folder = dir.path().join("staging");
-        // What an earlier process has left stands in a run.
-        let open = || Store::open(Arc::new(Folder::open(&folder).unwrap()), Limits::default()).unwrap();
+        // What an earlier process has left stands in a sorted run.
+        let open = || Store::open(Arc::new(Folder::open(&folder).unwrap()), StagingLimits::default()).unwrap();
         open().write(&[&row(1)], None).unwrap();
         let store = open();
         store.write(&[&row(2)], None).unwrap();
@@ -250,7 +251,7 @@ mod tests {
     #[test]
     fn a_folder_that_has_long_been_quiet_is_looked_at_again() {
         let dir = tempdir();
-        let store = Store::open(Arc::new(Folder::open(dir.path()).unwrap()), Limits::default()).unwrap();
+        let store = Store::open(Arc::new(Folder::open(dir.path()).unwrap()), StagingLimits::default()).unwrap();
         std::thread::sleep(TICK_MAX + Duration::from_millis(100));
         store.write(&[&row(1)], None).unwrap();
         fs::remove_file(dir.path().join("0000000001.log")).unwrap();

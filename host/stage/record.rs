@@ -234,7 +234,7 @@ pub(super) fn timestamp_bytes(timestamp: Timestamp) -> [u8; 12] {
     bytes
 }
 
-/// The timestamp that a key or a note begins with.
+/// The timestamp that a key or a frame begins with.
 pub(super) fn timestamp_of(bytes: &[u8]) -> Option<Timestamp> {
     Some(Timestamp {
         wall: i64::from_be_bytes(bytes.get(..8)?.try_into().ok()?),

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use ebb_sdk::Timestamp;
 
-use super::segments::{Content, Form, NotSaved, file_name};
+use super::segments::{Form, NotSaved, SegmentContent, file_name};
 use super::store::{Store, lock};
 
 /// The disk counts as full when less is free: sorting and remembering need some room of their own.
@@ -35,7 +35,7 @@ impl Usage {
 }
 
 impl Store {
-    pub fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> Usage {
         let forgotten = lock(&self.state).forgotten;
         let (row_bytes, fingerprint_bytes) = self.bytes();
         Usage { row_bytes, fingerprint_bytes, room_bytes: self.room_bytes(), forgotten }
@@ -45,13 +45,13 @@ impl Store {
     fn bytes(&self) -> (u64, u64) {
         let log = self.log_bytes.load(Ordering::Relaxed);
         self.segments().iter().fold((log, 0), |(rows, fingerprints), segment| match segment.content {
-            Content::Seen => (rows, fingerprints + segment.listed.bytes),
-            Content::Memory { .. } | Content::Run => (rows + segment.listed.bytes, fingerprints),
+            SegmentContent::Fingerprints => (rows, fingerprints + segment.meta.bytes),
+            SegmentContent::Memory { .. } | SegmentContent::SortedRun => (rows + segment.meta.bytes, fingerprints),
         })
     }
 
     /// Bytes of rows that may still come, once every fingerprint has given way.
-    pub fn room_bytes(&self) -> u64 {
+    pub(super) fn room_bytes(&self) -> u64 {
         let (rows, fingerprints) = self.bytes();
         let free = self.free_bytes().saturating_add(fingerprints);
         free.min(self.limits.disk_bytes_max.saturating_sub(rows))
@@ -80,15 +80,15 @@ impl Store {
     /// Drops the oldest fingerprints, so many bytes of them. False when there are none.
     pub(super) fn forget(&self, bytes: u64) -> io::Result<bool> {
         let mut state = lock(&self.state);
-        let mut seen: Vec<_> = state
+        let mut fingerprints: Vec<_> = state
             .segments
             .iter()
-            .filter(|(_, listed)| listed.form == Form::Seen)
-            .map(|(&n, &listed)| (listed.newest, n, listed.bytes))
+            .filter(|(_, meta)| meta.form == Form::Fingerprints)
+            .map(|(&n, &meta)| (meta.newest, n, meta.bytes))
             .collect();
-        seen.sort_unstable();
+        fingerprints.sort_unstable();
         let (mut freed, mut dropped, mut changed) = (0, Vec::new(), state.clone());
-        for (newest, number, of_this) in seen {
+        for (newest, number, of_this) in fingerprints {
             if freed >= bytes {
                 break;
             }
@@ -106,7 +106,7 @@ impl Store {
         self.publish(|list| list.retain(|segment| !dropped.contains(&segment.number)));
         drop(state);
         self.tell_forgotten(forgotten);
-        dropped.iter().try_for_each(|&number| self.disk.remove(&file_name(number, Form::Seen)))?;
+        dropped.iter().try_for_each(|&number| self.disk.remove(&file_name(number, Form::Fingerprints)))?;
         Ok(true)
     }
 
@@ -144,7 +144,7 @@ mod tests {
     use crate::error::Error;
     use crate::private::tempdir;
     use crate::stage::disk::{Append, Disk, Folder};
-    use crate::stage::{Change, Limits, NotWritten, RowBatch};
+    use crate::stage::{Change, NotWritten, RowBatch, StagingLimits};
 
     const LIMIT: u64 = 200_000;
     /// Enough that their fingerprints alone would fill it twice.
@@ -162,25 +162,26 @@ mod tests {
     }
 
     fn open(dir: &Path) -> Store {
-        let limits = Limits { disk_bytes_max: LIMIT, remember: Duration::from_secs(3600), ..Limits::default() };
+        let limits =
+            StagingLimits { disk_bytes_max: LIMIT, remember: Duration::from_secs(3600), ..StagingLimits::default() };
         Store::open(Arc::new(Folder::open(dir).unwrap()), limits).unwrap()
     }
 
-    /// Receives and applies; a keeper that is late is what the writer must do without.
-    fn fill(store: &Store, keeper_comes: impl Fn(i64) -> bool) {
+    /// Receives and applies; a compaction that is late is what the writer must do without.
+    fn fill(store: &Store, compacts: impl Fn(i64) -> bool) {
         for start in (0..ROWS).step_by(usize::try_from(GROUP_ROWS).unwrap()) {
             let newest = start + GROUP_ROWS;
             for attempt in 0.. {
-                assert!(attempt < 10, "the keeper cannot keep up: {:?}", store.usage());
+                assert!(attempt < 10, "compaction cannot keep up: {:?}", store.usage());
                 match store.write(&[&rows(start + 1..=newest)], Some(at(newest))) {
                     Ok(()) => break,
-                    Err(NotWritten::Behind) => store.maintain().unwrap(),
+                    Err(NotWritten::Behind) => store.compact().unwrap(),
                     Err(other) => panic!("applied rows have kept others out: {other:?}, {:?}", store.usage()),
                 }
             }
             store.release(at(newest));
-            if keeper_comes(start / GROUP_ROWS) {
-                store.maintain().unwrap();
+            if compacts(start / GROUP_ROWS) {
+                store.compact().unwrap();
             }
         }
     }
@@ -192,11 +193,11 @@ mod tests {
 
     #[test]
     fn fingerprints_give_way_to_rows_the_oldest_first() {
-        for keeper_every in [1, 7, 1000] {
+        for compacts_every in [1, 7, 1000] {
             let dir = tempdir();
             let store = open(dir.path());
-            fill(&store, |group| group % keeper_every == 0);
-            store.maintain().unwrap();
+            fill(&store, |group| group % compacts_every == 0);
+            store.compact().unwrap();
             let usage = store.usage();
             assert!(usage.disk_bytes() <= LIMIT && usage.fingerprint_bytes > LIMIT / 4, "{usage:?}");
             assert_eq!(usage.room_bytes, LIMIT - usage.row_bytes);
@@ -230,7 +231,7 @@ mod tests {
         let full = loop {
             match store.write(&[&rows([wall + 1])], None) {
                 Ok(()) => wall += 1,
-                Err(NotWritten::Behind) => store.maintain().unwrap(),
+                Err(NotWritten::Behind) => store.compact().unwrap(),
                 Err(other) => break other,
             }
         };
@@ -319,15 +320,15 @@ mod tests {
 
     fn open_small(dir: &TempDir, is_honest: bool) -> Store {
         let disk = Small { folder: Arc::new(Folder::open(dir.path()).unwrap()), bytes: LIMIT, is_honest };
-        Store::open(Arc::new(disk), Limits { segment_bytes_max: LIMIT / 8, ..Limits::default() }).unwrap()
+        Store::open(Arc::new(disk), StagingLimits { segment_bytes_max: LIMIT / 8, ..StagingLimits::default() }).unwrap()
     }
 
     #[test]
     fn fingerprints_give_way_where_the_disk_itself_is_full() {
-        for (is_honest, keeper_every) in [(true, 1), (false, 1), (false, 40)] {
+        for (is_honest, compacts_every) in [(true, 1), (false, 1), (false, 40)] {
             let dir = tempdir();
             let store = open_small(&dir, is_honest);
-            fill(&store, |group| group % keeper_every == 0);
+            fill(&store, |group| group % compacts_every == 0);
             let usage = store.usage();
             assert!(usage.forgotten > Timestamp::ZERO && usage.disk_bytes() <= LIMIT, "{usage:?}");
         }
@@ -341,13 +342,13 @@ mod tests {
         for _ in 0..ROWS {
             match store.write(&[&rows(wall + 1..=wall + GROUP_ROWS)], Some(at(wall + GROUP_ROWS))) {
                 Ok(()) => wall += GROUP_ROWS,
-                Err(NotWritten::Behind) => store.maintain().unwrap(),
+                Err(NotWritten::Behind) => store.compact().unwrap(),
                 Err(NotWritten::Full(_)) => break,
                 Err(other) => panic!("{other:?}"),
             }
         }
         store.release(at(wall));
-        store.maintain().unwrap();
+        store.compact().unwrap();
         let usage = store.usage();
         assert!(usage.forgotten > Timestamp::ZERO && usage.row_bytes < LIMIT / 2, "{usage:?}");
         assert_eq!(store.released(), lock(&store.state).released.max(usage.forgotten));

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::disk::Disk;
 use super::memtable::Memtable;
 use super::record::{Entry, timestamp_bytes};
-use super::run::RunCursor;
-use super::segments::{Content, Segment};
+use super::segments::{Segment, SegmentContent};
+use super::sorted_run::SortedRunCursor;
 use super::unreadable;
 use crate::error::Result;
 
@@ -63,7 +63,7 @@ struct Head {
 enum Source {
     Closed { segment: Segment, from: Bytes },
     Memory { rows: Arc<Memtable>, chunk: std::vec::IntoIter<(Bytes, Bytes)>, next: Option<Bytes> },
-    Run(RunCursor),
+    Run(SortedRunCursor),
 }
 
 impl Scan {
@@ -118,11 +118,13 @@ impl Scan {
     fn advance(&mut self, source: usize) -> io::Result<()> {
         if let Source::Closed { segment, from } = &self.sources[source] {
             let opened = match &segment.content {
-                Content::Memory { rows, .. } => {
+                SegmentContent::Memory { rows, .. } => {
                     Source::Memory { rows: Arc::clone(rows), chunk: Vec::new().into_iter(), next: Some(from.clone()) }
                 }
-                Content::Run => Source::Run(RunCursor::seek(self.disk.as_ref(), &segment.file(), from)?),
-                Content::Seen => return Ok(()),
+                SegmentContent::SortedRun => {
+                    Source::Run(SortedRunCursor::seek(self.disk.as_ref(), &segment.file(), from)?)
+                }
+                SegmentContent::Fingerprints => return Ok(()),
             };
             self.sources[source] = opened;
         }

@@ -1,6 +1,6 @@
 //! A file that is one line of JSON, and behind it a line with its CRC-32.
 //!
-//! Owns: the form. Does not own: what the JSON says (`segments`, `notes`).
+//! Owns: the form. Does not own: what the JSON says (`segments`, `metadata`).
 
 use super::DAMAGED_HINT;
 use crate::error::{Error, Result};

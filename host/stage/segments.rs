@@ -5,10 +5,10 @@
 //! NNNNNNNNNN.run   the same rows, sorted
 //! NNNNNNNNNN.seen  fingerprints of rows that are applied
 //! state            JSON: which segment stands in which form. What it does not list does not count
-//! catalog, keys, … JSON: see `notes`
+//! catalog, keys, … JSON: see `metadata`
 //! ```
 //!
-//! Owns: the list, and replacing it in one step. Does not own: when a segment changes its form (`keep`).
+//! Owns: the list, and replacing it in one step. Does not own: when a segment changes its form (`compaction`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,31 +34,33 @@ const NEW: &str = ".new";
 #[derive(Clone)]
 pub(super) struct Segment {
     pub(super) number: u64,
-    pub(super) content: Content,
+    pub(super) content: SegmentContent,
     /// Of a segment in a file; that of one in memory still grows.
-    pub(super) listed: Listed,
+    pub(super) meta: SegmentMeta,
 }
 
 #[derive(Clone)]
-pub(super) enum Content {
+pub(super) enum SegmentContent {
     /// In a log too.
     Memory {
         rows: Arc<Memtable>,
     },
-    Run,
-    Seen,
+    SortedRun,
+    Fingerprints,
 }
 
 impl Segment {
     pub(super) fn file(&self) -> String {
-        file_name(self.number, self.listed.form)
+        file_name(self.number, self.meta.form)
     }
 
     /// `None` for one without rows.
     pub(super) fn span(&self) -> Option<Span> {
         match &self.content {
-            Content::Memory { rows } => rows.span(),
-            Content::Run | Content::Seen => Some(Span { oldest: self.listed.oldest, newest: self.listed.newest }),
+            SegmentContent::Memory { rows } => rows.span(),
+            SegmentContent::SortedRun | SegmentContent::Fingerprints => {
+                Some(Span { oldest: self.meta.oldest, newest: self.meta.newest })
+            }
         }
     }
 }
@@ -67,13 +69,15 @@ impl Segment {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Form {
     Log,
-    Run,
-    Seen,
+    #[serde(rename = "run")]
+    SortedRun,
+    #[serde(rename = "seen")]
+    Fingerprints,
 }
 
 /// What the state file says of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Listed {
+pub(super) struct SegmentMeta {
     pub(super) form: Form,
     pub(super) oldest: Timestamp,
     pub(super) newest: Timestamp,
@@ -82,7 +86,7 @@ pub(super) struct Listed {
     pub(super) frames: Option<u64>,
 }
 
-impl Listed {
+impl SegmentMeta {
     pub(super) fn new_log() -> Self {
         Self { form: Form::Log, oldest: Timestamp::ZERO, newest: Timestamp::ZERO, bytes: 0, frames: None }
     }
@@ -95,7 +99,8 @@ pub(super) struct State {
     /// Which folder this is, among all of the same name: a random number.
     pub(super) id: i64,
     /// Whether a changefeed was established that delivers here. Before, the folder holds nothing that it must hold.
-    pub(super) is_settled: bool,
+    #[serde(rename = "is_settled")]
+    pub(super) is_established: bool,
     /// As it stood when the last log was begun; the log may know a later one.
     pub(super) resolved: Timestamp,
     /// The newest timestamp of which rows have been dropped.
@@ -104,7 +109,7 @@ pub(super) struct State {
     pub(super) forgotten: Timestamp,
     /// Numbers of the tables, by name.
     pub(super) tables: BTreeMap<String, u32>,
-    pub(super) segments: BTreeMap<u64, Listed>,
+    pub(super) segments: BTreeMap<u64, SegmentMeta>,
     /// The identity of the log that takes rows: in a folder whose files were put back from a backup it is another.
     #[serde(default)]
     pub(super) log: String,
@@ -131,7 +136,7 @@ impl State {
         Self {
             format: FORMAT,
             id: new_number(),
-            is_settled: false,
+            is_established: false,
             resolved: Timestamp::ZERO,
             released: Timestamp::ZERO,
             forgotten: Timestamp::ZERO,
@@ -171,7 +176,7 @@ impl State {
     /// Removes files that are not listed: what a crash left of a step that was not completed.
     pub(super) fn remove_leftovers(&self, disk: &dyn Disk) -> io::Result<()> {
         for name in disk.names()? {
-            let is_listed = self.segments.iter().any(|(&number, listed)| file_name(number, listed.form) == name);
+            let is_listed = self.segments.iter().any(|(&number, meta)| file_name(number, meta.form) == name);
             let is_other =
                 name == STATE || !(name.ends_with(".log") || name.ends_with(".run") || name.ends_with(".seen"));
             if !is_listed && !is_other {
@@ -228,8 +233,8 @@ impl From<NotSaved> for io::Error {
 pub(super) fn file_name(number: u64, form: Form) -> String {
     let extension = match form {
         Form::Log => "log",
-        Form::Run => "run",
-        Form::Seen => "seen",
+        Form::SortedRun => "run",
+        Form::Fingerprints => "seen",
     };
     format!("{number:010}.{extension}")
 }
@@ -251,4 +256,40 @@ fn parse(text: &[u8]) -> Result<State> {
     }
     let state: State = serde_json::from_str(json).map_err(|_| damaged())?;
     Ok(State { format: FORMAT, ..state })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder outlives the program: what stands in the file is not renamed with the code.
+    #[test]
+    fn the_names_in_the_file_stay() {
+        let at = |wall| Timestamp { wall, logical: 0 };
+        let meta = |form| SegmentMeta { form, oldest: at(1), newest: at(2), bytes: 3, frames: None };
+        let forms = [(1, Form::Fingerprints), (2, Form::SortedRun), (3, Form::Log)];
+        let state = State {
+            id: 7,
+            is_established: true,
+            tables: BTreeMap::from([("t".to_owned(), 1)]),
+            segments: forms.map(|(number, form)| (number, meta(form))).into(),
+            ..State::new()
+        };
+        let json = serde_json::to_string(&state).unwrap();
+        let times = |form| {
+            let (oldest, newest) = (r#""oldest":{"wall":1,"logical":0}"#, r#""newest":{"wall":2,"logical":0}"#);
+            format!(r#"{{"form":"{form}",{oldest},{newest},"bytes":3,"frames":null}}"#)
+        };
+        let zero = r#"{"wall":0,"logical":0}"#;
+        let expected = format!(
+            r#"{{"format":3,"id":7,"is_settled":true,"resolved":{zero},"released":{zero},"forgotten":{zero},"tables":{{"t":1}},"segments":{{"1":{},"2":{},"3":{}}},"log":"","is_put_back":false}}"#,
+            times("seen"),
+            times("run"),
+            times("log")
+        );
+        assert_eq!(json, expected);
+        let names = forms.map(|(number, form)| file_name(number, form));
+        assert_eq!(names, ["0000000001.seen", "0000000002.run", "0000000003.log"]);
+        assert_eq!(parse(seal(&json).as_bytes()).unwrap(), state);
+    }
 }

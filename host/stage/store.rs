@@ -1,7 +1,7 @@
 //! The staging store: rows go in durably and come out in commit order. Plain calls that block; no threads of its own.
 //!
 //! Owns: what is true after each call, and after a crash in the middle of it. Does not own: writing rows (`append`),
-//! room for them (`room`), who calls (`writer`), turning segments into other forms (`keep`).
+//! room for them (`room`), who calls (`writer`), turning segments into other forms (`compaction`).
 //!
 //! Invariants: a row is answered for only after its frame is synced; rows at or below `resolved` do not change any more,
 //! so that a reader may go on while rows are written.
@@ -18,17 +18,17 @@ use serde::de::DeserializeOwned;
 use super::disk::{Append, Disk};
 use super::log::Tail;
 use super::memtable::Memtable;
-use super::notes::{self, Note};
+use super::metadata::{self, MetadataFile};
 use super::record::scan_key;
 use super::recover::recover;
 use super::scan::{Bounded, Bounds, Scan};
-use super::segments::{Content, Form, Listed, STATE, Segment, State, file_name};
+use super::segments::{Form, STATE, Segment, SegmentContent, SegmentMeta, State, file_name};
 use super::{damaged, unreadable};
 use crate::error::{Error, Result};
 
 /// How much a store may hold, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct StagingLimits {
     /// `--staging-max-bytes`: at this size it takes no more rows. Fingerprints give way before.
     pub disk_bytes_max: u64,
     /// `--retireOffset`: how long applied rows are remembered, by the source's clock, as long as there is room.
@@ -37,7 +37,7 @@ pub struct Limits {
     pub segment_bytes_max: u64,
 }
 
-impl Limits {
+impl StagingLimits {
     pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
 
     /// For a person.
@@ -46,7 +46,7 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
+impl Default for StagingLimits {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 3600);
         Self { disk_bytes_max: u64::MAX, remember: day, segment_bytes_max: Self::SEGMENT_BYTES_MAX }
@@ -54,9 +54,9 @@ impl Default for Limits {
 }
 
 /// See the module.
-pub struct Store {
+pub(super) struct Store {
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) limits: Limits,
+    pub(super) limits: StagingLimits,
     pub(super) log: Mutex<Log>,
     /// Changed by one at a time, and only together with the file.
     pub(super) state: Mutex<State>,
@@ -90,18 +90,18 @@ impl Store {
     ///
     /// # Errors
     /// When what was acknowledged is not there or damaged.
-    pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Self> {
+    pub(super) fn open(disk: Arc<dyn Disk>, limits: StagingLimits) -> Result<Self> {
         let mut state = State::load(disk.as_ref())?.unwrap_or_else(State::new);
         let last = state.segments.keys().next_back().copied().unwrap_or(0);
         let log_identity = disk.identity(&file_name(last, Form::Log));
-        for (&number, listed) in state.segments.clone().iter().filter(|(_, listed)| listed.form == Form::Log) {
+        for (&number, meta) in state.segments.clone().iter().filter(|(_, meta)| meta.form == Form::Log) {
             let tail = if number == last { Tail::MayBeTorn } else { Tail::IsWhole };
-            recover(disk.as_ref(), &mut state, number, *listed, tail)?;
+            recover(disk.as_ref(), &mut state, number, *meta, tail)?;
         }
-        for (&number, listed) in &state.segments {
-            let name = file_name(number, listed.form);
+        for (&number, meta) in &state.segments {
+            let name = file_name(number, meta.form);
             match disk.len(&name) {
-                Ok(len) if len == listed.bytes => {}
+                Ok(len) if len == meta.bytes => {}
                 Ok(_) => return Err(damaged(&name, "it is not as long as it was")),
                 Err(error) => return Err(damaged(&name, &error.to_string())),
             }
@@ -112,18 +112,18 @@ impl Store {
         let next = last + 1;
         let file = new_log(disk.as_ref(), next).map_err(|error| unreadable(&error))?;
         state.log = disk.identity(&file_name(next, Form::Log));
-        state.segments.insert(next, Listed::new_log());
+        state.segments.insert(next, SegmentMeta::new_log());
         state.save(disk.as_ref()).map_err(|error| unreadable(&error.into()))?;
         state.remove_leftovers(disk.as_ref()).map_err(|error| unreadable(&error))?;
         let log = Log { number: next, file, rows: Arc::default(), frames: 0, bytes: 0, memory_bytes: 0 };
-        let segments = state.segments.iter().map(|(&number, &listed)| Segment {
+        let segments = state.segments.iter().map(|(&number, &meta)| Segment {
             number,
-            content: match listed.form {
-                Form::Log => Content::Memory { rows: Arc::clone(&log.rows) },
-                Form::Run => Content::Run,
-                Form::Seen => Content::Seen,
+            content: match meta.form {
+                Form::Log => SegmentContent::Memory { rows: Arc::clone(&log.rows) },
+                Form::SortedRun => SegmentContent::SortedRun,
+                Form::Fingerprints => SegmentContent::Fingerprints,
             },
-            listed,
+            meta,
         });
         let segments = Mutex::new(Arc::new(segments.collect()));
         let watermarks = Mutex::new(Watermarks { resolved: state.resolved, applied: Timestamp::ZERO });
@@ -142,48 +142,48 @@ impl Store {
     }
 
     /// Whether no changefeed has ever been established on this folder: an empty one, or one whose first start was cut off.
-    pub fn is_fresh(&self) -> bool {
-        !lock(&self.state).is_settled
+    pub(super) fn is_fresh(&self) -> bool {
+        !lock(&self.state).is_established
     }
 
     /// Which folder this is: no other has the same, whatever its name.
-    pub fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.id
     }
 
     /// From now on a changefeed may count on what was acknowledged to be here.
-    pub fn mark_established(&self) -> Result<()> {
-        self.change(|state| state.is_settled = true)
+    pub(super) fn mark_established(&self) -> Result<()> {
+        self.change(|state| state.is_established = true)
     }
 
     /// Whether the folder, and every file of it that holds rows, is still the one that this process has opened and
     /// written. Cheap enough to be asked before every answer.
-    pub fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         // Held, so that no file leaves the list meanwhile: one is removed only after.
         let segments = lock(&self.segments);
         // A file of fingerprints that is gone is noticed when it is wanted.
-        let holds_rows = |segment: &&Segment| !matches!(segment.content, Content::Seen);
+        let holds_rows = |segment: &&Segment| !matches!(segment.content, SegmentContent::Fingerprints);
         let files = segments.iter().filter(holds_rows).map(Segment::file);
         self.disk.check(&mut std::iter::once(STATE.to_owned()).chain(files))
     }
 
     /// Rows up to here were never in this folder.
-    pub fn begin(&self, at: Timestamp) -> Result<()> {
+    pub(super) fn begin(&self, at: Timestamp) -> Result<()> {
         self.change(|state| state.released = state.released.max(at))
     }
 
     /// Whether its files were put back from a backup since a changefeed was established, as far as that can be known.
-    pub fn is_put_back(&self) -> bool {
+    pub(super) fn is_put_back(&self) -> bool {
         lock(&self.state).is_put_back
     }
 
     /// It was made sure that nothing is missing in it.
-    pub fn compared(&self) -> Result<()> {
+    pub(super) fn compared(&self) -> Result<()> {
         self.change(|state| state.is_put_back = false)
     }
 
     /// Of these tables only rows within the bounds are read from now on.
-    pub fn limit(&self, tables: impl Iterator<Item = (u32, Bounds)>) {
+    pub(super) fn limit(&self, tables: impl Iterator<Item = (u32, Bounds)>) {
         let mut bounded = Bounded::clone(&lock(&self.bounded));
         bounded.extend(tables);
         bounded.retain(|_, bounds| *bounds != Bounds::default());
@@ -196,37 +196,37 @@ impl Store {
     }
 
     /// Everything up to `applied` is in the target.
-    pub fn release(&self, applied: Timestamp) {
+    pub(super) fn release(&self, applied: Timestamp) {
         let mut watermarks = lock(&self.watermarks);
         watermarks.applied = watermarks.applied.max(applied);
     }
 
     /// Rows above `after` up to `to`, in commit order.
-    pub fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
+    pub(super) fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
         self.range(&scan_key(next(after), 0), &scan_key(next(to), 0))
     }
 
     /// Rows of one source transaction in one table.
-    pub fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
+    pub(super) fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
         // Table numbers start at 1 and are given one by one, so the next one never overflows.
         self.range(&scan_key(at, table), &scan_key(at, table + 1))
     }
 
-    pub fn resolved(&self) -> Timestamp {
+    pub(super) fn resolved(&self) -> Timestamp {
         lock(&self.watermarks).resolved
     }
 
-    pub fn applied(&self) -> Timestamp {
+    pub(super) fn applied(&self) -> Timestamp {
         lock(&self.watermarks).applied
     }
 
     /// The newest timestamp of which rows have been dropped. Below it the folder is incomplete.
-    pub fn released(&self) -> Timestamp {
+    pub(super) fn released(&self) -> Timestamp {
         lock(&self.state).released
     }
 
     /// Numbers for the names of tables, the same at every start. They begin at 1.
-    pub fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
+    pub(super) fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
         self.change(|state| {
             for name in names {
                 let next = state.tables.values().max().map_or(1, |last| last + 1);
@@ -238,7 +238,7 @@ impl Store {
     }
 
     /// The numbers of all tables that this folder has ever had rows of.
-    pub fn table_numbers(&self) -> Vec<u32> {
+    pub(super) fn table_numbers(&self) -> Vec<u32> {
         lock(&self.state).tables.values().copied().collect()
     }
 
@@ -254,12 +254,12 @@ impl Store {
         Ok(())
     }
 
-    pub fn load<T: DeserializeOwned>(&self, note: Note) -> Result<Option<T>> {
-        notes::load(self.disk.as_ref(), note)
+    pub(super) fn load<T: DeserializeOwned>(&self, file: MetadataFile) -> Result<Option<T>> {
+        metadata::load(self.disk.as_ref(), file)
     }
 
-    pub fn save<T: Serialize + ?Sized>(&self, note: Note, value: &T) -> Result<()> {
-        notes::save(self.disk.as_ref(), note, value)
+    pub(super) fn save<T: Serialize + ?Sized>(&self, file: MetadataFile, value: &T) -> Result<()> {
+        metadata::save(self.disk.as_ref(), file, value)
     }
 
     pub(super) fn segments(&self) -> Arc<Vec<Segment>> {

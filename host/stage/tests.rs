@@ -1,5 +1,6 @@
 //! The staging folder as a whole, on a real disk.
 
+use ebb_sdk::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
@@ -18,8 +19,8 @@ fn rows(walls: impl IntoIterator<Item = i64>, table: u32) -> RowBatch {
 }
 
 /// Small segments, so that few rows go through every form.
-fn small() -> Limits {
-    Limits { segment_bytes_max: 4 << 10, ..Limits::default() }
+fn small() -> StagingLimits {
+    StagingLimits { segment_bytes_max: 4 << 10, ..StagingLimits::default() }
 }
 
 fn open(dir: &TempDir) -> Store {
@@ -37,7 +38,7 @@ fn write_each(store: &Store, walls: impl IntoIterator<Item = i64>) {
         loop {
             match store.write(&[&rows([wall], 1)], None) {
                 Ok(()) => break,
-                Err(NotWritten::Behind) => store.maintain().unwrap(),
+                Err(NotWritten::Behind) => store.compact().unwrap(),
                 Err(other) => panic!("{other:?}"),
             }
         }
@@ -59,15 +60,15 @@ fn files(dir: &TempDir, extension: &str) -> Vec<PathBuf> {
 async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
     let dir = tempdir();
     let stage = Stage::open(dir.path(), small()).unwrap();
-    assert!(stage.is_fresh());
+    assert!(stage.run_state.is_fresh());
     let (first, second, resolved) = tokio::join!(
-        stage.append(rows([5, 3, 9], 1), Sender::OfRun, Box::new(())),
-        stage.append(rows([4], 2), Sender::OfRun, Box::new(())),
-        stage.resolve(at(2))
+        stage.inbox.append(rows([5, 3, 9], 1), Sender::OfRun, Box::new(())),
+        stage.inbox.append(rows([4], 2), Sender::OfRun, Box::new(())),
+        stage.inbox.resolve(at(2))
     );
     let _: (Staged, Staged, Staged) = (first.unwrap(), second.unwrap(), resolved.unwrap());
-    assert_eq!(stage.store().scan_table(at(4), 2).count(), 1);
-    stage.mark_established().unwrap();
+    assert_eq!(stage.backlog.scan_table(at(4), 2).count(), 1);
+    stage.run_state.mark_established().unwrap();
     drop(stage);
     let store = reopened(&dir).await;
     assert!(!store.is_fresh());
@@ -83,7 +84,7 @@ async fn a_lease_is_given_back_once_the_rows_are_durable() {
     let dir = tempdir();
     let stage = Stage::open(dir.path(), small()).unwrap();
     let lease = Arc::new(());
-    let _: Staged = stage.append(rows([1], 1), Sender::OfRun, Box::new(Arc::clone(&lease))).await.unwrap();
+    let _: Staged = stage.inbox.append(rows([1], 1), Sender::OfRun, Box::new(Arc::clone(&lease))).await.unwrap();
     while Arc::strong_count(&lease) > 1 {
         tokio::task::yield_now().await;
     }
@@ -120,7 +121,7 @@ fn segments_are_sorted_reduced_and_forgotten() {
     assert!(files(&dir, "run").len() > 5, "{:?}", files(&dir, "run"));
     write_each(&store, 201..=260);
     store.release(at(200));
-    store.maintain().unwrap();
+    store.compact().unwrap();
     assert_eq!(store.released(), at(200));
     assert_eq!(scanned(&store, 200, 1000), (201..=260).collect::<Vec<_>>());
     assert!(files(&dir, "seen").len() > 5);
@@ -132,7 +133,7 @@ fn segments_are_sorted_reduced_and_forgotten() {
     }
     let day = 24 * 3600 * 1_000_000_000;
     store.release(at(day + 150));
-    store.maintain().unwrap();
+    store.compact().unwrap();
     drop(store);
     let store = open(&dir);
     store.release(at(day + 150));
@@ -149,7 +150,7 @@ fn a_second_open_finds_every_form() {
         assert_eq!(scanned(&store, round * 25, 1000), (round * 25 + 1..=round * 50).collect::<Vec<_>>());
         write_each(&store, round * 50 + 1..=(round + 1) * 50);
         store.release(at((round + 1) * 25));
-        store.maintain().unwrap();
+        store.compact().unwrap();
     }
 }
 
@@ -269,7 +270,7 @@ fn one_folder_serves_one_process_and_one_format() {
 #[test]
 fn a_full_store_takes_nothing_until_there_is_room() {
     let dir = tempdir();
-    let limits = Limits { disk_bytes_max: 40 << 10, ..small() };
+    let limits = StagingLimits { disk_bytes_max: 40 << 10, ..small() };
     let store = Store::open(Arc::new(disk::Folder::open(dir.path()).unwrap()), limits).unwrap();
     let mut wall = 0;
     let full = loop {
@@ -277,7 +278,7 @@ fn a_full_store_takes_nothing_until_there_is_room() {
         match store.write(&[&rows([wall], 1)], Some(at(wall - 1))) {
             Ok(()) => {}
             Err(NotWritten::Behind) => {
-                store.maintain().unwrap();
+                store.compact().unwrap();
                 wall -= 1;
             }
             Err(other) => break other,
@@ -290,7 +291,7 @@ fn a_full_store_takes_nothing_until_there_is_room() {
     store.write(&[], Some(at(wall - 1))).unwrap();
     assert_eq!(store.resolved(), at(wall - 1));
     store.release(at(wall - 1));
-    store.maintain().unwrap();
+    store.compact().unwrap();
     store.write(&[&rows([wall], 1)], None).unwrap();
 }
 
@@ -357,10 +358,10 @@ async fn nothing_is_acknowledged_once_a_sync_has_failed() {
     let dir = tempdir();
     let disk = Failing(disk::Folder::open(dir.path()).unwrap());
     let stage = Stage::start(Store::open(Arc::new(disk), small()).unwrap());
-    let error = stage.append(rows([1], 1), Sender::OfRun, Box::new(())).await.unwrap_err();
+    let error = stage.inbox.append(rows([1], 1), Sender::OfRun, Box::new(())).await.unwrap_err();
     assert!(error.message.contains("input/output error"), "{error}");
-    assert!(stage.append(rows([2], 1), Sender::OfRun, Box::new(())).await.is_err());
-    let mut failed = stage.failed();
+    assert!(stage.inbox.append(rows([2], 1), Sender::OfRun, Box::new(())).await.is_err());
+    let mut failed = stage.inbox.failed();
     assert!(failed.wait_for(Option::is_some).await.unwrap().is_some());
 }
 

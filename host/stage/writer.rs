@@ -1,6 +1,6 @@
 //! Group commit: one thread takes what all requests bring, and makes it durable with one write and one sync.
 //!
-//! Owns: the only place that makes a [`Staged`], and holding requests while there is no room. Does not own: what is
+//! Owns: the only place that makes a [`Staged`] (nobody else can), and holding requests while there is no room. Does not own: what is
 //! written (`store`). An error of the disk is final: nothing is acknowledged after it, and the process ends.
 
 use std::sync::mpsc::SyncSender;
@@ -10,10 +10,11 @@ use std::time::Duration;
 use ebb_sdk::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::NotWritten;
+use super::failure::Failure;
 use super::record::RowBatch;
 use super::space::Space;
 use super::store::Store;
-use super::{NotWritten, Staged};
 use crate::error::{Error, Result};
 
 /// Requests that wait for the next group.
@@ -25,8 +26,16 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait for full segments to be sorted to disk.
 const BEHIND_INTERVAL: Duration = Duration::from_millis(2);
 
+/// Proof that what a request brought is on disk. Only the writer makes one, and only `receive` takes one: a 200
+/// cannot be sent for bytes that could still be lost.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Staged {
+    _made_here: (),
+}
+
 /// What one request brings.
-pub(super) enum Content {
+pub(super) enum Write {
     Rows(RowBatch),
     Resolved(Timestamp),
 }
@@ -41,7 +50,7 @@ pub enum Sender {
 }
 
 pub(super) struct Request {
-    pub(super) content: Content,
+    pub(super) write: Write,
     pub(super) sender: Sender,
     pub(super) reply: oneshot::Sender<Result<Staged>>,
     /// What the request holds of the memory for bodies. It is given back once the rows are written or given up.
@@ -51,9 +60,9 @@ pub(super) struct Request {
 /// Where the writer tells others how it goes.
 pub(super) struct Reports {
     pub(super) resolved: watch::Sender<Timestamp>,
-    pub(super) failed: watch::Sender<Option<Error>>,
+    pub(super) failure: Failure,
     /// Wakes the thread that sorts and drops segments.
-    pub(super) keeper: SyncSender<()>,
+    pub(super) compaction: SyncSender<()>,
     pub(super) space: std::sync::Arc<Space>,
 }
 
@@ -62,18 +71,14 @@ pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports:
     while let Some(first) = requests.blocking_recv() {
         let mut group = collect(first, &mut requests, store.room_bytes());
         // What another thread has noticed holds for this one too: nothing is acknowledged after it.
-        let outcome = write(store, &mut group, reports).and_then(|()| reports.failure());
+        let outcome = write(store, &mut group, reports).and_then(|()| reports.failure.check());
         match &outcome {
             Ok(()) => drop(
                 reports
                     .resolved
                     .send_if_modified(|known| std::mem::replace(known, store.resolved()) != store.resolved()),
             ),
-            Err(error) => drop(reports.failed.send_if_modified(|failed| {
-                let is_first = failed.is_none();
-                failed.get_or_insert_with(|| error.clone());
-                is_first
-            })),
+            Err(error) => reports.failure.set(error.clone()),
         }
         for request in group {
             let reply = outcome.clone().map(|()| Staged { _made_here: () });
@@ -88,9 +93,9 @@ pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports:
 
 /// Where room is short the group is small, so that what fits is not held up by what does not.
 fn collect(first: Request, requests: &mut mpsc::Receiver<Request>, room_bytes: u64) -> Vec<Request> {
-    let size = |request: &Request| match &request.content {
-        Content::Rows(rows) => rows.bytes(),
-        Content::Resolved(_) => 0,
+    let size = |request: &Request| match &request.write {
+        Write::Rows(rows) => rows.bytes(),
+        Write::Resolved(_) => 0,
     };
     let mut bytes = size(&first);
     let mut group = vec![first];
@@ -114,12 +119,12 @@ fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<(
                 return Ok(());
             }
             Err(NotWritten::Behind) => {
-                let _ = reports.keeper.try_send(());
+                let _ = reports.compaction.try_send(());
                 thread::sleep(BEHIND_INTERVAL);
             }
             Err(NotWritten::Full(why)) => {
                 reports.space.is_full(&why);
-                let _ = reports.keeper.try_send(());
+                let _ = reports.compaction.try_send(());
                 thread::sleep(ROOM_INTERVAL);
                 group.retain(|request| !request.reply.is_closed());
             }
@@ -136,7 +141,7 @@ fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<(
 fn write_alone(store: &Store, request: Request, reports: &Reports) -> Result<()> {
     let batches: Vec<_> = request.rows().into_iter().collect();
     let written = match store.write(&batches, request.resolved()) {
-        Ok(()) => reports.failure(),
+        Ok(()) => reports.failure.check(),
         Err(NotWritten::Late(late)) => {
             let _ = request.reply.send(Err((*late).into()));
             return Ok(());
@@ -151,24 +156,18 @@ fn write_alone(store: &Store, request: Request, reports: &Reports) -> Result<()>
     written
 }
 
-impl Reports {
-    fn failure(&self) -> Result<()> {
-        self.failed.borrow().clone().map_or(Ok(()), Err)
-    }
-}
-
 impl Request {
     fn rows(&self) -> Option<&RowBatch> {
-        match &self.content {
-            Content::Rows(rows) => Some(rows),
-            Content::Resolved(_) => None,
+        match &self.write {
+            Write::Rows(rows) => Some(rows),
+            Write::Resolved(_) => None,
         }
     }
 
     fn resolved(&self) -> Option<Timestamp> {
-        match self.content {
-            Content::Resolved(timestamp) => Some(timestamp),
-            Content::Rows(_) => None,
+        match self.write {
+            Write::Resolved(timestamp) => Some(timestamp),
+            Write::Rows(_) => None,
         }
     }
 }

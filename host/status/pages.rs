@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use super::Status;
 use crate::error::{Error, Result};
-use crate::stage::Stage;
+use crate::stage::Backlog;
 
 /// Connections at once; beyond it the one that has been silent for the longest is closed.
 const CONNECTIONS_MAX: usize = 32;
@@ -35,16 +35,16 @@ pub struct Pages {
 
 struct Content {
     status: Arc<Status>,
-    stage: Stage,
+    backlog: Backlog,
     feed: String,
 }
 
 impl Pages {
-    pub async fn bind(addr: SocketAddr, status: Arc<Status>, stage: Stage, feed: String) -> Result<Self> {
+    pub async fn bind(addr: SocketAddr, status: Arc<Status>, backlog: Backlog, feed: String) -> Result<Self> {
         let listener = TcpListener::bind(addr).await.map_err(|error| {
             Error::new(format!("cannot listen on {addr}: {error}")).hint("choose a free address with --metricsAddr")
         })?;
-        Ok(Self { listener, content: Arc::new(Content { status, stage, feed }) })
+        Ok(Self { listener, content: Arc::new(Content { status, backlog, feed }) })
     }
 
     pub fn addr(&self) -> Option<SocketAddr> {
@@ -138,13 +138,13 @@ impl Drop for Guest {
 }
 
 async fn answer(request: Request<Incoming>, content: &Content) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
-    let resolved = *content.stage.resolved().borrow();
+    let resolved = *content.backlog.watch_resolved().borrow();
     let (kind, text) = match request.uri().path() {
         "/_/healthz" | "/_/readyz" => ("text/plain", content.status.summary()),
         "/_/varz" | "/metrics" => {
-            ("text/plain; version=0.0.4", content.status.metrics(resolved, content.stage.forecast()))
+            ("text/plain; version=0.0.4", content.status.metrics(resolved, content.backlog.forecast()))
         }
-        "/_/status" => ("application/json", content.status.json(&content.feed, resolved, content.stage.forecast())),
+        "/_/status" => ("application/json", content.status.json(&content.feed, resolved, content.backlog.forecast())),
         _ => {
             let mut missing = Response::new(Full::from("pages: /_/healthz /_/readyz /_/varz /_/status\n"));
             *missing.status_mut() = StatusCode::NOT_FOUND;

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::findings::{Finding, FindingId, Findings};
 use crate::plugin::Session;
 use crate::source::{Source, SourceTable, tells_json_null};
-use crate::stage::{Bounds, Stage};
+use crate::stage::{Bounds, RunState};
 use columns::TypeCheck;
 use matching::Names;
 
@@ -189,7 +189,7 @@ fn note_refused(routes: &[TableRoute], findings: &mut Findings) {
 
 /// Gives the tables their numbers in staging, and makes them known to the receiver.
 pub fn register(
-    stage: &Stage,
+    run_state: &RunState,
     catalog: &Catalog,
     routes: &[TableRoute],
     database: Option<&str>,
@@ -201,8 +201,8 @@ pub fn register(
     };
     let case_sensitive = config.target.case_sensitive;
     let (refused, taken): (Vec<_>, Vec<_>) = routes.iter().partition(|route| route.refused.is_some());
-    let numbers = stage.register_tables(&taken.iter().map(|route| name(route)).collect::<Vec<_>>())?;
-    stage.store().limit(numbers.iter().zip(&taken).map(|(&number, route)| (number, route.bounds)));
+    let numbers = run_state.register_tables(&taken.iter().map(|route| name(route)).collect::<Vec<_>>())?;
+    run_state.limit(numbers.iter().zip(&taken).map(|(&number, route)| (number, route.bounds)));
     let mut tables = Tables::default();
     database.into_iter().for_each(|database| tables.set_database(database));
     for (route, number) in taken.into_iter().zip(numbers) {

@@ -10,7 +10,7 @@ use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::stage::{Note, Stage, lock};
+use crate::stage::{MetadataFile, RunState, lock};
 
 /// A table of the source as a topic names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,15 +54,15 @@ impl std::fmt::Display for Origin {
 
 /// What has come so far, by the number of the table in staging.
 pub struct Origins {
-    stage: Stage,
+    run_state: RunState,
     known: Mutex<BTreeMap<u32, Origin>>,
 }
 
 impl Origins {
     /// Those of the staging folder.
-    pub fn load(stage: &Stage) -> Result<Self> {
-        let known = stage.load(Note::Origins)?.unwrap_or_default();
-        Ok(Self { stage: stage.clone(), known: Mutex::new(known) })
+    pub fn load(run_state: &RunState) -> Result<Self> {
+        let known = run_state.load(MetadataFile::Origins)?.unwrap_or_default();
+        Ok(Self { run_state: run_state.clone(), known: Mutex::new(known) })
     }
 
     /// Takes rows of these origins for tables, all of them or none, durably the first time. Only for rows that are taken
@@ -73,8 +73,8 @@ impl Origins {
     pub fn admit(&self, rows: &[(u32, Origin)]) -> Result<()> {
         let mut known = lock(&self.known);
         let Some(changed) = Self::changed(&known, rows)? else { return Ok(()) };
-        self.stage.save(Note::Origins, &changed)?;
-        if self.stage.released() > Timestamp::ZERO {
+        self.run_state.save(MetadataFile::Origins, &changed)?;
+        if self.run_state.released() > Timestamp::ZERO {
             for (_, origin) in changed.iter().filter(|(table, _)| !known.contains_key(table)) {
                 tracing::info!(
                     "first rows of {origin}: if it was added to the changefeed since that was created, see that the target \
@@ -125,12 +125,13 @@ pub(crate) fn two_tables(one: &Origin, other: &Origin) -> Error {
 mod tests {
     use super::*;
     use crate::private::tempdir;
+    use crate::stage::Stage;
 
     #[test]
     fn one_table_has_one_origin() {
         let folder = tempdir();
-        let stage = Stage::open(folder.path(), crate::stage::Limits::default()).unwrap();
-        let origins = Origins::load(&stage).unwrap();
+        let stage = Stage::open(folder.path(), crate::stage::StagingLimits::default()).unwrap();
+        let origins = Origins::load(&stage.run_state).unwrap();
         origins.admit(&[(1, Origin::bare("orders"))]).unwrap();
         origins.admit(&[(1, Origin::bare("\"orders\""))]).unwrap();
         assert!(origins.admit(&[(1, Origin::bare("Orders"))]).is_err());
@@ -138,7 +139,7 @@ mod tests {
         origins.admit(&[(1, Origin::bare("orders"))]).unwrap();
         assert!(origins.admit(&[(1, Origin::qualified("shop.tenant2", "orders"))]).is_err());
         origins.admit(&[(2, Origin::qualified("shop.tenant2", "orders"))]).unwrap();
-        let again = Origins::load(&stage).unwrap();
+        let again = Origins::load(&stage.run_state).unwrap();
         let error = again.admit(&[(1, Origin::qualified("shop.tenant2", "orders"))]).unwrap_err();
         assert!(error.message.contains("shop.tenant1.orders and shop.tenant2.orders"), "{error}");
         // All of a request or nothing of it.

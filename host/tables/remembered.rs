@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::key::KeyShape;
 use super::{TableRoute, registered};
 use crate::error::{Error, Result};
-use crate::stage::{Bounds, Note, Stage};
+use crate::stage::{Backlog, Bounds, MetadataFile, RunState};
 use crate::target::SourceName;
 
 #[derive(Deserialize, Serialize)]
@@ -44,7 +44,7 @@ struct Known {
 
 /// Keeps what the source has said.
 pub fn remember<'w>(
-    stage: &Stage,
+    run_state: &RunState,
     catalog: &Catalog,
     routes: impl Iterator<Item = &'w TableRoute>,
     (database, are_types_known): (&str, bool),
@@ -66,23 +66,23 @@ pub fn remember<'w>(
     };
     let tables = routes.filter(|route| route.refused.is_none()).map(known).collect();
     let remembered = Remembered { database: database.to_owned(), are_types_known, is_outdated: false, tables };
-    stage.save(Note::Tables, &remembered)
+    run_state.save(MetadataFile::Tables, &remembered)
 }
 
 /// Whether an earlier start has kept its tables.
-pub fn are_remembered(stage: &Stage) -> Result<bool> {
-    stage.load::<Remembered>(Note::Tables).map(|known| known.is_some())
+pub fn are_remembered(run_state: &RunState) -> Result<bool> {
+    run_state.load::<Remembered>(MetadataFile::Tables).map(|known| known.is_some())
 }
 
 /// Whether the types of these tables were looked at.
-pub fn are_types_known(stage: &Stage) -> Result<bool> {
-    stage.load::<Remembered>(Note::Tables).map(|known| known.is_some_and(|known| known.are_types_known))
+pub fn are_types_known(run_state: &RunState) -> Result<bool> {
+    run_state.load::<Remembered>(MetadataFile::Tables).map(|known| known.is_some_and(|known| known.are_types_known))
 }
 
 /// Those that the last start replicated to the target as it is, which has seen so many starts, by their names at the source;
 /// `None` when that is not known. One that was taken in by a later start is not in a target of before.
-pub fn last(stage: &Stage, epoch: i64) -> Result<Option<Vec<SourceName>>> {
-    let known = stage.load::<Remembered>(Note::Tables)?.filter(|known| !known.is_outdated);
+pub fn last(run_state: &RunState, epoch: i64) -> Result<Option<Vec<SourceName>>> {
+    let known = run_state.load::<Remembered>(MetadataFile::Tables)?.filter(|known| !known.is_outdated);
     let is_there = |known: &Known| !known.is_left && known.bounds.epoch <= epoch;
     let replicated =
         |known: Remembered| known.tables.into_iter().filter(is_there).filter_map(|known| known.source).collect();
@@ -90,17 +90,19 @@ pub fn last(stage: &Stage, epoch: i64) -> Result<Option<Vec<SourceName>>> {
 }
 
 /// A run whose changefeed is somebody else's does not know which tables it sends.
-pub fn outdate(stage: &Stage) -> Result<()> {
-    match stage.load::<Remembered>(Note::Tables)? {
-        Some(known) if !known.is_outdated => stage.save(Note::Tables, &Remembered { is_outdated: true, ..known }),
+pub fn outdate(run_state: &RunState) -> Result<()> {
+    match run_state.load::<Remembered>(MetadataFile::Tables)? {
+        Some(known) if !known.is_outdated => {
+            run_state.save(MetadataFile::Tables, &Remembered { is_outdated: true, ..known })
+        }
         _ => Ok(()),
     }
 }
 
 /// # Errors
 /// When the folder's rows are of another database of the source.
-pub fn refuse_other_database(stage: &Stage, database: &str) -> Result<()> {
-    match stage.load::<Remembered>(Note::Tables)? {
+pub fn refuse_other_database(run_state: &RunState, database: &str) -> Result<()> {
+    match run_state.load::<Remembered>(MetadataFile::Tables)? {
         Some(known) if known.database != database => Err(Error::new(format!(
             "this staging folder was filled from the database {} of CockroachDB, and --source names {database}",
             known.database
@@ -114,8 +116,8 @@ pub fn refuse_other_database(stage: &Stage, database: &str) -> Result<()> {
 }
 
 /// Which rows of the tables are replicated, where that is not all of them, as the last start has left it.
-pub fn keep_bounds(stage: &Stage, routes: &mut [TableRoute], catalog: &Catalog) -> Result<()> {
-    let Some(Remembered { tables, .. }) = stage.load(Note::Tables)? else { return Ok(()) };
+pub fn keep_bounds(run_state: &RunState, routes: &mut [TableRoute], catalog: &Catalog) -> Result<()> {
+    let Some(Remembered { tables, .. }) = run_state.load(MetadataFile::Tables)? else { return Ok(()) };
     for route in routes {
         let table = &catalog.tables[route.position as usize];
         if let Some(known) = tables.iter().find(|known| known.is(table) && !known.is_left) {
@@ -126,8 +128,8 @@ pub fn keep_bounds(stage: &Stage, routes: &mut [TableRoute], catalog: &Catalog) 
 }
 
 /// What was kept, and the name of the source's database.
-pub fn remembered(stage: &Stage, catalog: &Catalog) -> Result<(Vec<TableRoute>, Option<String>)> {
-    let known = stage.load::<Remembered>(Note::Tables)?;
+pub fn remembered(run_state: &RunState, catalog: &Catalog) -> Result<(Vec<TableRoute>, Option<String>)> {
+    let known = run_state.load::<Remembered>(MetadataFile::Tables)?;
     let Remembered { database, tables, .. } = known.ok_or_else(|| {
         Error::new("the staging folder does not say which tables its rows are of")
             .hint("start once without --apply-only, while CockroachDB can be reached")
@@ -138,8 +140,13 @@ pub fn remembered(stage: &Stage, catalog: &Catalog) -> Result<(Vec<TableRoute>, 
 
 /// Tables of the last start that are not among those of this one, and of which rows are staged: those of complete source
 /// transactions are applied, and none are taken any more.
-pub fn left(stage: &Stage, catalog: &Catalog, routes: &[TableRoute], applied: Timestamp) -> Result<Vec<TableRoute>> {
-    let Some(Remembered { tables, .. }) = stage.load(Note::Tables)? else { return Ok(Vec::new()) };
+pub fn left(
+    (run_state, backlog): (&RunState, &Backlog),
+    catalog: &Catalog,
+    routes: &[TableRoute],
+    applied: Timestamp,
+) -> Result<Vec<TableRoute>> {
+    let Some(Remembered { tables, .. }) = run_state.load(MetadataFile::Tables)? else { return Ok(Vec::new()) };
     let is_watched = |known: &Known| {
         let place = |route: &TableRoute| catalog.tables.get(route.position as usize);
         routes.iter().filter_map(place).any(|table| known.is(table))
@@ -152,14 +159,14 @@ pub fn left(stage: &Stage, catalog: &Catalog, routes: &[TableRoute], applied: Ti
         tracing::warn!(
             "{} is not replicated any more: what is changed there after {} is not on the target",
             known.shown(),
-            known.end(stage)
+            known.end(run_state)
         );
     }
-    let numbers = stage.register_tables(&gone.iter().map(|known| known.registered()).collect::<Vec<_>>())?;
+    let numbers = run_state.register_tables(&gone.iter().map(|known| known.registered()).collect::<Vec<_>>())?;
     let ends: BTreeMap<u32, Timestamp> =
-        numbers.iter().copied().zip(gone.iter().map(|known| known.end(stage))).collect();
+        numbers.iter().copied().zip(gone.iter().map(|known| known.end(run_state))).collect();
     let mut last: BTreeMap<u32, Option<Timestamp>> = BTreeMap::new();
-    for row in stage.store().scan(applied, Timestamp { wall: i64::MAX, logical: 0 }) {
+    for row in backlog.scan(applied, Timestamp { wall: i64::MAX, logical: 0 }) {
         let row = row?;
         let within = ends.get(&row.table).is_some_and(|&end| row.timestamp <= end).then_some(row.timestamp);
         let last = last.entry(row.table).or_default();
@@ -177,7 +184,7 @@ pub fn left(stage: &Stage, catalog: &Catalog, routes: &[TableRoute], applied: Ti
         } else if !catalog.tables.iter().any(|table| known.is(table)) {
             // None of them would be applied.
             let none = Bounds { up_to: Some(Timestamp::ZERO), ..Bounds::default() };
-            stage.store().limit([(number, none)].into_iter());
+            run_state.limit([(number, none)].into_iter());
             continue;
         }
         // A source transaction of which the other tables' rows are sent again is not complete here.
@@ -189,8 +196,8 @@ pub fn left(stage: &Stage, catalog: &Catalog, routes: &[TableRoute], applied: Ti
 
 impl Known {
     /// Up to here its rows are replicated, once it is not any more.
-    fn end(&self, stage: &Stage) -> Timestamp {
-        self.bounds.up_to.unwrap_or_else(|| stage.store().resolved())
+    fn end(&self, run_state: &RunState) -> Timestamp {
+        self.bounds.up_to.unwrap_or_else(|| run_state.resolved())
     }
 
     fn is(&self, table: &Table) -> bool {

@@ -10,7 +10,7 @@ use ebb_sdk::Timestamp;
 use super::TableRoute;
 use crate::config::NewTables;
 use crate::error::{Error, Result, listed};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, RunState};
 use crate::target::{FeedState, SourceName};
 
 /// Refused tables by name, and where the run stood when each was refused first.
@@ -24,11 +24,11 @@ type Refused = BTreeMap<String, Timestamp>;
 pub fn taken_in(
     routes: &[TableRoute],
     (found, last): (&FeedState, Option<&[SourceName]>),
-    stage: &Stage,
+    run_state: &RunState,
     allowed: NewTables,
     now: Timestamp,
 ) -> Result<Vec<SourceName>> {
-    let complete = found.applied().max(stage.store().resolved());
+    let complete = found.applied().max(run_state.resolved());
     if complete == Timestamp::ZERO {
         return Ok(Vec::new());
     }
@@ -38,11 +38,11 @@ pub fn taken_in(
         );
     }
     let new = new_tables(routes, (found, last));
-    let mut refused: Refused = stage.load(Note::RefusedTables)?.unwrap_or_default();
+    let mut refused: Refused = run_state.load(MetadataFile::RefusedTables)?.unwrap_or_default();
     let names: Vec<String> = new.iter().map(|(schema, name)| format!("{schema}.{name}")).collect();
     let judged = if new.is_empty() { Ok(()) } else { judge(&names, &mut refused, complete, allowed, now) };
     if judged.is_err() {
-        stage.save(Note::RefusedTables, &refused)?;
+        run_state.save(MetadataFile::RefusedTables, &refused)?;
     }
     judged.map(|()| new)
 }
@@ -56,11 +56,11 @@ pub fn new_tables(routes: &[TableRoute], (found, last): (&FeedState, Option<&[So
 }
 
 /// To be called once the start that takes them in has succeeded.
-pub fn forget_refusals(stage: &Stage, taken_in: &[SourceName]) -> Result<()> {
-    let mut refused: Refused = stage.load(Note::RefusedTables)?.unwrap_or_default();
+pub fn forget_refusals(run_state: &RunState, taken_in: &[SourceName]) -> Result<()> {
+    let mut refused: Refused = run_state.load(MetadataFile::RefusedTables)?.unwrap_or_default();
     let known = refused.len();
     refused.retain(|name, _| !taken_in.iter().any(|(schema, table)| *name == format!("{schema}.{table}")));
-    if refused.len() == known { Ok(()) } else { stage.save(Note::RefusedTables, &refused) }
+    if refused.len() == known { Ok(()) } else { run_state.save(MetadataFile::RefusedTables, &refused) }
 }
 
 fn judge(

@@ -19,7 +19,7 @@ use super::{Table, Tables};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::source::{Place, Source, SourceTable, may_pass};
-use crate::stage::Store;
+use crate::stage::RunState;
 
 /// How long a source that does not answer is waited for, before rows are read by the keys that were known last.
 const SOURCE_WAIT: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub struct KeyWatch {
     source: Option<config::Source>,
     catalog: Arc<Catalog>,
     tables: Arc<Tables>,
-    store: Arc<Store>,
+    run_state: RunState,
     case_sensitive: bool,
     state: Mutex<State>,
 }
@@ -63,10 +63,10 @@ impl KeyWatch {
         config: &config::Config,
         catalog: Arc<Catalog>,
         tables: Arc<Tables>,
-        store: Arc<Store>,
+        run_state: RunState,
         applied: Timestamp,
     ) -> Result<Self> {
-        let mut seen = Seen::load(&store)?;
+        let mut seen = Seen::load(&run_state)?;
         seen.until = seen.until.max(applied);
         for (place, shapes) in &seen.shapes {
             if let Some(table) = of_place(&tables, place).filter(|table| table.key.is_known()) {
@@ -77,15 +77,15 @@ impl KeyWatch {
             source: config.source.clone(),
             catalog,
             tables,
-            store,
+            run_state,
             case_sensitive: config.target.case_sensitive,
             state: Mutex::new(State { seen, ..State::default() }),
         })
     }
 
     /// For a source that is not known: nothing is read.
-    pub fn without_source(catalog: Arc<Catalog>, tables: Arc<Tables>, store: Arc<Store>) -> Self {
-        Self { source: None, catalog, tables, store, case_sensitive: false, state: Mutex::default() }
+    pub fn without_source(catalog: Arc<Catalog>, tables: Arc<Tables>, run_state: RunState) -> Self {
+        Self { source: None, catalog, tables, run_state, case_sensitive: false, state: Mutex::default() }
     }
 
     /// Makes sure that the key of every row up to a time is known. Returns whether one turned out to have changed.
@@ -175,7 +175,7 @@ impl KeyWatch {
         state.seen = Seen { until: now, keys: keys.into_iter().collect(), shapes: self.shapes() };
         state.connection = Some(source);
         if is_new {
-            state.seen.save(&self.store).map_err(Failure::Final)?;
+            state.seen.save(&self.run_state).map_err(Failure::Final)?;
         }
         Ok(has_changed)
     }

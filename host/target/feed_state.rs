@@ -7,6 +7,7 @@ use std::time::Duration;
 use ebb_sdk::{LeaseState, Progress, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::Applied;
 use crate::plugin::Session;
 
 /// Schema and name of a table at the source.
@@ -44,6 +45,11 @@ impl FeedState {
 
     pub fn applied(&self) -> Timestamp {
         self.progress.map_or(Timestamp::ZERO, |progress| progress.applied)
+    }
+
+    /// The same for staging. Nothing where the target is down or has no progress.
+    pub fn confirmed(&self) -> Applied {
+        Applied::confirmed(self.applied())
     }
 
     /// The tables of the last run; `None` when that is not known.

@@ -16,10 +16,10 @@ use tokio::sync::watch;
 
 use super::feed_state::{LeaseNote, SourceName};
 use super::starts::{ESTABLISHED_MAX, Starts, boot};
-use super::{FeedState, Target};
+use super::{FeedState, Lease, Target};
 use crate::error::{Error, Result};
 use crate::plugin::Session;
-use crate::stage::{Note, Store, disk, lock, new_number};
+use crate::stage::{MetadataFile, RunState, disk, lock, new_number};
 use crate::threads;
 
 /// How long a process counts as alive after a sign of life, and how often it gives one.
@@ -31,7 +31,7 @@ const END_WAIT: Duration = Duration::from_secs(2);
 /// The folder and feed of a run. Clones are the same.
 #[derive(Clone)]
 pub struct Holder {
-    pub(super) store: Arc<Store>,
+    pub(super) run_state: RunState,
     feed: String,
     place: String,
     is_forced: bool,
@@ -46,9 +46,9 @@ pub struct Holder {
 
 impl Holder {
     /// `is_forced`: `--take-over`.
-    pub fn new(store: Arc<Store>, feed: &str, folder: &Path, is_forced: bool) -> Self {
+    pub fn new(run_state: RunState, feed: &str, folder: &Path, is_forced: bool) -> Self {
         Self {
-            store,
+            run_state,
             feed: feed.to_owned(),
             place: disk::identity(folder),
             is_forced,
@@ -73,15 +73,16 @@ impl Holder {
     /// Whether the folder is certainly the one that the last run has ended with: neither was it put back from a backup, nor
     /// was the machine. Only to be asked before the start is established.
     pub fn is_continued(&self) -> Result<bool> {
-        let starts = self.store.load::<Starts>(Note::Starts)?;
+        let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?;
         // A version that did not note it is believed.
-        Ok(starts.is_none_or(|starts| starts.place == self.place && starts.boot == boot() && !self.store.is_put_back()))
+        Ok(starts
+            .is_none_or(|starts| starts.place == self.place && starts.boot == boot() && !self.run_state.is_put_back()))
     }
 
     /// How long another process may still be alive; zero when there is none that this one must not end.
     fn other_alive(&self, found: &FeedState) -> Result<Duration> {
         let Some(progress) = found.progress.filter(|_| !self.is_forced) else { return Ok(Duration::ZERO) };
-        let starts = self.store.load::<Starts>(Note::Starts)?;
+        let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?;
         // The folder is locked: its own last process has ended.
         let is_here = self.is_own(starts.as_ref(), progress.writer)
             && starts.as_ref().is_none_or(|starts| starts.place == self.place);
@@ -102,45 +103,45 @@ impl Holder {
 
     /// Notes in the folder that this process is about to take over. Returns the number it does so by.
     pub fn begin(&self, found: &FeedState) -> Result<i64> {
-        let known = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        let known = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
         let previous = found.progress.map_or(0, |progress| found.established(progress));
         let starts = Starts { current: new_number(), previous, ..known };
-        self.store.save(Note::Starts, &starts)?;
+        self.run_state.save(MetadataFile::Starts, &starts)?;
         Ok(starts.current)
     }
 
     /// Takes the feed over, by the number of [`Holder::begin`].
-    pub fn take(&self, session: &mut Session, writer: i64) -> ebb_sdk::Result<Progress> {
+    pub fn take(&self, mut session: Session, writer: i64) -> ebb_sdk::Result<Lease> {
         let progress = session.take_over(&self.feed, writer)?;
         session.renew(&self.renewal(progress.epoch, ALIVE))?;
-        Ok(progress)
+        Ok(Lease { session, progress })
     }
 
     /// Notes in the folder that it was taken over.
     pub fn confirm(&self, progress: Progress) -> Result<()> {
-        let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
-        self.store.save(Note::Starts, &Starts { epoch: progress.epoch, ..starts })
+        let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
+        self.run_state.save(MetadataFile::Starts, &Starts { epoch: progress.epoch, ..starts })
     }
 
     /// Notes on the target that rows are staged in this folder from now on. To be called before the first one is acknowledged;
     /// then [`Holder::note_established`].
     pub fn mark_established(&self, session: &mut Session, progress: Progress) -> Result<ebb_sdk::Result<()>> {
-        let starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
         *lock(&self.established) = Some(starts.current);
         Ok(session.renew(&self.renewal(progress.epoch, ALIVE)))
     }
 
     /// Notes in the folder where it stands now. `is_compared`: that it holds all the rows that it must was made sure of.
     pub fn note_established(&self, is_compared: bool) -> Result<()> {
-        let mut starts = self.store.load::<Starts>(Note::Starts)?.unwrap_or_default();
+        let mut starts = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
         starts.established.push(starts.current);
         let spare = starts.established.len().saturating_sub(ESTABLISHED_MAX);
         starts.established.drain(..spare);
         if is_compared {
             (starts.place, starts.boot) = (self.place.clone(), boot());
-            self.store.compared()?;
+            self.run_state.compared()?;
         }
-        self.store.save(Note::Starts, &starts)
+        self.run_state.save(MetadataFile::Starts, &starts)
     }
 
     /// Gives the feed free after a start that has failed: nobody need wait until it counts as dead.
@@ -215,7 +216,7 @@ impl Holder {
 
     fn renewal(&self, epoch: i64, alive: Duration) -> LeaseRenewal {
         let established = *lock(&self.established);
-        let kept = |_| LeaseNote { staged: self.store.resolved(), tables: self.tables.clone(), established };
+        let kept = |_| LeaseNote { staged: self.run_state.resolved(), tables: self.tables.clone(), established };
         let note = established.map(kept).and_then(|kept| serde_json::to_string(&kept).ok());
         let alive_ms = u64::try_from(alive.as_millis()).unwrap_or(u64::MAX);
         LeaseRenewal { feed: self.feed.clone(), epoch, alive_ms, note }

@@ -3,6 +3,7 @@
 //! Owns: telling the two apart, and waiting for a target that nothing is known of. Does not own: what happens when it is
 //! lost later (`apply`).
 
+mod applied;
 mod feed_state;
 mod lease;
 mod refusals;
@@ -11,14 +12,15 @@ mod starts;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress};
+use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress, Timestamp};
 use tokio::task::spawn_blocking;
 
 use crate::config;
 use crate::error::{Error, Result};
 use crate::plugin::{Plugin, Session};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, RunState};
 
+pub use applied::Applied;
 pub use feed_state::{FeedState, SourceName};
 pub use lease::{Holder, Keeper};
 pub use refusals::{refuse_lost_staging, refuse_restored_target};
@@ -42,7 +44,23 @@ pub struct Connected {
 /// A target that was taken over, and where it stands: moved only once the target has confirmed it.
 pub struct Lease {
     pub session: Session,
-    pub progress: Progress,
+    progress: Progress,
+}
+
+impl Lease {
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    pub fn applied(&self) -> Applied {
+        Applied::confirmed(self.progress.applied)
+    }
+
+    /// To be called once the target has confirmed the commit of everything up to a time, and only then.
+    pub(crate) fn committed(&mut self, to: Timestamp) -> Applied {
+        self.progress.applied = to;
+        self.applied()
+    }
 }
 
 impl Target {
@@ -139,15 +157,11 @@ pub async fn look(mut session: Session, holder: &Holder) -> Result<Option<(Sessi
 /// over is not known then, but the progress row will tell.
 pub async fn take_over(session: Session, holder: &Holder) -> Result<Option<Lease>> {
     // Somebody may have come since it was looked at first.
-    let Some((mut session, found)) = look(session, holder).await? else { return Ok(None) };
+    let Some((session, found)) = look(session, holder).await? else { return Ok(None) };
     let writer = holder.begin(&found)?;
     let taking = holder.clone();
-    let lease = blocking(move || {
-        let progress = taking.take(&mut session, writer)?;
-        Ok(Lease { session, progress })
-    });
-    let lease = present(lease.await?)?;
-    lease.as_ref().map_or(Ok(()), |lease| holder.confirm(lease.progress))?;
+    let lease = present(blocking(move || taking.take(session, writer)).await?)?;
+    lease.as_ref().map_or(Ok(()), |lease| holder.confirm(lease.progress()))?;
     Ok(lease)
 }
 
@@ -164,13 +178,13 @@ fn present<T>(answer: ebb_sdk::Result<T>) -> Result<Option<T>> {
 }
 
 /// What the target looked like when it was seen last.
-pub fn known_catalog(stage: &Stage) -> Result<Option<Catalog>> {
-    stage.load(Note::Catalog)
+pub fn known_catalog(run_state: &RunState) -> Result<Option<Catalog>> {
+    run_state.load(MetadataFile::Catalog)
 }
 
 /// Keeps what the target looks like, for a start while it is down.
-pub fn remember_catalog(stage: &Stage, catalog: &Catalog) -> Result<()> {
-    stage.save(Note::Catalog, catalog)
+pub fn remember_catalog(run_state: &RunState, catalog: &Catalog) -> Result<()> {
+    run_state.save(MetadataFile::Catalog, catalog)
 }
 
 /// Plugin calls block; they get a thread that may.

@@ -10,7 +10,7 @@ use super::feed_state::{FeedState, SourceName};
 use super::lease::Holder;
 use super::starts::Starts;
 use crate::error::{Error, Result};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, RunState};
 
 impl Holder {
     /// Whether this process may take the feed over with what its folder holds.
@@ -18,10 +18,10 @@ impl Holder {
     /// # Errors
     /// When rows may be missing in the folder or on the target.
     pub fn admit(&self, found: &FeedState) -> Result<()> {
-        let starts = self.store.load::<Starts>(Note::Starts)?;
+        let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?;
         let Some(progress) = found.progress else { return self.refuse_lost_progress(starts.as_ref()) };
         let is_own = self.is_own(starts.as_ref(), found.established(progress));
-        if self.store.is_fresh() {
+        if self.run_state.is_fresh() {
             return Ok(());
         }
         let epoch = starts.as_ref().map_or(0, |starts| starts.epoch);
@@ -40,7 +40,7 @@ impl Holder {
             )));
         }
         let staged = found.kept.as_ref().map_or(Timestamp::ZERO, |kept| kept.staged).max(progress.applied);
-        let resolved = self.store.resolved();
+        let resolved = self.run_state.resolved();
         // Nothing is resolved before an initial scan is complete.
         if is_own && resolved > Timestamp::ZERO && staged > resolved {
             return Err(self.not_the_last_folder(&format!(
@@ -54,7 +54,7 @@ impl Holder {
         match starts {
             Some(starts) => [starts.current, starts.previous].contains(&writer),
             // A folder of a version that gave every start of it the same number.
-            None => self.store.id() == writer.to_string(),
+            None => self.run_state.id() == writer.to_string(),
         }
     }
 
@@ -119,9 +119,9 @@ impl Holder {
 }
 
 /// Without a changefeed of its own a run cannot have acknowledged rows sent again.
-pub fn refuse_lost_staging(stage: &Stage, progress: Progress) -> Result<()> {
-    refuse_restored_target(stage.released(), progress)?;
-    if stage.is_fresh() && progress.applied > Timestamp::ZERO {
+pub fn refuse_lost_staging(run_state: &RunState, progress: Progress) -> Result<()> {
+    refuse_restored_target(run_state.released(), progress)?;
+    if run_state.is_fresh() && progress.applied > Timestamp::ZERO {
         return Err(Error::new(format!(
             "the staging folder is new, but the target has been written up to {}: rows that were acknowledged since may \
              be lost",

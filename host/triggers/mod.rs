@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use ebb_sdk::{Catalog, SavedTrigger};
 
 use crate::error::{Error, Result, visible};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, RunState};
 use crate::tables::TableRoute;
 use crate::target;
 use crate::target::Lease;
@@ -24,7 +24,7 @@ use proof::Prover;
 /// # Errors
 /// When the target is down and has triggers, or does not let them go.
 pub fn drop_all(
-    stage: &Stage,
+    run_state: &RunState,
     feed: &str,
     routes: &[TableRoute],
     catalog: &mut Catalog,
@@ -52,9 +52,9 @@ pub fn drop_all(
         Error::new("the target is down, and its triggers were not dropped when it was seen last")
             .hint("start again once the target is there")
     })?;
-    let prover = Prover::of(stage)?;
+    let prover = Prover::of(run_state)?;
     there.iter_mut().for_each(|trigger| prover.prove(trigger));
-    save(stage, &merged(load(stage)?, &there))?;
+    save(run_state, &merged(load(run_state)?, &there))?;
     lease.session.drop_triggers(&there)?;
     let described = lease.session.describe()?;
     let names = |catalog: &Catalog| -> Vec<(Vec<String>, String)> {
@@ -65,7 +65,7 @@ pub fn drop_all(
             .hint("start again with the same command; ebb triggers restore puts back the triggers that were dropped"));
     }
     *catalog = described;
-    target::remember_catalog(stage, catalog)?;
+    target::remember_catalog(run_state, catalog)?;
     tracing::warn!(
         hint = "ebb triggers restore, with the same --target and --stagingSchema, puts them back",
         "dropped {} triggers of the target: {}",
@@ -96,12 +96,12 @@ pub fn shown(triggers: &[SavedTrigger]) -> String {
     visible(&shown.join(", "), "")
 }
 
-pub fn load(stage: &Stage) -> Result<Vec<SavedTrigger>> {
-    stage.load(Note::Triggers).map(Option::unwrap_or_default)
+pub fn load(run_state: &RunState) -> Result<Vec<SavedTrigger>> {
+    run_state.load(MetadataFile::Triggers).map(Option::unwrap_or_default)
 }
 
-pub fn save(stage: &Stage, triggers: &[SavedTrigger]) -> Result<()> {
-    stage.save(Note::Triggers, triggers)
+pub fn save(run_state: &RunState, triggers: &[SavedTrigger]) -> Result<()> {
+    run_state.save(MetadataFile::Triggers, triggers)
 }
 
 #[cfg(test)]

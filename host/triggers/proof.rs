@@ -9,7 +9,7 @@ use ring::hmac::{self, HMAC_SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::error::{Error, Result, visible};
-use crate::stage::{Note, Stage};
+use crate::stage::{MetadataFile, RunState};
 
 const KEY_BYTES: usize = 32;
 
@@ -18,19 +18,19 @@ pub(crate) struct Prover(hmac::Key);
 
 impl Prover {
     /// The key that the folder has, or a new one, which is on disk before anything is proven with it.
-    pub(crate) fn of(stage: &Stage) -> Result<Self> {
-        if let Some(known) = Self::known(stage)? {
+    pub(crate) fn of(run_state: &RunState) -> Result<Self> {
+        if let Some(known) = Self::known(run_state)? {
             return Ok(known);
         }
         let mut key = [0; KEY_BYTES];
         SystemRandom::new().fill(&mut key).map_err(|_| Error::new("the system gives no random numbers"))?;
-        stage.save(Note::TriggerKey, key.as_slice())?;
+        run_state.save(MetadataFile::TriggerKey, key.as_slice())?;
         Ok(Self::new(&key))
     }
 
     /// `None` where no trigger was ever dropped with this folder.
-    pub(crate) fn known(stage: &Stage) -> Result<Option<Self>> {
-        match stage.load::<Vec<u8>>(Note::TriggerKey)? {
+    pub(crate) fn known(run_state: &RunState) -> Result<Option<Self>> {
+        match run_state.load::<Vec<u8>>(MetadataFile::TriggerKey)? {
             Some(key) if key.len() == KEY_BYTES => Ok(Some(Self::new(&key))),
             Some(_) => {
                 Err(Error::new("the key of the record of triggers in the staging folder is not as long as it was")

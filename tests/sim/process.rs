@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use ebb::apply::{Applier, Pace};
 use ebb::config;
 use ebb::plugin::Plugin;
-use ebb::stage::Store;
+use ebb::stage::{Backlog, RunState, Steps};
 use ebb::status::Status;
 use ebb::tables::{KeyShape, KeyWatch, SourceKey};
 use ebb::tables::{Table, Tables};
@@ -24,8 +24,15 @@ static PLUGIN: LazyLock<Arc<Plugin>> = LazyLock::new(|| Arc::new(Plugin::linked:
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime"));
 
+/// What is open of the folder.
+pub struct Staging {
+    pub steps: Steps,
+    pub backlog: Backlog,
+    pub run_state: RunState,
+}
+
 pub struct Process {
-    pub store: Arc<Store>,
+    pub staging: Staging,
     pub applier: Applier,
     pub lease: Lease,
     /// Nothing is read any more once it is gone.
@@ -44,8 +51,9 @@ pub enum Refusal {
 
 impl Process {
     /// Takes the feed over as a start does, as often as it takes.
-    pub fn start(store: Store, seed: u64, settings: config::Apply) -> Result<Self, Refusal> {
-        let (catalog, tables, store) = (Arc::new(target::catalog()), Arc::new(tables()), Arc::new(store));
+    pub fn start(staging: Staging, seed: u64, settings: config::Apply) -> Result<Self, Refusal> {
+        let (catalog, tables) = (Arc::new(target::catalog()), Arc::new(tables()));
+        let Staging { backlog, run_state, .. } = &staging;
         let connect = ConnectOptions {
             url: format!("sim://{seed}"),
             allow_insecure: true,
@@ -54,18 +62,18 @@ impl Process {
             source_is_known: false,
             hide_values: false,
         };
-        let keys = KeyWatch::without_source(Arc::clone(&catalog), Arc::clone(&tables), Arc::clone(&store));
+        let keys = KeyWatch::without_source(Arc::clone(&catalog), Arc::clone(&tables), run_state.clone());
         let (stop, stopped) = watch::channel(false);
         let rows_max = settings.transaction_rows_max;
         let applier = Applier {
             target: Target { plugin: Arc::clone(&PLUGIN), connect },
             settings,
             case_sensitive: true,
-            holder: Holder::new(Arc::clone(&store), "sim", Path::new("."), false),
+            holder: Holder::new(run_state.clone(), "sim", Path::new("."), false),
             catalog,
             tables,
             keys: Arc::new(keys),
-            store: Arc::clone(&store),
+            backlog: backlog.clone(),
             resolved: watch::channel(Timestamp::ZERO).1,
             status: Arc::new(Status::default()),
             pace: Arc::new(Pace::new(rows_max)),
@@ -85,14 +93,14 @@ impl Process {
                 let found = FeedState::of(&mut session, holder.feed())?;
                 Ok((session, found))
             });
-            let Ok((mut session, found)) = looked else { continue };
+            let Ok((session, found)) = looked else { continue };
             holder.admit(&found).map_err(refused)?;
             let writer = holder.begin(&found).map_err(refused)?;
-            let Ok(progress) = holder.take(&mut session, writer) else { continue };
-            holder.confirm(progress).map_err(refused)?;
-            break Lease { session, progress };
+            let Ok(lease) = holder.take(session, writer) else { continue };
+            holder.confirm(lease.progress()).map_err(refused)?;
+            break lease;
         };
-        Ok(Self { store, applier, lease, _stop: stop })
+        Ok(Self { staging, applier, lease, _stop: stop })
     }
 }
 

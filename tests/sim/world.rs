@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ebb::config;
-use ebb::stage::{Bounds, Limits, NotWritten, Store};
+use ebb::stage::{Bounds, NotWritten, StagingLimits, Steps};
 use ebb::target::refuse_restored_target;
 use ebb_sdk::Timestamp;
 use fastrand::Rng;
@@ -18,7 +18,7 @@ use fastrand::Rng;
 use crate::counts::Counts;
 use crate::disk::{Copy, FakeDisk};
 use crate::feed::{Feed, encode};
-use crate::process::{Process, Refusal};
+use crate::process::{Process, Refusal, Staging};
 use crate::source::{LEFT, TABLES};
 use crate::target::{self, Backup, Database};
 
@@ -37,7 +37,7 @@ pub struct World {
     is_put_back: bool,
     /// Of the table that is left out and taken in.
     bounds: Bounds,
-    limits: Limits,
+    limits: StagingLimits,
     settings: config::Apply,
     pub counts: Counts,
     /// Prints every step.
@@ -47,7 +47,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let limits = Limits {
+        let limits = StagingLimits {
             segment_bytes_max: rng.choice([600, 2000, 8000]).expect("one of three"),
             // Where it is small, applied rows are forgotten to make room.
             disk_bytes_max: rng.choice([u64::MAX, u64::MAX, 24_000]).expect("one of three"),
@@ -108,7 +108,7 @@ impl World {
             }
             25..55 => self.deliver(),
             55..68 => self.resolve(),
-            68..78 => self.maintain(),
+            68..78 => self.compact(),
             78..88 => self.apply(),
             88..91 => self.crash("the power goes"),
             91..93 => {
@@ -131,9 +131,9 @@ impl World {
 
     /// A process starts, as often as it takes: the power may go while it does.
     fn start(&mut self) {
-        let store = loop {
-            match Store::open(Arc::new(self.disk.clone()), self.limits) {
-                Ok(store) => break store,
+        let staging = loop {
+            match Steps::open(Arc::new(self.disk.clone()), self.limits) {
+                Ok((steps, backlog, run_state)) => break Staging { steps, backlog, run_state },
                 Err(error) => {
                     assert!(
                         !self.disk.has_power()
@@ -146,11 +146,11 @@ impl World {
             }
         };
         let names: Vec<_> = (0..TABLES).map(|number| format!("t{number}")).collect();
-        if store.register_tables(&names).is_err() {
+        if staging.run_state.register_tables(&names).is_err() {
             self.disk.lose_power();
             return self.start();
         }
-        let process = match Process::start(store, self.seed, self.settings.clone()) {
+        let process = match Process::start(staging, self.seed, self.settings.clone()) {
             Ok(process) => process,
             Err(refusal) => {
                 match refusal {
@@ -169,9 +169,9 @@ impl World {
                 return self.start();
             }
         };
-        let (store, progress) = (&process.store, process.lease.progress);
+        let (run_state, progress) = (&process.staging.run_state, process.lease.progress());
         // What the start of a run does: a folder that knows nothing gets a changefeed that begins where the target stands.
-        if refuse_restored_target(store.released(), progress).is_err() {
+        if refuse_restored_target(run_state.released(), progress).is_err() {
             // As the hint says.
             self.counts.targets_restored_too_far += 1;
             self.is_put_back = false;
@@ -180,31 +180,31 @@ impl World {
             return self.start();
         }
         let mut established = Ok(());
-        if store.is_fresh() {
+        if run_state.is_fresh() {
             let mut database = lock(&self.database);
             // What was staged of it is gone, and will not be sent again.
             database.left = database.left.map(|left| left.min(progress.applied));
             self.feed.begin_anew(&database.source, progress.applied);
-            established = store.begin(progress.applied);
+            established = run_state.begin(progress.applied);
         } else if self.is_put_back {
-            let complete = progress.applied.max(store.resolved());
+            let complete = progress.applied.max(run_state.resolved());
             let leaves_out = self.bounds.up_to.is_some();
             self.feed.go_on(&lock(&self.database).source, complete, leaves_out);
-            self.feed.resolved = store.resolved();
+            self.feed.resolved = run_state.resolved();
         }
-        store.limit([(LEFT + 1, self.bounds)].into_iter());
+        run_state.limit([(LEFT + 1, self.bounds)].into_iter());
         let mut process = process;
-        let Process { applier, lease, .. } = &mut process;
+        let Process { applier, lease, staging, .. } = &mut process;
         let established = established
             .and_then(|()| applier.holder.mark_established(&mut lease.session, progress).map(drop))
             .and_then(|()| applier.holder.note_established(true))
-            .and_then(|()| process.store.mark_established());
+            .and_then(|()| staging.run_state.mark_established());
         if established.is_err() {
             self.disk.lose_power();
             return self.start();
         }
         self.is_put_back = false;
-        process.store.release(progress.applied);
+        process.staging.backlog.release(process.lease.applied());
         self.process = Some(process);
     }
 
@@ -241,16 +241,19 @@ impl World {
         if self.write(&[], Some(resolved)) {
             self.feed.resolved = self.feed.resolved.max(resolved);
         }
-        assert!(self.store().resolved() >= self.feed.resolved, "a resolved timestamp that was acknowledged is lost");
+        assert!(
+            self.staging().run_state.resolved() >= self.feed.resolved,
+            "a resolved timestamp that was acknowledged is lost"
+        );
     }
 
     /// Whether it was acknowledged.
     fn write(&mut self, batches: &[&ebb::stage::RowBatch], resolved: Option<Timestamp>) -> bool {
         loop {
-            match self.store().write(batches, resolved) {
+            match self.staging().steps.write(batches, resolved) {
                 Ok(()) => return true,
                 Err(NotWritten::Behind) => {
-                    self.maintain();
+                    self.compact();
                     // It may have been its end.
                     if !self.disk.has_power() {
                         return false;
@@ -277,16 +280,16 @@ impl World {
         }
     }
 
-    fn maintain(&mut self) {
-        self.say("maintain");
-        if self.store().maintain().is_err() {
-            self.crash("maintaining has failed");
+    fn compact(&mut self) {
+        self.say("compact");
+        if self.staging().steps.compact().is_err() {
+            self.crash("compaction has failed");
         }
     }
 
     fn apply(&mut self) {
         let process = self.process.as_mut().expect("a process runs");
-        let resolved = process.store.resolved();
+        let resolved = process.staging.backlog.resolved();
         let outcome = process.applier.apply_up_to(&mut process.lease, resolved);
         self.say(&format!("apply up to {resolved}: {outcome:?}"));
         match outcome {
@@ -305,8 +308,8 @@ impl World {
         self.counts.take_overs += 1;
         let before = self.database().rows.clone();
         let process = self.process.as_mut().expect("a process runs");
-        let resolved = process.store.resolved();
-        let is_behind = process.lease.progress.applied < resolved;
+        let resolved = process.staging.backlog.resolved();
+        let is_behind = process.lease.progress().applied < resolved;
         let outcome = process.applier.apply_up_to(&mut process.lease, resolved);
         assert_eq!(self.database().rows, before, "a process that was overtaken has written");
         assert!(outcome.is_err() || !is_behind, "a process that was overtaken did not notice");
@@ -315,7 +318,7 @@ impl World {
 
     /// A row that was promised not to come any more must be refused, whatever has become of its neighbours.
     fn deliver_late(&mut self) {
-        let resolved = self.store().resolved();
+        let resolved = self.staging().run_state.resolved();
         if resolved == Timestamp::ZERO || !self.disk.has_power() {
             return;
         }
@@ -323,7 +326,7 @@ impl World {
         let at = if at <= resolved { at } else { Timestamp { wall: resolved.wall - 1, logical: i32::MAX } };
         let row = crate::source::Row { at, table: 0, key: 999, value: Some(1) };
         self.say(&format!("late row {row:?}"));
-        match self.store().write(&[&encode([row].iter())], None) {
+        match self.staging().steps.write(&[&encode([row].iter())], None) {
             Err(NotWritten::Late(late)) => {
                 assert_eq!((late.at, late.key.as_str()), (at, "[999]"));
                 self.counts.late_rows += 1;
@@ -354,8 +357,8 @@ impl World {
         database.check();
     }
 
-    fn store(&self) -> Arc<Store> {
-        Arc::clone(&self.process.as_ref().expect("a process runs").store)
+    fn staging(&self) -> &Staging {
+        &self.process.as_ref().expect("a process runs").staging
     }
 
     fn database(&self) -> MutexGuard<'_, Database> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ebb::stage::{Bounds, Note, Store};
+use ebb::stage::{Bounds, MetadataFile, Steps};
 
 use super::{World, lock};
 use crate::source::LEFT;
@@ -20,7 +20,7 @@ impl World {
             self.counts.folders_removed_under_a_process += 1;
             let database = Arc::clone(&self.database);
             let resolved = self.feed.resolved(&lock(&database).source, &mut self.rng);
-            let answer = self.store().write(&[], Some(resolved));
+            let answer = self.staging().steps.write(&[], Some(resolved));
             assert!(answer.is_err(), "a resolved timestamp was acknowledged in a folder that is gone");
             // What it wrote before it noticed is moved aside, as the error says.
             self.disk.remove_all();
@@ -62,7 +62,7 @@ impl World {
         self.crash("a run ends");
         // Its list of tables would be another.
         self.copy = None;
-        let complete = self.database().progress.applied.max(self.store().resolved());
+        let complete = self.database().progress.applied.max(self.staging().run_state.resolved());
         let leaves_out = self.bounds.up_to.is_none();
         self.say(&format!("table {LEFT} is {} at {complete}", if leaves_out { "left out" } else { "taken in" }));
         let mut database = lock(&self.database);
@@ -83,8 +83,8 @@ impl World {
         }
         self.feed.go_on(&database.source, complete, leaves_out);
         drop(database);
-        self.feed.resolved = self.store().resolved();
-        self.store().limit([(LEFT + 1, self.bounds)].into_iter());
+        self.feed.resolved = self.staging().run_state.resolved();
+        self.staging().run_state.limit([(LEFT + 1, self.bounds)].into_iter());
     }
 
     /// A bit flips while the power is off: it is found, and named, or it stands where nothing is read any more.
@@ -93,23 +93,23 @@ impl World {
         self.disk.lose_power();
         let Some(flipped) = self.disk.flip_a_bit() else { return };
         self.say(&flipped);
-        let store = match Store::open(Arc::new(self.disk.clone()), self.limits) {
-            Ok(store) => store,
+        let (_, _, run_state) = match Steps::open(Arc::new(self.disk.clone()), self.limits) {
+            Ok(opened) => opened,
             Err(error) => {
                 assert!(error.message.contains("damaged"), "{flipped}: {error:?}");
                 self.counts.flipped_bits_found += 1;
                 return;
             }
         };
-        if let Err(error) = store.load::<serde_json::Value>(Note::Starts) {
+        if let Err(error) = run_state.load::<serde_json::Value>(MetadataFile::Starts) {
             assert!(error.message.contains("damaged"), "{flipped}: {error:?}");
             self.counts.flipped_bits_found += 1;
             return;
         }
-        drop(store);
+        drop(run_state);
         self.start();
         let process = self.process.as_mut().expect("a process runs");
-        let resolved = process.store.resolved();
+        let resolved = process.staging.backlog.resolved();
         match process.applier.apply_up_to(&mut process.lease, resolved) {
             Ok(()) => assert!(resolved >= self.feed.resolved, "{flipped}: a resolved timestamp is lost"),
             Err(error) => {

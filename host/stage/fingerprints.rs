@@ -24,11 +24,11 @@ type Entry = [u8; ENTRY_BYTES];
 
 /// Collects the rows of one segment, whose keys come in order.
 #[derive(Default)]
-pub(super) struct SeenWriter {
+pub(super) struct FingerprintWriter {
     entries: Vec<Entry>,
 }
 
-impl SeenWriter {
+impl FingerprintWriter {
     pub(super) fn push(&mut self, key: &[u8]) {
         self.entries.push(entry(key));
     }

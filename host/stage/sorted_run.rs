@@ -6,7 +6,7 @@
 //! trailer  index offset (u64) | CRC-32 of index | magic "ebbR"
 //! ```
 //!
-//! Owns: writing and reading runs. Does not own: which runs there are (`segments`).
+//! Owns: writing and reading sorted runs. Does not own: which there are (`segments`).
 
 use std::io;
 
@@ -21,14 +21,14 @@ const BLOCK_HEADER_BYTES: usize = 8;
 const TRAILER_BYTES: usize = 16;
 
 /// Writes rows that come in order.
-pub(super) struct RunWriter {
+pub(super) struct SortedRunWriter {
     file: Box<dyn Append>,
     offset: u64,
     block: Vec<u8>,
     index: Vec<u8>,
 }
 
-impl RunWriter {
+impl SortedRunWriter {
     pub(super) fn create(disk: &dyn Disk, name: &str) -> io::Result<Self> {
         Ok(Self { file: disk.create(name)?, offset: 0, block: vec![0; BLOCK_HEADER_BYTES], index: Vec::new() })
     }
@@ -76,7 +76,7 @@ impl RunWriter {
 }
 
 /// Reads a run from a key on, block by block. No file is held open in between: a large backlog has many runs.
-pub(super) struct RunCursor {
+pub(super) struct SortedRunCursor {
     name: String,
     offset: u64,
     /// Where the blocks end.
@@ -84,7 +84,7 @@ pub(super) struct RunCursor {
     block: Bytes,
 }
 
-impl RunCursor {
+impl SortedRunCursor {
     /// Stands before the first row whose key is at least `from`.
     pub(super) fn seek(disk: &dyn Disk, name: &str, from: &[u8]) -> io::Result<Self> {
         let len = disk.len(name)?;

@@ -2,27 +2,43 @@
 //! are sorted to disk when memory is short.
 //!
 //! Owns: these steps, each of which may be cut off by a crash at any line: a new file is durable before the state lists
-//! it, and the old one is removed after. Does not own: when it is called.
+//! it, and the old one is removed after. Does not own: giving way to rows (`room`).
 
 use std::io;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use ebb_sdk::Timestamp;
 
+use super::fingerprints::FingerprintWriter;
 use super::recover::write_run;
-use super::run::RunCursor;
-use super::seen::SeenWriter;
-use super::segments::{Content, Form, Listed, NotSaved, Segment, file_name};
+use super::segments::{Form, NotSaved, Segment, SegmentContent, SegmentMeta, file_name};
+use super::sorted_run::SortedRunCursor;
+use super::space::Space;
 use super::store::{Store, is_full, lock};
 use super::unreadable;
 use crate::error::Result;
 
 /// Full segments that stay in memory: most are applied before they would have to be sorted to disk.
 const IN_MEMORY_MAX: usize = 1;
+/// How often applied segments are looked for when nothing else happens.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Sorts, drops and measures until the writer has ended. Apart from the writer, which must not wait for it.
+pub(super) fn run(store: &Store, woken: &Receiver<()>, space: &Space) -> Result<()> {
+    loop {
+        space.sample(Instant::now(), store.usage());
+        // Also while nothing arrives, so that a folder that is gone does not wait for a request to be noticed.
+        store.compact().map_err(|error| store.cause(error)).and_then(|()| store.check())?;
+        if let Err(RecvTimeoutError::Disconnected) = woken.recv_timeout(INTERVAL) {
+            return Ok(());
+        }
+    }
+}
 
 /// What a segment becomes.
 #[derive(Clone, Copy)]
-enum Step {
+enum CompactionStep {
     Stay,
     Drop,
     Become(Form),
@@ -37,11 +53,11 @@ enum Listing {
 
 impl Store {
     /// Does whatever there is to do now. A full disk is not an error: the step is left for later.
-    pub fn maintain(&self) -> Result<()> {
+    pub(super) fn compact(&self) -> Result<()> {
         let segments = self.segments();
         let Some((_, full)) = segments.split_last() else { return Ok(()) };
         let applied = self.applied();
-        let in_memory = full.iter().filter(|segment| matches!(segment.content, Content::Memory { .. })).count();
+        let in_memory = full.iter().filter(|segment| matches!(segment.content, SegmentContent::Memory { .. })).count();
         let mut to_sort = in_memory.saturating_sub(IN_MEMORY_MAX);
         for segment in full {
             let step = self.step(segment, applied, &mut to_sort);
@@ -62,35 +78,37 @@ impl Store {
     }
 
     /// Applied rows must not keep the room because there is none to remember them in.
-    fn take_on_a_full_disk(&self, segment: &Segment, step: Step, error: io::Error) -> io::Result<()> {
+    fn take_on_a_full_disk(&self, segment: &Segment, step: CompactionStep, error: io::Error) -> io::Result<()> {
         match step {
-            Step::Become(Form::Seen) if is_full(&error) => match self.forget(self.segment_bytes_max())? {
-                true => self.take(segment, step),
-                false => self.take(segment, Step::Drop),
-            },
+            CompactionStep::Become(Form::Fingerprints) if is_full(&error) => {
+                match self.forget(self.segment_bytes_max())? {
+                    true => self.take(segment, step),
+                    false => self.take(segment, CompactionStep::Drop),
+                }
+            }
             _ => Err(error),
         }
     }
 
-    fn step(&self, segment: &Segment, applied: Timestamp, to_sort: &mut usize) -> Step {
-        let Some(span) = segment.span() else { return Step::Drop };
+    fn step(&self, segment: &Segment, applied: Timestamp, to_sort: &mut usize) -> CompactionStep {
+        let Some(span) = segment.span() else { return CompactionStep::Drop };
         match &segment.content {
-            Content::Seen if span.newest < before(applied, self.limits.remember) => Step::Drop,
-            Content::Seen => Step::Stay,
-            _ if span.newest <= applied => Step::Become(Form::Seen),
-            Content::Memory { .. } if *to_sort > 0 => {
+            SegmentContent::Fingerprints if span.newest < before(applied, self.limits.remember) => CompactionStep::Drop,
+            SegmentContent::Fingerprints => CompactionStep::Stay,
+            _ if span.newest <= applied => CompactionStep::Become(Form::Fingerprints),
+            SegmentContent::Memory { .. } if *to_sort > 0 => {
                 *to_sort -= 1;
-                Step::Become(Form::Run)
+                CompactionStep::Become(Form::SortedRun)
             }
-            Content::Memory { .. } | Content::Run => Step::Stay,
+            SegmentContent::Memory { .. } | SegmentContent::SortedRun => CompactionStep::Stay,
         }
     }
 
-    fn take(&self, segment: &Segment, step: Step) -> io::Result<()> {
+    fn take(&self, segment: &Segment, step: CompactionStep) -> io::Result<()> {
         let bytes = match step {
-            Step::Stay => return Ok(()),
-            Step::Drop => 0,
-            Step::Become(form) => match self.write_as(segment, form) {
+            CompactionStep::Stay => return Ok(()),
+            CompactionStep::Drop => 0,
+            CompactionStep::Become(form) => match self.write_as(segment, form) {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     // What there is of the new file takes room away. It is not listed, so it does not count.
@@ -103,7 +121,7 @@ impl Store {
             Ok(Listing::Changed) => self.disk.remove(&segment.file()),
             Ok(Listing::Gone) => Ok(()),
             Err(error) => {
-                if let Step::Become(form) = step
+                if let CompactionStep::Become(form) = step
                     && is_full(&error)
                 {
                     let _ = self.disk.remove(&file_name(segment.number, form));
@@ -115,43 +133,43 @@ impl Store {
 
     fn write_as(&self, segment: &Segment, form: Form) -> io::Result<u64> {
         let disk = self.disk.as_ref();
-        if let (Form::Run, Content::Memory { rows }) = (form, &segment.content) {
+        if let (Form::SortedRun, SegmentContent::Memory { rows }) = (form, &segment.content) {
             return write_run(disk, segment.number, rows);
         }
-        let mut seen = SeenWriter::default();
+        let mut fingerprints = FingerprintWriter::default();
         match &segment.content {
-            Content::Memory { rows } => rows.for_each(|key, _| {
-                seen.push(key);
+            SegmentContent::Memory { rows } => rows.for_each(|key, _| {
+                fingerprints.push(key);
                 io::Result::Ok(())
             })?,
             _ => {
-                let mut rows = RunCursor::seek(disk, &segment.file(), &[])?;
+                let mut rows = SortedRunCursor::seek(disk, &segment.file(), &[])?;
                 while let Some((key, _)) = rows.next(disk)? {
-                    seen.push(&key);
+                    fingerprints.push(&key);
                 }
             }
         }
-        let bytes = seen.write(disk, &file_name(segment.number, Form::Seen))?;
+        let bytes = fingerprints.write(disk, &file_name(segment.number, Form::Fingerprints))?;
         disk.sync_names()?;
         Ok(bytes)
     }
 
-    fn save_step(&self, segment: &Segment, step: &Step, bytes: u64) -> io::Result<Listing> {
+    fn save_step(&self, segment: &Segment, step: &CompactionStep, bytes: u64) -> io::Result<Listing> {
         let mut state = lock(&self.state);
         let mut changed = state.clone();
         // Written with the same state that drops the rows: a store that has dropped rows must know it.
         let newest = segment.span().map_or(Timestamp::ZERO, |span| span.newest);
-        let listed = match step {
-            Step::Become(form) => {
+        let meta = match step {
+            CompactionStep::Become(form) => {
                 let oldest = segment.span().map_or(Timestamp::ZERO, |span| span.oldest);
-                Some(Listed { form: *form, oldest, newest, bytes, frames: None })
+                Some(SegmentMeta { form: *form, oldest, newest, bytes, frames: None })
             }
-            Step::Drop | Step::Stay => None,
+            CompactionStep::Drop | CompactionStep::Stay => None,
         };
-        match listed {
-            Some(listed) => {
-                changed.segments.insert(segment.number, listed);
-                if listed.form == Form::Seen {
+        match meta {
+            Some(meta) => {
+                changed.segments.insert(segment.number, meta);
+                if meta.form == Form::Fingerprints {
                     changed.released = changed.released.max(newest);
                 }
             }
@@ -164,10 +182,11 @@ impl Store {
         }
         changed.save(self.disk.as_ref()).map_err(NotSaved::lasting)?;
         *state = changed;
-        self.publish(|list| match (listed, list.iter().position(|other| other.number == segment.number)) {
-            (Some(listed), Some(at)) => {
-                let content = if listed.form == Form::Run { Content::Run } else { Content::Seen };
-                list[at] = Segment { number: segment.number, content, listed };
+        self.publish(|list| match (meta, list.iter().position(|other| other.number == segment.number)) {
+            (Some(meta), Some(at)) => {
+                let content =
+                    if meta.form == Form::SortedRun { SegmentContent::SortedRun } else { SegmentContent::Fingerprints };
+                list[at] = Segment { number: segment.number, content, meta };
             }
             (None, Some(at)) => drop(list.remove(at)),
             (_, None) => {}

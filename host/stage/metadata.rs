@@ -1,4 +1,4 @@
-//! What a run leaves in the staging folder for the next one, beside rows.
+//! Metadata: what a run leaves in the staging folder for the next one, beside rows.
 //!
 //! Owns: the names of these files, and that each is JSON with a checksum. Does not own: what they say.
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// One file, replaced whole.
 #[derive(Clone, Copy, Debug)]
-pub enum Note {
+pub enum MetadataFile {
     /// The target's catalog, for a start while the target is down.
     Catalog,
     /// What the changefeed was created with.
@@ -34,8 +34,8 @@ pub enum Note {
     RefusedTables,
 }
 
-impl Note {
-    fn file(self) -> &'static str {
+impl MetadataFile {
+    fn name(self) -> &'static str {
         match self {
             Self::Catalog => "catalog",
             Self::Changefeed => "changefeed",
@@ -84,11 +84,11 @@ impl Note {
 }
 
 /// What was saved last.
-pub(super) fn load<T: DeserializeOwned>(disk: &dyn Disk, note: Note) -> Result<Option<T>> {
-    let Some(text) = text(disk, note)? else { return Ok(None) };
+pub(super) fn load<T: DeserializeOwned>(disk: &dyn Disk, file: MetadataFile) -> Result<Option<T>> {
+    let Some(text) = text(disk, file)? else { return Ok(None) };
     serde_json::from_str(&text).map(Some).or_else(|error| {
-        let message = format!("{} in the staging folder cannot be read: {error}", note.what());
-        match note.mend() {
+        let message = format!("{} in the staging folder cannot be read: {error}", file.what());
+        match file.mend() {
             Some(mend) => Err(Error::new(message).hint(mend)),
             None => {
                 tracing::debug!("{message}");
@@ -98,25 +98,25 @@ pub(super) fn load<T: DeserializeOwned>(disk: &dyn Disk, note: Note) -> Result<O
     })
 }
 
-pub(super) fn save<T: Serialize + ?Sized>(disk: &dyn Disk, note: Note, value: &T) -> Result<()> {
+pub(super) fn save<T: Serialize + ?Sized>(disk: &dyn Disk, file: MetadataFile, value: &T) -> Result<()> {
     let text = serde_json::to_string(value)
-        .map_err(|error| Error::new(format!("{} cannot be written down: {error}", note.what())))?;
-    replace(disk, note.file(), seal(&text).as_bytes()).map_err(|error| unreadable(&error.into()))
+        .map_err(|error| Error::new(format!("{} cannot be written down: {error}", file.what())))?;
+    replace(disk, file.name(), seal(&text).as_bytes()).map_err(|error| unreadable(&error.into()))
 }
 
-fn text(disk: &dyn Disk, note: Note) -> Result<Option<String>> {
-    let file = note.file();
+fn text(disk: &dyn Disk, file: MetadataFile) -> Result<Option<String>> {
+    let name = file.name();
     let names = disk.names().map_err(|error| unreadable(&error))?;
-    if !names.iter().any(|name| name == file) {
+    if !names.iter().any(|other| other == name) {
         return Ok(None);
     }
-    let bytes = read(disk, file).map_err(|error| unreadable(&error))?;
+    let bytes = read(disk, name).map_err(|error| unreadable(&error))?;
     // An earlier version wrote the JSON alone.
     let is_alone = !bytes.contains(&b'\n') && bytes.ends_with(b"}") || bytes.ends_with(b"]");
     let json = if is_alone {
-        str::from_utf8(&bytes).map_err(|_| damaged(file, "it is not text"))?
+        str::from_utf8(&bytes).map_err(|_| damaged(name, "it is not text"))?
     } else {
-        unseal(file, &bytes)?
+        unseal(name, &bytes)?
     };
     Ok(Some(json.to_owned()))
 }
@@ -131,15 +131,22 @@ mod tests {
     fn what_cannot_be_read_is_said_or_made_anew() {
         let folder = tempdir();
         let disk = Folder::open(folder.path()).unwrap();
-        assert_eq!(load::<Vec<u32>>(&disk, Note::Keys).unwrap(), None);
-        save(&disk, Note::Keys, &[1, 2]).unwrap();
-        assert_eq!(load(&disk, Note::Keys).unwrap(), Some(vec![1, 2]));
-        let notes = [Note::Catalog, Note::Changefeed, Note::Origins, Note::Keys, Note::Triggers, Note::TriggerKey];
-        for note in notes.into_iter().chain([Note::Starts, Note::Tables, Note::RefusedTables]) {
-            save(&disk, note, "of another form").unwrap();
-            match load::<Vec<u32>>(&disk, note) {
-                Ok(None) => assert!(matches!(note, Note::Catalog | Note::Tables)),
-                Ok(Some(_)) => panic!("{note:?}"),
+        assert_eq!(load::<Vec<u32>>(&disk, MetadataFile::Keys).unwrap(), None);
+        save(&disk, MetadataFile::Keys, &[1, 2]).unwrap();
+        assert_eq!(load(&disk, MetadataFile::Keys).unwrap(), Some(vec![1, 2]));
+        let files = [
+            MetadataFile::Catalog,
+            MetadataFile::Changefeed,
+            MetadataFile::Origins,
+            MetadataFile::Keys,
+            MetadataFile::Triggers,
+            MetadataFile::TriggerKey,
+        ];
+        for file in files.into_iter().chain([MetadataFile::Starts, MetadataFile::Tables, MetadataFile::RefusedTables]) {
+            save(&disk, file, "of another form").unwrap();
+            match load::<Vec<u32>>(&disk, file) {
+                Ok(None) => assert!(matches!(file, MetadataFile::Catalog | MetadataFile::Tables)),
+                Ok(Some(_)) => panic!("{file:?}"),
                 Err(error) => assert!(error.message.contains("cannot be read") && error.hint.is_some(), "{error}"),
             }
         }

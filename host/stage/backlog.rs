@@ -1,0 +1,68 @@
+//! The way out of staging: rows in commit order, for as long as the target lacks them.
+//!
+//! Owns: what of them may be read and dropped, and how full it is. Does not own: reading (`scan`), when they are dropped
+//! (`compaction`).
+
+use std::sync::Arc;
+
+use ebb_sdk::Timestamp;
+use tokio::sync::watch;
+
+use super::scan::Scan;
+use super::space::{Forecast, Space};
+use super::store::Store;
+use crate::target::Applied;
+
+/// Clones share it.
+#[derive(Clone)]
+pub struct Backlog {
+    store: Arc<Store>,
+    resolved: watch::Receiver<Timestamp>,
+    space: Arc<Space>,
+}
+
+impl Backlog {
+    pub(super) fn new(store: Arc<Store>, resolved: watch::Receiver<Timestamp>, space: Arc<Space>) -> Self {
+        Self { store, resolved, space }
+    }
+
+    /// Rows above `after` up to `to`, in commit order.
+    pub fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
+        self.store.scan(after, to)
+    }
+
+    /// Rows of one source transaction in one table.
+    pub fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
+        self.store.scan_table(at, table)
+    }
+
+    /// The numbers of all tables that this folder has ever had rows of.
+    pub fn table_numbers(&self) -> Vec<u32> {
+        self.store.table_numbers()
+    }
+
+    /// Every row up to here is staged, or was.
+    pub fn resolved(&self) -> Timestamp {
+        self.store.resolved()
+    }
+
+    /// The same, as it moves.
+    pub fn watch_resolved(&self) -> watch::Receiver<Timestamp> {
+        self.resolved.clone()
+    }
+
+    /// What is in the target need not be kept.
+    pub fn release(&self, applied: Applied) {
+        self.store.release(applied.up_to());
+    }
+
+    /// The newest timestamp of which rows have been dropped. Below it the folder is incomplete.
+    pub fn released(&self) -> Timestamp {
+        self.store.released()
+    }
+
+    /// How full it is.
+    pub fn forecast(&self) -> Forecast {
+        self.space.forecast()
+    }
+}
