@@ -1,19 +1,19 @@
 //! The applier: one plain thread that owns the target session and moves the target from one source state to the next.
 //!
-//! Owns: the loop over windows. Does not own: cutting windows (`order`), reading ahead (`reader`), applying one (`step`,
+//! Owns: the loop over windows. Does not own: cutting windows (`order`), reading ahead (`reader`), applying one (`attempt`,
 //! `transaction`), connecting anew (`reconnect`), waiting for a row that is refused (`wait`).
 //!
 //! Invariant: `applied` equals the progress row of the target, and moves only after the target has confirmed it.
 
+mod attempt;
 mod encode;
-mod ladder;
+mod escalation;
 mod pace;
 mod plan;
 mod reader;
 mod reconnect;
 mod retry;
 mod same_tables;
-mod step;
 mod transaction;
 mod unwritable;
 mod value;
@@ -29,18 +29,18 @@ use tokio::time::timeout;
 
 use crate::config::{self, OnRowError};
 use crate::error::{Error, Result};
-use crate::order::Limits;
+use crate::order::{Interval, WindowLimits};
 use crate::stage::Store;
 use crate::status::Status;
 use crate::tables::KeyWatch;
 use crate::tables::Tables;
 use crate::target::{Holder, Lease, Target};
-use ladder::Ladder;
+use attempt::ApplyError;
+use escalation::Escalation;
 pub use pace::Pace;
-use plan::Facts;
-use reader::{Prepared, Reader};
+use plan::TablePlan;
+use reader::{PreparedWindow, Reader};
 use retry::Backoff;
-use step::{Halt, Step};
 use transaction::Writer;
 
 /// Everything the thread works with.
@@ -94,14 +94,14 @@ impl Applier {
             match self.apply(&mut lease, &facts, prepared?) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(Halt::Row(error)) if self.settings.on_row_error == OnRowError::Wait => {
+                Err(ApplyError::Row(error)) if self.settings.on_row_error == OnRowError::Wait => {
                     if !self.wait_out(&mut lease, error)? {
                         break;
                     }
                     // What was read ahead may have been applied by now.
                     windows = self.reader(&lease).spawn(self.resolved.clone());
                 }
-                Err(halt) => return Err(halt.into()),
+                Err(error) => return Err(error.into()),
             }
         }
         lease.session.close();
@@ -127,7 +127,7 @@ impl Applier {
 
     fn warn_of_second_effects(&self) {
         let facts = plan::facts(&self.catalog);
-        let acting = self.ladder(&facts).acting(self.tables.list().iter().map(|table| table.position));
+        let acting = self.escalation(&facts).acting(self.tables.list().iter().map(|table| table.position));
         if !acting.is_empty() {
             tracing::warn!(
                 hint =
@@ -166,8 +166,8 @@ impl Applier {
         }
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
+    fn limits(&self) -> WindowLimits {
+        WindowLimits {
             rows_max: self.pace.rows(),
             bytes_max: self.settings.transaction_bytes_max,
             transactions_max: usize::MAX,
@@ -175,20 +175,20 @@ impl Applier {
     }
 
     /// Applies one window, trying again as long as trying again can help. False when asked to stop meanwhile.
-    fn apply(&mut self, lease: &mut Lease, facts: &[Facts], prepared: Prepared) -> Result<bool, Halt> {
-        let Prepared { from, to, transactions, blocks } = prepared;
-        let step = Step { from, to };
+    fn apply(&mut self, lease: &mut Lease, facts: &[TablePlan], prepared: PreparedWindow) -> Result<bool, ApplyError> {
+        let PreparedWindow { from, to, transactions, blocks } = prepared;
+        let interval = Interval { from, to };
         match blocks {
-            Some(blocks) => self.apply_blocks(lease, facts, (step, transactions), blocks),
-            None => self.apply_step(lease, facts, step),
+            Some(blocks) => self.apply_blocks(lease, facts, (interval, transactions), blocks),
+            None => self.apply_interval(lease, facts, interval),
         }
     }
 
-    fn ladder<'a>(&'a self, facts: &'a [Facts]) -> Ladder<'a> {
-        Ladder { catalog: &self.catalog, facts, triggers: self.settings.triggers }
+    fn escalation<'a>(&'a self, facts: &'a [TablePlan]) -> Escalation<'a> {
+        Escalation { catalog: &self.catalog, facts, triggers: self.settings.triggers }
     }
 
-    fn writer<'a>(&'a self, facts: &'a [Facts]) -> Writer<'a> {
+    fn writer<'a>(&'a self, facts: &'a [TablePlan]) -> Writer<'a> {
         Writer {
             catalog: &self.catalog,
             facts,
@@ -199,8 +199,13 @@ impl Applier {
         }
     }
 
-    fn advance(&self, lease: &Lease, step: Step) -> Advance {
-        Advance { feed: self.holder.feed().to_owned(), epoch: lease.progress.epoch, from: step.from, to: step.to }
+    fn advance(&self, lease: &Lease, interval: Interval) -> Advance {
+        Advance {
+            feed: self.holder.feed().to_owned(),
+            epoch: lease.progress.epoch,
+            from: interval.from,
+            to: interval.to,
+        }
     }
 
     fn backoff(&self) -> Backoff {

@@ -1,6 +1,6 @@
 //! In which order the rows of one transaction are written, so that constraints hold at every statement.
 //!
-//! Owns: the plans, and what of a catalog they rest on. Does not own: which plan is tried when (`ladder`), carrying one out
+//! Owns: the plans, and what of a catalog they rest on. Does not own: which plan is tried when (`escalation`), carrying one out
 //! (`transaction`). Pure.
 
 use ebb_sdk::{Action, Catalog, Checks, ForeignKey, Table, UniqueKey};
@@ -9,29 +9,29 @@ use ebb_sdk::{Action, Catalog, Checks, ForeignKey, Table, UniqueKey};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Whole rows, parents first.
-    Upserts,
+    Upsert,
     /// Children first.
-    Deletes,
+    Delete,
     /// NULL into columns of unique and foreign keys that can take it, in every row that is there already.
-    Release,
-    /// Whole rows, parents first; where a unique key cannot be released, all rows of a block in one statement. Rows of
+    NullKeys,
+    /// Whole rows, parents first; where a unique key cannot become NULL, all rows of a block in one statement. Rows of
     /// tables that refer to each other in a circle have NULL where they do.
-    Loosened,
-    /// The circles are closed.
-    Closed,
+    InsertWithNullRefs,
+    /// Whole rows of the tables in a circle once more, with what they refer to.
+    FillRefs,
     /// Every row that will be written again, and of which no column is the target's alone, is deleted first.
-    Clears,
-    /// Whole rows, where a unique key cannot be released all of a block in one statement: those that could not be deleted
+    DeleteForReinsert,
+    /// Whole rows, where a unique key cannot become NULL all of a block in one statement: those that could not be deleted
     /// first are among them.
-    Rewrites,
+    Reinsert,
     /// The constraints of every row, after they were not enforced.
-    Verifies,
+    Verify,
 }
 
 impl Phase {
     /// Whether it does something to the key of a deleted row that it must not do where the row is there again.
     pub fn takes_deletes(self) -> bool {
-        matches!(self, Self::Release | Self::Clears | Self::Deletes)
+        matches!(self, Self::NullKeys | Self::DeleteForReinsert | Self::Delete)
     }
 }
 
@@ -44,36 +44,40 @@ pub struct Plan {
 
 impl Plan {
     /// Rows appear before others refer to them, and vanish after nothing refers to them any more.
-    pub const UPSERTS_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Upserts, Phase::Deletes] };
+    pub const UPSERTS_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Upsert, Phase::Delete] };
     /// A unique value that a deleted row held is free for another row.
-    pub const DELETES_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Deletes, Phase::Upserts] };
+    pub const DELETES_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Delete, Phase::Upsert] };
     /// Unique values are given up before they are taken, and circles are closed last.
-    pub const RELEASED: Self =
-        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Loosened, Phase::Closed, Phase::Deletes] };
-    pub const RELEASED_DELETES_FIRST: Self =
-        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Deletes, Phase::Loosened, Phase::Closed] };
+    pub const NULLS_FIRST: Self = Self {
+        checks: Checks::Deferred,
+        phases: &[Phase::NullKeys, Phase::InsertWithNullRefs, Phase::FillRefs, Phase::Delete],
+    };
+    pub const NULLS_AND_DELETES_FIRST: Self = Self {
+        checks: Checks::Deferred,
+        phases: &[Phase::NullKeys, Phase::Delete, Phase::InsertWithNullRefs, Phase::FillRefs],
+    };
     /// As the first, where triggers or cascades of the target would act on what the source has sent already.
-    pub const SKIPPING: Self =
-        Self { checks: Checks::Suspended, phases: &[Phase::Upserts, Phase::Deletes, Phase::Verifies] };
+    pub const UPSERTS_FIRST_SUSPENDED: Self =
+        Self { checks: Checks::Suspended, phases: &[Phase::Upsert, Phase::Delete, Phase::Verify] };
     /// Any order of rows works when all of them go first; their constraints are verified afterwards.
-    pub const SUSPENDED: Self = Self {
+    pub const REINSERT_SUSPENDED: Self = Self {
         checks: Checks::Suspended,
-        phases: &[Phase::Release, Phase::Clears, Phase::Rewrites, Phase::Deletes, Phase::Verifies],
+        phases: &[Phase::NullKeys, Phase::DeleteForReinsert, Phase::Reinsert, Phase::Delete, Phase::Verify],
     };
 }
 
-/// What planning must know of a table beside its place.
+/// What planning must know of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct TablePlan {
     /// Its place among upserts: behind all tables that it refers to.
     pub rank: usize,
-    /// Columns that `Release` sets to NULL.
-    pub release: Vec<u32>,
+    /// Columns that [`Phase::NullKeys`] sets to NULL.
+    pub null_keys: Vec<u32>,
     /// It refers to itself, perhaps by way of others.
     pub is_in_cycle: bool,
-    /// Columns that `Loosened` writes as NULL.
-    pub loosen: Vec<u32>,
-    /// It has a unique key that cannot be released, or a rule of which that is not known.
+    /// Columns that [`Phase::InsertWithNullRefs`] writes as NULL.
+    pub null_refs: Vec<u32>,
+    /// It has a unique key that cannot become NULL, or a rule of which that is not known.
     pub is_rigid: bool,
     /// It has such a key, and deleting a row does nothing but delete it.
     pub replaces: bool,
@@ -86,9 +90,9 @@ pub struct Facts {
 }
 
 /// The facts of every table of the catalog.
-pub fn facts(catalog: &Catalog) -> Vec<Facts> {
+pub fn facts(catalog: &Catalog) -> Vec<TablePlan> {
     let cycles = cycles(catalog);
-    let mut facts = vec![Facts::default(); catalog.tables.len()];
+    let mut facts = vec![TablePlan::default(); catalog.tables.len()];
     let order = cycles.iter().flat_map(|cycle| in_cycle(catalog, cycle));
     for (rank, table) in order.enumerate() {
         facts[table].rank = rank;
@@ -98,7 +102,7 @@ pub fn facts(catalog: &Catalog) -> Vec<Facts> {
             let table = &catalog.tables[at];
             let refers = || table.foreign_keys.iter().filter(|key| cycle.contains(&(key.references as usize)));
             facts[at].is_in_cycle = refers().next().is_some();
-            facts[at].loosen = distinct(refers().flat_map(|key| free(table, &key.columns)));
+            facts[at].null_refs = distinct(refers().flat_map(|key| free(table, &key.columns)));
         }
     }
     for (at, table) in catalog.tables.iter().enumerate() {
@@ -112,9 +116,9 @@ pub fn facts(catalog: &Catalog) -> Vec<Facts> {
         let of_unique = of_unique.filter_map(|key| free(table, &key.columns).find(|column| !is_referenced(column)));
         let of_foreign = table.foreign_keys.iter().flat_map(|key| free(table, &key.columns));
         let of_foreign = of_foreign.filter(|column| !is_referenced(column));
-        facts[at].release = distinct(of_unique.chain(of_foreign));
+        facts[at].null_keys = distinct(of_unique.chain(of_foreign));
         let is_rigid =
-            |key: &UniqueKey| key.nulls_equal || !key.columns.iter().any(|column| facts[at].release.contains(column));
+            |key: &UniqueKey| key.nulls_equal || !key.columns.iter().any(|column| facts[at].null_keys.contains(column));
         let is_rigid = table.has_other_unique_rules || table.unique_keys.iter().any(is_rigid);
         facts[at].is_rigid = is_rigid;
         facts[at].replaces = is_rigid && referring().all(|key| key.on_delete == Action::NoAction);
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_null_is_released_and_what_refers_in_a_circle_is_loosened() {
+    fn what_can_be_null_is_given_up_and_what_refers_in_a_circle_is_null_at_first() {
         let people = Table {
             columns: vec![column("id", false), column("seat", true), column("mail", false), column("boss", true)],
             primary_key: vec![0],
@@ -281,11 +285,11 @@ mod tests {
         let rigid = Table { unique_keys: vec![unique(1), unique(2)], ..people.clone() };
         let of = |table: &Table| facts(&Catalog { tables: vec![table.clone()], ..Catalog::default() }).remove(0);
         let flexible = of(&people);
-        assert_eq!((flexible.release.as_slice(), flexible.loosen.as_slice()), ([1, 3].as_slice(), [3].as_slice()));
+        assert_eq!((flexible.null_keys.as_slice(), flexible.null_refs.as_slice()), ([1, 3].as_slice(), [3].as_slice()));
         assert!(!flexible.replaces && of(&rigid).replaces);
         let mut checked = people.clone();
         checked.columns[1].resists_null = true;
-        assert_eq!((of(&checked).release.as_slice(), of(&checked).replaces), ([3].as_slice(), true));
+        assert_eq!((of(&checked).null_keys.as_slice(), of(&checked).replaces), ([3].as_slice(), true));
         assert!(of(&Table { has_other_unique_rules: true, ..people }).is_rigid);
     }
 
@@ -303,7 +307,7 @@ mod tests {
         };
         let facts = facts(&Catalog { tables: vec![person, team], ..Catalog::default() });
         assert_eq!((facts[0].rank, facts[1].rank), (1, 0));
-        assert_eq!((facts[0].loosen.len(), facts[1].loosen.as_slice()), (0, [1].as_slice()));
+        assert_eq!((facts[0].null_refs.len(), facts[1].null_refs.as_slice()), (0, [1].as_slice()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::encode::{Block, Encoder};
 use super::pace::Pace;
 use super::unwritable::Unwritable;
 use crate::error::Result;
-use crate::order::{Content, Cutter, Limits, Window, last_versions};
+use crate::order::{Cutter, Window, WindowLimits, WindowRows, last_versions};
 use crate::stage::{Entry, Scan, Store};
 use crate::tables::KeyWatch;
 use crate::tables::Tables;
@@ -25,7 +25,7 @@ use crate::tables::Tables;
 const IDLE_ADVANCE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A window, ready to be written.
-pub(super) struct Prepared {
+pub(super) struct PreparedWindow {
     pub(super) from: Timestamp,
     pub(super) to: Timestamp,
     /// Source transactions.
@@ -43,7 +43,7 @@ pub(super) struct Reader {
     pub(super) runtime: Handle,
     pub(super) case_sensitive: bool,
     pub(super) store: Arc<Store>,
-    pub(super) limits: Limits,
+    pub(super) limits: WindowLimits,
     pub(super) pace: Arc<Pace>,
     pub(super) position: Timestamp,
     pub(super) stop: watch::Receiver<bool>,
@@ -52,7 +52,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Windows from the position on, each handed over when the one before has been taken. The sequence ends when a stop is
     /// asked for, and after an error.
-    pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>) -> Receiver<Result<Prepared>> {
+    pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>) -> Receiver<Result<PreparedWindow>> {
         // Without room between the two: one window is being written and one waits here.
         let (sender, windows) = sync_channel(0);
         thread::spawn(move || self.run(resolved, &sender));
@@ -60,13 +60,13 @@ impl Reader {
     }
 
     /// Reads every window up to `to`, until one is not wanted.
-    pub(super) fn read(mut self, to: Timestamp, mut take: impl FnMut(Prepared) -> bool) -> Result<()> {
+    pub(super) fn read(mut self, to: Timestamp, mut take: impl FnMut(PreparedWindow) -> bool) -> Result<()> {
         let (catalog, tables) = (Arc::clone(&self.catalog), Arc::clone(&self.tables));
         let mut encoder = Encoder::new(&catalog, &tables, self.case_sensitive);
         self.windows(to, Idle::IsDue, &mut encoder, &mut take).map(drop)
     }
 
-    fn run(mut self, mut resolved: watch::Receiver<Timestamp>, windows: &SyncSender<Result<Prepared>>) {
+    fn run(mut self, mut resolved: watch::Receiver<Timestamp>, windows: &SyncSender<Result<PreparedWindow>>) {
         let runtime = self.runtime.clone();
         let (catalog, tables) = (Arc::clone(&self.catalog), Arc::clone(&self.tables));
         let mut encoder = Encoder::new(&catalog, &tables, self.case_sensitive);
@@ -96,16 +96,16 @@ impl Reader {
         to: Timestamp,
         idle: Idle,
         encoder: &mut Encoder<'_>,
-        take: &mut dyn FnMut(Prepared) -> bool,
+        take: &mut dyn FnMut(PreparedWindow) -> bool,
     ) -> Result<Read> {
         let mut read = Read::Nothing;
         let mut cutter = self.cutter(to);
-        while let Some(window) = cutter.next(Limits { rows_max: self.pace.rows(), ..self.limits })? {
+        while let Some(window) = cutter.next(WindowLimits { rows_max: self.pace.rows(), ..self.limits })? {
             if window.transactions == 0 && matches!((idle, &read), (Idle::IsEarly, Read::Nothing)) {
                 break;
             }
             self.position = window.to;
-            if matches!(window.content, Content::Streamed) {
+            if matches!(window.rows, WindowRows::Streamed) {
                 cutter = self.cutter(to);
             }
             if self.needs_keys(&window) && matches!(self.know_keys(window.to)?, Keys::Stopped) {
@@ -124,7 +124,7 @@ impl Reader {
                     }
                     Keys::Same => {
                         encoder.take();
-                        Prepared { from, to: to_here, transactions, blocks: None }
+                        PreparedWindow { from, to: to_here, transactions, blocks: None }
                     }
                     Keys::Stopped => return Ok(Read::Unwanted),
                 },
@@ -137,14 +137,14 @@ impl Reader {
         Ok(read)
     }
 
-    fn prepare(&self, window: Window, encoder: &mut Encoder<'_>) -> Result<Prepared, Unwritable> {
-        let Window { from, to, content, transactions } = window;
-        let Content::Whole(rows) = content else {
-            return Ok(Prepared { from, to, transactions, blocks: None });
+    fn prepare(&self, window: Window, encoder: &mut Encoder<'_>) -> Result<PreparedWindow, Unwritable> {
+        let Window { from, to, rows, transactions } = window;
+        let WindowRows::InMemory(rows) = rows else {
+            return Ok(PreparedWindow { from, to, transactions, blocks: None });
         };
         let rows = last_versions(rows, &self.tables)?;
         rows.iter().try_for_each(|row| encoder.push(row))?;
-        Ok(Prepared { from, to, transactions, blocks: Some(encoder.take()) })
+        Ok(PreparedWindow { from, to, transactions, blocks: Some(encoder.take()) })
     }
 
     /// A delete is nothing but a key; a row names its columns itself, but where the target's key is only a part of the
@@ -152,9 +152,9 @@ impl Reader {
     fn needs_keys(&self, window: &Window) -> bool {
         let matters =
             |row: &Entry| row.is_delete() || self.tables.numbered(row.table).is_some_and(|table| table.key.may_meet());
-        match &window.content {
-            Content::Streamed => true,
-            Content::Whole(rows) => rows.iter().any(matters),
+        match &window.rows {
+            WindowRows::Streamed => true,
+            WindowRows::InMemory(rows) => rows.iter().any(matters),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One window, one target transaction: every row of it and the progress row, or nothing.
 //!
-//! Owns: carrying out a plan: begin, blocks in its order, commit. Does not own: retries (`mod`), choosing (`ladder`).
+//! Owns: carrying out a plan: begin, blocks in its order, commit. Does not own: retries (`mod`), choosing (`escalation`).
 //!
 //! A window that is too large for memory goes through the same phases, each of them a pass over staging, block by block.
 //! Only a rotation of unique values over several blocks is beyond what one statement does then.
@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use ebb_sdk::{Advance, Catalog, Checks, Operation};
 
 use super::encode::{Block, Encoder, Task};
-use super::plan::{Facts, Phase, Plan};
+use super::plan::{Phase, Plan, TablePlan};
 use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
-use crate::order::{Content, Limits, Window, identity};
+use crate::order::{Window, WindowLimits, WindowRows, identity};
 use crate::plugin::Session;
 use crate::stage::{Entry, Store};
 use crate::tables::{Table, Tables};
@@ -26,21 +26,21 @@ const ROWS_PER_LOOK: usize = 256;
 /// What a transaction is made from.
 pub(super) struct Writer<'a> {
     pub(super) catalog: &'a Catalog,
-    pub(super) facts: &'a [Facts],
+    pub(super) facts: &'a [TablePlan],
     pub(super) tables: &'a Tables,
     pub(super) store: &'a Store,
-    pub(super) limits: Limits,
+    pub(super) limits: WindowLimits,
     pub(super) case_sensitive: bool,
 }
 
 /// Either the target failed, and its kind says what to do, or what was to be written is at fault: a row, or more than that.
-pub(super) enum Failure {
+pub(super) enum WriteError {
     Target(ebb_sdk::Error),
     Row(Error),
     Final(Error),
 }
 
-impl From<Unwritable> for Failure {
+impl From<Unwritable> for WriteError {
     fn from(unwritable: Unwritable) -> Self {
         match unwritable {
             Unwritable::Row(error) => Self::Row(error),
@@ -49,13 +49,13 @@ impl From<Unwritable> for Failure {
     }
 }
 
-impl From<ebb_sdk::Error> for Failure {
+impl From<ebb_sdk::Error> for WriteError {
     fn from(error: ebb_sdk::Error) -> Self {
         Self::Target(error)
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for WriteError {
     fn from(error: Error) -> Self {
         Self::Final(error)
     }
@@ -68,7 +68,7 @@ impl Writer<'_> {
         session: &mut Session,
         blocks: &mut [Block],
         advance: &Advance,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteError> {
         session.begin(Checks::Immediate)?;
         blocks.sort_by_key(|block| {
             let rank = self.facts[block.table as usize].rank;
@@ -87,7 +87,7 @@ impl Writer<'_> {
         window: &Window,
         plan: Plan,
         advance: &Advance,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteError> {
         let rows = Rows::of(window);
         if matches!(rows, Rows::Staged(_)) {
             self.refuse_unknown(window)?;
@@ -120,7 +120,7 @@ impl Writer<'_> {
         rows: impl Iterator<Item = Result<E, Error>>,
         phase: Phase,
         task: Task<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteError> {
         let mut count = 0;
         for (read, entry) in rows.enumerate() {
             let entry = entry?;
@@ -130,11 +130,11 @@ impl Writer<'_> {
             let entry = entry.borrow();
             let is_deleted = entry.is_delete();
             let is_meant = match phase {
-                Phase::Deletes => is_deleted,
+                Phase::Delete => is_deleted,
                 // A row that would lose the columns that only the target has stays where it is.
-                Phase::Clears => encoder.covers(entry)?,
-                Phase::Release | Phase::Verifies => true,
-                Phase::Upserts | Phase::Loosened | Phase::Closed | Phase::Rewrites => !is_deleted,
+                Phase::DeleteForReinsert => encoder.covers(entry)?,
+                Phase::NullKeys | Phase::Verify => true,
+                Phase::Upsert | Phase::InsertWithNullRefs | Phase::FillRefs | Phase::Reinsert => !is_deleted,
             };
             if !is_meant {
                 continue;
@@ -150,12 +150,12 @@ impl Writer<'_> {
     }
 
     /// Rows of a table that this run does not apply must not be passed over.
-    fn refuse_unknown(&self, window: &Window) -> Result<(), Failure> {
+    fn refuse_unknown(&self, window: &Window) -> Result<(), WriteError> {
         for number in self.store.table_numbers() {
             if self.tables.numbered(number).is_none()
                 && let Some(row) = self.store.scan_table(window.to, number).next()
             {
-                return Err(Failure::Final(not_applied(&row?)));
+                return Err(WriteError::Final(not_applied(&row?)));
             }
         }
         Ok(())
@@ -170,7 +170,7 @@ impl Writer<'_> {
         window: &Window,
         table: &Table,
         (phase, task): (Phase, Task<'_>),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteError> {
         let all = || self.store.scan_table(window.to, table.number);
         let mut deleted = all().filter(|row| row.as_ref().map_or(true, Entry::is_delete));
         loop {
@@ -200,7 +200,7 @@ impl Writer<'_> {
     fn in_order(&self, phase: Phase) -> Vec<(u32, u32)> {
         let mut tables: Vec<_> = self.tables.list().iter().collect();
         tables.sort_by_key(|table| self.facts[table.position as usize].rank);
-        if matches!(phase, Phase::Deletes | Phase::Clears) {
+        if matches!(phase, Phase::Delete | Phase::DeleteForReinsert) {
             tables.reverse();
         }
         tables.into_iter().map(|table| (table.number, table.position)).collect()
@@ -208,20 +208,20 @@ impl Writer<'_> {
 }
 
 /// What a phase does to the rows of a table; `None` when it has nothing to do with it.
-fn task(phase: Phase, facts: &Facts) -> Option<Task<'_>> {
+fn task(phase: Phase, facts: &TablePlan) -> Option<Task<'_>> {
     let whole = |operation, blank| Some(Task::Whole { operation, blank });
     let key = |operation, blank| Some(Task::Key { operation, blank });
     match phase {
-        Phase::Rewrites if facts.is_rigid => whole(Operation::Replace, &[]),
-        Phase::Upserts | Phase::Rewrites => whole(Operation::Upsert, &[]),
-        Phase::Loosened if facts.is_in_cycle => whole(Operation::Upsert, &facts.loosen),
-        Phase::Closed if !facts.is_in_cycle => None,
-        Phase::Loosened | Phase::Closed if facts.replaces => whole(Operation::Replace, &[]),
-        Phase::Loosened | Phase::Closed => whole(Operation::Upsert, &[]),
-        Phase::Release if facts.release.is_empty() => None,
-        Phase::Release => key(Operation::Update, &facts.release),
-        Phase::Deletes | Phase::Clears => key(Operation::Delete, &[]),
-        Phase::Verifies => key(Operation::Verify, &[]),
+        Phase::Reinsert if facts.is_rigid => whole(Operation::Replace, &[]),
+        Phase::Upsert | Phase::Reinsert => whole(Operation::Upsert, &[]),
+        Phase::InsertWithNullRefs if facts.is_in_cycle => whole(Operation::Upsert, &facts.null_refs),
+        Phase::FillRefs if !facts.is_in_cycle => None,
+        Phase::InsertWithNullRefs | Phase::FillRefs if facts.replaces => whole(Operation::Replace, &[]),
+        Phase::InsertWithNullRefs | Phase::FillRefs => whole(Operation::Upsert, &[]),
+        Phase::NullKeys if facts.null_keys.is_empty() => None,
+        Phase::NullKeys => key(Operation::Update, &facts.null_keys),
+        Phase::Delete | Phase::DeleteForReinsert => key(Operation::Delete, &[]),
+        Phase::Verify => key(Operation::Verify, &[]),
     }
 }
 
@@ -233,9 +233,9 @@ enum Rows<'w> {
 
 impl<'w> Rows<'w> {
     fn of(window: &'w Window) -> Self {
-        match &window.content {
-            Content::Streamed => Self::Staged(window),
-            Content::Whole(rows) => {
+        match &window.rows {
+            WindowRows::Streamed => Self::Staged(window),
+            WindowRows::InMemory(rows) => {
                 let mut tables: BTreeMap<u32, Vec<&Entry>> = BTreeMap::new();
                 rows.iter().for_each(|row| tables.entry(row.table).or_default().push(row));
                 Self::Here(tables)
@@ -275,6 +275,6 @@ fn is_deleted<E: std::borrow::Borrow<Entry>>(row: &Result<E, Error>) -> bool {
     row.as_ref().is_ok_and(|row| row.borrow().is_delete())
 }
 
-fn write_block(session: &mut Session, block: &Block) -> Result<(), Failure> {
+fn write_block(session: &mut Session, block: &Block) -> Result<(), WriteError> {
     Ok(session.write(block.table, block.operation, &block.columns, &block.rows)?)
 }
