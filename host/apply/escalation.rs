@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use ebb_sdk::{Catalog, Operation};
 
 use super::encode::Block;
-use super::plan::{Phase, Plan, TablePlan};
+use super::plan::{Phase, Plan};
+use super::table_plan::{TablePlan, TablePlans};
 use crate::config::Triggers;
 
 /// Tables, by position, that a transaction writes to and deletes from.
@@ -45,7 +46,7 @@ pub enum Next {
 /// What the choice rests on.
 pub struct Escalation<'a> {
     pub catalog: &'a Catalog,
-    pub facts: &'a [TablePlan],
+    pub tables: &'a TablePlans,
     pub triggers: Triggers,
 }
 
@@ -53,12 +54,12 @@ impl Escalation<'_> {
     /// The plan to begin with.
     pub fn first(&self, affected: &AffectedTables) -> Plan {
         let AffectedTables { written, deleted } = affected;
-        let fires = self.any(written, |facts| facts.triggers) || self.any(deleted, |facts| facts.triggers);
+        let fires = self.any(written, |table| table.triggers) || self.any(deleted, |table| table.triggers);
         let cascades =
-            self.any(written, |facts| facts.cascades_on_write) || self.any(deleted, |facts| facts.cascades_on_delete);
+            self.any(written, |table| table.cascades_on_write) || self.any(deleted, |table| table.cascades_on_delete);
         // Rows of a circle, or of a tree, would have to be written one by one, each behind its parent.
         let needs_order = self.catalog.checks_each_row
-            && (self.any(written, |facts| facts.is_in_cycle) || self.any(deleted, |facts| facts.is_in_cycle));
+            && (self.any(written, |table| table.is_in_cycle) || self.any(deleted, |table| table.is_in_cycle));
         let skips =
             fires && self.catalog.suspends_triggers || (cascades || needs_order) && self.catalog.suspends_checks;
         if skips && self.triggers == Triggers::Skip { Plan::UPSERTS_FIRST_SUSPENDED } else { Plan::UPSERTS_FIRST }
@@ -106,19 +107,19 @@ impl Escalation<'_> {
             return Vec::new();
         }
         let acts = |&at: &u32| {
-            let facts = &self.facts[at as usize];
-            let cascades = facts.cascades_on_write || facts.cascades_on_delete;
-            facts.triggers && !self.catalog.suspends_triggers || cascades && !self.catalog.suspends_checks
+            let table = &self.tables[at];
+            let cascades = table.cascades_on_write || table.cascades_on_delete;
+            table.triggers && !self.catalog.suspends_triggers || cascades && !self.catalog.suspends_checks
         };
         tables.filter(acts).map(|at| self.catalog.tables[at as usize].to_string()).collect()
     }
 
     fn deletes_act(&self, affected: &AffectedTables) -> bool {
-        self.any(&affected.deleted, |facts| facts.triggers || facts.cascades_on_delete)
+        self.any(&affected.deleted, |table| table.triggers || table.cascades_on_delete)
     }
 
     fn any(&self, tables: &BTreeSet<u32>, is_so: impl Fn(&TablePlan) -> bool) -> bool {
-        tables.iter().any(|&table| is_so(&self.facts[table as usize]))
+        tables.iter().any(|&table| is_so(&self.tables[table]))
     }
 }
 
@@ -128,8 +129,8 @@ mod tests {
 
     fn check(suspends_checks: bool, acts: bool, transactions: usize, expected: &[&str]) {
         let catalog = Catalog { suspends_checks, ..Catalog::default() };
-        let facts = [TablePlan { cascades_on_delete: acts, ..TablePlan::default() }];
-        let escalation = Escalation { catalog: &catalog, facts: &facts, triggers: Triggers::Skip };
+        let tables = TablePlans(vec![TablePlan { cascades_on_delete: acts, ..TablePlan::default() }]);
+        let escalation = Escalation { catalog: &catalog, tables: &tables, triggers: Triggers::Skip };
         let affected = AffectedTables::all([0].into_iter());
         let mut plan = escalation.first(&affected);
         let mut tried = vec![name(plan)];
@@ -178,8 +179,8 @@ mod tests {
             (false, true, Plan::UPSERTS_FIRST),
         ] {
             let catalog = Catalog { suspends_checks: true, checks_each_row, ..Catalog::default() };
-            let facts = [TablePlan { is_in_cycle, ..TablePlan::default() }];
-            let escalation = Escalation { catalog: &catalog, facts: &facts, triggers: Triggers::Skip };
+            let tables = TablePlans(vec![TablePlan { is_in_cycle, ..TablePlan::default() }]);
+            let escalation = Escalation { catalog: &catalog, tables: &tables, triggers: Triggers::Skip };
             assert_eq!(escalation.first(&affected), expected);
         }
     }

@@ -1,11 +1,12 @@
 //! The applier: one plain thread that owns the target session and moves the target from one source state to the next.
 //!
 //! Owns: the loop over windows. Does not own: cutting windows (`order`), reading ahead (`reader`), applying one (`attempt`,
-//! `transaction`), connecting anew (`reconnect`), waiting for a row that is refused (`wait`).
+//! `batch`, `transaction`), connecting anew (`reconnect`), waiting for a row that is refused (`wait`).
 //!
 //! Invariant: `applied` equals the progress row of the target, and moves only after the target has confirmed it.
 
 mod attempt;
+mod batch;
 mod encode;
 mod escalation;
 mod pace;
@@ -14,6 +15,7 @@ mod reader;
 mod reconnect;
 mod retry;
 mod same_tables;
+mod table_plan;
 mod transaction;
 mod unwritable;
 mod value;
@@ -38,9 +40,9 @@ use crate::target::{Holder, Lease, Target};
 use attempt::ApplyError;
 use escalation::Escalation;
 pub use pace::Pace;
-use plan::TablePlan;
-use reader::{PreparedWindow, Reader};
+use reader::Reader;
 use retry::Backoff;
+pub use table_plan::TablePlans;
 use transaction::Writer;
 
 /// Everything the thread works with.
@@ -50,6 +52,8 @@ pub struct Applier {
     pub case_sensitive: bool,
     pub holder: Holder,
     pub catalog: Arc<Catalog>,
+    /// Of this catalog.
+    pub plans: TablePlans,
     pub tables: Arc<Tables>,
     pub keys: Arc<KeyWatch>,
     pub store: Arc<Store>,
@@ -84,14 +88,12 @@ impl Applier {
         self.status.applied(lease.progress.applied, 0, 0);
         self.warn_of_second_effects();
         let mut windows = self.reader(&lease).spawn(self.resolved.clone());
-        // A catalog that has changed ends the run, so its plan holds for all of it.
-        let facts = plan::facts(&self.catalog);
         // The reader ends, and with it the channel, once a stop is asked for.
         while let Ok(prepared) = windows.recv() {
             if *self.stop.borrow() {
                 break;
             }
-            match self.apply(&mut lease, &facts, prepared?) {
+            match self.apply(&mut lease, prepared?) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(ApplyError::Row(error)) if self.settings.on_row_error == OnRowError::Wait => {
@@ -116,18 +118,16 @@ impl Applier {
     /// repeated exactly.
     pub fn apply_up_to(&mut self, lease: &mut Lease, to: Timestamp) -> Result<()> {
         self.store.release(lease.progress.applied);
-        let facts = plan::facts(&self.catalog);
         let mut outcome = Ok(true);
         self.reader(lease).read(to, |prepared| {
-            outcome = self.apply(lease, &facts, prepared);
+            outcome = self.apply(lease, prepared);
             matches!(outcome, Ok(true))
         })?;
         outcome.map(drop).map_err(Error::from)
     }
 
     fn warn_of_second_effects(&self) {
-        let facts = plan::facts(&self.catalog);
-        let acting = self.escalation(&facts).acting(self.tables.list().iter().map(|table| table.position));
+        let acting = self.escalation().acting(self.tables.list().iter().map(|table| table.position));
         if !acting.is_empty() {
             tracing::warn!(
                 hint =
@@ -174,24 +174,14 @@ impl Applier {
         }
     }
 
-    /// Applies one window, trying again as long as trying again can help. False when asked to stop meanwhile.
-    fn apply(&mut self, lease: &mut Lease, facts: &[TablePlan], prepared: PreparedWindow) -> Result<bool, ApplyError> {
-        let PreparedWindow { from, to, transactions, blocks } = prepared;
-        let interval = Interval { from, to };
-        match blocks {
-            Some(blocks) => self.apply_blocks(lease, facts, (interval, transactions), blocks),
-            None => self.apply_interval(lease, facts, interval),
-        }
+    fn escalation(&self) -> Escalation<'_> {
+        Escalation { catalog: &self.catalog, tables: &self.plans, triggers: self.settings.triggers }
     }
 
-    fn escalation<'a>(&'a self, facts: &'a [TablePlan]) -> Escalation<'a> {
-        Escalation { catalog: &self.catalog, facts, triggers: self.settings.triggers }
-    }
-
-    fn writer<'a>(&'a self, facts: &'a [TablePlan]) -> Writer<'a> {
+    fn writer(&self) -> Writer<'_> {
         Writer {
             catalog: &self.catalog,
-            facts,
+            plans: &self.plans,
             tables: &self.tables,
             store: &self.store,
             limits: self.limits(),

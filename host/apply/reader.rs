@@ -16,7 +16,7 @@ use super::encode::{Block, Encoder};
 use super::pace::Pace;
 use super::unwritable::Unwritable;
 use crate::error::Result;
-use crate::order::{Cutter, Window, WindowLimits, WindowRows, last_versions};
+use crate::order::{Cutter, Interval, Window, WindowLimits, WindowRows, last_versions};
 use crate::stage::{Entry, Scan, Store};
 use crate::tables::KeyWatch;
 use crate::tables::Tables;
@@ -26,8 +26,7 @@ const IDLE_ADVANCE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A window, ready to be written.
 pub(super) struct PreparedWindow {
-    pub(super) from: Timestamp,
-    pub(super) to: Timestamp,
+    pub(super) interval: Interval,
     /// Source transactions.
     pub(super) transactions: usize,
     /// `None` for one source transaction that is too large for memory, and for rows that cannot be encoded: whoever applies
@@ -55,7 +54,9 @@ impl Reader {
     pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>) -> Receiver<Result<PreparedWindow>> {
         // Without room between the two: one window is being written and one waits here.
         let (sender, windows) = sync_channel(0);
-        thread::spawn(move || self.run(resolved, &sender));
+        let name = "reader".to_owned();
+        let reader = thread::Builder::new().name(name).spawn(move || self.run(resolved, &sender));
+        reader.expect("a thread can be made");
         windows
     }
 
@@ -111,20 +112,20 @@ impl Reader {
             if self.needs_keys(&window) && matches!(self.know_keys(window.to)?, Keys::Stopped) {
                 return Ok(Read::Unwanted);
             }
-            let (from, to_here, transactions) = (window.from, window.to, window.transactions);
+            let (interval, transactions) = (window.interval(), window.transactions);
             let prepared = match self.prepare(window, encoder) {
                 Ok(prepared) => prepared,
-                Err(_) => match self.know_keys(to_here)? {
+                Err(_) => match self.know_keys(interval.to)? {
                     // Its rows are read once more, under the keys that they have.
                     Keys::Changed => {
                         encoder.take();
-                        self.position = from;
+                        self.position = interval.from;
                         cutter = self.cutter(to);
                         continue;
                     }
                     Keys::Same => {
                         encoder.take();
-                        PreparedWindow { from, to: to_here, transactions, blocks: None }
+                        PreparedWindow { interval, transactions, blocks: None }
                     }
                     Keys::Stopped => return Ok(Read::Unwanted),
                 },
@@ -138,13 +139,13 @@ impl Reader {
     }
 
     fn prepare(&self, window: Window, encoder: &mut Encoder<'_>) -> Result<PreparedWindow, Unwritable> {
-        let Window { from, to, rows, transactions } = window;
-        let WindowRows::InMemory(rows) = rows else {
-            return Ok(PreparedWindow { from, to, transactions, blocks: None });
+        let (interval, transactions) = (window.interval(), window.transactions);
+        let WindowRows::InMemory(rows) = window.rows else {
+            return Ok(PreparedWindow { interval, transactions, blocks: None });
         };
         let rows = last_versions(rows, &self.tables)?;
         rows.iter().try_for_each(|row| encoder.push(row))?;
-        Ok(PreparedWindow { from, to, transactions, blocks: Some(encoder.take()) })
+        Ok(PreparedWindow { interval, transactions, blocks: Some(encoder.take()) })
     }
 
     /// A delete is nothing but a key; a row names its columns itself, but where the target's key is only a part of the

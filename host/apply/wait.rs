@@ -1,7 +1,7 @@
 //! A row that the target does not take: applying waits in front of it, and goes on once the row has another version, or the
 //! target takes it.
 //!
-//! Owns: when it is tried again, and over how many later source transactions. Does not own: what a batch is and how it is written
+//! Owns: when it is tried again, and over how many later source transactions. Does not own: what a batch is (`batch`) and how it is written
 //! (`attempt`); receiving, which goes on meanwhile.
 //!
 //! A corrected version comes in a later source transaction. A window that ends behind it has the bad one no more, since of
@@ -13,8 +13,9 @@ use std::time::{Duration, SystemTime};
 use ebb_sdk::{ErrorKind, Timestamp};
 use tokio::time::timeout;
 
-use super::attempt::{ApplyError, Batch, BatchOutcome};
-use super::{Applier, Pause, plan};
+use super::attempt::{ApplyError, BatchOutcome};
+use super::batch::Batch;
+use super::{Applier, Pause};
 use crate::config::Triggers;
 use crate::error::{Error, Result};
 use crate::order::{Interval, WindowLimits};
@@ -213,17 +214,13 @@ impl Applier {
         interval: Interval,
         transactions_max: usize,
     ) -> Result<(RetryOutcome, usize)> {
-        let facts = plan::facts(&self.catalog);
         // A correction may lie far behind, so that only the memory is a limit.
         let limits = WindowLimits { transactions_max, rows_max: usize::MAX, ..self.limits() };
-        let mut batch: Batch = self.batch(&facts, interval, limits)?;
-        let count = batch.window.transactions;
-        batch.keep_whole();
-        let outcome = match self.write_batch(lease, &facts, &mut batch) {
+        let mut batch = Batch { is_whole: true, ..self.staged(interval, limits)? };
+        let outcome = match self.write_batch(lease, &mut batch) {
             Ok(BatchOutcome::Committed) => {
-                let to = batch.window.to;
-                self.committed(lease, to, count, batch.rows())?;
-                tracing::info!(%to, "the target takes the rows again");
+                self.committed(lease, &batch)?;
+                tracing::info!(to = %batch.interval.to, "the target takes the rows again");
                 RetryOutcome::Taken
             }
             Ok(BatchOutcome::Stopped) => RetryOutcome::Stopped,
@@ -231,7 +228,7 @@ impl Applier {
             Err(ApplyError::Row(error)) => RetryOutcome::Refused(error),
             Err(ApplyError::Final(error)) => return Err(error),
         };
-        Ok((outcome, count))
+        Ok((outcome, batch.transactions))
     }
 
     fn report(&self, error: &Error, at: Timestamp, applied: Timestamp, tries: u32) {
