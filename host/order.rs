@@ -11,10 +11,12 @@ use std::collections::BTreeMap;
 use ebb_sdk::Timestamp;
 
 use crate::error::{Error, Result};
-use crate::row;
-use crate::stage::{Change, Entry};
-use crate::tables::parts_of;
+use crate::row::{self, StagedRow, Unread};
+use crate::stage::Entry;
 use crate::tables::{Table, Tables};
+
+/// Completes the message of a row that cannot be read.
+const NO_COLUMNS: &str = "and its columns are not JSON";
 
 /// How much a window may hold, unless a single source transaction holds more.
 #[derive(Clone, Copy, Debug)]
@@ -187,13 +189,8 @@ pub fn identity<'e>(table: &Table, row: &'e Entry) -> Result<Cow<'e, str>> {
     let known = match table.key.needs_row() {
         false => table.key.identity(row.timestamp, row.key()),
         true => {
-            let json = match row.change() {
-                Change::Upsert(json) => Some(json),
-                Change::Delete(before) => before,
-            };
-            let pairs =
-                json.map(row::pairs).transpose().map_err(|_| unreadable(row, &"and its columns are not JSON"))?;
-            table.key.identity_of_row(&pairs.unwrap_or_default()).map(Cow::Owned)
+            let columns = row::columns_of(row).map_err(|_| unreadable(row, &NO_COLUMNS))?;
+            table.key.identity_of_row(&columns).map(Cow::Owned)
         }
     };
     known.map_err(|why| unreadable(row, &why))
@@ -210,13 +207,15 @@ fn unreadable(row: &Entry, why: &dyn std::fmt::Display) -> Error {
 
 /// A version that is left out was whole too, and must agree with its key: else it may be another row's.
 fn check_dropped(dropped: &Entry, tables: &Tables) -> Result<()> {
-    let (Some(table), Change::Upsert(json)) = (tables.numbered(dropped.table), dropped.change()) else { return Ok(()) };
-    if table.key.is_single() {
+    let Some(table) = tables.numbered(dropped.table) else { return Ok(()) };
+    if dropped.is_delete() || table.key.is_single() {
         return Ok(());
     }
-    let pairs = row::pairs(json).map_err(|_| unreadable(dropped, &"and its columns are not JSON"))?;
-    let same = table.key.check_row(dropped.timestamp, &parts_of(dropped.key()), &pairs);
-    same.map_err(|why| unreadable(dropped, &why))
+    match StagedRow::read(dropped, &table.key) {
+        Ok(_) => Ok(()),
+        Err(Unread::Flawed(_)) => Err(unreadable(dropped, &NO_COLUMNS)),
+        Err(Unread::Key(why)) => Err(unreadable(dropped, &why)),
+    }
 }
 
 /// One row of the target is one row of the source at a time: another one may take its place only once it is gone.
@@ -256,7 +255,7 @@ fn last_of_keys(mut rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::RowBatch;
+    use crate::stage::{Change, RowBatch};
     use crate::tables::{KeyShape, SourceKey};
     use std::sync::Arc;
 
