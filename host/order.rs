@@ -11,24 +11,33 @@ use std::collections::BTreeMap;
 use ebb_sdk::Timestamp;
 
 use crate::error::{Error, Result};
-use crate::row;
-use crate::stage::{Change, Entry};
-use crate::tables::parts_of;
+use crate::row::{self, StagedRow, Unread};
+use crate::stage::Entry;
 use crate::tables::{Table, Tables};
+
+/// Completes the message of a row that cannot be read.
+const NO_COLUMNS: &str = "and its columns are not JSON";
 
 /// How much a window may hold, unless a single source transaction holds more.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct WindowLimits {
     pub rows_max: usize,
     pub bytes_max: usize,
     pub transactions_max: usize,
 }
 
-impl Limits {
+impl WindowLimits {
     /// The same, and every source transaction becomes a window of its own.
     pub fn one_transaction(self) -> Self {
         Self { transactions_max: 1, ..self }
     }
+}
+
+/// The source transactions of `(from, to]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Interval {
+    pub from: Timestamp,
+    pub to: Timestamp,
 }
 
 /// The changes of `(from, to]`.
@@ -36,15 +45,22 @@ impl Limits {
 pub struct Window {
     pub from: Timestamp,
     pub to: Timestamp,
-    pub content: Content,
+    pub rows: WindowRows,
     /// How many source transactions it holds.
     pub transactions: usize,
 }
 
+impl Window {
+    pub fn interval(&self) -> Interval {
+        Interval { from: self.from, to: self.to }
+    }
+}
+
+/// Where the rows of a window are.
 #[derive(Debug)]
-pub enum Content {
+pub enum WindowRows {
     /// Every row, in commit order; [`last_versions`] leaves the one of each key that counts.
-    Whole(Vec<Entry>),
+    InMemory(Vec<Entry>),
     /// One source transaction, at `to`, that is larger than the limits: its rows stay in staging and are read as they
     /// are written.
     Streamed,
@@ -72,11 +88,11 @@ impl<I: Iterator<Item = Result<Entry>>> Cutter<I> {
 
     /// The next window, up to the resolved timestamp when every row fits; `None` once that is reached. Behind a window
     /// that is streamed the rows have to be read anew.
-    pub fn next(&mut self, limits: Limits) -> Result<Option<Window>> {
+    pub fn next(&mut self, limits: WindowLimits) -> Result<Option<Window>> {
         if self.from >= self.resolved {
             return Ok(None);
         }
-        let mut window = Building::default();
+        let mut window = WindowBuilder::default();
         let carried = std::mem::take(&mut self.carried);
         let mut rows = carried.into_iter().map(Ok).chain(&mut self.rows);
         while let Some(row) = rows.next().transpose()? {
@@ -95,7 +111,7 @@ impl<I: Iterator<Item = Result<Entry>>> Cutter<I> {
             }
             if is_full && !window.rows.is_empty() {
                 let (from, to) = (std::mem::replace(&mut self.from, row.timestamp), row.timestamp);
-                return Ok(Some(Window { from, to, content: Content::Streamed, transactions: 1 }));
+                return Ok(Some(Window { from, to, rows: WindowRows::Streamed, transactions: 1 }));
             }
             window.bytes += row.bytes();
             window.rows.push(row);
@@ -107,12 +123,12 @@ impl<I: Iterator<Item = Result<Entry>>> Cutter<I> {
 
     fn finish(&mut self, to: Timestamp, rows: Vec<Entry>, transactions: usize) -> Window {
         let from = std::mem::replace(&mut self.from, to);
-        Window { from, to, content: Content::Whole(rows), transactions }
+        Window { from, to, rows: WindowRows::InMemory(rows), transactions }
     }
 }
 
 #[derive(Default)]
-struct Building {
+struct WindowBuilder {
     rows: Vec<Entry>,
     bytes: usize,
     transactions: usize,
@@ -122,7 +138,7 @@ struct Building {
     to: Timestamp,
 }
 
-impl Building {
+impl WindowBuilder {
     fn complete_transaction(&mut self) {
         if let Some(last) = self.rows.last().filter(|_| self.rows.len() > self.complete) {
             self.to = last.timestamp;
@@ -173,13 +189,8 @@ pub fn identity<'e>(table: &Table, row: &'e Entry) -> Result<Cow<'e, str>> {
     let known = match table.key.needs_row() {
         false => table.key.identity(row.timestamp, row.key()),
         true => {
-            let json = match row.change() {
-                Change::Upsert(json) => Some(json),
-                Change::Delete(before) => before,
-            };
-            let pairs =
-                json.map(row::pairs).transpose().map_err(|_| unreadable(row, &"and its columns are not JSON"))?;
-            table.key.identity_of_row(&pairs.unwrap_or_default()).map(Cow::Owned)
+            let columns = row::columns_of(row).map_err(|_| unreadable(row, &NO_COLUMNS))?;
+            table.key.identity_of_row(&columns).map(Cow::Owned)
         }
     };
     known.map_err(|why| unreadable(row, &why))
@@ -196,13 +207,15 @@ fn unreadable(row: &Entry, why: &dyn std::fmt::Display) -> Error {
 
 /// A version that is left out was whole too, and must agree with its key: else it may be another row's.
 fn check_dropped(dropped: &Entry, tables: &Tables) -> Result<()> {
-    let (Some(table), Change::Upsert(json)) = (tables.numbered(dropped.table), dropped.change()) else { return Ok(()) };
-    if table.key.is_single() {
+    let Some(table) = tables.numbered(dropped.table) else { return Ok(()) };
+    if dropped.is_delete() || table.key.is_single() {
         return Ok(());
     }
-    let pairs = row::pairs(json).map_err(|_| unreadable(dropped, &"and its columns are not JSON"))?;
-    let same = table.key.check_row(dropped.timestamp, &parts_of(dropped.key()), &pairs);
-    same.map_err(|why| unreadable(dropped, &why))
+    match StagedRow::read(dropped, &table.key) {
+        Ok(_) => Ok(()),
+        Err(Unread::Flawed(_)) => Err(unreadable(dropped, &NO_COLUMNS)),
+        Err(Unread::Key(why)) => Err(unreadable(dropped, &why)),
+    }
 }
 
 /// One row of the target is one row of the source at a time: another one may take its place only once it is gone.
@@ -242,11 +255,12 @@ fn last_of_keys(mut rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::RowBatch;
+    use crate::stage::{Change, RowBatch};
     use crate::tables::{KeyShape, SourceKey};
     use std::sync::Arc;
 
-    const NO_LIMITS: Limits = Limits { rows_max: 1000, bytes_max: usize::MAX, transactions_max: usize::MAX };
+    const NO_LIMITS: WindowLimits =
+        WindowLimits { rows_max: 1000, bytes_max: usize::MAX, transactions_max: usize::MAX };
 
     /// Rows written `wall:table:key=value`, a delete without value.
     fn staged(rows: &[&str]) -> Vec<Result<Entry>> {
@@ -274,9 +288,9 @@ mod tests {
     }
 
     fn shown(window: Window) -> String {
-        let content = match window.content {
-            Content::Streamed => "streamed".into(),
-            Content::Whole(rows) => last_versions(rows, &tables())
+        let rows = match window.rows {
+            WindowRows::Streamed => "streamed".into(),
+            WindowRows::InMemory(rows) => last_versions(rows, &tables())
                 .unwrap()
                 .iter()
                 .map(|row| match row.change() {
@@ -286,10 +300,10 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join(" "),
         };
-        format!("{}-{} {} {content}", window.from.wall, window.to.wall, window.transactions)
+        format!("{}-{} {} {rows}", window.from.wall, window.to.wall, window.transactions)
     }
 
-    fn check(rows: &[&str], limits: Limits, expected: &str) {
+    fn check(rows: &[&str], limits: WindowLimits, expected: &str) {
         let (from, resolved) = (Timestamp { wall: 1, logical: 0 }, Timestamp { wall: 99, logical: 0 });
         let window = Cutter::new(staged(rows).into_iter(), from, resolved).next(limits).unwrap().unwrap();
         assert_eq!(shown(window).trim_end(), expected);
@@ -321,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_window_is_cut_between_transactions_only() {
-        let limits = |rows_max| Limits { rows_max, bytes_max: usize::MAX, transactions_max: usize::MAX };
+        let limits = |rows_max| WindowLimits { rows_max, bytes_max: usize::MAX, transactions_max: usize::MAX };
         let rows = ["5:1:a=1", "5:1:b=1", "6:1:a=2", "6:1:b=2", "7:1:c=1"];
         check(&rows, limits(5), "1-99 3 1:a=2 1:b=2 1:c=1");
         check(&rows, limits(4), "1-6 2 1:a=2 1:b=2");
@@ -339,7 +353,7 @@ mod tests {
     fn windows_follow_each_other_without_a_gap() {
         let rows = ["5:1:a=1", "5:1:b=1", "6:1:a=2", "6:1:b=2", "7:1:c=1", "8:1:d=1", "8:1:e=1", "8:1:f=1", "9:1:g=1"];
         let (from, resolved) = (Timestamp { wall: 1, logical: 0 }, Timestamp { wall: 99, logical: 0 });
-        let limits = Limits { rows_max: 3, bytes_max: usize::MAX, transactions_max: usize::MAX };
+        let limits = WindowLimits { rows_max: 3, bytes_max: usize::MAX, transactions_max: usize::MAX };
         let mut cutter = Cutter::new(staged(&rows).into_iter(), from, resolved);
         let windows: Vec<_> = std::iter::from_fn(|| cutter.next(limits).unwrap()).map(shown).collect();
         let expected = ["1-5 1 1:a=1 1:b=1", "5-7 2 1:a=2 1:b=2 1:c=1", "7-8 1 1:d=1 1:e=1 1:f=1", "8-99 1 1:g=1"];
@@ -348,7 +362,7 @@ mod tests {
 
     #[test]
     fn bytes_limit_a_window_too() {
-        let limits = Limits { bytes_max: 60, ..NO_LIMITS };
+        let limits = WindowLimits { bytes_max: 60, ..NO_LIMITS };
         check(&["5:1:a=1", "6:1:b=1", "7:1:c=1"], limits, "1-6 2 1:a=1 1:b=1");
         check(&["5:1:a=1", "5:1:b=1", "5:1:c=1"], limits, "1-5 1 streamed");
     }

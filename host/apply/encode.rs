@@ -1,21 +1,19 @@
 //! From staged JSON to the blocks that a plugin writes: columns by name, values as typed text.
 //!
-//! Owns: matching a row's columns to the target's, and the key of a delete. Does not own: types of the target; a value
-//! keeps the text that it had on the wire.
+//! Owns: matching a row's columns to the target's, and making blocks of them. Does not own: reading a row (`row`); types of the
+//! target: a value keeps the text that it had on the wire.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ebb_sdk::{Catalog, Operation, RowBuffer, SHOWN_CHARS_MAX, Value, shortened};
 use serde_json::value::RawValue;
 
-use super::unwritable::{Unwritable, damaged, not_applied, unknown_key, unreadable_key};
+use super::unwritable::{Unwritable, not_applied, unknown_key, unread};
 use super::value::push_value;
 use crate::error::{Error, Result};
-use crate::row::{self, Pairs};
+use crate::row::{Columns, StagedRow};
 use crate::stage::{Change, Entry};
 use crate::tables::names::{self, ColumnMatch};
-use crate::tables::parts_of;
 use crate::tables::{Table, Tables};
 
 /// Rows of one table, operation and set of columns.
@@ -36,11 +34,11 @@ pub struct Encoder<'a> {
     case_sensitive: bool,
     blocks: Vec<Block>,
     /// Which columns a row of these names fills, by table number: rows of one table nearly always have the same names.
-    shapes: HashMap<u32, Vec<Shape>>,
+    mappings: HashMap<u32, Vec<Mapping>>,
 }
 
 /// A set of column names as they come, and what each of them is on the target.
-struct Shape {
+struct Mapping {
     names: Vec<String>,
     /// `None` for a column that is not written.
     positions: Vec<Option<u32>>,
@@ -61,7 +59,7 @@ pub enum Task<'t> {
 
 impl<'a> Encoder<'a> {
     pub fn new(catalog: &'a Catalog, tables: &'a Tables, case_sensitive: bool) -> Self {
-        Self { catalog, tables, case_sensitive, blocks: Vec::new(), shapes: HashMap::new() }
+        Self { catalog, tables, case_sensitive, blocks: Vec::new(), mappings: HashMap::new() }
     }
 
     /// Adds one row.
@@ -82,18 +80,28 @@ impl<'a> Encoder<'a> {
 
     /// The blocks collected so far; the encoder can go on.
     pub fn take(&mut self) -> Vec<Block> {
-        self.shapes.values_mut().flatten().for_each(|shape| shape.block = None);
+        self.mappings.values_mut().flatten().for_each(|mapping| mapping.block = None);
         std::mem::take(&mut self.blocks)
     }
 
-    /// Adds one row for a step of a plan. A task for whole rows passes deleted rows over.
+    /// Adds one row for a phase of a plan. A task for whole rows passes deleted rows over.
     pub fn push_as(&mut self, entry: &Entry, task: Task<'_>) -> Result<(), Unwritable> {
-        match (task, entry.change()) {
-            (Task::Whole { operation, blank }, Change::Upsert(json)) => self.whole(entry, json, operation, blank),
-            (Task::Whole { .. }, Change::Delete(_)) => Ok(()),
-            (Task::Key { operation, blank }, Change::Upsert(json)) => self.key_of_row(entry, json, operation, blank),
-            (Task::Key { operation, blank }, Change::Delete(before)) => {
-                self.key_of_deleted(entry, before, operation, blank)
+        let table = self.table(entry)?;
+        match (task, self.read(entry, table)?) {
+            (Task::Whole { operation, blank }, StagedRow::Whole(columns)) => {
+                self.whole(table, &columns, operation, blank)
+            }
+            (Task::Whole { .. }, StagedRow::Deleted { .. }) => Ok(()),
+            (Task::Key { operation, blank }, StagedRow::Whole(columns)) => {
+                self.key_of_row(table, &columns, operation, blank)
+            }
+            (Task::Key { operation, blank }, StagedRow::Deleted { key, before }) => {
+                let case_sensitive = self.case_sensitive;
+                let value = |at, name: &str| {
+                    let from_key = table.key.value(entry.timestamp, at, &key);
+                    from_key.or_else(|| before.named(name, case_sensitive))
+                };
+                self.key_of_deleted(table, value, operation, blank)
             }
         }
     }
@@ -101,90 +109,85 @@ impl<'a> Encoder<'a> {
     /// Whether a row has a value for every column that the target does not compute: only then can it be deleted and
     /// inserted again without loss.
     pub fn covers(&mut self, entry: &Entry) -> Result<bool, Unwritable> {
-        let Change::Upsert(json) = entry.change() else { return Ok(true) };
         let table = self.table(entry)?;
-        let pairs = self.pairs(entry, table, json)?;
-        let at = self.shape(entry, table, &pairs)?;
-        Ok(self.shapes[&entry.table][at].covers)
+        let StagedRow::Whole(columns) = self.read(entry, table)? else { return Ok(true) };
+        let at = self.mapping(table, &columns)?;
+        Ok(self.mappings[&table.number][at].covers)
     }
 
-    fn whole(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<(), Unwritable> {
-        let table = self.table(entry)?;
-        let pairs = self.pairs(entry, table, json)?;
-        let at = self.shape(entry, table, &pairs)?;
-        let shape = &mut self.shapes.get_mut(&entry.table).expect("the shape was just found")[at];
-        let block = *shape.block.get_or_insert_with(|| {
-            let columns: Vec<u32> = shape.positions.iter().flatten().copied().collect();
+    fn whole(
+        &mut self,
+        table: &Table,
+        columns: &Columns<'_>,
+        operation: Operation,
+        blank: &[u32],
+    ) -> Result<(), Unwritable> {
+        let at = self.mapping(table, columns)?;
+        let mapping = &mut self.mappings.get_mut(&table.number).expect("the mapping was just found")[at];
+        let block = *mapping.block.get_or_insert_with(|| {
+            let columns: Vec<u32> = mapping.positions.iter().flatten().copied().collect();
             let rows = RowBuffer::new(columns.len());
             self.blocks.push(Block { table: table.position, operation, columns, rows });
             self.blocks.len() - 1
         });
         let rows = &mut self.blocks[block].rows;
-        for ((_, raw), position) in pairs.iter().zip(&shape.positions) {
+        for (value, position) in columns.values().zip(&mapping.positions) {
             match position {
                 None => {}
                 Some(position) if blank.contains(position) => rows.push(Value::Null),
-                Some(_) => push_value(rows, raw.get()),
+                Some(_) => push_value(rows, value.get()),
             }
         }
         Ok(())
     }
 
-    fn key_of_row(&mut self, entry: &Entry, json: &str, operation: Operation, blank: &[u32]) -> Result<(), Unwritable> {
-        let table = self.table(entry)?;
-        let pairs = self.pairs(entry, table, json)?;
-        let at = self.shape(entry, table, &pairs)?;
+    fn key_of_row(
+        &mut self,
+        table: &Table,
+        columns: &Columns<'_>,
+        operation: Operation,
+        blank: &[u32],
+    ) -> Result<(), Unwritable> {
+        let at = self.mapping(table, columns)?;
         // A column that the row does not have keeps its value.
-        let positions = &self.shapes[&entry.table][at].positions;
+        let positions = &self.mappings[&table.number][at].positions;
         let blank: Vec<u32> = blank.iter().copied().filter(|column| positions.contains(&Some(*column))).collect();
         if blank.is_empty() && operation == Operation::Update {
             return Ok(());
         }
         let block = self.key_block(table.position, operation, &blank);
-        let shape = &self.shapes[&entry.table][at];
+        let mapping = &self.mappings[&table.number][at];
         for key in &self.catalog.tables[table.position as usize].primary_key {
-            let place = shape.positions.iter().position(|position| position.as_ref() == Some(key));
-            let place = place.expect("a shape without a column of the key is refused when it is made");
-            push_value(&mut self.blocks[block].rows, pairs[place].1.get());
+            let place = mapping.positions.iter().position(|position| position.as_ref() == Some(key));
+            let place = place.expect("a mapping without a column of the key is refused when it is made");
+            push_value(&mut self.blocks[block].rows, columns.value(place).get());
         }
         blank.iter().for_each(|_| self.blocks[block].rows.push(Value::Null));
         Ok(())
     }
 
-    fn key_of_deleted(
+    /// `value` has those of the target's key, by place and name.
+    fn key_of_deleted<'v>(
         &mut self,
-        entry: &Entry,
-        before: Option<&str>,
+        table: &Table,
+        value: impl Fn(usize, &str) -> Option<&'v RawValue>,
         operation: Operation,
         blank: &[u32],
     ) -> Result<(), Unwritable> {
-        let table = self.table(entry)?;
         let target = &self.catalog.tables[table.position as usize];
-        let before = match before {
-            Some(json) => row::pairs(json).map_err(|error| damaged(entry, &error))?,
-            None => Vec::new(),
-        };
-        let key = parts_of(entry.key());
-        let same = table.key.check_values(entry.timestamp, &key);
-        same.map_err(|why| unreadable_key(entry, target, &why))?;
         let block = self.key_block(table.position, operation, blank);
         for (at, &position) in target.primary_key.iter().enumerate() {
             let name = &target.columns[position as usize].name;
-            let from_key = table.key.value(entry.timestamp, at, &key);
-            let from_before = || before.iter().find(|(column, _)| self.same(column, name)).map(|(_, raw)| *raw);
-            let raw = from_key.or_else(from_before).ok_or_else(|| unknown_key(target, name))?;
-            push_value(&mut self.blocks[block].rows, raw.get());
+            let value = value(at, name).ok_or_else(|| unknown_key(target, name))?;
+            push_value(&mut self.blocks[block].rows, value.get());
         }
         blank.iter().for_each(|_| self.blocks[block].rows.push(Value::Null));
         Ok(())
     }
 
-    /// The columns of a row, which must say the same as the key that it came with.
-    fn pairs<'j>(&self, entry: &Entry, table: &Table, json: &'j str) -> Result<Pairs<'j>> {
-        let pairs = row::pairs(json).map_err(|error| damaged(entry, &error))?;
-        let same = table.key.check_row(entry.timestamp, &parts_of(entry.key()), &pairs);
-        same.map_err(|why| unreadable_key(entry, &self.catalog.tables[table.position as usize], &why))?;
-        Ok(pairs)
+    fn read<'e>(&self, entry: &'e Entry, table: &Table) -> Result<StagedRow<'e>> {
+        let read = StagedRow::read(entry, &table.key);
+        read.map_err(|why| unread(entry, &self.catalog.tables[table.position as usize], &why))
     }
 
     /// The block of keys, followed by columns that become NULL.
@@ -206,18 +209,13 @@ impl<'a> Encoder<'a> {
         self.tables.numbered(entry.table).ok_or_else(|| not_applied(entry))
     }
 
-    fn shape(
-        &mut self,
-        entry: &Entry,
-        table: &Table,
-        pairs: &[(Cow<'_, str>, &RawValue)],
-    ) -> Result<usize, Unwritable> {
-        let same = |shape: &Shape| shape.names.iter().eq(pairs.iter().map(|(name, _)| name.as_ref()));
-        let known = self.shapes.entry(entry.table).or_default();
+    fn mapping(&mut self, table: &Table, columns: &Columns<'_>) -> Result<usize, Unwritable> {
+        let same = |mapping: &Mapping| mapping.names.iter().eq(columns.names());
+        let known = self.mappings.entry(table.number).or_default();
         if let Some(at) = known.iter().position(same) {
             return Ok(at);
         }
-        let positions: Result<Vec<_>, _> = pairs.iter().map(|(name, _)| self.position(table, name)).collect();
+        let positions: Result<Vec<_>, _> = columns.names().map(|name| self.position(table, name)).collect();
         let positions = positions?;
         let target = &self.catalog.tables[table.position as usize];
         if let Some(&missing) = target.primary_key.iter().find(|&&key| !positions.contains(&Some(key))) {
@@ -229,7 +227,7 @@ impl<'a> Encoder<'a> {
                 .hint("source and target must have the same primary key"),
             ));
         }
-        let names: Vec<String> = pairs.iter().map(|(name, _)| name.to_string()).collect();
+        let names: Vec<String> = columns.names().map(str::to_owned).collect();
         let missing: Vec<&str> =
             table.columns.iter().filter(|column| !names.contains(column)).map(String::as_str).collect();
         if !missing.is_empty() {
@@ -242,8 +240,8 @@ impl<'a> Encoder<'a> {
         }
         let mut columns = target.columns.iter().zip(0_u32..);
         let covers = columns.all(|(column, at)| column.generated || positions.contains(&Some(at)));
-        let known = self.shapes.entry(entry.table).or_default();
-        known.push(Shape { names, positions, covers, block: None });
+        let known = self.mappings.entry(table.number).or_default();
+        known.push(Mapping { names, positions, covers, block: None });
         Ok(known.len() - 1)
     }
 
@@ -266,10 +264,6 @@ impl<'a> Encoder<'a> {
                 Err(Unwritable::Row(error.field("column", name)))
             }
         }
-    }
-
-    fn same(&self, a: &str, b: &str) -> bool {
-        names::same(a, b, self.case_sensitive)
     }
 }
 

@@ -1,19 +1,21 @@
 //! The applier: one plain thread that owns the target session and moves the target from one source state to the next.
 //!
-//! Owns: the loop over windows. Does not own: cutting windows (`order`), reading ahead (`reader`), applying one (`step`,
-//! `transaction`), connecting anew (`reconnect`), waiting for a row that is refused (`wait`).
+//! Owns: the loop over windows. Does not own: cutting windows (`order`), reading ahead (`reader`), applying one (`attempt`,
+//! `batch`, `transaction`), connecting anew (`reconnect`), waiting for a row that is refused (`wait`).
 //!
 //! Invariant: `applied` equals the progress row of the target, and moves only after the target has confirmed it.
 
+mod attempt;
+mod batch;
 mod encode;
-mod ladder;
+mod escalation;
 mod pace;
 mod plan;
 mod reader;
 mod reconnect;
 mod retry;
 mod same_tables;
-mod step;
+mod table_plan;
 mod transaction;
 mod unwritable;
 mod value;
@@ -29,18 +31,18 @@ use tokio::time::timeout;
 
 use crate::config::{self, OnRowError};
 use crate::error::{Error, Result};
-use crate::order::Limits;
+use crate::order::{Interval, WindowLimits};
 use crate::stage::Backlog;
 use crate::status::Status;
 use crate::tables::KeyWatch;
 use crate::tables::Tables;
 use crate::target::{Holder, Lease, Target};
-use ladder::Ladder;
+use attempt::ApplyError;
+use escalation::Escalation;
 pub use pace::Pace;
-use plan::Facts;
-use reader::{Prepared, Reader};
+use reader::Reader;
 use retry::Backoff;
-use step::{Halt, Step};
+pub use table_plan::TablePlans;
 use transaction::Writer;
 
 /// Everything the thread works with.
@@ -50,6 +52,8 @@ pub struct Applier {
     pub case_sensitive: bool,
     pub holder: Holder,
     pub catalog: Arc<Catalog>,
+    /// Of this catalog.
+    pub plans: TablePlans,
     pub tables: Arc<Tables>,
     pub keys: Arc<KeyWatch>,
     pub backlog: Backlog,
@@ -84,24 +88,22 @@ impl Applier {
         self.status.applied(lease.progress().applied, 0, 0);
         self.warn_of_second_effects();
         let mut windows = self.reader(&lease).spawn(self.resolved.clone());
-        // A catalog that has changed ends the run, so its plan holds for all of it.
-        let facts = plan::facts(&self.catalog);
         // The reader ends, and with it the channel, once a stop is asked for.
         while let Ok(prepared) = windows.recv() {
             if *self.stop.borrow() {
                 break;
             }
-            match self.apply(&mut lease, &facts, prepared?) {
+            match self.apply(&mut lease, prepared?) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(Halt::Row(error)) if self.settings.on_row_error == OnRowError::Wait => {
+                Err(ApplyError::Row(error)) if self.settings.on_row_error == OnRowError::Wait => {
                     if !self.wait_out(&mut lease, error)? {
                         break;
                     }
                     // What was read ahead may have been applied by now.
                     windows = self.reader(&lease).spawn(self.resolved.clone());
                 }
-                Err(halt) => return Err(halt.into()),
+                Err(error) => return Err(error.into()),
             }
         }
         lease.session.close();
@@ -116,18 +118,16 @@ impl Applier {
     /// repeated exactly.
     pub fn apply_up_to(&mut self, lease: &mut Lease, to: Timestamp) -> Result<()> {
         self.backlog.release(lease.applied());
-        let facts = plan::facts(&self.catalog);
         let mut outcome = Ok(true);
         self.reader(lease).read(to, |prepared| {
-            outcome = self.apply(lease, &facts, prepared);
+            outcome = self.apply(lease, prepared);
             matches!(outcome, Ok(true))
         })?;
         outcome.map(drop).map_err(Error::from)
     }
 
     fn warn_of_second_effects(&self) {
-        let facts = plan::facts(&self.catalog);
-        let acting = self.ladder(&facts).acting(self.tables.list().iter().map(|table| table.position));
+        let acting = self.escalation().acting(self.tables.list().iter().map(|table| table.position));
         if !acting.is_empty() {
             tracing::warn!(
                 hint =
@@ -166,32 +166,22 @@ impl Applier {
         }
     }
 
-    fn limits(&self) -> Limits {
-        Limits {
+    fn limits(&self) -> WindowLimits {
+        WindowLimits {
             rows_max: self.pace.rows(),
             bytes_max: self.settings.transaction_bytes_max,
             transactions_max: usize::MAX,
         }
     }
 
-    /// Applies one window, trying again as long as trying again can help. False when asked to stop meanwhile.
-    fn apply(&mut self, lease: &mut Lease, facts: &[Facts], prepared: Prepared) -> Result<bool, Halt> {
-        let Prepared { from, to, transactions, blocks } = prepared;
-        let step = Step { from, to };
-        match blocks {
-            Some(blocks) => self.apply_blocks(lease, facts, (step, transactions), blocks),
-            None => self.apply_step(lease, facts, step),
-        }
+    fn escalation(&self) -> Escalation<'_> {
+        Escalation { catalog: &self.catalog, tables: &self.plans, triggers: self.settings.triggers }
     }
 
-    fn ladder<'a>(&'a self, facts: &'a [Facts]) -> Ladder<'a> {
-        Ladder { catalog: &self.catalog, facts, triggers: self.settings.triggers }
-    }
-
-    fn writer<'a>(&'a self, facts: &'a [Facts]) -> Writer<'a> {
+    fn writer(&self) -> Writer<'_> {
         Writer {
             catalog: &self.catalog,
-            facts,
+            plans: &self.plans,
             tables: &self.tables,
             backlog: &self.backlog,
             limits: self.limits(),
@@ -199,8 +189,13 @@ impl Applier {
         }
     }
 
-    fn advance(&self, lease: &Lease, step: Step) -> Advance {
-        Advance { feed: self.holder.feed().to_owned(), epoch: lease.progress().epoch, from: step.from, to: step.to }
+    fn advance(&self, lease: &Lease, interval: Interval) -> Advance {
+        Advance {
+            feed: self.holder.feed().to_owned(),
+            epoch: lease.progress().epoch,
+            from: interval.from,
+            to: interval.to,
+        }
     }
 
     fn backoff(&self) -> Backoff {

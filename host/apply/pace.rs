@@ -1,7 +1,7 @@
 //! How many rows the target is given at once.
 //!
 //! Owns: giving less where it was too slow, and more again afterwards. Does not own: the limit (`--transaction-rows-max`), and
-//! what too slow is (`step`).
+//! what too slow is (`attempt`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,37 +1,37 @@
 //! In which order the rows of one transaction are written, so that constraints hold at every statement.
 //!
-//! Owns: the plans, and what of a catalog they rest on. Does not own: which plan is tried when (`ladder`), carrying one out
-//! (`transaction`). Pure.
+//! Owns: the phases, and the plans that are made of them. Does not own: what a phase does to a table (`table_plan`), which plan
+//! is tried when (`escalation`), carrying one out (`transaction`). Pure.
 
-use ebb_sdk::{Action, Catalog, Checks, ForeignKey, Table, UniqueKey};
+use ebb_sdk::Checks;
 
 /// One pass over the rows of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Whole rows, parents first.
-    Upserts,
+    Upsert,
     /// Children first.
-    Deletes,
+    Delete,
     /// NULL into columns of unique and foreign keys that can take it, in every row that is there already.
-    Release,
-    /// Whole rows, parents first; where a unique key cannot be released, all rows of a block in one statement. Rows of
+    NullKeys,
+    /// Whole rows, parents first; where a unique key cannot become NULL, all rows of a block in one statement. Rows of
     /// tables that refer to each other in a circle have NULL where they do.
-    Loosened,
-    /// The circles are closed.
-    Closed,
+    InsertWithNullRefs,
+    /// Whole rows of the tables in a circle once more, with what they refer to.
+    FillRefs,
     /// Every row that will be written again, and of which no column is the target's alone, is deleted first.
-    Clears,
-    /// Whole rows, where a unique key cannot be released all of a block in one statement: those that could not be deleted
+    DeleteForReinsert,
+    /// Whole rows, where a unique key cannot become NULL all of a block in one statement: those that could not be deleted
     /// first are among them.
-    Rewrites,
+    Reinsert,
     /// The constraints of every row, after they were not enforced.
-    Verifies,
+    Verify,
 }
 
 impl Phase {
     /// Whether it does something to the key of a deleted row that it must not do where the row is there again.
     pub fn takes_deletes(self) -> bool {
-        matches!(self, Self::Release | Self::Clears | Self::Deletes)
+        matches!(self, Self::NullKeys | Self::DeleteForReinsert | Self::Delete)
     }
 }
 
@@ -44,289 +44,24 @@ pub struct Plan {
 
 impl Plan {
     /// Rows appear before others refer to them, and vanish after nothing refers to them any more.
-    pub const UPSERTS_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Upserts, Phase::Deletes] };
+    pub const UPSERTS_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Upsert, Phase::Delete] };
     /// A unique value that a deleted row held is free for another row.
-    pub const DELETES_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Deletes, Phase::Upserts] };
+    pub const DELETES_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Delete, Phase::Upsert] };
     /// Unique values are given up before they are taken, and circles are closed last.
-    pub const RELEASED: Self =
-        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Loosened, Phase::Closed, Phase::Deletes] };
-    pub const RELEASED_DELETES_FIRST: Self =
-        Self { checks: Checks::Deferred, phases: &[Phase::Release, Phase::Deletes, Phase::Loosened, Phase::Closed] };
+    pub const NULLS_FIRST: Self = Self {
+        checks: Checks::Deferred,
+        phases: &[Phase::NullKeys, Phase::InsertWithNullRefs, Phase::FillRefs, Phase::Delete],
+    };
+    pub const NULLS_AND_DELETES_FIRST: Self = Self {
+        checks: Checks::Deferred,
+        phases: &[Phase::NullKeys, Phase::Delete, Phase::InsertWithNullRefs, Phase::FillRefs],
+    };
     /// As the first, where triggers or cascades of the target would act on what the source has sent already.
-    pub const SKIPPING: Self =
-        Self { checks: Checks::Suspended, phases: &[Phase::Upserts, Phase::Deletes, Phase::Verifies] };
+    pub const UPSERTS_FIRST_SUSPENDED: Self =
+        Self { checks: Checks::Suspended, phases: &[Phase::Upsert, Phase::Delete, Phase::Verify] };
     /// Any order of rows works when all of them go first; their constraints are verified afterwards.
-    pub const SUSPENDED: Self = Self {
+    pub const REINSERT_SUSPENDED: Self = Self {
         checks: Checks::Suspended,
-        phases: &[Phase::Release, Phase::Clears, Phase::Rewrites, Phase::Deletes, Phase::Verifies],
+        phases: &[Phase::NullKeys, Phase::DeleteForReinsert, Phase::Reinsert, Phase::Delete, Phase::Verify],
     };
-}
-
-/// What planning must know of a table beside its place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Its place among upserts: behind all tables that it refers to.
-    pub rank: usize,
-    /// Columns that `Release` sets to NULL.
-    pub release: Vec<u32>,
-    /// It refers to itself, perhaps by way of others.
-    pub is_in_cycle: bool,
-    /// Columns that `Loosened` writes as NULL.
-    pub loosen: Vec<u32>,
-    /// It has a unique key that cannot be released, or a rule of which that is not known.
-    pub is_rigid: bool,
-    /// It has such a key, and deleting a row does nothing but delete it.
-    pub replaces: bool,
-    /// Triggers of users may change anything when one of its rows is written or deleted.
-    pub triggers: bool,
-    /// Rows of other tables are changed or deleted when one of its rows is deleted.
-    pub cascades_on_delete: bool,
-    /// Rows of other tables are changed when one of its rows is.
-    pub cascades_on_write: bool,
-}
-
-/// The facts of every table of the catalog.
-pub fn facts(catalog: &Catalog) -> Vec<Facts> {
-    let cycles = cycles(catalog);
-    let mut facts = vec![Facts::default(); catalog.tables.len()];
-    let order = cycles.iter().flat_map(|cycle| in_cycle(catalog, cycle));
-    for (rank, table) in order.enumerate() {
-        facts[table].rank = rank;
-    }
-    for cycle in &cycles {
-        for &at in cycle {
-            let table = &catalog.tables[at];
-            let refers = || table.foreign_keys.iter().filter(|key| cycle.contains(&(key.references as usize)));
-            facts[at].is_in_cycle = refers().next().is_some();
-            facts[at].loosen = distinct(refers().flat_map(|key| free(table, &key.columns)));
-        }
-    }
-    for (at, table) in catalog.tables.iter().enumerate() {
-        let referring = || {
-            let keys = catalog.tables.iter().flat_map(|other| &other.foreign_keys);
-            keys.filter(move |key| key.references as usize == at)
-        };
-        let is_referenced = |column: &u32| referring().any(|key| key.references_columns.contains(column));
-        // NULL in one column is enough where NULLs are distinct, and none is where they are not.
-        let of_unique = table.unique_keys.iter().filter(|key| !key.nulls_equal);
-        let of_unique = of_unique.filter_map(|key| free(table, &key.columns).find(|column| !is_referenced(column)));
-        let of_foreign = table.foreign_keys.iter().flat_map(|key| free(table, &key.columns));
-        let of_foreign = of_foreign.filter(|column| !is_referenced(column));
-        facts[at].release = distinct(of_unique.chain(of_foreign));
-        let is_rigid =
-            |key: &UniqueKey| key.nulls_equal || !key.columns.iter().any(|column| facts[at].release.contains(column));
-        let is_rigid = table.has_other_unique_rules || table.unique_keys.iter().any(is_rigid);
-        facts[at].is_rigid = is_rigid;
-        facts[at].replaces = is_rigid && referring().all(|key| key.on_delete == Action::NoAction);
-        facts[at].triggers = !table.triggers.is_empty();
-        facts[at].cascades_on_delete = referring().any(|key| key.on_delete.acts());
-        let is_key = |key: &ForeignKey| key.references_columns.iter().all(|column| table.primary_key.contains(column));
-        facts[at].cascades_on_write = referring().any(|key| key.on_update.acts() && !is_key(key));
-    }
-    facts
-}
-
-/// Columns that can be NULL for a while.
-fn free<'a>(table: &'a Table, columns: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
-    columns.iter().copied().filter(|&at| {
-        let column = &table.columns[at as usize];
-        column.nullable && !column.resists_null && !column.generated && !table.primary_key.contains(&at)
-    })
-}
-
-fn distinct(columns: impl Iterator<Item = u32>) -> Vec<u32> {
-    let mut columns: Vec<u32> = columns.collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns
-}
-
-/// The tables of a cycle, as if every reference that can be NULL for a while were.
-fn in_cycle(catalog: &Catalog, cycle: &[usize]) -> Vec<usize> {
-    if cycle.len() == 1 {
-        return cycle.to_vec();
-    }
-    let mut rigid = catalog.clone();
-    for (at, table) in rigid.tables.iter_mut().enumerate() {
-        let shape = &catalog.tables[at];
-        let is_member = cycle.contains(&at);
-        table.foreign_keys.retain(|key| is_member && free(shape, &key.columns).next().is_none());
-    }
-    cycles(&rigid).into_iter().flatten().filter(|table| cycle.contains(table)).collect()
-}
-
-/// Tables in groups: each group stands behind what it refers to. A group of several is a cycle, in catalog order.
-fn cycles(catalog: &Catalog) -> Vec<Vec<usize>> {
-    let count = catalog.tables.len();
-    let mut search = Search {
-        catalog,
-        found: vec![None; count],
-        low: vec![0; count],
-        stack: Vec::new(),
-        cycles: Vec::new(),
-        next: 0,
-    };
-    for table in 0..count {
-        if search.found[table].is_none() {
-            search.visit(table);
-        }
-    }
-    search.cycles
-}
-
-/// Tarjan's search for strongly connected components; it yields a component after all that it refers to, which is the
-/// order wanted (<https://en.wikipedia.org/wiki/Tarjan%27s_strongly_connected_components_algorithm>).
-struct Search<'a> {
-    catalog: &'a Catalog,
-    /// When a table was found, `None` before; `usize::MAX` once its component is complete.
-    found: Vec<Option<usize>>,
-    /// The earliest table that can be reached.
-    low: Vec<usize>,
-    stack: Vec<usize>,
-    cycles: Vec<Vec<usize>>,
-    next: usize,
-}
-
-impl Search<'_> {
-    fn visit(&mut self, table: usize) {
-        let order = self.next;
-        self.next += 1;
-        self.found[table] = Some(order);
-        self.low[table] = order;
-        let depth = self.stack.len();
-        self.stack.push(table);
-        for key in &self.catalog.tables[table].foreign_keys {
-            let parent = key.references as usize;
-            match self.found.get(parent) {
-                None => {}
-                Some(None) => {
-                    self.visit(parent);
-                    self.low[table] = self.low[table].min(self.low[parent]);
-                }
-                Some(Some(found)) => self.low[table] = self.low[table].min(*found),
-            }
-        }
-        if self.low[table] == order {
-            let mut cycle = self.stack.split_off(depth);
-            cycle.sort_unstable();
-            cycle.iter().for_each(|&member| {
-                self.found[member] = Some(usize::MAX);
-                self.low[member] = usize::MAX;
-            });
-            self.cycles.push(cycle);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ebb_sdk::Column;
-
-    /// Tables are numbered in the order given; each lists the tables that it refers to.
-    fn check(references: &[&[u32]], expected: &[usize]) {
-        let table = |parents: &&[u32]| Table {
-            foreign_keys: parents
-                .iter()
-                .map(|&references| ForeignKey { references, ..ForeignKey::default() })
-                .collect(),
-            ..Table::default()
-        };
-        let catalog = Catalog { tables: references.iter().map(table).collect(), ..Catalog::default() };
-        let ranks: Vec<_> = facts(&catalog).into_iter().map(|facts| facts.rank).collect();
-        assert_eq!(ranks, expected, "{references:?}");
-    }
-
-    #[test]
-    fn parents_stand_before_children() {
-        check(&[], &[]);
-        check(&[&[1], &[]], &[1, 0]);
-        check(&[&[1], &[2], &[]], &[2, 1, 0]);
-        // A diamond with a shortcut: d refers to b and c, c to b and a, b to a.
-        check(&[&[1, 2], &[2, 3], &[3], &[]], &[3, 2, 1, 0]);
-        check(&[&[0], &[0]], &[0, 1]);
-    }
-
-    #[test]
-    fn cycles_are_broken_behind_what_they_need() {
-        check(&[&[1], &[0]], &[0, 1]);
-        // 0 hangs on the cycle of 1 and 2, which needs 3.
-        check(&[&[1], &[2], &[1, 3], &[]], &[3, 1, 2, 0]);
-        // The cycle of 0 and 1 refers to that of 2 and 3.
-        check(&[&[1, 2], &[0], &[3], &[2]], &[2, 3, 0, 1]);
-    }
-
-    fn column(name: &str, nullable: bool) -> Column {
-        Column { name: name.into(), nullable, ..Column::default() }
-    }
-
-    fn unique(column: u32) -> UniqueKey {
-        UniqueKey { columns: vec![column], nulls_equal: false }
-    }
-
-    fn refers(columns: &[u32], references: u32, on_delete: Action) -> ForeignKey {
-        let columns = columns.to_vec();
-        ForeignKey { columns, references, references_columns: vec![0], on_delete, ..ForeignKey::default() }
-    }
-
-    #[test]
-    fn what_can_be_null_is_released_and_what_refers_in_a_circle_is_loosened() {
-        let people = Table {
-            columns: vec![column("id", false), column("seat", true), column("mail", false), column("boss", true)],
-            primary_key: vec![0],
-            unique_keys: vec![unique(1)],
-            foreign_keys: vec![refers(&[3], 0, Action::NoAction)],
-            ..Table::default()
-        };
-        let rigid = Table { unique_keys: vec![unique(1), unique(2)], ..people.clone() };
-        let of = |table: &Table| facts(&Catalog { tables: vec![table.clone()], ..Catalog::default() }).remove(0);
-        let flexible = of(&people);
-        assert_eq!((flexible.release.as_slice(), flexible.loosen.as_slice()), ([1, 3].as_slice(), [3].as_slice()));
-        assert!(!flexible.replaces && of(&rigid).replaces);
-        let mut checked = people.clone();
-        checked.columns[1].resists_null = true;
-        assert_eq!((of(&checked).release.as_slice(), of(&checked).replaces), ([3].as_slice(), true));
-        assert!(of(&Table { has_other_unique_rules: true, ..people }).is_rigid);
-    }
-
-    #[test]
-    fn a_cycle_is_opened_where_it_can_be() {
-        let team = Table {
-            columns: vec![column("id", false), column("lead", true)],
-            foreign_keys: vec![refers(&[1], 0, Action::NoAction)],
-            ..Table::default()
-        };
-        let person = Table {
-            columns: vec![column("id", false), column("team", false)],
-            foreign_keys: vec![refers(&[1], 1, Action::NoAction)],
-            ..Table::default()
-        };
-        let facts = facts(&Catalog { tables: vec![person, team], ..Catalog::default() });
-        assert_eq!((facts[0].rank, facts[1].rank), (1, 0));
-        assert_eq!((facts[0].loosen.len(), facts[1].loosen.as_slice()), (0, [1].as_slice()));
-    }
-
-    #[test]
-    fn a_table_whose_deletions_act_is_not_replaced() {
-        let parent = Table {
-            columns: vec![column("id", false), column("name", false)],
-            primary_key: vec![0],
-            unique_keys: vec![unique(1)],
-            ..Table::default()
-        };
-        for (action, replaces, acts) in [
-            (Action::NoAction, true, false),
-            (Action::Restrict, false, false),
-            (Action::Cascade, false, true),
-            (Action::SetNull, false, true),
-        ] {
-            let child = Table {
-                columns: vec![column("id", false), column("parent", false)],
-                foreign_keys: vec![refers(&[1], 0, action)],
-                ..Table::default()
-            };
-            let facts = facts(&Catalog { tables: vec![parent.clone(), child], ..Catalog::default() });
-            assert_eq!((facts[0].replaces, facts[0].cascades_on_delete), (replaces, acts), "{action:?}");
-        }
-    }
 }

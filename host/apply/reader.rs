@@ -16,7 +16,7 @@ use super::encode::{Block, Encoder};
 use super::pace::Pace;
 use super::unwritable::Unwritable;
 use crate::error::Result;
-use crate::order::{Content, Cutter, Limits, Window, last_versions};
+use crate::order::{Cutter, Interval, Window, WindowLimits, WindowRows, last_versions};
 use crate::stage::{Backlog, Entry, Scan};
 use crate::tables::KeyWatch;
 use crate::tables::Tables;
@@ -25,9 +25,8 @@ use crate::tables::Tables;
 const IDLE_ADVANCE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A window, ready to be written.
-pub(super) struct Prepared {
-    pub(super) from: Timestamp,
-    pub(super) to: Timestamp,
+pub(super) struct PreparedWindow {
+    pub(super) interval: Interval,
     /// Source transactions.
     pub(super) transactions: usize,
     /// `None` for one source transaction that is too large for memory, and for rows that cannot be encoded: whoever applies
@@ -43,7 +42,7 @@ pub(super) struct Reader {
     pub(super) runtime: Handle,
     pub(super) case_sensitive: bool,
     pub(super) backlog: Backlog,
-    pub(super) limits: Limits,
+    pub(super) limits: WindowLimits,
     pub(super) pace: Arc<Pace>,
     pub(super) position: Timestamp,
     pub(super) stop: watch::Receiver<bool>,
@@ -52,21 +51,23 @@ pub(super) struct Reader {
 impl Reader {
     /// Windows from the position on, each handed over when the one before has been taken. The sequence ends when a stop is
     /// asked for, and after an error.
-    pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>) -> Receiver<Result<Prepared>> {
+    pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>) -> Receiver<Result<PreparedWindow>> {
         // Without room between the two: one window is being written and one waits here.
         let (sender, windows) = sync_channel(0);
-        thread::spawn(move || self.run(resolved, &sender));
+        let name = "reader".to_owned();
+        let reader = thread::Builder::new().name(name).spawn(move || self.run(resolved, &sender));
+        reader.expect("a thread can be made");
         windows
     }
 
     /// Reads every window up to `to`, until one is not wanted.
-    pub(super) fn read(mut self, to: Timestamp, mut take: impl FnMut(Prepared) -> bool) -> Result<()> {
+    pub(super) fn read(mut self, to: Timestamp, mut take: impl FnMut(PreparedWindow) -> bool) -> Result<()> {
         let (catalog, tables) = (Arc::clone(&self.catalog), Arc::clone(&self.tables));
         let mut encoder = Encoder::new(&catalog, &tables, self.case_sensitive);
         self.windows(to, Idle::IsDue, &mut encoder, &mut take).map(drop)
     }
 
-    fn run(mut self, mut resolved: watch::Receiver<Timestamp>, windows: &SyncSender<Result<Prepared>>) {
+    fn run(mut self, mut resolved: watch::Receiver<Timestamp>, windows: &SyncSender<Result<PreparedWindow>>) {
         let runtime = self.runtime.clone();
         let (catalog, tables) = (Arc::clone(&self.catalog), Arc::clone(&self.tables));
         let mut encoder = Encoder::new(&catalog, &tables, self.case_sensitive);
@@ -96,35 +97,35 @@ impl Reader {
         to: Timestamp,
         idle: Idle,
         encoder: &mut Encoder<'_>,
-        take: &mut dyn FnMut(Prepared) -> bool,
+        take: &mut dyn FnMut(PreparedWindow) -> bool,
     ) -> Result<Read> {
         let mut read = Read::Nothing;
         let mut cutter = self.cutter(to);
-        while let Some(window) = cutter.next(Limits { rows_max: self.pace.rows(), ..self.limits })? {
+        while let Some(window) = cutter.next(WindowLimits { rows_max: self.pace.rows(), ..self.limits })? {
             if window.transactions == 0 && matches!((idle, &read), (Idle::IsEarly, Read::Nothing)) {
                 break;
             }
             self.position = window.to;
-            if matches!(window.content, Content::Streamed) {
+            if matches!(window.rows, WindowRows::Streamed) {
                 cutter = self.cutter(to);
             }
             if self.needs_keys(&window) && matches!(self.know_keys(window.to)?, Keys::Stopped) {
                 return Ok(Read::Unwanted);
             }
-            let (from, to_here, transactions) = (window.from, window.to, window.transactions);
+            let (interval, transactions) = (window.interval(), window.transactions);
             let prepared = match self.prepare(window, encoder) {
                 Ok(prepared) => prepared,
-                Err(_) => match self.know_keys(to_here)? {
+                Err(_) => match self.know_keys(interval.to)? {
                     // Its rows are read once more, under the keys that they have.
                     Keys::Changed => {
                         encoder.take();
-                        self.position = from;
+                        self.position = interval.from;
                         cutter = self.cutter(to);
                         continue;
                     }
                     Keys::Same => {
                         encoder.take();
-                        Prepared { from, to: to_here, transactions, blocks: None }
+                        PreparedWindow { interval, transactions, blocks: None }
                     }
                     Keys::Stopped => return Ok(Read::Unwanted),
                 },
@@ -137,14 +138,14 @@ impl Reader {
         Ok(read)
     }
 
-    fn prepare(&self, window: Window, encoder: &mut Encoder<'_>) -> Result<Prepared, Unwritable> {
-        let Window { from, to, content, transactions } = window;
-        let Content::Whole(rows) = content else {
-            return Ok(Prepared { from, to, transactions, blocks: None });
+    fn prepare(&self, window: Window, encoder: &mut Encoder<'_>) -> Result<PreparedWindow, Unwritable> {
+        let (interval, transactions) = (window.interval(), window.transactions);
+        let WindowRows::InMemory(rows) = window.rows else {
+            return Ok(PreparedWindow { interval, transactions, blocks: None });
         };
         let rows = last_versions(rows, &self.tables)?;
         rows.iter().try_for_each(|row| encoder.push(row))?;
-        Ok(Prepared { from, to, transactions, blocks: Some(encoder.take()) })
+        Ok(PreparedWindow { interval, transactions, blocks: Some(encoder.take()) })
     }
 
     /// A delete is nothing but a key; a row names its columns itself, but where the target's key is only a part of the
@@ -152,9 +153,9 @@ impl Reader {
     fn needs_keys(&self, window: &Window) -> bool {
         let matters =
             |row: &Entry| row.is_delete() || self.tables.numbered(row.table).is_some_and(|table| table.key.may_meet());
-        match &window.content {
-            Content::Streamed => true,
-            Content::Whole(rows) => rows.iter().any(matters),
+        match &window.rows {
+            WindowRows::Streamed => true,
+            WindowRows::InMemory(rows) => rows.iter().any(matters),
         }
     }
 

@@ -8,9 +8,9 @@ use ebb_sdk::{ErrorKind, Progress, Timestamp};
 
 use super::retry::Backoff;
 use super::same_tables;
-use super::step::Step;
 use super::{Applier, Pause};
 use crate::error::{Error, Result};
+use crate::order::Interval;
 use crate::plugin::Session;
 use crate::target::refuse_restored_target;
 use crate::target::{FeedState, Holder, Lease};
@@ -20,7 +20,7 @@ const LOGGED_MAX: u32 = 5;
 const LOGGED_EVERY: u32 = 30;
 
 /// What became of a transaction whose connection was lost.
-pub(super) enum Outcome {
+pub(super) enum CommitOutcome {
     Committed,
     NotCommitted,
     /// A stop was asked for before it could be found out.
@@ -34,17 +34,17 @@ impl Applier {
         lease: &mut Lease,
         failure: &ebb_sdk::Error,
         backoff: &mut Backoff,
-        step: Step,
-    ) -> Result<Outcome> {
+        interval: Interval,
+    ) -> Result<CommitOutcome> {
         lease.session.close();
         let opened = self.retried(failure.clone(), backoff, |applier| {
             let mut session = applier.open()?;
             let progress = session.progress(applier.holder.feed())?;
             Ok((session, progress))
         })?;
-        let Some((opened, progress)) = opened else { return Ok(Outcome::Stopped) };
+        let Some((opened, progress)) = opened else { return Ok(CommitOutcome::Stopped) };
         lease.session = opened;
-        self.outcome(progress, lease.progress().epoch, step)
+        self.outcome(progress, lease.progress().epoch, interval)
     }
 
     /// Takes over a feed whose target was down at start, unless another process has since. `None` when a stop is asked for
@@ -132,12 +132,12 @@ impl Applier {
 
     /// Nobody else has written while nothing was.
     pub(super) fn unmoved(&self, progress: Option<Progress>, known: Progress) -> Result<()> {
-        let step = Step { from: known.applied, to: Timestamp { wall: i64::MAX, logical: 0 } };
-        self.outcome(progress, known.epoch, step).map(drop)
+        let interval = Interval { from: known.applied, to: Timestamp { wall: i64::MAX, logical: 0 } };
+        self.outcome(progress, known.epoch, interval).map(drop)
     }
 
     /// The progress row tells whether a commit of unknown outcome took place.
-    pub(super) fn outcome(&self, progress: Option<Progress>, epoch: i64, step: Step) -> Result<Outcome> {
+    pub(super) fn outcome(&self, progress: Option<Progress>, epoch: i64, interval: Interval) -> Result<CommitOutcome> {
         let Some(progress) = progress else {
             return Err(Error::new(format!("the progress row of {} has vanished from the target", self.holder.feed()))
                 .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));
@@ -146,14 +146,14 @@ impl Applier {
             return Err(Holder::another_has_taken_over(self.holder.feed()).into());
         }
         match progress.applied {
-            applied if applied == step.to => {
+            applied if applied == interval.to => {
                 tracing::info!(to = %applied, "the transaction whose answer was lost had been committed");
-                Ok(Outcome::Committed)
+                Ok(CommitOutcome::Committed)
             }
-            applied if applied == step.from => Ok(Outcome::NotCommitted),
+            applied if applied == interval.from => Ok(CommitOutcome::NotCommitted),
             applied => Err(Error::new(format!(
                 "the target stands at {applied}, and not at {}, where it stood before the transaction in hand",
-                step.from
+                interval.from
             ))
             .hint("the target was restored or changed by hand; start ebb again, which checks what is missing")),
         }

@@ -1,19 +1,21 @@
 //! One window, one target transaction: every row of it and the progress row, or nothing.
 //!
-//! Owns: carrying out a plan: begin, blocks in its order, commit. Does not own: retries (`mod`), choosing (`ladder`).
+//! Owns: carrying out a plan: begin, blocks in its order, commit. Does not own: retries (`attempt`), choosing (`escalation`).
 //!
 //! A window that is too large for memory goes through the same phases, each of them a pass over staging, block by block.
 //! Only a rotation of unique values over several blocks is beyond what one statement does then.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ebb_sdk::{Advance, Catalog, Checks, Operation};
 
 use super::encode::{Block, Encoder, Task};
-use super::plan::{Facts, Phase, Plan};
+use super::plan::{Phase, Plan};
+use super::table_plan::{TablePlan, TablePlans};
 use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
-use crate::order::{Content, Limits, Window, identity};
+use crate::order::{Window, WindowLimits, WindowRows, identity};
 use crate::plugin::Session;
 use crate::stage::{Backlog, Entry};
 use crate::tables::{Table, Tables};
@@ -26,21 +28,21 @@ const ROWS_PER_LOOK: usize = 256;
 /// What a transaction is made from.
 pub(super) struct Writer<'a> {
     pub(super) catalog: &'a Catalog,
-    pub(super) facts: &'a [Facts],
+    pub(super) plans: &'a TablePlans,
     pub(super) tables: &'a Tables,
     pub(super) backlog: &'a Backlog,
-    pub(super) limits: Limits,
+    pub(super) limits: WindowLimits,
     pub(super) case_sensitive: bool,
 }
 
 /// Either the target failed, and its kind says what to do, or what was to be written is at fault: a row, or more than that.
-pub(super) enum Failure {
+pub(super) enum WriteError {
     Target(ebb_sdk::Error),
     Row(Error),
     Final(Error),
 }
 
-impl From<Unwritable> for Failure {
+impl From<Unwritable> for WriteError {
     fn from(unwritable: Unwritable) -> Self {
         match unwritable {
             Unwritable::Row(error) => Self::Row(error),
@@ -49,13 +51,13 @@ impl From<Unwritable> for Failure {
     }
 }
 
-impl From<ebb_sdk::Error> for Failure {
+impl From<ebb_sdk::Error> for WriteError {
     fn from(error: ebb_sdk::Error) -> Self {
         Self::Target(error)
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for WriteError {
     fn from(error: Error) -> Self {
         Self::Final(error)
     }
@@ -68,15 +70,15 @@ impl Writer<'_> {
         session: &mut Session,
         blocks: &mut [Block],
         advance: &Advance,
-    ) -> Result<(), Failure> {
+    ) -> ebb_sdk::Result<()> {
         session.begin(Checks::Immediate)?;
         blocks.sort_by_key(|block| {
-            let rank = self.facts[block.table as usize].rank;
+            let rank = self.plans[block.table].rank;
             let is_delete = block.operation == Operation::Delete;
-            (is_delete, if is_delete { self.facts.len() - rank } else { rank })
+            (is_delete, if is_delete { usize::MAX - rank } else { rank })
         });
         blocks.iter().try_for_each(|block| write_block(session, block))?;
-        Ok(session.commit(advance)?)
+        session.commit(advance)
     }
 
     /// Writes the window and moves the progress row with it. On a failure nothing of it is in the target, unless the
@@ -87,7 +89,7 @@ impl Writer<'_> {
         window: &Window,
         plan: Plan,
         advance: &Advance,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteError> {
         let rows = Rows::of(window);
         if matches!(rows, Rows::Staged(_)) {
             self.refuse_unknown(window)?;
@@ -95,17 +97,16 @@ impl Writer<'_> {
         let mut encoder = Encoder::new(self.catalog, self.tables, self.case_sensitive);
         session.begin(plan.checks)?;
         for &phase in plan.phases {
-            for (number, position) in self.in_order(phase) {
-                let facts = &self.facts[position as usize];
-                if let Some(task) = task(phase, facts) {
-                    match (&rows, self.tables.numbered(number)) {
-                        (Rows::Staged(window), Some(table)) if phase.takes_deletes() && table.key.may_meet() => {
-                            let there = rows.of_table(self.backlog, number).filter(|row| !is_deleted(row));
-                            self.pass(session, &mut encoder, there, phase, task)?;
-                            self.streamed_deletes(session, &mut encoder, window, table, (phase, task))?;
-                        }
-                        _ => self.pass(session, &mut encoder, rows.of_table(self.backlog, number), phase, task)?,
+            for table in self.in_order(phase) {
+                let Some(task) = task(phase, &self.plans[table.position]) else { continue };
+                let all = rows.of_table(self.backlog, table.number);
+                match &rows {
+                    Rows::Staged(window) if phase.takes_deletes() && table.key.may_meet() => {
+                        let there = all.filter(|row| !is_deleted(row));
+                        self.pass(session, &mut encoder, there, phase, task)?;
+                        self.streamed_deletes(session, &mut encoder, window, table, (phase, task))?;
                     }
+                    _ => self.pass(session, &mut encoder, all, phase, task)?,
                 }
             }
         }
@@ -113,49 +114,48 @@ impl Writer<'_> {
     }
 
     /// One phase of one table, in blocks, so that a large transaction is never held whole.
-    fn pass<E: std::borrow::Borrow<Entry>>(
+    fn pass<'r>(
         &self,
         session: &mut Session,
         encoder: &mut Encoder<'_>,
-        rows: impl Iterator<Item = Result<E, Error>>,
+        rows: impl Iterator<Item = Result<Cow<'r, Entry>, Error>>,
         phase: Phase,
         task: Task<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteError> {
         let mut count = 0;
         for (read, entry) in rows.enumerate() {
             let entry = entry?;
             if read % ROWS_PER_LOOK == 0 {
                 session.keep_alive()?;
             }
-            let entry = entry.borrow();
             let is_deleted = entry.is_delete();
             let is_meant = match phase {
-                Phase::Deletes => is_deleted,
+                Phase::Delete => is_deleted,
                 // A row that would lose the columns that only the target has stays where it is.
-                Phase::Clears => encoder.covers(entry)?,
-                Phase::Release | Phase::Verifies => true,
-                Phase::Upserts | Phase::Loosened | Phase::Closed | Phase::Rewrites => !is_deleted,
+                Phase::DeleteForReinsert => encoder.covers(&entry)?,
+                Phase::NullKeys | Phase::Verify => true,
+                Phase::Upsert | Phase::InsertWithNullRefs | Phase::FillRefs | Phase::Reinsert => !is_deleted,
             };
             if !is_meant {
                 continue;
             }
-            encoder.push_as(entry, task)?;
+            encoder.push_as(&entry, task)?;
             count += 1;
             if count >= self.limits.rows_max || encoder.bytes() >= self.limits.bytes_max {
                 encoder.take().iter().try_for_each(|block| write_block(session, block))?;
                 count = 0;
             }
         }
-        encoder.take().iter().try_for_each(|block| write_block(session, block))
+        Ok(encoder.take().iter().try_for_each(|block| write_block(session, block))?)
     }
 
     /// Rows of a table that this run does not apply must not be passed over.
-    fn refuse_unknown(&self, window: &Window) -> Result<(), Failure> {
+    fn refuse_unknown(&self, window: &Window) -> Result<(), WriteError> {
         for number in self.backlog.table_numbers() {
             if self.tables.numbered(number).is_none()
                 && let Some(row) = self.backlog.scan_table(window.to, number).next()
             {
-                return Err(Failure::Final(not_applied(&row?)));
+                return Err(WriteError::Final(not_applied(&row?)));
             }
         }
         Ok(())
@@ -170,7 +170,7 @@ impl Writer<'_> {
         window: &Window,
         table: &Table,
         (phase, task): (Phase, Task<'_>),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WriteError> {
         let all = || self.backlog.scan_table(window.to, table.number);
         let mut deleted = all().filter(|row| row.as_ref().map_or(true, Entry::is_delete));
         loop {
@@ -192,53 +192,53 @@ impl Writer<'_> {
                     gone.remove(identity(table, &row)?.as_ref());
                 }
             }
-            self.pass(session, encoder, gone.into_values().map(Ok), phase, task)?;
+            self.pass(session, encoder, gone.into_values().map(|row| Ok(Cow::Owned(row))), phase, task)?;
         }
     }
 
-    /// Numbers in staging and positions of the tables: parents first where rows appear, children first where they vanish.
-    fn in_order(&self, phase: Phase) -> Vec<(u32, u32)> {
+    /// Parents first where rows appear, children first where they vanish.
+    fn in_order(&self, phase: Phase) -> Vec<&Table> {
         let mut tables: Vec<_> = self.tables.list().iter().collect();
-        tables.sort_by_key(|table| self.facts[table.position as usize].rank);
-        if matches!(phase, Phase::Deletes | Phase::Clears) {
+        tables.sort_by_key(|table| self.plans[table.position].rank);
+        if matches!(phase, Phase::Delete | Phase::DeleteForReinsert) {
             tables.reverse();
         }
-        tables.into_iter().map(|table| (table.number, table.position)).collect()
+        tables
     }
 }
 
 /// What a phase does to the rows of a table; `None` when it has nothing to do with it.
-fn task(phase: Phase, facts: &Facts) -> Option<Task<'_>> {
+fn task(phase: Phase, table: &TablePlan) -> Option<Task<'_>> {
     let whole = |operation, blank| Some(Task::Whole { operation, blank });
     let key = |operation, blank| Some(Task::Key { operation, blank });
     match phase {
-        Phase::Rewrites if facts.is_rigid => whole(Operation::Replace, &[]),
-        Phase::Upserts | Phase::Rewrites => whole(Operation::Upsert, &[]),
-        Phase::Loosened if facts.is_in_cycle => whole(Operation::Upsert, &facts.loosen),
-        Phase::Closed if !facts.is_in_cycle => None,
-        Phase::Loosened | Phase::Closed if facts.replaces => whole(Operation::Replace, &[]),
-        Phase::Loosened | Phase::Closed => whole(Operation::Upsert, &[]),
-        Phase::Release if facts.release.is_empty() => None,
-        Phase::Release => key(Operation::Update, &facts.release),
-        Phase::Deletes | Phase::Clears => key(Operation::Delete, &[]),
-        Phase::Verifies => key(Operation::Verify, &[]),
+        Phase::Reinsert if table.is_rigid => whole(Operation::Replace, &[]),
+        Phase::Upsert | Phase::Reinsert => whole(Operation::Upsert, &[]),
+        Phase::InsertWithNullRefs if table.is_in_cycle => whole(Operation::Upsert, &table.null_refs),
+        Phase::FillRefs if !table.is_in_cycle => None,
+        Phase::InsertWithNullRefs | Phase::FillRefs if table.replaces => whole(Operation::Replace, &[]),
+        Phase::InsertWithNullRefs | Phase::FillRefs => whole(Operation::Upsert, &[]),
+        Phase::NullKeys if table.null_keys.is_empty() => None,
+        Phase::NullKeys => key(Operation::Update, &table.null_keys),
+        Phase::Delete | Phase::DeleteForReinsert => key(Operation::Delete, &[]),
+        Phase::Verify => key(Operation::Verify, &[]),
     }
 }
 
 /// The rows of a window by table: in memory, or where they stand in staging.
 enum Rows<'w> {
-    Here(BTreeMap<u32, Vec<&'w Entry>>),
+    InMemory(BTreeMap<u32, Vec<&'w Entry>>),
     Staged(&'w Window),
 }
 
 impl<'w> Rows<'w> {
     fn of(window: &'w Window) -> Self {
-        match &window.content {
-            Content::Streamed => Self::Staged(window),
-            Content::Whole(rows) => {
+        match &window.rows {
+            WindowRows::Streamed => Self::Staged(window),
+            WindowRows::InMemory(rows) => {
                 let mut tables: BTreeMap<u32, Vec<&Entry>> = BTreeMap::new();
                 rows.iter().for_each(|row| tables.entry(row.table).or_default().push(row));
-                Self::Here(tables)
+                Self::InMemory(tables)
             }
         }
     }
@@ -247,38 +247,21 @@ impl<'w> Rows<'w> {
         &'a self,
         backlog: &Backlog,
         number: u32,
-    ) -> Box<dyn Iterator<Item = Result<Held<'a>, Error>> + 'a> {
+    ) -> Box<dyn Iterator<Item = Result<Cow<'a, Entry>, Error>> + 'a> {
         match self {
-            Self::Here(tables) => {
+            Self::InMemory(tables) => {
                 let rows = tables.get(&number).map(Vec::as_slice).unwrap_or_default();
-                Box::new(rows.iter().map(|row| Ok(Held::Lent(row))))
+                Box::new(rows.iter().map(|&row| Ok(Cow::Borrowed(row))))
             }
-            Self::Staged(window) => {
-                Box::new(backlog.scan_table(window.to, number).map(|row| row.map(|row| Held::Read(Box::new(row)))))
-            }
+            Self::Staged(window) => Box::new(backlog.scan_table(window.to, number).map(|row| row.map(Cow::Owned))),
         }
     }
 }
 
-/// A row of a window, or one that was read for the moment.
-enum Held<'a> {
-    Lent(&'a Entry),
-    Read(Box<Entry>),
+fn is_deleted(row: &Result<Cow<'_, Entry>, Error>) -> bool {
+    row.as_ref().is_ok_and(|row| row.is_delete())
 }
 
-impl std::borrow::Borrow<Entry> for Held<'_> {
-    fn borrow(&self) -> &Entry {
-        match self {
-            Self::Lent(entry) => entry,
-            Self::Read(entry) => entry,
-        }
-    }
-}
-
-fn is_deleted<E: std::borrow::Borrow<Entry>>(row: &Result<E, Error>) -> bool {
-    row.as_ref().is_ok_and(|row| row.borrow().is_delete())
-}
-
-fn write_block(session: &mut Session, block: &Block) -> Result<(), Failure> {
-    Ok(session.write(block.table, block.operation, &block.columns, &block.rows)?)
+fn write_block(session: &mut Session, block: &Block) -> ebb_sdk::Result<()> {
+    session.write(block.table, block.operation, &block.columns, &block.rows)
 }

@@ -3,9 +3,8 @@
 //! Owns: the words, and which of them are about the row alone. Does not own: finding it out (`encode`).
 
 use crate::error::Error;
-use crate::row::Flawed;
+use crate::row::Unread;
 use crate::stage::Entry;
-use crate::tables::Unreadable;
 
 /// Why a row cannot be encoded.
 #[derive(Debug)]
@@ -42,16 +41,19 @@ pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
         .field("table", target.to_string())
 }
 
-pub(super) fn unreadable_key(entry: &Entry, target: &ebb_sdk::Table, why: &Unreadable) -> Error {
-    Error::new(format!("a row of {target} came at {} with the key {}, {why}", entry.timestamp, entry.shown_key()))
+pub(super) fn unread(entry: &Entry, target: &ebb_sdk::Table, why: &Unread) -> Error {
+    match why {
+        Unread::Flawed(why) => Error::new(format!("a staged row of table number {} cannot be read: {why}", entry.table)),
+        Unread::Key(why) => Error::new(format!(
+            "a row of {target} came at {} with the key {}, {why}",
+            entry.timestamp,
+            entry.shown_key()
+        ))
         .hint(
             "start again with the same command: the source's primary keys are read at every start (give --sourceConn); both \
              sides must have the same one",
         )
         .field("table", target.to_string())
-        .field("key", entry.short_key())
-}
-
-pub(super) fn damaged(entry: &Entry, why: &Flawed) -> Error {
-    Error::new(format!("a staged row of table number {} cannot be read: {why}", entry.table))
+        .field("key", entry.short_key()),
+    }
 }

@@ -1,6 +1,6 @@
 //! What a JSON value of a staged row is as a value of the sdk.
 //!
-//! Owns: the kinds of values. Does not own: reading a row (`receive/row`), which column of the target a value belongs to
+//! Owns: the kinds of values. Does not own: reading a row (`row`), which column of the target a value belongs to
 //! (`encode`). Pure.
 
 use ebb_sdk::{RowBuffer, Value};

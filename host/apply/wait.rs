@@ -1,8 +1,8 @@
 //! A row that the target does not take: applying waits in front of it, and goes on once the row has another version, or the
 //! target takes it.
 //!
-//! Owns: when it is tried again, and over how many later source transactions. Does not own: what a part is and how it is written
-//! (`step`); receiving, which goes on meanwhile.
+//! Owns: when it is tried again, and over how many later source transactions. Does not own: what a batch is (`batch`) and how it is written
+//! (`attempt`); receiving, which goes on meanwhile.
 //!
 //! A corrected version comes in a later source transaction. A window that ends behind it has the bad one no more, since of
 //! every row only the last version is written, and equals the source at its end like any other.
@@ -13,11 +13,12 @@ use std::time::{Duration, SystemTime};
 use ebb_sdk::{ErrorKind, Timestamp};
 use tokio::time::timeout;
 
-use super::step::{Halt, Part, Step, Tried};
-use super::{Applier, Pause, plan};
+use super::attempt::{ApplyError, BatchOutcome};
+use super::batch::Batch;
+use super::{Applier, Pause};
 use crate::config::Triggers;
 use crate::error::{Error, Result};
-use crate::order::Limits;
+use crate::order::{Interval, WindowLimits};
 use crate::stage::Entry;
 use crate::status::Waiting;
 use crate::tables::Table;
@@ -31,18 +32,18 @@ const LOGGED_EVERY: u32 = 10;
 
 /// What was tried together with the row in front.
 #[derive(Default)]
-struct Seen {
+struct LastTry {
     up_to: Timestamp,
     /// Of the rows that were refused then; `None` where one did not say.
     tables: BTreeSet<Option<String>>,
 }
 
-/// What came of one look at the row.
-enum Look {
-    Healed,
+/// What came of another try of the row.
+enum RetryOutcome {
+    /// The target has it.
+    Taken,
     Stopped,
-    /// The target is down.
-    Down,
+    TargetDown,
     Refused(Error),
 }
 
@@ -63,7 +64,7 @@ impl Applier {
         let since = SystemTime::now();
         let at = self.first_transaction(lease.progress().applied)?;
         let mut tries = 0;
-        let (mut seen, mut is_down) = (Seen::default(), false);
+        let (mut last, mut is_down) = (LastTry::default(), false);
         self.hangups.mark_unchanged();
         loop {
             let delay = DELAY_MIN.saturating_mul(1 << tries.min(10)).min(DELAY_MAX);
@@ -77,25 +78,25 @@ impl Applier {
             if tries % LOGGED_EVERY == 0 {
                 self.report(&error, at, lease.progress().applied, tries);
             }
-            let look = match self.rest(delay) {
-                Rest::Stop => Look::Stopped,
+            let outcome = match self.rest(delay) {
+                Rest::Stop => RetryOutcome::Stopped,
                 rested => match self.reopen(lease)? {
-                    true => self.look(lease, &mut seen, matches!(rested, Rest::Asked))?,
-                    false => Look::Down,
+                    true => self.try_again(lease, &mut last, matches!(rested, Rest::Asked))?,
+                    false => RetryOutcome::TargetDown,
                 },
             };
             tries += 1;
-            match look {
-                Look::Healed | Look::Stopped => {
+            match outcome {
+                RetryOutcome::Taken | RetryOutcome::Stopped => {
                     self.status.waiting(None);
-                    return Ok(matches!(look, Look::Healed));
+                    return Ok(matches!(outcome, RetryOutcome::Taken));
                 }
-                Look::Down if !is_down => {
+                RetryOutcome::TargetDown if !is_down => {
                     tracing::warn!("the target is down, or too slow, while a row is waited for: it is tried again");
                     is_down = true;
                 }
-                Look::Down => {}
-                Look::Refused(refusal) => (error, is_down) = (refusal, false),
+                RetryOutcome::TargetDown => {}
+                RetryOutcome::Refused(refusal) => (error, is_down) = (refusal, false),
             }
         }
     }
@@ -141,34 +142,34 @@ impl Applier {
     }
 
     /// The first source transaction alone, then together with as many of those behind it as fit, then with fewer, as long as it
-    /// is another row that is refused; but only where one of them may help. `seen`: what was tried before.
-    fn look(&mut self, lease: &mut Lease, seen: &mut Seen, is_asked: bool) -> Result<Look> {
-        let span = Step { from: lease.progress().applied, to: *self.resolved.borrow() };
-        if matches!(self.know_keys(span.to)?, Pause::Stop) {
-            return Ok(Look::Stopped);
+    /// is another row that is refused; but only where one of them may help. `last`: what was tried before.
+    fn try_again(&mut self, lease: &mut Lease, last: &mut LastTry, is_asked: bool) -> Result<RetryOutcome> {
+        let interval = Interval { from: lease.progress().applied, to: *self.resolved.borrow() };
+        if matches!(self.know_keys(interval.to)?, Pause::Stop) {
+            return Ok(RetryOutcome::Stopped);
         }
-        let first = match self.attempt(lease, span, 1)? {
-            (Look::Refused(error), _) => error,
-            (look, _) => return Ok(look),
+        let first = match self.attempt(lease, interval, 1)? {
+            (RetryOutcome::Refused(error), _) => error,
+            (outcome, _) => return Ok(outcome),
         };
         let table = |error: &Error| error.fact("table").map(str::to_owned);
-        seen.tables.insert(table(&first));
-        if !is_asked && !self.may_help(seen, span)? {
-            return Ok(Look::Refused(first));
+        last.tables.insert(table(&first));
+        if !is_asked && !self.may_help(last, interval)? {
+            return Ok(RetryOutcome::Refused(first));
         }
-        let mut tried = Seen { up_to: span.to, tables: BTreeSet::from([table(&first)]) };
+        let mut tried = LastTry { up_to: interval.to, tables: BTreeSet::from([table(&first)]) };
         let mut behind = None;
         let (mut few, mut many, mut next) = (1, usize::MAX, usize::MAX);
         while many - few > 1 {
-            match self.attempt(lease, span, next)? {
-                (Look::Refused(_), count) if count <= few => break,
-                (Look::Refused(error), count) if is_same_row(&error, &first) => few = count,
-                (Look::Refused(error), count) => {
+            match self.attempt(lease, interval, next)? {
+                (RetryOutcome::Refused(_), count) if count <= few => break,
+                (RetryOutcome::Refused(error), count) if is_same_row(&error, &first) => few = count,
+                (RetryOutcome::Refused(error), count) => {
                     tried.tables.insert(table(&error));
                     behind = Some(error);
                     many = count;
                 }
-                (look, _) => return Ok(look),
+                (outcome, _) => return Ok(outcome),
             }
             if many == usize::MAX {
                 break;
@@ -176,8 +177,8 @@ impl Applier {
             next = few.midpoint(many);
         }
         // One that was cut off is made again.
-        *seen = tried;
-        Ok(Look::Refused(match behind {
+        *last = tried;
+        Ok(RetryOutcome::Refused(match behind {
             Some(behind) => with_behind(first, &behind),
             None => first,
         }))
@@ -185,10 +186,10 @@ impl Applier {
 
     /// Whether rows came since that may take the place of a refused one, or of another that is in its way: those of its table,
     /// and of tables that it refers to. Others would be written for nothing, and taken back.
-    fn may_help(&self, seen: &Seen, span: Step) -> Result<bool> {
-        let is_refused = |table: &&ebb_sdk::Table| seen.tables.contains(&Some(table.to_string()));
+    fn may_help(&self, last: &LastTry, interval: Interval) -> Result<bool> {
+        let is_refused = |table: &&ebb_sdk::Table| last.tables.contains(&Some(table.to_string()));
         let refused: Vec<_> = self.catalog.tables.iter().filter(is_refused).collect();
-        let is_any = refused.len() < seen.tables.len() || self.settings.triggers == Triggers::Fire;
+        let is_any = refused.len() < last.tables.len() || self.settings.triggers == Triggers::Fire;
         let matters = |table: &ebb_sdk::Table, position: u32| {
             let refers = |refused: &&ebb_sdk::Table| refused.foreign_keys.iter().any(|key| key.references == position);
             is_refused(&table) || refused.iter().any(refers)
@@ -197,8 +198,8 @@ impl Applier {
             let position = self.tables.numbered(row.table).map(|table| table.position);
             is_any || position.is_none_or(|position| matters(&self.catalog.tables[position as usize], position))
         };
-        let first = self.first_transaction(span.from)?;
-        for row in self.backlog.scan(seen.up_to.max(first), span.to) {
+        let first = self.first_transaction(interval.from)?;
+        for row in self.backlog.scan(last.up_to.max(first), interval.to) {
             if is_it(&row?) {
                 return Ok(true);
             }
@@ -206,27 +207,28 @@ impl Applier {
         Ok(false)
     }
 
-    /// Writes the first source transactions of a span, at most so many. Also returns how many there were.
-    fn attempt(&mut self, lease: &mut Lease, span: Step, transactions_max: usize) -> Result<(Look, usize)> {
-        let facts = plan::facts(&self.catalog);
+    /// Writes the first source transactions of an interval, at most so many. Also returns how many there were.
+    fn attempt(
+        &mut self,
+        lease: &mut Lease,
+        interval: Interval,
+        transactions_max: usize,
+    ) -> Result<(RetryOutcome, usize)> {
         // A correction may lie far behind, so that only the memory is a limit.
-        let limits = Limits { transactions_max, rows_max: usize::MAX, ..self.limits() };
-        let mut part: Part = self.part(&facts, span, limits)?;
-        let count = part.window.transactions;
-        part.keep_whole();
-        let look = match self.write_part(lease, &facts, &mut part) {
-            Ok(Tried::Committed) => {
-                let to = part.window.to;
-                self.committed(lease, to, count, part.rows())?;
-                tracing::info!(%to, "the target takes the rows again");
-                Look::Healed
+        let limits = WindowLimits { transactions_max, rows_max: usize::MAX, ..self.limits() };
+        let mut batch = Batch { is_whole: true, ..self.staged(interval, limits)? };
+        let outcome = match self.write_batch(lease, &mut batch) {
+            Ok(BatchOutcome::Committed) => {
+                self.committed(lease, &batch)?;
+                tracing::info!(to = %batch.interval.to, "the target takes the rows again");
+                RetryOutcome::Taken
             }
-            Ok(Tried::Stopped) => Look::Stopped,
-            Ok(Tried::Split(_)) => Look::Down,
-            Err(Halt::Row(error)) => Look::Refused(error),
-            Err(Halt::Final(error)) => return Err(error),
+            Ok(BatchOutcome::Stopped) => RetryOutcome::Stopped,
+            Ok(BatchOutcome::Split(_)) => RetryOutcome::TargetDown,
+            Err(ApplyError::Row(error)) => RetryOutcome::Refused(error),
+            Err(ApplyError::Final(error)) => return Err(error),
         };
-        Ok((look, count))
+        Ok((outcome, batch.transactions))
     }
 
     fn report(&self, error: &Error, at: Timestamp, applied: Timestamp, tries: u32) {

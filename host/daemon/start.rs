@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::Running;
 use super::establish::{TablesAtStart, TargetAtStart, establish, match_tables};
-use crate::apply::{Applier, Pace};
+use crate::apply::{Applier, Pace, TablePlans};
 use crate::changefeed::{self, Feed};
 use crate::config::{self, Config, InitialScan};
 use crate::consent::Consent;
@@ -123,6 +123,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
             settings: config.apply.clone(),
             case_sensitive: config.target.case_sensitive,
             holder,
+            plans: TablePlans::of(&target_at_start.catalog),
             catalog: Arc::new(target_at_start.catalog),
             tables,
             keys,

@@ -109,11 +109,11 @@ impl<'h, 'a> Intake<'h, 'a> {
         };
         table.key.check_count(message.updated, key.values).map_err(unreadable)?;
         if let Some(after) = message.after {
-            let columns = row::pairs(after.get()).map_err(flawed)?;
+            let columns = row::columns(after.get()).map_err(flawed)?;
             table.key.check_row(message.updated, &parts_of(&key.text), &columns).map_err(unreadable)?;
         }
         if let Some(before) = message.before.flatten() {
-            row::pairs(before.get()).map_err(flawed)?;
+            row::columns(before.get()).map_err(flawed)?;
         }
         let change = match (message.after, message.before) {
             (Some(after), _) => Some(Change::Upsert(after.get())),

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::names;
 use crate::receive::payload::canonical_value;
+use crate::row::Columns;
 use crate::source::SourceTable;
 
 /// The columns of a source's primary key, in the order of a message's `key`, from a time on.
@@ -145,14 +146,13 @@ impl SourceKey {
     }
 
     /// The identity of a row, by its columns.
-    pub fn identity_of_row(&self, row: &[(Cow<'_, str>, &RawValue)]) -> Result<String, Unreadable> {
+    pub fn identity_of_row(&self, row: &Columns<'_>) -> Result<String, Unreadable> {
         let mut text = String::new();
         for (at, column) in self.target.iter().enumerate() {
             let unplaced = || Unreadable::Unplaced { column: column.clone() };
-            let value =
-                row.iter().find(|(name, _)| names::same(name, column, self.case_sensitive)).ok_or_else(unplaced)?;
+            let value = row.named(column, self.case_sensitive).ok_or_else(unplaced)?;
             text.push(if at == 0 { '[' } else { ',' });
-            text.push_str(&canonical_value(value.1).map_err(|_| unplaced())?);
+            text.push_str(&canonical_value(value).map_err(|_| unplaced())?);
         }
         text.push(']');
         Ok(text)
@@ -212,24 +212,18 @@ impl SourceKey {
 
     /// Whether `key` says the same as the columns of the row that it came with. A column that is not among them, such as a
     /// shard, says nothing.
-    pub fn check_row(
-        &self,
-        at: Timestamp,
-        parts: &[&RawValue],
-        row: &[(Cow<'_, str>, &RawValue)],
-    ) -> Result<(), Unreadable> {
+    pub fn check_row(&self, at: Timestamp, parts: &[&RawValue], row: &Columns<'_>) -> Result<(), Unreadable> {
         let shapes = self.shapes();
         let placed = placed_at(&shapes, at);
         self.counted(placed, parts.len())?;
         let Some(placed) = placed else { return self.check_same(parts, row) };
-        let is_there = |column: &&String| row.iter().any(|(name, _)| names::same(name, column, self.case_sensitive));
+        let is_there = |column: &&String| row.named(column, self.case_sensitive).is_some();
         if let Some(missing) = self.target.iter().find(|column| !is_there(column)) {
             return Err(Unreadable::Missing { column: missing.clone() });
         }
         for (column, part) in placed.shape.columns.iter().zip(parts) {
             // Names of one side are equal to the letter.
-            let value = row.iter().find(|(name, _)| name == column);
-            if value.is_some_and(|(_, value)| !is_same_value(part, value)) {
+            if row.exactly(column).is_some_and(|value| !is_same_value(part, value)) {
                 return Err(Unreadable::Differs { column: column.clone() });
             }
         }
@@ -237,11 +231,11 @@ impl SourceKey {
     }
 
     /// Without names: the values of the target's key are those of `key`, each once, in whatever order.
-    fn check_same(&self, parts: &[&RawValue], row: &[(Cow<'_, str>, &RawValue)]) -> Result<(), Unreadable> {
+    fn check_same(&self, parts: &[&RawValue], row: &Columns<'_>) -> Result<(), Unreadable> {
         let mut rest = parts.to_vec();
         for column in &self.target {
-            let value = row.iter().find(|(name, _)| names::same(name, column, self.case_sensitive));
-            let place = value.and_then(|(_, value)| rest.iter().position(|part| is_same_value(part, value)));
+            let value = row.named(column, self.case_sensitive);
+            let place = value.and_then(|value| rest.iter().position(|part| is_same_value(part, value)));
             rest.remove(place.ok_or_else(|| Unreadable::Differs { column: column.clone() })?);
         }
         Ok(())
@@ -314,9 +308,8 @@ mod tests {
         Timestamp { wall, logical: 0 }
     }
 
-    fn row(json: &str) -> Vec<(Cow<'_, str>, &RawValue)> {
-        let row: std::collections::BTreeMap<&str, &RawValue> = serde_json::from_str(json).unwrap();
-        row.into_iter().map(|(name, value)| (name.into(), value)).collect()
+    fn row(json: &str) -> Columns<'_> {
+        crate::row::columns(json).unwrap()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ebb_sdk::{Block, Operation};
 use mysql_async::Value;
 
-use crate::values::Form;
+use crate::values::Conversion;
 use crate::{Session, quoted};
 
 /// What to ask before rows of a table are written.
@@ -56,24 +56,27 @@ pub(crate) fn questions(session: &Session, block: &Block<'_>) -> Vec<Question> {
         .filter(|(_, reference)| reference.parent == table.name && reference.parent_database == *database)
         .filter(|(_, reference)| deletes || !reference.referenced.iter().all(|column| key.contains(column.as_str())))
         .map(|(at, reference)| {
-            let columns: Vec<_> =
-                reference.referenced.iter().map(|name| as_parameter(name, form(session, &table.name, name))).collect();
+            let columns: Vec<_> = reference
+                .referenced
+                .iter()
+                .map(|name| as_parameter(name, conversion(session, &table.name, name)))
+                .collect();
             let select = format!("SELECT {} FROM {}", columns.join(", "), quoted(&table.name));
             Question { reference: at, select }
         })
         .collect()
 }
 
-/// The form of a column.
-pub(crate) fn form<'a>(session: &'a Session, table: &str, column: &str) -> Option<&'a Form> {
-    let facts = session.tables.facts.get(table)?;
-    facts.columns.iter().find(|found| found.column == column).map(|found| &found.form)
+/// The conversion of a column.
+pub(crate) fn conversion<'a>(session: &'a Session, table: &str, column: &str) -> Option<&'a Conversion> {
+    let details = session.tables.details.get(table)?;
+    details.columns.iter().find(|found| found.column == column).map(|found| &found.conversion)
 }
 
 /// As a value that a parameter can be: bits come as bytes, and go as a number.
-fn as_parameter(column: &str, form: Option<&Form>) -> String {
-    match form {
-        Some(Form::Bit { .. }) => format!("{} + 0", quoted(column)),
+fn as_parameter(column: &str, conversion: Option<&Conversion>) -> String {
+    match conversion {
+        Some(Conversion::Bit { .. }) => format!("{} + 0", quoted(column)),
         _ => quoted(column),
     }
 }

@@ -18,7 +18,7 @@ use crate::constraints::Reference;
 use crate::error::translate;
 use crate::not_writable::not_writable_key;
 use crate::own::{PROGRESS, TRIGGERS};
-use crate::values::Form;
+use crate::values::Conversion;
 use crate::{Session, answered, quoted, rights, triggers};
 
 /// How a column's values are written.
@@ -26,7 +26,7 @@ use crate::{Session, answered, quoted, rights, triggers};
 pub(crate) struct ColumnType {
     /// The column's name.
     pub(crate) column: String,
-    pub(crate) form: Form,
+    pub(crate) conversion: Conversion,
     pub(crate) nullable: bool,
     /// Digits that it has no room for may be lost.
     pub(crate) may_round: bool,
@@ -52,7 +52,7 @@ impl ColumnType {
 
 /// What writing must know of a table beside its columns.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TableFacts {
+pub(crate) struct TableDetails {
     pub(crate) columns: Vec<ColumnType>,
     /// It has unique keys beside the primary key, of any kind, or looks at the beginning of a key only: an upsert may meet
     /// another row than it means.
@@ -64,7 +64,7 @@ pub(crate) struct TableFacts {
 /// As described last.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
-    pub(crate) facts: HashMap<String, TableFacts>,
+    pub(crate) details: HashMap<String, TableDetails>,
     /// Every foreign key of the database.
     pub(crate) references: Arc<[Reference]>,
 }
@@ -140,7 +140,7 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
         suspends_triggers: false,
         suspend_hint: None,
     };
-    Ok(Described { catalog, tables: Tables { facts: builder.facts, references: builder.references.into() } })
+    Ok(Described { catalog, tables: Tables { details: builder.details, references: builder.references.into() } })
 }
 
 pub(crate) async fn rows<T: FromRow + Send + 'static>(
@@ -169,7 +169,7 @@ struct Builder {
     /// Position in `tables` by name.
     positions: HashMap<String, usize>,
     tables: Vec<Table>,
-    facts: HashMap<String, TableFacts>,
+    details: HashMap<String, TableDetails>,
     /// Table, name of the key, its columns; `None` when one of them is an expression.
     unique_keys: Vec<(usize, String, Option<Vec<u32>>)>,
     /// Table and position of the columns that say from when to when a row of a history was there.
@@ -184,7 +184,7 @@ impl Builder {
             options,
             positions: HashMap::new(),
             tables: Vec::new(),
-            facts: HashMap::new(),
+            details: HashMap::new(),
             unique_keys: Vec::new(),
             periods: Vec::new(),
             references: Vec::new(),
@@ -199,7 +199,7 @@ impl Builder {
             hint: format!("ALTER TABLE {} ENGINE = InnoDB;", quoted(&name)),
         });
         self.positions.insert(name.clone(), self.tables.len());
-        self.facts.insert(name.clone(), TableFacts::default());
+        self.details.insert(name.clone(), TableDetails::default());
         self.tables.push(Table {
             namespace: vec![server.database.clone()],
             name,
@@ -215,21 +215,21 @@ impl Builder {
         let Some(&at) = self.positions.get(&table) else { return };
         let is_json = checks.iter().any(|check| check.table == table && check.makes_json(&name));
         let (data_type, type_name) = (text(2).to_lowercase(), text(3));
-        let (data_type, mut form) = match is_json && data_type != "json" {
+        let (data_type, mut conversion) = match is_json && data_type != "json" {
             // MariaDB's own JSON is such a text too.
-            true => ("json", Form::Json { keeps_text: true }),
-            false => (&*data_type, Form::of(flavour, &data_type, &type_name, [7, 8, 9, 10, 11, 13].map(number))),
+            true => ("json", Conversion::Json { keeps_text: true }),
+            false => (&*data_type, Conversion::of(flavour, &data_type, &type_name, [7, 8, 9, 10, 11, 13].map(number))),
         };
         let nullable = text(4) == "YES";
         let charset = Some(text(6)).filter(|charset| !charset.is_empty());
-        if let Form::LongText { letter_bytes_max, .. } = &mut form
+        if let Conversion::LongText { letter_bytes_max, .. } = &mut conversion
             && !charset.as_deref().unwrap_or_default().starts_with("utf8")
         {
             *letter_bytes_max = Some(number(15).unwrap_or(LETTER_BYTES_MAX));
         }
-        self.facts.entry(table).or_default().columns.push(ColumnType {
+        self.details.entry(table).or_default().columns.push(ColumnType {
             column: name.clone(),
-            form,
+            conversion,
             nullable,
             may_round: false,
             charset,
@@ -257,7 +257,7 @@ impl Builder {
     fn unique_key(&mut self, table: &str, key: String, column: Option<&str>, is_beginning: bool) {
         let Some(&at) = self.positions.get(table) else { return };
         if is_beginning {
-            self.facts.entry(table.to_owned()).or_default().has_unique_keys = true;
+            self.details.entry(table.to_owned()).or_default().has_unique_keys = true;
         }
         let position = column.and_then(|column| self.tables[at].column(column));
         // The server adds the end of a row to every key; of rows that are there it is the same.
@@ -282,7 +282,7 @@ impl Builder {
                 table.primary_key = columns.unwrap_or_default();
                 continue;
             }
-            self.facts.entry(table.name.clone()).or_default().has_unique_keys = true;
+            self.details.entry(table.name.clone()).or_default().has_unique_keys = true;
             table.has_other_unique_rules |= columns.is_none();
             table.unique_keys.extend(columns.map(|columns| UniqueKey { columns, nulls_equal: false }));
         }
@@ -291,13 +291,13 @@ impl Builder {
     /// What rests on knowing the primary key.
     fn finish_columns(&mut self) {
         for table in &mut self.tables {
-            let Some(facts) = self.facts.get_mut(&table.name) else { continue };
-            for (column, column_type) in table.columns.iter().zip(&mut facts.columns) {
+            let Some(details) = self.details.get_mut(&table.name) else { continue };
+            for (column, column_type) in table.columns.iter().zip(&mut details.columns) {
                 column_type.may_round = self.options.may_round(table, &column.name);
             }
             for &at in &table.primary_key {
                 let not_writable =
-                    not_writable_key(&table.name, &table.columns[at as usize], &facts.columns[at as usize]);
+                    not_writable_key(&table.name, &table.columns[at as usize], &details.columns[at as usize]);
                 table.not_writable.extend(not_writable);
             }
         }
@@ -306,7 +306,7 @@ impl Builder {
     /// Triggers come in the order in which they fire.
     fn trigger(&mut self, table: &str, trigger: Trigger) {
         let Some(&at) = self.positions.get(table) else { return };
-        let names = &mut self.facts.entry(table.to_owned()).or_default().triggers;
+        let names = &mut self.details.entry(table.to_owned()).or_default().triggers;
         match names {
             Some(names) => *names = format!("{names}, {}", trigger.name),
             None => *names = Some(trigger.name.clone()),
@@ -315,9 +315,9 @@ impl Builder {
     }
 
     /// Where the user has no right to see triggers there may be some.
-    fn hide_triggers(&mut self, rights: &rights::OfTriggers) {
+    fn hide_triggers(&mut self, rights: &rights::TriggerRights) {
         for table in self.tables.iter_mut().filter(|table| !rights.sees(&table.name)) {
-            self.facts.entry(table.name.clone()).or_default().triggers = Some("unknown to ebb".into());
+            self.details.entry(table.name.clone()).or_default().triggers = Some("unknown to ebb".into());
             table.hides_triggers = Some(rights.grant.clone());
         }
     }

@@ -112,7 +112,7 @@ impl Attempt<'_> {
     pub(crate) fn count_rounded(&self, rounding: &mut Rounding) {
         for (at, target) in self.targets.iter().enumerate().filter(|(_, target)| target.may_round) {
             let values = self.block.column_values(at);
-            let count = values.filter(|&value| target.column_type.form.lost_digits(value).is_some()).count();
+            let count = values.filter(|&value| target.column_type.conversion.lost_digits(value).is_some()).count();
             rounding.add(self.block.table(), &target.column.name, count as u64);
         }
     }

@@ -9,7 +9,7 @@ use ebb_sdk::Family::{
 use ebb_sdk::{Fit, SourceType};
 
 use crate::describe::ColumnType;
-use crate::values::Form;
+use crate::values::Conversion;
 
 /// A double has all numbers of so many digits.
 const DOUBLE_DIGITS: u64 = 15;
@@ -25,33 +25,33 @@ impl ColumnType {
 
     fn value_fit(&self, source: &SourceType) -> Fit {
         let is_text = matches!(source.family, Text | Enum | Json | Other);
-        match &self.form {
-            Form::Text { chars_max, is_char } => match self.letters(source, *chars_max) {
+        match &self.conversion {
+            Conversion::Text { chars_max, is_char } => match self.letters(source, *chars_max) {
                 Fit::Full if *is_char && is_text => only("texts without blanks at the end"),
                 fit => fit,
             },
-            Form::LongText { bytes_max, .. } => self.letters(source, *bytes_max),
-            Form::Json { keeps_text } => json(source, *keeps_text),
-            Form::Integer => self.integer(source),
-            Form::Year => match source.family {
+            Conversion::LongText { bytes_max, .. } => self.letters(source, *bytes_max),
+            Conversion::Json { keeps_text } => json(source, *keeps_text),
+            Conversion::Integer => self.integer(source),
+            Conversion::Year => match source.family {
                 Int | Decimal | Float => only("the years 0 and 1901 to 2155"),
                 _ if is_text => only("texts of the four digits of the years 0000 and 1901 to 2155"),
                 _ => never("the column is a year"),
             },
-            Form::Decimal { scale } => self.decimal(source, *scale),
-            Form::Float { scale: Some(scale) } => self.scaled_float(source, *scale, SCALED_FLOAT_DIGITS),
-            Form::Double { scale: Some(scale) } => self.scaled_float(source, *scale, DOUBLE_DIGITS),
-            Form::Float { .. } => self.float(source, 4),
-            Form::Double { .. } => self.float(source, 8),
-            Form::Bytes { .. } => self.bytes(source),
-            Form::Bit { .. } => self.bits(source),
-            Form::Date => match source.family {
+            Conversion::Decimal { scale } => self.decimal(source, *scale),
+            Conversion::Float { scale: Some(scale) } => self.scaled_float(source, *scale, SCALED_FLOAT_DIGITS),
+            Conversion::Double { scale: Some(scale) } => self.scaled_float(source, *scale, DOUBLE_DIGITS),
+            Conversion::Float { .. } => self.float(source, 4),
+            Conversion::Double { .. } => self.float(source, 8),
+            Conversion::Bytes { .. } => self.bytes(source),
+            Conversion::Bit { .. } => self.bits(source),
+            Conversion::Date => match source.family {
                 Date => only("the years 1 to 9999"),
                 Timestamp | TimestampTz => only("times of midnight in the years 1 to 9999"),
                 _ if is_text => only("texts that are dates"),
                 _ => never("the column is a date"),
             },
-            Form::Timestamp { digits } => {
+            Conversion::Timestamp { digits } => {
                 let years = if self.name == "timestamp" { "the years 1970 to 2038" } else { "the years 1 to 9999" };
                 match source.family {
                     Timestamp | TimestampTz => seconds(source, *digits, years),
@@ -60,7 +60,7 @@ impl ColumnType {
                     _ => never("the column is a date with a time"),
                 }
             }
-            Form::Time { digits } => match source.family {
+            Conversion::Time { digits } => match source.family {
                 Time if keeps_seconds(source, *digits) => Fit::Full,
                 Time => seconds(source, *digits, "times of day"),
                 Interval => seconds(source, *digits, "intervals of up to 838 hours, without months and years"),
@@ -68,21 +68,21 @@ impl ColumnType {
                 _ if is_text => seconds(source, *digits, "texts that are times of day"),
                 _ => never("the column is a time"),
             },
-            Form::Set(_) if is_text => {
+            Conversion::Set(_) if is_text => {
                 only("members of the column's type, once each, which the server puts into the order of the type")
             }
-            Form::Enum(_) | Form::Set(_) => match source.family {
+            Conversion::Enum(_) | Conversion::Set(_) => match source.family {
                 _ if is_text => only("members of the column's type"),
                 Bool | Int | Decimal | Float | Date | Uuid => only("members of the column's type"),
                 _ => never("the column has members of its own"),
             },
-            Form::Shape { .. } => match source.family {
+            Conversion::Shape { .. } => match source.family {
                 Geometry => only("shapes of the column's kind"),
                 Json => only("GeoJSON"),
                 _ if is_text => only("GeoJSON"),
                 _ => never("the column is a shape"),
             },
-            Form::Vector(_) => match source.family {
+            Conversion::Vector(_) => match source.family {
                 Vector => only("vectors of the column's length"),
                 Array | Json => rounds("it takes only arrays of numbers, of which digits after about the 7th are lost"),
                 _ if is_text => {
@@ -90,7 +90,7 @@ impl ColumnType {
                 }
                 _ => never("the column is a vector"),
             },
-            Form::Plain | Form::Uuid | Form::Inet4 | Form::Inet6 => self.plain(source),
+            Conversion::Plain | Conversion::Uuid | Conversion::Inet4 | Conversion::Inet6 => self.plain(source),
         }
     }
 
@@ -103,32 +103,36 @@ impl ColumnType {
         };
         let is_text = matches!(source.family, Text | Enum | Other);
         let is_exact = matches!(source.family, Decimal | Float);
-        match &self.form {
+        match &self.conversion {
             _ if matches!(source.family, Json | Array | Geometry | Vector) => {
                 never("one value has several spellings, and two rows could become one or one could become two")
             }
-            Form::Text { .. } | Form::LongText { .. } | Form::Enum(_) if is_exact => {
+            Conversion::Text { .. } | Conversion::LongText { .. } | Conversion::Enum(_) if is_exact => {
                 only("numbers without an exponent, and without zeros at the end of digits behind the point")
             }
-            Form::Set(_) => only("members of the column's type, once each and in its order"),
-            Form::Float { scale: Some(_) } | Form::Double { scale: Some(_) } => {
+            Conversion::Set(_) => only("members of the column's type, once each and in its order"),
+            Conversion::Float { scale: Some(_) } | Conversion::Double { scale: Some(_) } => {
                 never("the server rounds values of the type in binary, and does not find a key again")
             }
-            Form::Float { .. }
+            Conversion::Float { .. }
                 if !matches!((source.family, source.size_max), (Float, Some(4)) | (Int, Some(2)) | (Bool, _)) =>
             {
                 never("a number of four bytes stands for several numbers, and two rows could become one")
             }
-            Form::Bit { digits } if source.family == Bit => match source.size_max {
+            Conversion::Bit { digits } if source.family == Bit => match source.size_max {
                 Some(size) if size == *digits as u64 && !is_varying(source) => Fit::Full,
                 _ => only(&format!("keys of exactly {digits} binary digits")),
             },
-            Form::Date if matches!(source.family, Timestamp | TimestampTz) => never("a key must be spelled as a date"),
-            Form::Timestamp { .. } if source.family == Date => never("a key must be spelled as a date with a time"),
-            Form::Time { .. } if source.family == Interval => {
+            Conversion::Date if matches!(source.family, Timestamp | TimestampTz) => {
+                never("a key must be spelled as a date")
+            }
+            Conversion::Timestamp { .. } if source.family == Date => {
+                never("a key must be spelled as a date with a time")
+            }
+            Conversion::Time { .. } if source.family == Interval => {
                 only("intervals of up to 838 hours that are spelled without days, such as 36:00:00, and lose no digits")
             }
-            Form::Text { .. } | Form::LongText { .. } | Form::Enum(_) => fit,
+            Conversion::Text { .. } | Conversion::LongText { .. } | Conversion::Enum(_) => fit,
             _ if is_text => only("texts in the one spelling that CockroachDB has for values of the column's type"),
             _ => fit,
         }
@@ -138,15 +142,15 @@ impl ColumnType {
     fn letters(&self, source: &SourceType, max: u64) -> Fit {
         let charset = self.charset.as_deref().unwrap_or("utf8mb4");
         let is_plain = !matches!(source.family, Text | Enum | Json | Array | Geometry | Other | Bytes | Vector);
-        let most = source.text_chars_max().map(|chars| match self.form {
-            Form::LongText { letter_bytes_max: Some(most), .. } => chars * most,
-            Form::LongText { .. } if !is_plain => chars * 4,
+        let most = source.text_chars_max().map(|chars| match self.conversion {
+            Conversion::LongText { letter_bytes_max: Some(most), .. } => chars * most,
+            Conversion::LongText { .. } if !is_plain => chars * 4,
             _ => chars,
         });
         match (most, charset) {
             (most, _) if max < 1 << 30 && most.is_none_or(|most| most > max) => only(&format!(
                 "texts of up to {max} {}",
-                if matches!(self.form, Form::LongText { .. }) { "bytes" } else { "characters" }
+                if matches!(self.conversion, Conversion::LongText { .. }) { "bytes" } else { "characters" }
             )),
             (_, "utf8mb4") => Fit::Full,
             (_, charset) if !is_plain => only(&format!("letters of {charset}")),
@@ -227,7 +231,7 @@ impl ColumnType {
     }
 
     fn bytes(&self, source: &SourceType) -> Fit {
-        if let Form::Bytes { padded_to: Some(length) } = self.form {
+        if let Conversion::Bytes { padded_to: Some(length) } = self.conversion {
             return match source.family {
                 Uuid if length == 16 => Fit::Full,
                 Uuid if length > 16 => never("the column would add zeros to the 16 bytes"),

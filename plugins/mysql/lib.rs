@@ -16,7 +16,7 @@ mod progress;
 mod write;
 
 mod effect;
-mod keep;
+mod reinsert;
 mod statement;
 mod values;
 
@@ -149,7 +149,7 @@ impl ebb_sdk::Session for Session {
     }
 
     fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
-        let columns = self.tables.facts.get(&table.name).map(|facts| &facts.columns);
+        let columns = self.tables.details.get(&table.name).map(|details| &details.columns);
         columns
             .and_then(|columns| columns.get(column as usize))
             .map_or(Fit::Full, |found| found.fit(source, table.primary_key.contains(&column)))

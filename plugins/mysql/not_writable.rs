@@ -6,7 +6,7 @@ use ebb_sdk::{Column, NotWritable};
 
 use crate::describe::ColumnType;
 use crate::quoted;
-use crate::values::Form;
+use crate::values::Conversion;
 
 /// Why a column cannot be a part of a key here.
 pub(crate) fn not_writable_key(table: &str, column: &Column, column_type: &ColumnType) -> Option<NotWritable> {
@@ -17,13 +17,13 @@ pub(crate) fn not_writable_key(table: &str, column: &Column, column_type: &Colum
         _ => String::new(),
     };
     let modify = format!("ALTER TABLE {table} MODIFY {name} {}{letters} NOT NULL;", column.type_name);
-    let (why, hint) = match column_type.form {
+    let (why, hint) = match column_type.conversion {
         _ if column.generated => ("is generated and no row can be given it", modify),
-        Form::Json { .. } => (
+        Conversion::Json { .. } => (
             "is JSON, which has many spellings of one value",
             format!("{modify} -- and drop the CHECK that demands json_valid of it, where it is not gone by that"),
         ),
-        Form::Shape { .. } | Form::Vector(_) | Form::Plain => (
+        Conversion::Shape { .. } | Conversion::Vector(_) | Conversion::Plain => (
             "has a type whose values ebb cannot tell apart as the server does",
             format!("ALTER TABLE {table} DROP PRIMARY KEY, ADD PRIMARY KEY (…);"),
         ),

@@ -15,25 +15,25 @@ pub(crate) const NO_RIGHT: [u16; 5] = [1142, 1227, 1419, 1044, 1370];
 
 /// The tables whose triggers can be seen.
 #[derive(Debug, Default)]
-pub(crate) struct OfTriggers {
+pub(crate) struct TriggerRights {
     all: bool,
     tables: Vec<String>,
     /// What would let it see all.
     pub(crate) grant: String,
 }
 
-impl OfTriggers {
+impl TriggerRights {
     pub(crate) fn sees(&self, table: &str) -> bool {
         self.all || self.tables.iter().any(|name| name == table)
     }
 }
 
-pub(crate) async fn of_triggers(session: &mut Session) -> Result<OfTriggers> {
+pub(crate) async fn of_triggers(session: &mut Session) -> Result<TriggerRights> {
     let grants: Vec<String> = spoken(session, "SHOW GRANTS", "see the user's rights").await?;
     let database = session.server.database.clone();
-    let mut rights = OfTriggers {
+    let mut rights = TriggerRights {
         grant: format!("GRANT TRIGGER ON {}.* TO {};", quoted(&database), session.server.user),
-        ..OfTriggers::default()
+        ..TriggerRights::default()
     };
     for grant in &grants {
         rights.read(grant, &database);
@@ -41,7 +41,7 @@ pub(crate) async fn of_triggers(session: &mut Session) -> Result<OfTriggers> {
     Ok(rights)
 }
 
-impl OfTriggers {
+impl TriggerRights {
     /// ``GRANT SELECT, TRIGGER ON `d`.* TO `u`@`%` ``.
     fn read(&mut self, grant: &str, database: &str) {
         let Some((verbs, rest)) = grant.split_once(" ON ") else { return };
@@ -151,7 +151,7 @@ mod tests {
             (vec!["GRANT `role`@`%` TO `u`@`%`", "GRANT PROXY ON ``@`` TO 'root'@'%'"], false),
             (vec!["GRANT ALL PRIVILEGES ON *.* TO `u`@`%`", "REVOKE TRIGGER ON `my_db`.* FROM `u`@`%`"], false),
         ] {
-            let mut rights = OfTriggers::default();
+            let mut rights = TriggerRights::default();
             grants.iter().for_each(|grant| rights.read(grant, "my_db"));
             assert_eq!(rights.sees("t"), sees, "{grants:?}");
         }

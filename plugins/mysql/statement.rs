@@ -9,7 +9,7 @@ use crate::quoted;
 
 /// One column of a statement and how its values are written.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
+pub(crate) struct TargetColumn {
     pub(crate) column: Column,
     pub(crate) column_type: ColumnType,
     pub(crate) is_key: bool,
@@ -19,7 +19,7 @@ pub(crate) struct Target {
 
 /// `ON DUPLICATE KEY` fires on any unique key. Where another row may be met than the one that is meant, the first
 /// assignment divides by whether it is that one.
-pub(crate) fn upsert(table: &Table, targets: &[Target], rows: usize, guards: bool) -> String {
+pub(crate) fn upsert(table: &Table, targets: &[TargetColumn], rows: usize, guards: bool) -> String {
     let is_guarded = guards || targets.iter().any(|target| target.is_key && target.column_type.is_folded());
     let mut assigned: Vec<_> = targets.iter().filter(|target| !target.is_key).map(name).collect();
     let is_key_only = assigned.is_empty();
@@ -43,27 +43,27 @@ pub(crate) fn has_letters(charset: &str) -> String {
     format!("SELECT CAST(CONVERT(CONVERT(? USING {charset}) USING utf8mb4) AS BINARY) = CAST(? AS BINARY)")
 }
 
-pub(crate) fn insert(table: &Table, targets: &[Target], rows: usize) -> String {
+pub(crate) fn insert(table: &Table, targets: &[TargetColumn], rows: usize) -> String {
     let names: Vec<_> = targets.iter().map(name).collect();
-    let row: Vec<_> = targets.iter().map(|target| target.column_type.form.placeholder()).collect();
+    let row: Vec<_> = targets.iter().map(|target| target.column_type.conversion.placeholder()).collect();
     let row = format!("({})", row.join(","));
     format!("INSERT INTO {} ({}) VALUES {}", quoted(&table.name), names.join(", "), vec![row.as_str(); rows].join(","))
 }
 
 /// How many rows of these keys there are. The key is compared as the column stores it, which is another way than that
 /// of [`same_keys`] for letters and days; both take the same parameters.
-pub(crate) fn count(table: &Table, key: &[Target], rows: usize) -> String {
-    let stored = |target: &Target, text: String| match &target.column_type.charset {
+pub(crate) fn count(table: &Table, key: &[TargetColumn], rows: usize) -> String {
+    let stored = |target: &TargetColumn, text: String| match &target.column_type.charset {
         Some(_) => format!("CAST({text} AS BINARY)"),
         None => text,
     };
-    let given = |target: &Target| match &target.column_type.charset {
+    let given = |target: &TargetColumn| match &target.column_type.charset {
         Some(charset) => format!("CAST(CONVERT(? USING {charset}) AS BINARY)"),
-        None => target.column_type.form.comparable_as_stored(),
+        None => target.column_type.conversion.comparable_as_stored(),
     };
     let loosely = in_list(
         &key.iter().map(name).collect::<Vec<_>>(),
-        &key.iter().map(|target| target.column_type.form.comparable_as_stored()).collect::<Vec<_>>(),
+        &key.iter().map(|target| target.column_type.conversion.comparable_as_stored()).collect::<Vec<_>>(),
         rows,
     );
     let is_same = match is_folded(key) {
@@ -77,20 +77,20 @@ pub(crate) fn count(table: &Table, key: &[Target], rows: usize) -> String {
 }
 
 /// One row, whose values for `more` columns come last, as the server has given them.
-pub(crate) fn insert_with(table: &Table, targets: &[Target], more: &[String]) -> String {
+pub(crate) fn insert_with(table: &Table, targets: &[TargetColumn], more: &[String]) -> String {
     let names: Vec<_> = targets.iter().map(name).chain(more.iter().map(|name| quoted(name))).collect();
-    let given = targets.iter().map(|target| target.column_type.form.placeholder());
+    let given = targets.iter().map(|target| target.column_type.conversion.placeholder());
     let values: Vec<_> = given.chain(more.iter().map(|_| "?".to_owned())).collect();
     format!("INSERT INTO {} ({}) VALUES ({})", quoted(&table.name), names.join(", "), values.join(","))
 }
 
 /// `targets` are the columns of the key.
-pub(crate) fn delete(table: &Table, targets: &[Target], rows: usize) -> String {
+pub(crate) fn delete(table: &Table, targets: &[TargetColumn], rows: usize) -> String {
     format!("DELETE FROM {} WHERE {}", quoted(&table.name), same_keys("", targets, rows))
 }
 
 /// Gives the rows of these keys NULL in the other columns.
-pub(crate) fn release(table: &Table, targets: &[Target], rows: usize) -> String {
+pub(crate) fn release(table: &Table, targets: &[TargetColumn], rows: usize) -> String {
     let blank: Vec<_> =
         targets.iter().filter(|target| !target.is_key).map(|target| format!("{} = NULL", name(target))).collect();
     let key: Vec<_> = targets.iter().filter(|target| target.is_key).cloned().collect();
@@ -98,37 +98,38 @@ pub(crate) fn release(table: &Table, targets: &[Target], rows: usize) -> String 
 }
 
 /// Gives the row of this key other values; the parameters of the key come last.
-pub(crate) fn update(table: &Table, targets: &[Target]) -> String {
+pub(crate) fn update(table: &Table, targets: &[TargetColumn]) -> String {
     let changed = targets.iter().filter(|target| !target.is_key);
     let changed: Vec<_> =
-        changed.map(|target| format!("{} = {}", name(target), target.column_type.form.placeholder())).collect();
+        changed.map(|target| format!("{} = {}", name(target), target.column_type.conversion.placeholder())).collect();
     let key: Vec<_> = targets.iter().filter(|target| target.is_key).cloned().collect();
     format!("UPDATE {} SET {} WHERE {}", quoted(&table.name), changed.join(", "), same_keys("", &key, 1))
 }
 
 /// Rows by their keys, as many as given. Keys that the server compares loosely are compared a second time, letter by
 /// letter, so that their parameters come twice: first all of the one list, then all of the other.
-pub(crate) fn same_keys(alias: &str, key: &[Target], rows: usize) -> String {
-    let column = |target: &Target| format!("{alias}{}", name(target));
+pub(crate) fn same_keys(alias: &str, key: &[TargetColumn], rows: usize) -> String {
+    let column = |target: &TargetColumn| format!("{alias}{}", name(target));
     let loosely = in_list(
         &key.iter().map(column).collect::<Vec<_>>(),
-        &key.iter().map(|target| target.column_type.form.comparable()).collect::<Vec<_>>(),
+        &key.iter().map(|target| target.column_type.conversion.comparable()).collect::<Vec<_>>(),
         rows,
     );
     if !is_folded(key) {
         return loosely;
     }
-    let exact = |text: String, target: &Target| if target.column_type.is_folded() { exactly(&text) } else { text };
+    let exact =
+        |text: String, target: &TargetColumn| if target.column_type.is_folded() { exactly(&text) } else { text };
     let exactly = in_list(
         &key.iter().map(|target| exact(column(target), target)).collect::<Vec<_>>(),
-        &key.iter().map(|target| exact(target.column_type.form.comparable(), target)).collect::<Vec<_>>(),
+        &key.iter().map(|target| exact(target.column_type.conversion.comparable(), target)).collect::<Vec<_>>(),
         rows,
     );
     format!("{loosely} AND {exactly}")
 }
 
 /// Whether [`same_keys`] takes its parameters twice.
-pub(crate) fn is_folded(key: &[Target]) -> bool {
+pub(crate) fn is_folded(key: &[TargetColumn]) -> bool {
     key.iter().any(|target| target.column_type.is_folded())
 }
 
@@ -141,8 +142,8 @@ pub(crate) fn in_list(columns: &[String], row: &[String], rows: usize) -> String
     format!("{columns} IN ({})", vec![row.as_str(); rows].join(","))
 }
 
-fn is_same_row(targets: &[Target]) -> String {
-    let same = |target: &Target| {
+fn is_same_row(targets: &[TargetColumn]) -> String {
+    let same = |target: &TargetColumn| {
         let (name, is_folded) = (name(target), target.column_type.is_folded());
         match is_folded {
             true => format!("{} = {}", exactly(&name), exactly(&format!("VALUES({name})"))),
@@ -157,20 +158,20 @@ fn exactly(text: &str) -> String {
     format!("CAST(CONVERT({text} USING utf8mb4) AS BINARY)")
 }
 
-fn name(target: &Target) -> String {
+fn name(target: &TargetColumn) -> String {
     quoted(&target.column.name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::Form;
+    use crate::values::Conversion;
 
-    fn target(name: &str, form: Form, is_key: bool, is_folded: bool) -> Target {
+    fn target(name: &str, conversion: Conversion, is_key: bool, is_folded: bool) -> TargetColumn {
         let charset = is_folded.then(|| "utf8mb4".into());
         let column_type = ColumnType {
             column: name.into(),
-            form,
+            conversion,
             nullable: true,
             may_round: false,
             charset,
@@ -180,14 +181,19 @@ mod tests {
             precision: None,
             bytes_max: None,
         };
-        Target { column: Column { name: name.into(), ..Column::default() }, column_type, is_key, may_round: false }
+        TargetColumn {
+            column: Column { name: name.into(), ..Column::default() },
+            column_type,
+            is_key,
+            may_round: false,
+        }
     }
 
     #[test]
     fn texts() {
         let table = Table { name: "T`".into(), ..Table::default() };
-        let id = || target("id", Form::Integer, true, false);
-        let rows = [id(), target("a", Form::Plain, false, true), target("b", Form::Plain, false, false)];
+        let id = || target("id", Conversion::Integer, true, false);
+        let rows = [id(), target("a", Conversion::Plain, false, true), target("b", Conversion::Plain, false, false)];
         let start = "INSERT INTO `T``` (`id`, `a`, `b`) VALUES (?,?,?),(?,?,?) ON DUPLICATE KEY UPDATE";
         assert_eq!(upsert(&table, &rows, 2, false), format!("{start} `a` = VALUES(`a`), `b` = VALUES(`b`)"));
         assert_eq!(
@@ -199,13 +205,13 @@ mod tests {
             "INSERT INTO `T``` (`id`) VALUES (?) ON DUPLICATE KEY UPDATE `id` = `id`"
         );
         assert_eq!(delete(&table, &[id()], 3), "DELETE FROM `T``` WHERE `id` IN (?,?,?)");
-        let decimal = target("d", Form::Decimal { scale: 2 }, true, false);
+        let decimal = target("d", Conversion::Decimal { scale: 2 }, true, false);
         assert_eq!(
             delete(&table, &[id(), decimal], 2),
             "DELETE FROM `T``` WHERE (`id`,`d`) IN ((?,CAST(? AS DECIMAL(65,2))),(?,CAST(? AS DECIMAL(65,2))))"
         );
         let letters = |text: &str| format!("CAST(CONVERT({text} USING utf8mb4) AS BINARY)");
-        let named = target("k", Form::Plain, true, true);
+        let named = target("k", Conversion::Plain, true, true);
         assert_eq!(
             delete(&table, std::slice::from_ref(&named), 1),
             format!("DELETE FROM `T``` WHERE `k` IN (?) AND {} IN ({})", letters("`k`"), letters("?"))

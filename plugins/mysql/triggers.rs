@@ -15,7 +15,7 @@ use crate::error::translate;
 use crate::rights::{NO_RIGHT, of_rows, refused};
 use crate::{Session, answered, connect, quoted};
 
-mod form;
+mod known_statements;
 mod record;
 mod text;
 
@@ -110,13 +110,13 @@ async fn drop_named(session: &mut Session, triggers: &[SavedTrigger]) -> Result<
         let drop = format!("DROP TRIGGER IF EXISTS {}", quoted(&saved.trigger.name));
         run(session, &drop, "drop a trigger").await?;
     }
-    for facts in session.tables.facts.values_mut() {
-        facts.triggers = None;
+    for details in session.tables.details.values_mut() {
+        details.triggers = None;
     }
     // Those that were not named are there still.
     for (table, trigger) in all(session).await? {
-        if let Some(facts) = session.tables.facts.get_mut(&table) {
-            facts.triggers = Some(trigger.name);
+        if let Some(details) = session.tables.details.get_mut(&table) {
+            details.triggers = Some(trigger.name);
         }
     }
     Ok(())
@@ -140,7 +140,7 @@ fn may_be_dropped(session: &Session, saved: &SavedTrigger, found: Option<&Trigge
             Error::new(ErrorKind::Retry, message).hint("start ebb again, so that the trigger is saved as it is now")
         );
     }
-    match form::foreign(&saved.trigger.create, &session.server.database) {
+    match known_statements::foreign(&saved.trigger.create, &session.server.database) {
         Some(_) => Err(Error::new(
             ErrorKind::Config,
             format!(
@@ -259,8 +259,8 @@ async fn restore_all(session: &mut Session, saved: &[SavedTrigger]) -> Result<Ve
 
 /// Rows are written by their event again.
 fn fires(session: &mut Session, saved: &SavedTrigger) {
-    if let Some(facts) = session.tables.facts.get_mut(&saved.table) {
-        facts.triggers = Some(saved.trigger.name.clone());
+    if let Some(details) = session.tables.details.get_mut(&saved.table) {
+        details.triggers = Some(saved.trigger.name.clone());
     }
 }
 
@@ -299,7 +299,7 @@ fn is_code(error: &Error, codes: &[u16]) -> bool {
 }
 
 async fn make(session: &mut Session, saved: &SavedTrigger, there: &[Name], anywhere: bool, doing: &str) -> Result<()> {
-    if let Some(other) = form::foreign(&saved.trigger.create, &session.server.database) {
+    if let Some(other) = known_statements::foreign(&saved.trigger.create, &session.server.database) {
         return Err(Error::new(
             ErrorKind::Config,
             format!("cannot {doing}: its record has a statement that ebb does not write"),

@@ -27,7 +27,7 @@ use text::{fitting, has_room, json_string};
 
 /// How the value of a column is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum Conversion {
     /// As it came: the server reads it.
     Plain,
     Integer,
@@ -122,8 +122,8 @@ const NO_YEAR: Reason = reason(1264, "a year is 0 or has four digits, 1901 to 21
 const NO_BIT_NUMBER: Reason = reason(1264, "the number is no integer in the range of the bits");
 const NO_INET6: Reason = reason(1366, "an inet6 column would read an IPv4 address as an IPv6 one");
 
-impl Form {
-    /// The form of a type by its name and its full spelling. `sizes` are the length in characters and in bytes, the
+impl Conversion {
+    /// The conversion of a type by its name and its full spelling. `sizes` are the length in characters and in bytes, the
     /// digits of a number behind the point and of a time, the reference system, and the binary digits.
     pub(crate) fn of(flavour: Flavour, data_type: &str, column_type: &str, sizes: [Option<u64>; 6]) -> Self {
         let [chars, bytes, scale, digits, srid, bits] = sizes;
@@ -180,7 +180,7 @@ impl Form {
         }
     }
 
-    /// The same as the server would store it in the column: another way than [`Form::comparable`] where there are two.
+    /// The same as the server would store it in the column: another way than [`Conversion::comparable`] where there are two.
     pub(crate) fn comparable_as_stored(&self) -> String {
         match self {
             Self::Decimal { .. } => self.comparable(),
@@ -189,7 +189,7 @@ impl Form {
     }
 
     /// The value to send. The error is the reason why the column cannot hold it; digits that it has no room for are
-    /// rounded by the server ([`Form::lost_digits`]).
+    /// rounded by the server ([`Conversion::lost_digits`]).
     pub(crate) fn parameter(&self, value: Value<'_>, nullable: bool) -> Result<Parameter, Reason> {
         let Some(text) = value.text() else {
             // Some servers put the present time into a `timestamp` instead.
@@ -258,11 +258,11 @@ fn year(value: Value<'_>, text: &str) -> Result<Parameter, Reason> {
 mod tests {
     use super::*;
 
-    fn of(column_type: &str) -> Form {
+    fn of(column_type: &str) -> Conversion {
         let name = column_type.split(['(', ' ']).next().unwrap();
         let size = column_type.split(['(', ')', ',']).nth(1).and_then(|size| size.parse().ok());
         let scale = (name == "decimal").then_some(2);
-        Form::of(Flavour::MySql, name, column_type, [size, size, scale, Some(6), None, size])
+        Conversion::of(Flavour::MySql, name, column_type, [size, size, scale, Some(6), None, size])
     }
 
     fn check(column_type: &str, value: Value<'_>, expected: impl Into<Parameter>) {
@@ -302,8 +302,8 @@ mod tests {
         refuse("set('a','b')", Value::String("a,c"));
         refuse("set('a','b')", Value::String("a,b,a"));
         refuse("set('a','b')", Value::Json(r#"["a","b"]"#));
-        assert_eq!(Form::Plain.parameter(Value::Null, false), Err(NO_NULL));
-        assert_eq!(Form::Plain.parameter(Value::Null, true), Ok(Parameter::NULL));
+        assert_eq!(Conversion::Plain.parameter(Value::Null, false), Err(NO_NULL));
+        assert_eq!(Conversion::Plain.parameter(Value::Null, true), Ok(Parameter::NULL));
     }
 
     #[test]
@@ -368,6 +368,6 @@ mod tests {
             ["int", "decimal", "float", "double"].iter().for_each(|column| refuse(column, Value::String(text)));
         }
         refuse("int", Value::Json("[1]"));
-        assert_eq!(Form::Inet6.parameter(Value::String("10.1.2.3"), true), Err(NO_INET6));
+        assert_eq!(Conversion::Inet6.parameter(Value::String("10.1.2.3"), true), Err(NO_INET6));
     }
 }

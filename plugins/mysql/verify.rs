@@ -11,7 +11,7 @@ use mysql_async::{Params, Value};
 
 use crate::constraints::Reference;
 use crate::error::{NO_REFERENCED_ROW, refused, translate};
-use crate::statement::{Target, in_list, is_folded, same_keys};
+use crate::statement::{TargetColumn, in_list, is_folded, same_keys};
 use crate::write::{doing, parameter, targets};
 use crate::{Session, answered, before, quoted};
 
@@ -40,7 +40,7 @@ pub(crate) async fn verify(session: &mut Session, block: &Block<'_>) -> Result<(
 async fn of_rows(
     session: &mut Session,
     block: &Block<'_>,
-    key: &[Target],
+    key: &[TargetColumn],
     reference: &Reference,
     rows: &[usize],
 ) -> Result<()> {
@@ -57,7 +57,8 @@ async fn of_rows(
 async fn to_values(session: &mut Session, block: &Block<'_>, reference: &Reference, at: usize) -> Result<()> {
     let columns: Vec<_> = reference.columns.iter().map(|column| format!("c.{}", quoted(column))).collect();
     let comparable = |name: &String| {
-        before::form(session, &reference.parent, name).map_or_else(|| "?".into(), |form| form.comparable())
+        before::conversion(session, &reference.parent, name)
+            .map_or_else(|| "?".into(), |conversion| conversion.comparable())
     };
     let row: Vec<_> = reference.referenced.iter().map(comparable).collect();
     let values = session.before.take(at);
@@ -96,7 +97,7 @@ async fn ask(
 }
 
 /// Of each row the values of these columns of the key.
-fn values(block: &Block<'_>, key: &[Target], rows: &[usize], places: &[usize]) -> Result<Vec<Value>> {
+fn values(block: &Block<'_>, key: &[TargetColumn], rows: &[usize], places: &[usize]) -> Result<Vec<Value>> {
     let cells = rows.iter().flat_map(|&row| places.iter().map(move |&at| (row, at)));
     let value = |(row, at): (usize, usize)| {
         parameter(&key[at], block.value(row, at)).map_err(|why| refused(why.code, &doing(block), &why.text))

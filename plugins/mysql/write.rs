@@ -1,7 +1,7 @@
 //! Upserts and deletes of whole blocks: prepared statements of many rows.
 //!
 //! Owns: how many rows a statement takes, and its parameters. Does not own: the SQL (`statement`), the values (`values`),
-//! rows that are deleted and inserted again (`keep`), whether a statement had its effect (`effect`), finding the row that was refused (`locate`).
+//! rows that are deleted and inserted again (`reinsert`), whether a statement had its effect (`effect`), finding the row that was refused (`locate`).
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use ebb_sdk::{Block, Error, ErrorKind, Operation, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Value};
 
-use crate::keep::Kept;
-use crate::statement::{self, Target};
+use crate::reinsert::TargetOnly;
+use crate::statement::{self, TargetColumn};
 use crate::values::{ANOTHER_LETTER, Reason, is_another_letter};
 use crate::{Session, answered, before, locate};
 
@@ -26,27 +26,27 @@ const STATEMENT_BYTES_MAX: usize = 8 << 20;
 pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()> {
     let doing = doing(block);
     let targets = targets(session, block)?;
-    let facts = session.tables.facts.get(&block.table().name);
-    let guards = facts.is_some_and(|facts| facts.has_unique_keys);
-    let triggers = facts.and_then(|facts| facts.triggers.clone());
+    let details = session.tables.details.get(&block.table().name);
+    let guards = details.is_some_and(|details| details.has_unique_keys);
+    let triggers = details.and_then(|details| details.triggers.clone());
     let bytes_max = (session.server.packet_bytes_max / 2).min(STATEMENT_BYTES_MAX);
     let attempt = Attempt { block, targets: &targets, guards, triggers, bytes_max, doing: &doing };
     let remembers = before::questions(session, block);
     let wait = session.answer_wait;
     let conn = &mut session.conn;
-    let (steps, mut kept): (&[Step], _) = match block.operation() {
-        Operation::Replace => (&[Step::Clear, Step::BringBack], Kept::default()),
-        _ => (&[Step::Write], Kept::default()),
+    let (passes, mut target_only): (&[Pass], _) = match block.operation() {
+        Operation::Replace => (&[Pass::Delete, Pass::Reinsert], TargetOnly::default()),
+        _ => (&[Pass::Write], TargetOnly::default()),
     };
-    for (step, some) in steps.iter().flat_map(|step| attempt.parts().map(move |some| (step, some))) {
+    for (pass, some) in passes.iter().flat_map(|pass| attempt.parts().map(move |some| (pass, some))) {
         let outcome = async {
-            for question in remembers.iter().filter(|_| !matches!(step, Step::BringBack)) {
+            for question in remembers.iter().filter(|_| !matches!(pass, Pass::Reinsert)) {
                 match attempt.ask(conn, question, some.clone()).await {
                     Ok(found) => session.before.add(question.reference, found),
                     Err(failure) => return Ok(Err(failure)),
                 }
             }
-            Ok(attempt.step(*step, conn, some.clone(), &mut kept).await)
+            Ok(attempt.pass(*pass, conn, some.clone(), &mut target_only).await)
         };
         if let Err(failure) = answered(wait, &doing, outcome).await? {
             return answered(wait, &doing, async { Ok(locate::explain(&attempt, conn, &failure, some).await) })
@@ -60,10 +60,10 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
 
 /// What is done to every part of a block before the next is done to any.
 #[derive(Clone, Copy)]
-enum Step {
+enum Pass {
     Write,
-    Clear,
-    BringBack,
+    Delete,
+    Reinsert,
 }
 
 pub(crate) fn doing(block: &Block<'_>) -> String {
@@ -74,39 +74,39 @@ pub(crate) fn doing(block: &Block<'_>) -> String {
     }
 }
 
-pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<Target>> {
+pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<TargetColumn>> {
     let table = block.table();
     let undescribed = || Error::new(ErrorKind::Broken, format!("the host writes to {table}, which was not described"));
-    let facts = session.tables.facts.get(&table.name).ok_or_else(undescribed)?;
+    let details = session.tables.details.get(&table.name).ok_or_else(undescribed)?;
     let target = |column: &ebb_sdk::Column| {
         let position = table.column(&column.name).ok_or_else(undescribed)?;
-        let column_type = facts.columns.get(position as usize).cloned().ok_or_else(undescribed)?;
+        let column_type = details.columns.get(position as usize).cloned().ok_or_else(undescribed)?;
         let is_key = table.primary_key.contains(&position);
-        Ok(Target { column: column.clone(), may_round: column_type.may_round, column_type, is_key })
+        Ok(TargetColumn { column: column.clone(), may_round: column_type.may_round, column_type, is_key })
     };
     block.columns().map(target).collect()
 }
 
 /// The value to send. What a key could take for another one is refused, and so are digits that would be lost.
-pub(crate) fn parameter(target: &Target, value: ebb_sdk::Value<'_>) -> Result<Value, Reason> {
-    let form = &target.column_type.form;
-    let parameter = form.parameter(value, target.column_type.nullable)?;
+pub(crate) fn parameter(target: &TargetColumn, value: ebb_sdk::Value<'_>) -> Result<Value, Reason> {
+    let conversion = &target.column_type.conversion;
+    let parameter = conversion.parameter(value, target.column_type.nullable)?;
     if target.is_key {
-        form.check_key(value)?;
+        conversion.check_key(value)?;
     }
     if is_another_letter(target.column_type.charset.as_deref(), value.text().unwrap_or_default()) {
         return Err(ANOTHER_LETTER);
     }
     match target.may_round {
         true => Ok(parameter),
-        false => form.lost_digits(value).map_or(Ok(parameter), Err),
+        false => conversion.lost_digits(value).map_or(Ok(parameter), Err),
     }
 }
 
 /// One block on its way into the database.
 pub(crate) struct Attempt<'a> {
     pub(crate) block: &'a Block<'a>,
-    pub(crate) targets: &'a [Target],
+    pub(crate) targets: &'a [TargetColumn],
     /// An upsert may meet another row than it means.
     guards: bool,
     /// Those that fire when rows are written, if there are any or none can be seen: then rows that are there are written by
@@ -135,15 +135,21 @@ impl From<mysql_async::Error> for Failure {
 }
 
 impl Attempt<'_> {
-    async fn step(&self, step: Step, conn: &mut Conn, rows: Range<usize>, kept: &mut Kept) -> Result<(), Failure> {
-        match step {
-            Step::Write => self.run(conn, rows).await,
-            Step::Clear => {
-                self.keep(conn, rows.clone(), kept).await?;
-                self.clear(conn, rows).await
+    async fn pass(
+        &self,
+        pass: Pass,
+        conn: &mut Conn,
+        rows: Range<usize>,
+        target_only: &mut TargetOnly,
+    ) -> Result<(), Failure> {
+        match pass {
+            Pass::Write => self.run(conn, rows).await,
+            Pass::Delete => {
+                self.read_target_only(conn, rows.clone(), target_only).await?;
+                self.delete_for_reinsert(conn, rows).await
             }
-            Step::BringBack => {
-                self.bring_back(conn, rows.clone(), kept).await?;
+            Pass::Reinsert => {
+                self.reinsert(conn, rows.clone(), target_only).await?;
                 if self.triggers.is_some() { self.must_be_there(conn, rows).await } else { Ok(()) }
             }
         }
@@ -196,7 +202,7 @@ impl Attempt<'_> {
                 if deleted < count as u64 { self.must_be_gone(conn, rows).await } else { Ok(()) }
             }
             Operation::Replace => {
-                self.clear(conn, rows.clone()).await?;
+                self.delete_for_reinsert(conn, rows.clone()).await?;
                 self.insert(conn, rows).await
             }
             Operation::Update if self.is_blank(rows.clone()) => {
@@ -237,14 +243,14 @@ impl Attempt<'_> {
     }
 
     /// The columns of the key.
-    pub(crate) fn key(&self) -> Vec<Target> {
+    pub(crate) fn key(&self) -> Vec<TargetColumn> {
         self.targets.iter().filter(|target| target.is_key).cloned().collect()
     }
 
     pub(crate) fn values(
         &self,
         rows: Range<usize>,
-        is_wanted: impl Fn(&Target) -> bool,
+        is_wanted: impl Fn(&TargetColumn) -> bool,
     ) -> Result<Vec<Value>, Failure> {
         let mut values = Vec::with_capacity(rows.len() * self.targets.len());
         for row in rows {

@@ -9,7 +9,7 @@ use ebb_sdk::{Block, Operation, Result};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::constraints::{About, Name};
-use crate::statement::Target;
+use crate::statement::TargetColumn;
 use crate::verify::{key_targets, name_of, questions};
 use crate::write::{Attempt, Failure, TextArray};
 use crate::{Session, write};
@@ -38,9 +38,9 @@ impl Before {
         self.orphans.get(&(table.clone(), question))
     }
 
-    /// Keeps what [`Look::read`] found for a block.
-    pub(crate) fn keep(&mut self, block: &Block<'_>, found: Vec<Found>) {
-        for Found { question, is_parting, columns } in found {
+    /// Keeps what [`PriorQuery::read`] found for a block.
+    pub(crate) fn keep(&mut self, block: &Block<'_>, found: Vec<PriorRows>) {
+        for PriorRows { question, is_parting, columns } in found {
             let place = (name_of(block.table()), question);
             match is_parting {
                 true => {
@@ -55,7 +55,7 @@ impl Before {
 
 /// One look before a write.
 #[derive(Debug)]
-pub(crate) struct Look {
+pub(crate) struct PriorQuery {
     question: usize,
     is_parting: bool,
     sql: String,
@@ -64,20 +64,20 @@ pub(crate) struct Look {
 }
 
 /// What a look has found, column by column.
-pub(crate) struct Found {
+pub(crate) struct PriorRows {
     question: usize,
     is_parting: bool,
     columns: Vec<Vec<String>>,
 }
 
-/// The looks that a block needs.
-pub(crate) async fn looks(session: &mut Session, block: &Block<'_>) -> Result<Vec<Look>> {
+/// The queries that a block needs.
+pub(crate) async fn prior_queries(session: &mut Session, block: &Block<'_>) -> Result<Vec<PriorQuery>> {
     let questions = questions(session, block).await?;
     let (key, targets) = (key_targets(session, block.table())?, write::targets(session, block)?);
     let is_delete = block.operation() == Operation::Delete;
-    let place = |target: &Target| targets.iter().position(|other| other.column.name == target.column.name);
+    let place = |target: &TargetColumn| targets.iter().position(|other| other.column.name == target.column.name);
     let key_places: Vec<_> = key.iter().filter_map(place).collect();
-    let mut looks = Vec::new();
+    let mut prior_queries = Vec::new();
     for (at, question) in questions.iter().enumerate() {
         let (About::Children(reference) | About::Parents(reference)) = &question.about else { continue };
         let others = targets.iter().filter(|target| !target.is_key && reference.concerns(&target.column.name));
@@ -87,14 +87,14 @@ pub(crate) async fn looks(session: &mut Session, block: &Block<'_>) -> Result<Ve
             _ => (false, (!is_delete).then(|| reference.orphans(&key, &others))),
         };
         let places = key_places.iter().copied().chain(others.iter().filter_map(|target| place(target))).collect();
-        looks.extend(sql.map(|sql| Look { question: at, is_parting, sql, places }));
+        prior_queries.extend(sql.map(|sql| PriorQuery { question: at, is_parting, sql, places }));
     }
-    Ok(looks)
+    Ok(prior_queries)
 }
 
-impl Look {
+impl PriorQuery {
     /// Asks the target.
-    pub(crate) async fn read(&self, attempt: &Attempt<'_>) -> Result<Found, Failure> {
+    pub(crate) async fn read(&self, attempt: &Attempt<'_>) -> Result<PriorRows, Failure> {
         let targets = &attempt.prepared.targets;
         let columns: Vec<_> = self.places.iter().map(|&at| TextArray::new(attempt.block, at, &targets[at])).collect();
         let typed: Vec<_> = columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
@@ -105,6 +105,6 @@ impl Look {
                 column.push(row.try_get(at)?);
             }
         }
-        Ok(Found { question: self.question, is_parting: self.is_parting, columns })
+        Ok(PriorRows { question: self.question, is_parting: self.is_parting, columns })
     }
 }

@@ -7,7 +7,7 @@ use tokio_postgres::{Error, Row};
 use crate::fit::Base;
 use crate::keys::KeyForm;
 use crate::quoted;
-use crate::values::Form;
+use crate::values::Conversion;
 
 /// How a column's values are written.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct ColumnType {
     /// The type's own `=`, whatever the search path: a `citext` compared as text would not find its row.
     pub(crate) equals: String,
     pub(crate) equality: Equality,
-    pub(crate) form: Form,
+    pub(crate) conversion: Conversion,
     /// What a value must be to be a key.
     pub(crate) key: KeyForm,
     pub(crate) base: Base,
@@ -74,7 +74,7 @@ pub(crate) fn column_type(row: &Row, money_digits: i32) -> Result<ColumnType, Er
         cast: format!("{}.{}", quoted(&schema), quoted(&name)),
         equals: format!("OPERATOR({}.=)", quoted(operators.as_deref().unwrap_or("pg_catalog"))),
         equality,
-        form: Form::of(&base),
+        conversion: Conversion::of(&base),
         key: KeyForm::of(&base),
         base,
     })

@@ -81,7 +81,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         answer_wait: Duration::from_millis(apply_timeout_ms) + ANSWER_GRACE,
         options: ConnectOptions { url: String::new(), ..options.clone() },
         rounded: Rounding::default(),
-        facts: HashMap::new(),
+        details: HashMap::new(),
         checks: Checks::Immediate,
         before: Before::default(),
         questions: HashMap::new(),

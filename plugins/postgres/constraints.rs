@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use crate::describe::{ENFORCED, names, parts};
 use crate::quoted;
-use crate::statement::{JOINED, Target, rows, same_key};
+use crate::statement::{JOINED, TargetColumn, rows, same_key};
 use crate::triggers::QUALIFIED;
 
 /// Schema and table.
@@ -42,7 +42,7 @@ pub(crate) enum About {
 }
 
 /// Every question that the rows of a table raise. `key` are the columns of its primary key, in the order of the parameters.
-pub(crate) async fn read(client: &Client, table: &Table, key: &[Target]) -> Result<Vec<Question>, Error> {
+pub(crate) async fn read(client: &Client, table: &Table, key: &[TargetColumn]) -> Result<Vec<Question>, Error> {
     let schema = table.namespace.last().cloned().unwrap_or_default();
     let mut questions = Vec::new();
     client.batch_execute(&format!("SAVEPOINT ebb_constraints; {QUALIFIED}")).await?;
@@ -179,7 +179,7 @@ impl Reference {
     }
 
     /// Of rows of the child with these keys: is what they refer to there?
-    fn of_rows(self, key: &[Target]) -> Question {
+    fn of_rows(self, key: &[TargetColumn]) -> Question {
         let sql = format!(
             "SELECT {}, {} FROM {} JOIN {} AS c ON {} WHERE {}",
             self.shown_key(),
@@ -220,8 +220,8 @@ impl Reference {
 
     /// Before rows of the child are written: which of them refer to nothing, and do so afterwards in the same way? `key` are
     /// the first columns of the parameters, `others` those that follow.
-    pub(crate) fn orphans(&self, key: &[Target], others: &[&Target]) -> String {
-        let is_own = |target: &&Target| self.columns.contains(&target.column.name);
+    pub(crate) fn orphans(&self, key: &[TargetColumn], others: &[&TargetColumn]) -> String {
+        let is_own = |target: &&TargetColumn| self.columns.contains(&target.column.name);
         let stays = others.iter().enumerate().filter(|(_, target)| is_own(target)).map(|(at, target)| {
             let (given, stored) = (given(key.len() + at, target), format!("c.{}", name(target)));
             format!(" AND ({stored} {} {given} OR {stored} IS NULL AND {given} IS NULL)", target.column_type.equals)
@@ -239,8 +239,8 @@ impl Reference {
 
     /// Before rows of the parent are deleted, or get these values: what could be referred to of them that will not be there
     /// any more? Each referenced column as text; `None` where the write changes none.
-    pub(crate) fn parting(&self, key: &[Target], others: &[&Target], is_delete: bool) -> Option<String> {
-        let is_referenced = |target: &&Target| self.referenced.contains(&target.column.name);
+    pub(crate) fn parting(&self, key: &[TargetColumn], others: &[&TargetColumn], is_delete: bool) -> Option<String> {
+        let is_referenced = |target: &&TargetColumn| self.referenced.contains(&target.column.name);
         let changes = others.iter().enumerate().filter(|(_, target)| is_referenced(target)).map(|(at, target)| {
             let (given, stored) = (given(key.len() + at, target), format!("p.{}", name(target)));
             format!("({stored} {} {given}) IS NOT TRUE", target.column_type.equals)
@@ -313,13 +313,13 @@ impl Reference {
 }
 
 /// A parameter as a value of its column.
-fn given(at: usize, target: &Target) -> String {
+fn given(at: usize, target: &TargetColumn) -> String {
     target.column_type.given(at)
 }
 
 /// Of rows with these keys: does another row exclude one of them? Both sides are subqueries, in which the expressions of
 /// the index stand as `pg_catalog` has them.
-fn exclusion(row: &Row, index: &Row, table: &Table, key: &[Target]) -> Result<Question, Error> {
+fn exclusion(row: &Row, index: &Row, table: &Table, key: &[TargetColumn]) -> Result<Question, Error> {
     let (constraint, owner): (String, Name) = (row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?));
     let (condition, elements): (Option<String>, Vec<String>) = (index.try_get(0)?, index.try_get(1)?);
     let (is_unique, operators, compares_nulls): (bool, Vec<String>, bool) =
@@ -334,7 +334,7 @@ fn exclusion(row: &Row, index: &Row, table: &Table, key: &[Target]) -> Result<Qu
         )
     };
     let keys: String = key.iter().enumerate().map(|(at, target)| format!("x.{} AS k{at}, ", name(target))).collect();
-    let is_it = |(at, target): (usize, &Target)| {
+    let is_it = |(at, target): (usize, &TargetColumn)| {
         format!("a.k{at} {} {}", target.column_type.equals, target.column_type.given(at))
     };
     let clash = |(at, operator): (usize, &String)| match compares_nulls {
@@ -372,7 +372,7 @@ fn key_part(column: &str, value: &str) -> String {
     format!("'{}=' OPERATOR(pg_catalog.||) {value}::pg_catalog.text", column.replace('\'', "''"))
 }
 
-fn name(target: &Target) -> String {
+fn name(target: &TargetColumn) -> String {
     quoted(&target.column.name)
 }
 

@@ -15,11 +15,11 @@ use crate::not_writable;
 use crate::own::{PROGRESS, TRIGGERS};
 use crate::quoted;
 use crate::statement::qualified;
-use crate::triggers::{self, Found, QUALIFIED};
+use crate::triggers::{self, FoundTrigger, QUALIFIED};
 
 /// What writing needs of a table.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct TableDetails {
     pub(crate) types: Vec<ColumnType>,
     /// A trigger of a user fires on what an ordinary session writes.
     pub(crate) fires: bool,
@@ -28,11 +28,11 @@ pub(crate) struct Facts {
 }
 
 /// By schema and table.
-pub(crate) type TableFacts = HashMap<(String, String), Facts>;
+pub(crate) type DetailsByTable = HashMap<(String, String), TableDetails>;
 
 pub(crate) struct Described {
     pub(crate) catalog: Catalog,
-    pub(crate) facts: TableFacts,
+    pub(crate) details: DetailsByTable,
 }
 
 /// Ordinary and partitioned tables that are not part of another and not the system's.
@@ -215,7 +215,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         suspends_triggers: suspends_checks,
         suspend_hint: (!suspends_checks).then(|| suspend_hint(server)),
     };
-    Ok(Described { catalog, facts: builder.facts })
+    Ok(Described { catalog, details: builder.details })
 }
 
 fn columns_query(version: u32) -> String {
@@ -259,14 +259,14 @@ struct Builder {
     /// Position in `tables` by PostgreSQL's number of the table.
     positions: HashMap<u32, usize>,
     tables: Vec<Table>,
-    facts: TableFacts,
+    details: DetailsByTable,
 }
 
 impl Builder {
     fn table(&mut self, row: &Row) -> Result<u32, Error> {
         let (oid, schema, name): (u32, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         self.positions.insert(oid, self.tables.len());
-        self.facts.insert((schema.clone(), name.clone()), Facts::default());
+        self.details.insert((schema.clone(), name.clone()), TableDetails::default());
         self.tables.push(Table { namespace: vec![self.database.clone(), schema], name, ..Table::default() });
         Ok(oid)
     }
@@ -288,7 +288,7 @@ impl Builder {
             resists_null: false,
         });
         let column_type = column_type(row, self.money_digits)?;
-        self.facts_of(at).types.push(column_type);
+        self.details_of(at).types.push(column_type);
         Ok(())
     }
 
@@ -332,18 +332,18 @@ impl Builder {
         Ok(())
     }
 
-    fn trigger(&mut self, found: Found) {
+    fn trigger(&mut self, found: FoundTrigger) {
         let at = self.positions[&found.root];
-        let facts = self.facts_of(at);
-        facts.fires |= found.fires;
-        facts.fires_suspended |= found.fires_suspended;
+        let details = self.details_of(at);
+        details.fires |= found.fires;
+        details.fires_suspended |= found.fires_suspended;
         self.tables[at].triggers.push(found.trigger);
     }
 
     /// What keeps the primary keys from converting one to one.
     fn keys(&mut self, server: &Server) {
         for at in 0..self.tables.len() {
-            let types = self.facts_of(at).types.clone();
+            let types = self.details_of(at).types.clone();
             let table = &mut self.tables[at];
             let key = table.primary_key.iter().map(|&at| at as usize);
             let found: Vec<_> = key.filter_map(|at| not_writable::key_column(table, at, &types[at], server)).collect();
@@ -351,9 +351,9 @@ impl Builder {
         }
     }
 
-    fn facts_of(&mut self, at: usize) -> &mut Facts {
+    fn details_of(&mut self, at: usize) -> &mut TableDetails {
         let table = &self.tables[at];
-        self.facts.entry((table.namespace[1].clone(), table.name.clone())).or_default()
+        self.details.entry((table.namespace[1].clone(), table.name.clone())).or_default()
     }
 
     /// The queries ask for the tables of `positions` only.

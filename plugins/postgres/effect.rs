@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::column::Equality;
 use crate::error::{refused, translate};
 use crate::quoted;
-use crate::statement::{JOINED, Target, exactly, qualified, rows, same_key};
+use crate::statement::{JOINED, TargetColumn, exactly, qualified, rows, same_key};
 use crate::write::{Attempt, TextArray, Written};
 
 /// Makes sure of the effect of a block that was written. `fires` says that a trigger of a user had a hand in it.
@@ -20,21 +20,21 @@ pub(crate) async fn check(attempt: &Attempt<'_>, written: &Written, fires: bool)
     match attempt.block.operation() {
         Operation::Verify => Ok(()),
         _ if is_whole && !fires => Ok(()),
-        Operation::Upsert | Operation::Replace => Look::new(attempt).all_there().await,
-        Operation::Delete => Look::new(attempt).none_there().await,
-        Operation::Update => Look::new(attempt).all_updated(written.rows).await,
+        Operation::Upsert | Operation::Replace => EffectCheck::new(attempt).all_there().await,
+        Operation::Delete => EffectCheck::new(attempt).none_there().await,
+        Operation::Update => EffectCheck::new(attempt).all_updated(written.rows).await,
     }
 }
 
 /// Reads the rows of the keys of a block.
-struct Look<'a> {
+struct EffectCheck<'a> {
     attempt: &'a Attempt<'a>,
-    key: Vec<Target>,
+    key: Vec<TargetColumn>,
     /// Where the columns of the key are in the block.
     places: Vec<usize>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> EffectCheck<'a> {
     fn new(attempt: &'a Attempt<'a>) -> Self {
         let targets = attempt.prepared.targets.iter().enumerate().filter(|(_, target)| target.is_key);
         let (places, key) = targets.map(|(at, target)| (at, target.clone())).unzip();
@@ -89,7 +89,7 @@ impl<'a> Look<'a> {
 
     /// Equal to the index of the key.
     fn is_equal(&self) -> String {
-        let part = |(at, target): (usize, &Target)| {
+        let part = |(at, target): (usize, &TargetColumn)| {
             format!("t.{} {} {}", quoted(&target.column.name), target.column_type.equals, target.column_type.given(at))
         };
         self.key.iter().enumerate().map(part).collect::<Vec<_>>().join(" AND ")
@@ -97,7 +97,7 @@ impl<'a> Look<'a> {
 
     /// Numbers are one whatever their zeros.
     fn is_exact(&self) -> String {
-        let part = |(at, target): (usize, &Target)| match target.column_type.equality {
+        let part = |(at, target): (usize, &TargetColumn)| match target.column_type.equality {
             Equality::Number => None,
             _ => Some(exactly(&format!("t.{}", quoted(&target.column.name)), &target.column_type.given(at))),
         };
@@ -115,7 +115,7 @@ impl<'a> Look<'a> {
 
     /// The key as messages show it, of the row that is stored or of the one that came.
     fn shown(&self, alias: &str) -> String {
-        let part = |(at, target): (usize, &Target)| {
+        let part = |(at, target): (usize, &TargetColumn)| {
             let column = quoted(&target.column.name);
             let value = if alias == "v" { format!("v.c{at}") } else { format!("{alias}.{column}::pg_catalog.text") };
             format!("'{}=' OPERATOR(pg_catalog.||) {value}", target.column.name.replace('\'', "''"))

@@ -44,7 +44,7 @@ use tokio_postgres::{Client, Statement};
 
 use before::Before;
 use constraints::{Name, Question};
-use describe::TableFacts;
+use describe::DetailsByTable;
 use error::translate;
 use write::{Prepared, StatementKey};
 
@@ -84,7 +84,7 @@ pub struct Session {
     options: ConnectOptions,
     rounded: Rounding,
     /// As described last.
-    facts: TableFacts,
+    details: DetailsByTable,
     /// Of the transaction that was begun last.
     checks: Checks,
     /// What the rows of the open transaction were, where checks are suspended.
@@ -102,7 +102,7 @@ impl ebb_sdk::Session for Session {
     async fn describe(&mut self) -> Result<Catalog> {
         let work = describe::describe(&self.client, &self.server);
         let described = self.answered("describe the target's tables", work).await?;
-        self.facts = described.facts;
+        self.details = described.details;
         self.questions.clear();
         self.statements.clear();
         Ok(described.catalog)
@@ -170,9 +170,9 @@ impl ebb_sdk::Session for Session {
 
     fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
         let schema = table.namespace.last().cloned().unwrap_or_default();
-        let facts = self.facts.get(&(schema, table.name.clone()));
+        let details = self.details.get(&(schema, table.name.clone()));
         let is_key = table.primary_key.contains(&column);
-        let column = facts.and_then(|facts| facts.types.get(column as usize));
+        let column = details.and_then(|details| details.types.get(column as usize));
         column.map_or(Fit::Full, |column| column.base.fit(source, is_key))
     }
 

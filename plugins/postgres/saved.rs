@@ -3,7 +3,7 @@
 //! Owns: that table, dropping and putting back. Does not own: what a trigger is (`triggers`), and when that is done (the
 //! host's). PostgreSQL's DDL is transactional: a trigger is saved and dropped, or neither, and the same on the way back.
 
-mod form;
+mod known_statements;
 
 use ebb_sdk::{Error, ErrorKind, Result, SavedTrigger};
 use tokio_postgres::Client;
@@ -49,7 +49,7 @@ async fn drop_each(session: &Session, wanted: &[SavedTrigger]) -> Result<()> {
         let lock = format!("LOCK TABLE {relation} IN ACCESS EXCLUSIVE MODE");
         client.batch_execute(&lock).await.map_err(|failure| refused(session, &failure, DROP))?;
         let found = triggers::read(client, &[oid]).await.map_err(|failure| translate(&failure, DROP))?;
-        let same_place = |found: &&triggers::Found| {
+        let same_place = |found: &&triggers::FoundTrigger| {
             found.trigger.name == saved.trigger.name && found.trigger.create.first() == saved.trigger.create.first()
         };
         let Some(found) = found.iter().find(same_place) else {
@@ -68,7 +68,7 @@ async fn drop_each(session: &Session, wanted: &[SavedTrigger]) -> Result<()> {
 }
 
 /// A trigger that is gone is none to drop: an earlier attempt may have done it. One of this name that is another is an error.
-fn is_gone(relation: &str, saved: &SavedTrigger, found: &[triggers::Found]) -> Result<()> {
+fn is_gone(relation: &str, saved: &SavedTrigger, found: &[triggers::FoundTrigger]) -> Result<()> {
     match found.iter().any(|found| found.trigger.name == saved.trigger.name) {
         true => Err(changed(relation, saved)),
         false => Ok(()),
@@ -145,7 +145,7 @@ async fn restore(session: &Session, ids: &[i64], saved: &SavedTrigger) -> Result
             refused(session, failure, &format!("put back the trigger {} of {}", saved.trigger.name, saved.table));
         error.table(&saved.table)
     };
-    if let Some(other) = saved.trigger.create.iter().find(|statement| !form::is_of_a_trigger(statement)) {
+    if let Some(other) = saved.trigger.create.iter().find(|statement| !known_statements::is_of_a_trigger(statement)) {
         let message = format!(
             "cannot put back the trigger {} of {}: its record has a statement that ebb does not write",
             saved.trigger.name, saved.table

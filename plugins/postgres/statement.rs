@@ -9,7 +9,7 @@ use crate::quoted;
 
 /// One column of a statement and how its values are written.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
+pub(crate) struct TargetColumn {
     pub(crate) column: Column,
     pub(crate) column_type: ColumnType,
     pub(crate) is_key: bool,
@@ -18,7 +18,7 @@ pub(crate) struct Target {
 }
 
 /// The statement that applies `operation` to rows of these columns, each column an array of text.
-pub(crate) fn text(table: &Table, operation: Operation, targets: &[Target]) -> String {
+pub(crate) fn text(table: &Table, operation: Operation, targets: &[TargetColumn]) -> String {
     match operation {
         Operation::Upsert => upsert(table, targets),
         Operation::Delete => delete(table, targets),
@@ -30,7 +30,7 @@ pub(crate) fn text(table: &Table, operation: Operation, targets: &[Target]) -> S
 }
 
 /// The statement that converts and assigns values of one column and of no other, to see whether it takes them.
-pub(crate) fn trial(table: &Table, operation: Operation, target: &Target) -> String {
+pub(crate) fn trial(table: &Table, operation: Operation, target: &TargetColumn) -> String {
     match operation {
         Operation::Upsert | Operation::Replace => insert(table, std::slice::from_ref(target)),
         Operation::Delete | Operation::Update | Operation::Verify => {
@@ -40,7 +40,7 @@ pub(crate) fn trial(table: &Table, operation: Operation, target: &Target) -> Str
 }
 
 /// Whether each row of a block must be written for the statement to have done its work.
-pub(crate) fn writes_every_row(table: &Table, operation: Operation, targets: &[Target]) -> bool {
+pub(crate) fn writes_every_row(table: &Table, operation: Operation, targets: &[TargetColumn]) -> bool {
     match operation {
         Operation::Upsert => !assigned(table, targets).is_empty(),
         Operation::Replace => true,
@@ -49,13 +49,13 @@ pub(crate) fn writes_every_row(table: &Table, operation: Operation, targets: &[T
 }
 
 /// Columns that PostgreSQL numbers, and never lets an UPDATE change.
-pub(crate) fn fixed<'a>(table: &'a Table, targets: &'a [Target]) -> impl Iterator<Item = &'a str> {
+pub(crate) fn fixed<'a>(table: &'a Table, targets: &'a [TargetColumn]) -> impl Iterator<Item = &'a str> {
     let columns = targets.iter().map(|target| &target.column);
     let fixed = columns.filter(|column| column.identity == Identity::Always && !is_key(table, column));
     fixed.map(|column| column.name.as_str())
 }
 
-fn upsert(table: &Table, targets: &[Target]) -> String {
+fn upsert(table: &Table, targets: &[TargetColumn]) -> String {
     let key: Vec<_> = table.primary_key.iter().map(|&at| quoted(&table.columns[at as usize].name)).collect();
     let assigned: Vec<_> = assigned(table, targets).iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
     let unchanged =
@@ -73,7 +73,7 @@ fn upsert(table: &Table, targets: &[Target]) -> String {
     format!("{} ON CONFLICT ({}) DO {action}", insert(table, targets), key.join(", "))
 }
 
-fn insert(table: &Table, targets: &[Target]) -> String {
+fn insert(table: &Table, targets: &[TargetColumn]) -> String {
     let names: Vec<_> = targets.iter().map(|target| quoted(&target.column.name)).collect();
     let numbered = targets.iter().any(|target| target.column.identity == Identity::Always);
     format!(
@@ -87,7 +87,7 @@ fn insert(table: &Table, targets: &[Target]) -> String {
 }
 
 /// Columns of the key whose values may be another row's and yet equal.
-pub(crate) fn folded<'a>(table: &'a Table, targets: &'a [Target]) -> impl Iterator<Item = &'a Target> {
+pub(crate) fn folded<'a>(table: &'a Table, targets: &'a [TargetColumn]) -> impl Iterator<Item = &'a TargetColumn> {
     targets.iter().filter(|target| is_key(table, &target.column) && target.column_type.equality == Equality::Folded)
 }
 
@@ -102,13 +102,13 @@ pub(crate) fn exactly(a: &str, b: &str) -> String {
 
 /// What an existing row of the same key gets. A key column is assigned only where equal values may look different, since
 /// that takes a stronger lock on the row, or where an UPDATE is wanted and there is nothing else to assign.
-fn assigned(table: &Table, targets: &[Target]) -> Vec<String> {
-    let is_key = |target: &&Target| is_key(table, &target.column);
-    let changes = |target: &&Target| match is_key(target) {
+fn assigned(table: &Table, targets: &[TargetColumn]) -> Vec<String> {
+    let is_key = |target: &&TargetColumn| is_key(table, &target.column);
+    let changes = |target: &&TargetColumn| match is_key(target) {
         true => target.column_type.equality == Equality::Number,
         false => target.column.identity != Identity::Always,
     };
-    let names = |chosen: &dyn Fn(&&Target) -> bool| -> Vec<String> {
+    let names = |chosen: &dyn Fn(&&TargetColumn) -> bool| -> Vec<String> {
         targets.iter().filter(|target| chosen(target)).map(|target| quoted(&target.column.name)).collect()
     };
     let is_conditional = fixed(table, targets).next().is_some() || folded(table, targets).next().is_some();
@@ -118,14 +118,15 @@ fn assigned(table: &Table, targets: &[Target]) -> Vec<String> {
     }
 }
 
-fn delete(table: &Table, targets: &[Target]) -> String {
+fn delete(table: &Table, targets: &[TargetColumn]) -> String {
     format!("DELETE FROM {} AS t USING {} WHERE {}", qualified(table), rows(targets.len()), same_row(table, targets))
 }
 
-fn update(table: &Table, targets: &[Target]) -> String {
+fn update(table: &Table, targets: &[TargetColumn]) -> String {
     let others = targets.iter().enumerate().filter(|(_, target)| !is_key(table, &target.column));
-    let assignment =
-        |(at, target): (usize, &Target)| format!("{} = {}", quoted(&target.column.name), target.column_type.given(at));
+    let assignment = |(at, target): (usize, &TargetColumn)| {
+        format!("{} = {}", quoted(&target.column.name), target.column_type.given(at))
+    };
     format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {}",
         qualified(table),
@@ -136,7 +137,7 @@ fn update(table: &Table, targets: &[Target]) -> String {
 }
 
 /// The count makes sure that every row is gone before the first one comes.
-fn replace(table: &Table, targets: &[Target]) -> String {
+fn replace(table: &Table, targets: &[TargetColumn]) -> String {
     let is_given = |column: &Column| targets.iter().any(|target| target.column.name == column.name);
     let kept: Vec<_> = table.columns.iter().filter(|column| !column.generated && !is_given(column)).collect();
     if !kept.is_empty() {
@@ -156,7 +157,7 @@ const ALL_GONE: &str = "(SELECT pg_catalog.count(*) FROM gone) OPERATOR(pg_catal
 
 /// The same where the target has columns of its own: rows that were there keep them, and others get their defaults. The
 /// answer has a row for each that was inserted.
-fn replace_keeping(table: &Table, targets: &[Target], kept: &[&Column]) -> String {
+fn replace_keeping(table: &Table, targets: &[TargetColumn], kept: &[&Column]) -> String {
     let names = |columns: &mut dyn Iterator<Item = &str>, alias: &str| -> String {
         columns.map(|name| format!("{alias}{}", quoted(name))).collect::<Vec<_>>().join(", ")
     };
@@ -190,19 +191,19 @@ fn replace_keeping(table: &Table, targets: &[Target], kept: &[&Column]) -> Strin
 }
 
 /// Joins a row `t` with the parameters `v` by the primary key.
-pub(crate) fn same_row(table: &Table, targets: &[Target]) -> String {
+pub(crate) fn same_row(table: &Table, targets: &[TargetColumn]) -> String {
     joined("t", targets.iter().enumerate().filter(|(_, target)| is_key(table, &target.column)))
 }
 
 /// The same where all columns of the parameters are of the key.
-pub(crate) fn same_key(alias: &str, key: &[Target]) -> String {
+pub(crate) fn same_key(alias: &str, key: &[TargetColumn]) -> String {
     joined(alias, key.iter().enumerate())
 }
 
 /// The parameter is cast, not the column, so that the index of the key serves. Among the rows that the index finds, one
 /// that the source tells from this one is another row.
-fn joined<'a>(alias: &str, key: impl Iterator<Item = (usize, &'a Target)>) -> String {
-    let same = |(at, Target { column, column_type, .. }): (usize, &Target)| {
+fn joined<'a>(alias: &str, key: impl Iterator<Item = (usize, &'a TargetColumn)>) -> String {
+    let same = |(at, TargetColumn { column, column_type, .. }): (usize, &TargetColumn)| {
         let (stored, given) = (format!("{alias}.{}", quoted(&column.name)), column_type.given(at));
         let equal = format!("{stored} {} {given}", column_type.equals);
         match column_type.equality {
@@ -213,8 +214,8 @@ fn joined<'a>(alias: &str, key: impl Iterator<Item = (usize, &'a Target)>) -> St
     key.map(same).collect::<Vec<_>>().join(" AND ")
 }
 
-fn values(targets: &[Target]) -> String {
-    let value = |(at, target): (usize, &Target)| target.column_type.given(at);
+fn values(targets: &[TargetColumn]) -> String {
+    let value = |(at, target): (usize, &TargetColumn)| target.column_type.given(at);
     targets.iter().enumerate().map(value).collect::<Vec<_>>().join(", ")
 }
 
@@ -239,7 +240,7 @@ mod tests {
     use super::*;
     use crate::fit::Base;
     use crate::keys::KeyForm;
-    use crate::values::Form;
+    use crate::values::Conversion;
 
     fn check(columns: &[(&str, &str, Identity)], operation: Operation, expected: &str) {
         let columns: Vec<_> = columns
@@ -251,13 +252,13 @@ mod tests {
                 ..Column::default()
             })
             .collect();
-        let targets = columns.iter().map(|column| Target {
+        let targets = columns.iter().map(|column| TargetColumn {
             column: column.clone(),
             column_type: ColumnType {
                 cast: column.type_name.clone(),
                 equals: "=".into(),
                 equality: if column.type_name == "numeric" { Equality::Number } else { Equality::Same },
-                form: Form::Plain,
+                conversion: Conversion::Plain,
                 key: KeyForm::Text,
                 base: Base { name: String::new(), modifier: -1, is_array: false, kind: 'b' },
             },

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error};
 use crate::describe::parts;
 
 /// A trigger and where it is.
-pub(crate) struct Found {
+pub(crate) struct FoundTrigger {
     /// PostgreSQL's number of the table that it counts for, which is the whole where it stands on a partition.
     pub(crate) root: u32,
     pub(crate) trigger: Trigger,
@@ -65,7 +65,7 @@ fn query() -> String {
 }
 
 /// The triggers of these tables, inside a transaction.
-pub(crate) async fn read(client: &Client, tables: &[u32]) -> Result<Vec<Found>, Error> {
+pub(crate) async fn read(client: &Client, tables: &[u32]) -> Result<Vec<FoundTrigger>, Error> {
     client.batch_execute(&format!("SAVEPOINT ebb_triggers; {QUALIFIED}")).await?;
     let mut found = Vec::new();
     for row in client.query(&query(), &[&tables]).await? {
@@ -73,7 +73,7 @@ pub(crate) async fn read(client: &Client, tables: &[u32]) -> Result<Vec<Found>, 
         let states: Vec<String> = row.try_get(4)?;
         let is_any = |wanted: &[&str]| states.iter().any(|state| wanted.contains(&state.as_str()));
         let fires_suspended = is_any(&["A", "R"]);
-        found.push(Found {
+        found.push(FoundTrigger {
             root: row.try_get(0)?,
             trigger: Trigger {
                 name: row.try_get(1)?,

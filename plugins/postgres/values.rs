@@ -18,7 +18,7 @@ use time::{NO_INTERVAL, NO_TIME, day, has_year, is_interval, moment, time, times
 
 /// How the text of a column is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum Conversion {
     /// As it came.
     Plain,
     /// As it came, if the whole of it fits: PostgreSQL cuts what is too long by spaces only.
@@ -73,8 +73,8 @@ pub(crate) enum Form {
     },
     /// An interval that has lost some of its fields, or a row: no text is written to it.
     Closed,
-    /// A JSON array, elements by their own form.
-    Array(Box<Form>),
+    /// A JSON array, elements by their own conversion.
+    Array(Box<Conversion>),
 }
 
 /// Why a type cannot hold a value, with the SQLSTATE that PostgreSQL has for it.
@@ -104,7 +104,7 @@ const MODIFIER_OFFSET: i32 = 4;
 const FLOAT8_DIGITS: usize = 15;
 const FLOAT4_DIGITS: usize = 6;
 
-impl Form {
+impl Conversion {
     pub(crate) fn of(base: &Base) -> Self {
         if base.is_array {
             return Self::Array(Box::new(Self::of(&Base { is_array: false, ..base.clone() })));
@@ -232,21 +232,21 @@ fn whole<'a>(value: Value<'_>, text: &'a str, is_signed: bool) -> Result<Cow<'a,
 mod tests {
     use super::*;
 
-    pub(super) fn check(form: &Form, value: Value<'_>, expected: Option<&str>) {
-        assert_eq!(form.text(value, &mut false).unwrap().as_deref(), expected, "{value:?}");
+    pub(super) fn check(conversion: &Conversion, value: Value<'_>, expected: Option<&str>) {
+        assert_eq!(conversion.text(value, &mut false).unwrap().as_deref(), expected, "{value:?}");
     }
 
-    pub(super) fn of(name: &str, modifier: i32) -> Form {
+    pub(super) fn of(name: &str, modifier: i32) -> Conversion {
         let (name, is_array) = name.strip_suffix("[]").map_or((name, false), |name| (name, true));
-        Form::of(&Base { name: name.into(), modifier, is_array, kind: 'b' })
+        Conversion::of(&Base { name: name.into(), modifier, is_array, kind: 'b' })
     }
 
-    pub(super) fn array_of(element: &str) -> Form {
+    pub(super) fn array_of(element: &str) -> Conversion {
         of(&format!("{element}[]"), -1)
     }
 
-    pub(super) fn refuses(form: &Form, value: Value<'_>) -> bool {
-        form.text(value, &mut false).is_err()
+    pub(super) fn refuses(conversion: &Conversion, value: Value<'_>) -> bool {
+        conversion.text(value, &mut false).is_err()
     }
 
     #[test]
@@ -257,9 +257,9 @@ mod tests {
         check(&of("varchar", -1), Value::String("abcdef"), Some("abcdef"));
         assert!(refuses(&of("name", -1), Value::String(&"n".repeat(64))));
         assert!(refuses(&of("char", -1), Value::String("ab")));
-        assert!(refuses(&Form::Bytea, Value::String("hi")));
-        check(&Form::Bytea, Value::String("\\x"), Some("\\x"));
-        assert!(refuses(&Form::Plain, Value::String("a\0")));
+        assert!(refuses(&Conversion::Bytea, Value::String("hi")));
+        check(&Conversion::Bytea, Value::String("\\x"), Some("\\x"));
+        assert!(refuses(&Conversion::Plain, Value::String("a\0")));
         assert!(refuses(&array_of("text"), Value::Json(r#"["a\u0000"]"#)));
     }
 
@@ -289,7 +289,7 @@ mod tests {
             let text = of(name, -1).text(json, &mut false);
             assert_eq!(text.ok().flatten().as_deref(), taken, "{name} {json:?}");
         }
-        let row = Form::of(&Base { name: "pair".into(), modifier: -1, is_array: false, kind: 'c' });
+        let row = Conversion::of(&Base { name: "pair".into(), modifier: -1, is_array: false, kind: 'c' });
         assert!(refuses(&row, Value::String("(1,2)")));
     }
 

@@ -12,7 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::Session;
 use crate::constraints::{self, About, Name, Question};
 use crate::error::translate;
-use crate::statement::Target;
+use crate::statement::TargetColumn;
 use crate::write::{TextArray, doing, targets_of};
 
 /// Values of one question. A transaction may have parted with more than one statement has time for.
@@ -40,7 +40,8 @@ pub(crate) async fn verify(session: &mut Session, block: &Block<'_>) -> Result<(
                 }
             }
             About::Rows | About::Children(_) => {
-                let place = |target: &Target| block.columns().position(|column| column.name == target.column.name);
+                let place =
+                    |target: &TargetColumn| block.columns().position(|column| column.name == target.column.name);
                 let columns = key.iter().filter_map(|target| Some(TextArray::new(block, place(target)?, target)));
                 let columns: Vec<_> = columns.collect();
                 let columns: Vec<_> = columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
@@ -99,7 +100,7 @@ pub(crate) fn name_of(table: &Table) -> Name {
 }
 
 /// The columns of the primary key, in its order.
-pub(crate) fn key_targets(session: &Session, table: &Table) -> Result<Vec<Target>> {
+pub(crate) fn key_targets(session: &Session, table: &Table) -> Result<Vec<TargetColumn>> {
     targets_of(session, table, table.primary_key.iter().map(|&at| &table.columns[at as usize]))
 }
 

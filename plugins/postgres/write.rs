@@ -16,7 +16,7 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
 
 use crate::error::translate;
-use crate::statement::{self, Target};
+use crate::statement::{self, TargetColumn};
 use crate::values::{LOST, Reason};
 use crate::{Session, before, effect, locate};
 
@@ -29,13 +29,13 @@ pub(crate) type StatementKey = (String, String, Operation, Vec<String>);
 
 /// A statement ready to run, and the columns of its parameters.
 pub(crate) struct Prepared {
-    plan: Plan,
-    pub(crate) targets: Vec<Target>,
+    query_plan: QueryPlan,
+    pub(crate) targets: Vec<TargetColumn>,
     writes_every_row: bool,
 }
 
 /// Who decides how a statement finds its rows.
-enum Plan {
+enum QueryPlan {
     /// The server, once: an upsert has nothing to choose.
     Kept(Statement),
     /// The server, each time, knowing how many rows come and how large the table is now. A delete joins the two, and a
@@ -50,16 +50,16 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
     }
     let doing = doing(block);
     let prepared = prepared(session, block, &doing).await?;
-    let looks = match session.checks {
-        Checks::Suspended => before::looks(session, block).await?,
+    let prior_queries = match session.checks {
+        Checks::Suspended => before::prior_queries(session, block).await?,
         Checks::Immediate | Checks::Deferred => Vec::new(),
     };
     let attempt = Attempt { client: &session.client, prepared: &prepared, block, doing: &doing };
     let rows = 0..block.rows();
     let work = async {
-        let mut found = Vec::with_capacity(looks.len());
-        for look in &looks {
-            found.push(look.read(&attempt).await?);
+        let mut found = Vec::with_capacity(prior_queries.len());
+        for query in &prior_queries {
+            found.push(query.read(&attempt).await?);
         }
         Ok((found, attempt.run(rows.clone()).await?))
     };
@@ -79,8 +79,10 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
 fn fires(session: &Session, block: &Block<'_>) -> bool {
     let table = block.table();
     let schema = table.namespace.last().cloned().unwrap_or_default();
-    let facts = session.facts.get(&(schema, table.name.clone()));
-    facts.is_some_and(|facts| if session.checks == Checks::Suspended { facts.fires_suspended } else { facts.fires })
+    let details = session.details.get(&(schema, table.name.clone()));
+    details.is_some_and(
+        |details| if session.checks == Checks::Suspended { details.fires_suspended } else { details.fires },
+    )
 }
 
 pub(crate) fn doing(block: &Block<'_>) -> String {
@@ -101,15 +103,15 @@ async fn prepared(session: &mut Session, block: &Block<'_>, doing: &str) -> Resu
     }
     let targets = targets(session, block)?;
     let sql = statement::text(table, block.operation(), &targets);
-    let plan = match block.operation() {
-        Operation::Delete | Operation::Update | Operation::Replace | Operation::Verify => Plan::Fresh(sql),
+    let query_plan = match block.operation() {
+        Operation::Delete | Operation::Update | Operation::Replace | Operation::Verify => QueryPlan::Fresh(sql),
         Operation::Upsert => {
             let prepare = async { session.client.prepare(&sql).await.map_err(|failure| translate(&failure, doing)) };
-            Plan::Kept(session.answered(doing, prepare).await?)
+            QueryPlan::Kept(session.answered(doing, prepare).await?)
         }
     };
     let writes_every_row = statement::writes_every_row(table, block.operation(), &targets);
-    let prepared = Arc::new(Prepared { plan, targets, writes_every_row });
+    let prepared = Arc::new(Prepared { query_plan, targets, writes_every_row });
     if session.statements.len() >= STATEMENTS_MAX {
         session.statements.clear();
     }
@@ -117,7 +119,7 @@ async fn prepared(session: &mut Session, block: &Block<'_>, doing: &str) -> Resu
     Ok(prepared)
 }
 
-pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<Target>> {
+pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<TargetColumn>> {
     targets_of(session, block.table(), block.columns())
 }
 
@@ -126,18 +128,18 @@ pub(crate) fn targets_of<'a>(
     session: &Session,
     table: &Table,
     columns: impl Iterator<Item = &'a ebb_sdk::Column>,
-) -> Result<Vec<Target>> {
+) -> Result<Vec<TargetColumn>> {
     let schema = table.namespace.last().cloned().unwrap_or_default();
     let undescribed = || Error::new(ErrorKind::Broken, format!("the host writes to {table}, which was not described"));
-    let types = &session.facts.get(&(schema, table.name.clone())).ok_or_else(undescribed)?.types;
+    let types = &session.details.get(&(schema, table.name.clone())).ok_or_else(undescribed)?.types;
     let target = |column: &ebb_sdk::Column| {
         let at = table.column(&column.name).ok_or_else(undescribed)?;
         let mut column_type = types.get(at as usize).cloned().ok_or_else(undescribed)?;
         if session.options.source_is_known {
-            column_type.form = column_type.form.of_known_source();
+            column_type.conversion = column_type.conversion.of_known_source();
         }
         let may_round = session.options.may_round(table, &column.name);
-        Ok(Target { column: column.clone(), column_type, is_key: table.primary_key.contains(&at), may_round })
+        Ok(TargetColumn { column: column.clone(), column_type, is_key: table.primary_key.contains(&at), may_round })
     };
     columns.map(target).collect()
 }
@@ -183,9 +185,9 @@ impl Attempt<'_> {
     pub(crate) async fn run(&self, rows: Range<usize>) -> Result<Written, Failure> {
         let columns: Vec<_> = (0..self.prepared.targets.len()).map(|at| self.parameter(at, rows.clone())).collect();
         let parameters = columns.iter().map(|column| column as &(dyn ToSql + Sync));
-        let written = match &self.prepared.plan {
-            Plan::Kept(statement) => self.client.execute(statement, &parameters.collect::<Vec<_>>()).await?,
-            Plan::Fresh(sql) => {
+        let written = match &self.prepared.query_plan {
+            QueryPlan::Kept(statement) => self.client.execute(statement, &parameters.collect::<Vec<_>>()).await?,
+            QueryPlan::Fresh(sql) => {
                 let typed: Vec<_> = parameters.map(|parameter| (parameter, Type::TEXT_ARRAY)).collect();
                 self.client.execute_typed(sql, &typed).await?
             }
@@ -214,7 +216,7 @@ impl Attempt<'_> {
 pub(crate) struct TextArray<'a> {
     block: &'a Block<'a>,
     column: usize,
-    target: &'a Target,
+    target: &'a TargetColumn,
     rows: Range<usize>,
     /// Values that lose digits and may.
     rounded: AtomicU64,
@@ -222,11 +224,11 @@ pub(crate) struct TextArray<'a> {
 
 impl<'a> TextArray<'a> {
     /// Every value of a column.
-    pub(crate) fn new(block: &'a Block<'a>, column: usize, target: &'a Target) -> Self {
+    pub(crate) fn new(block: &'a Block<'a>, column: usize, target: &'a TargetColumn) -> Self {
         Self::of(block, column, target, 0..block.rows())
     }
 
-    fn of(block: &'a Block<'a>, column: usize, target: &'a Target, rows: Range<usize>) -> Self {
+    fn of(block: &'a Block<'a>, column: usize, target: &'a TargetColumn, rows: Range<usize>) -> Self {
         Self { block, column, target, rows, rounded: AtomicU64::new(0) }
     }
 
@@ -240,7 +242,7 @@ impl<'a> TextArray<'a> {
         if self.target.is_key {
             self.target.column_type.key.check(value)?;
         }
-        let text = self.target.column_type.form.text(value, &mut is_lost)?;
+        let text = self.target.column_type.conversion.text(value, &mut is_lost)?;
         match (is_lost, self.target.may_round) {
             (false, _) => {}
             (true, true) => drop(self.rounded.fetch_add(1, Ordering::Relaxed)),

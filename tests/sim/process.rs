@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use ebb::apply::{Applier, Pace};
+use ebb::apply::{Applier, Pace, TablePlans};
 use ebb::config;
 use ebb::plugin::Plugin;
 use ebb::stage::{Backlog, RunState, Steps};
@@ -70,6 +70,7 @@ impl Process {
             settings,
             case_sensitive: true,
             holder: Holder::new(run_state.clone(), "sim", Path::new("."), false),
+            plans: TablePlans::of(&catalog),
             catalog,
             tables,
             keys: Arc::new(keys),

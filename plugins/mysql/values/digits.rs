@@ -9,7 +9,7 @@ use std::str::FromStr;
 use ebb_sdk::{Number, Value, second_digits};
 
 use super::exact::{EXPONENT_MAX, is_exact_double, is_same_number, numbers};
-use super::{Form, Mend, Reason};
+use super::{Conversion, Mend, Reason};
 
 /// `Data truncated`, as the server has it for a note.
 const LOST: u16 = 1265;
@@ -19,8 +19,8 @@ const FLOAT_DIGITS: usize = 6;
 const FOUR_BYTES: &str = "it has four bytes, for about 7 digits";
 const EIGHT_BYTES: &str = "it has eight bytes, for about 16 digits";
 
-impl Form {
-    /// Why this form would keep fewer digits than the value has, if it would.
+impl Conversion {
+    /// Why this conversion would keep fewer digits than the value has, if it would.
     pub(crate) fn lost_digits(&self, value: Value<'_>) -> Option<Reason> {
         let text = match value {
             Value::Number(text) | Value::String(text) | Value::Json(text) => text,
@@ -105,27 +105,35 @@ mod tests {
 
     #[test]
     fn digits_are_lost_or_not() {
-        let decimal = Form::Decimal { scale: 2 };
-        let (float, double) = (Form::Float { scale: None }, Form::Double { scale: None });
-        let (second, milli) = (Form::Timestamp { digits: 0 }, Form::Time { digits: 3 });
-        let json = Form::Json { keeps_text: false };
-        for (form, kept, lost) in [
-            (Form::Integer, vec!["1", "-9223372036854775808", "1E+2", "1.5E+1", "100.00"], vec!["1.5", "1E-2", "0.1"]),
+        let decimal = Conversion::Decimal { scale: 2 };
+        let (float, double) = (Conversion::Float { scale: None }, Conversion::Double { scale: None });
+        let (second, milli) = (Conversion::Timestamp { digits: 0 }, Conversion::Time { digits: 3 });
+        let json = Conversion::Json { keeps_text: false };
+        for (conversion, kept, lost) in [
+            (
+                Conversion::Integer,
+                vec!["1", "-9223372036854775808", "1E+2", "1.5E+1", "100.00"],
+                vec!["1.5", "1E-2", "0.1"],
+            ),
             (
                 decimal,
                 vec!["1.50", "1.500000", "1E+50", "12E-2", "-0.01"],
                 vec!["1.005", "1E-3", "0.001", "1E-9999999999"],
             ),
-            (Form::Decimal { scale: 0 }, vec!["1", "1.0"], vec!["0.5"]),
+            (Conversion::Decimal { scale: 0 }, vec!["1", "1.0"], vec!["0.5"]),
             (
                 float.clone(),
                 vec!["1.5", "0.1", "3.4028235E+38", "1.100000023841858", "16777216", "1E+300"],
                 vec!["0.1234567891", "16777217", "1E-60", "123456789"],
             ),
-            (Form::Float { scale: Some(2) }, vec!["1.25", "-99999.99", "0", "1E+39"], vec!["1.125", "131072.32"]),
-            (Form::Float { scale: Some(4) }, vec!["999.9999"], vec!["-5495.8830"]),
-            (Form::Double { scale: Some(2) }, vec!["8054932196820.01", "1E+3"], vec!["80549321968204.01", "1E-3"]),
-            (Form::Double { scale: Some(20) }, vec!["0.5"], vec!["0.3"]),
+            (Conversion::Float { scale: Some(2) }, vec!["1.25", "-99999.99", "0", "1E+39"], vec!["1.125", "131072.32"]),
+            (Conversion::Float { scale: Some(4) }, vec!["999.9999"], vec!["-5495.8830"]),
+            (
+                Conversion::Double { scale: Some(2) },
+                vec!["8054932196820.01", "1E+3"],
+                vec!["80549321968204.01", "1E-3"],
+            ),
+            (Conversion::Double { scale: Some(20) }, vec!["0.5"], vec!["0.3"]),
             (
                 double,
                 vec!["0.1", "5E-324", "9007199254740992", "1E+400", "0.30000000000000004", "1.7976931348623157E+308"],
@@ -134,15 +142,15 @@ mod tests {
             (second, vec!["2016-01-25T10:10:10", "2016-01-25T10:10:10.000Z"], vec!["2016-01-25T10:10:10.5Z"]),
             (milli, vec!["10:10:10.125", "1 day 10:10:10.12"], vec!["10:10:10.1255", "-1 days +00:00:00.0001"]),
             (json, vec!["[1.10, 2]", "9007199254740993"], vec!["[0.12345678901234567890]", "18446744073709551616"]),
-            (Form::Json { keeps_text: true }, vec!["[0.12345678901234567890]"], vec![]),
-            (Form::Vector(Flavour::MySql), vec!["[1,2.5,0.1]"], vec!["[1,0.123456789]"]),
-            (Form::LongText { bytes_max: 9, letter_bytes_max: None }, vec!["0.123456789"], vec![]),
+            (Conversion::Json { keeps_text: true }, vec!["[0.12345678901234567890]"], vec![]),
+            (Conversion::Vector(Flavour::MySql), vec!["[1,2.5,0.1]"], vec!["[1,0.123456789]"]),
+            (Conversion::LongText { bytes_max: 9, letter_bytes_max: None }, vec!["0.123456789"], vec![]),
         ] {
-            let found = |text: &str| form.lost_digits(Value::Number(text)).is_some();
-            kept.iter().for_each(|text| assert!(!found(text), "{form:?} {text}"));
-            lost.iter().for_each(|text| assert!(found(text), "{form:?} {text}"));
+            let found = |text: &str| conversion.lost_digits(Value::Number(text)).is_some();
+            kept.iter().for_each(|text| assert!(!found(text), "{conversion:?} {text}"));
+            lost.iter().for_each(|text| assert!(found(text), "{conversion:?} {text}"));
         }
-        assert_eq!(Form::Integer.lost_digits(Value::Null), None);
+        assert_eq!(Conversion::Integer.lost_digits(Value::Null), None);
         let why = float.lost_digits(Value::Number("16777217")).unwrap();
         assert!(why.text.contains("7 digits"), "{why:?}");
     }

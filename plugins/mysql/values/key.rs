@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ebb_sdk::{Value, is_number};
 
-use super::{Form, Mend, Reason, is_uuid};
+use super::{Conversion, Mend, Reason, is_uuid};
 
 const SPELLING: Reason = spelling("a key must come in the one spelling that CockroachDB has for the column's type");
 const NUMBER: Reason = spelling("a number whose digits can be spelled in several ways cannot be a key of texts");
@@ -23,7 +23,7 @@ const fn spelling(text: &'static str) -> Reason {
     Reason { code: 1366, text: Cow::Borrowed(text), mend: Mend::Key }
 }
 
-impl Form {
+impl Conversion {
     /// Refuses a value of a key for which another one could stand here.
     pub(crate) fn check_key(&self, value: Value<'_>) -> Result<(), Reason> {
         let is_one = |is_one: bool, why: Reason| if is_one { Ok(()) } else { Err(why) };
@@ -117,26 +117,26 @@ mod tests {
     fn one_spelling_is_a_key_and_others_are_not() {
         let numbers =
             (vec!["0", "7", "-7", "0.5", "1.25"], vec!["+1", "007", " 1", "1.0", "-0", "1E+2", "t", "", "1.", "1.50"]);
-        let text = |is_char| Form::Text { chars_max: 9, is_char };
-        let set = || Form::Set(["a", "b", "c"].map(String::from).into());
+        let text = |is_char| Conversion::Text { chars_max: 9, is_char };
+        let set = || Conversion::Set(["a", "b", "c"].map(String::from).into());
         let strings = [
-            (Form::Integer, numbers.0.clone(), numbers.1.clone()),
-            (Form::Decimal { scale: 2 }, numbers.0.clone(), numbers.1.clone()),
-            (Form::Float { scale: None }, numbers.0.clone(), numbers.1.clone()),
-            (Form::Double { scale: None }, numbers.0.clone(), numbers.1.clone()),
+            (Conversion::Integer, numbers.0.clone(), numbers.1.clone()),
+            (Conversion::Decimal { scale: 2 }, numbers.0.clone(), numbers.1.clone()),
+            (Conversion::Float { scale: None }, numbers.0.clone(), numbers.1.clone()),
+            (Conversion::Double { scale: None }, numbers.0.clone(), numbers.1.clone()),
             (text(false), vec!["1.0", "+1", "a ", ""], vec![]),
             (set(), vec!["", "a", "a,c", "b,c"], vec!["b,a", "a,a", "c,b"]),
-            (Form::Bytes { padded_to: Some(2) }, vec!["\\x6869"], vec!["\\x68AF"]),
+            (Conversion::Bytes { padded_to: Some(2) }, vec!["\\x6869"], vec!["\\x68AF"]),
             (
-                Form::Bytes { padded_to: Some(16) },
+                Conversion::Bytes { padded_to: Some(16) },
                 vec!["7f9c24e8-3b12-4fef-91e0-56a2d5a246ec", "\\x7f9c24e83b124fef91e056a2d5a246ec"],
                 vec!["7F9C24E8-3B12-4FEF-91E0-56A2D5A246EC"],
             ),
-            (Form::Bytes { padded_to: None }, vec!["\\x", "\\x6a"], vec!["\\x6A"]),
-            (Form::Bit { digits: 4 }, vec!["0101"], vec!["101", "00101"]),
-            (Form::Date, vec!["2016-01-25"], vec!["2016-1-25", "16-01-25", "2016-01-25T00:00:00", "20160125"]),
+            (Conversion::Bytes { padded_to: None }, vec!["\\x", "\\x6a"], vec!["\\x6A"]),
+            (Conversion::Bit { digits: 4 }, vec!["0101"], vec!["101", "00101"]),
+            (Conversion::Date, vec!["2016-01-25"], vec!["2016-1-25", "16-01-25", "2016-01-25T00:00:00", "20160125"]),
             (
-                Form::Timestamp { digits: 6 },
+                Conversion::Timestamp { digits: 6 },
                 vec!["2016-01-25T10:10:10", "2016-01-25T10:10:10.5Z"],
                 vec![
                     "2016-01-25",
@@ -147,7 +147,7 @@ mod tests {
                 ],
             ),
             (
-                Form::Time { digits: 6 },
+                Conversion::Time { digits: 6 },
                 vec!["01:02:03", "24:00:00", "-01:00:00.5", "100:00:00"],
                 vec![
                     "1:02:03",
@@ -161,23 +161,23 @@ mod tests {
                 ],
             ),
             (
-                Form::Uuid,
+                Conversion::Uuid,
                 vec!["7f9c24e8-3b12-4fef-91e0-56a2d5a246ec"],
                 vec!["7F9C24E8-3B12-4FEF-91E0-56A2D5A246EC", "7f9c24e83b124fef91e056a2d5a246ec"],
             ),
-            (Form::Inet4, vec!["10.1.2.3"], vec!["10.01.2.3", "10.1.2.3/32", "::1"]),
-            (Form::Inet6, vec!["::1", "::ffff:1.2.3.4", "2001:db8::1"], vec!["1.2.3.4", "::0001", "2001:DB8::1"]),
+            (Conversion::Inet4, vec!["10.1.2.3"], vec!["10.01.2.3", "10.1.2.3/32", "::1"]),
+            (Conversion::Inet6, vec!["::1", "::ffff:1.2.3.4", "2001:db8::1"], vec!["1.2.3.4", "::0001", "2001:DB8::1"]),
         ];
-        for (form, kept, refused) in strings {
-            let check = |text: &str| form.check_key(Value::String(text));
-            kept.iter().for_each(|text| assert_eq!(check(text), Ok(()), "{form:?} {text:?}"));
-            refused.iter().for_each(|text| assert!(check(text).is_err(), "{form:?} {text:?}"));
+        for (conversion, kept, refused) in strings {
+            let check = |text: &str| conversion.check_key(Value::String(text));
+            kept.iter().for_each(|text| assert_eq!(check(text), Ok(()), "{conversion:?} {text:?}"));
+            refused.iter().for_each(|text| assert!(check(text).is_err(), "{conversion:?} {text:?}"));
         }
         for number in ["1.0", "1E+2", "100", "0.50"] {
-            assert_eq!(Form::Decimal { scale: 2 }.check_key(Value::Number(number)), Ok(()), "{number}");
+            assert_eq!(Conversion::Decimal { scale: 2 }.check_key(Value::Number(number)), Ok(()), "{number}");
             assert_eq!(text(true).check_key(Value::Number(number)).is_ok(), number == "100", "{number}");
         }
-        assert_eq!(Form::Double { scale: Some(2) }.check_key(Value::Number("2.97")), Err(BINARY));
+        assert_eq!(Conversion::Double { scale: Some(2) }.check_key(Value::Number("2.97")), Err(BINARY));
         assert_eq!(text(false).check_key(Value::Json("[1]")), Err(NESTED));
         assert_eq!(text(false).check_key(Value::Null), Ok(()));
         assert_eq!(set().check_key(Value::String("x")), Err(ORDER));

@@ -6,7 +6,7 @@
 use ebb_sdk::Value;
 use serde_json::value::RawValue;
 
-use super::{Form, Reason};
+use super::{Conversion, Reason};
 
 const NO_ARRAY: Reason = Reason { code: "22P02", text: "the value is not an array" };
 pub(super) const JSON_TEXT: Reason = Reason {
@@ -25,7 +25,7 @@ pub(super) fn is_object_or_array(text: &str) -> bool {
 }
 
 /// A JSON array as PostgreSQL writes arrays: `{"a","b",NULL}`.
-pub(super) fn array(form: &Form, json: &str, is_lost: &mut bool) -> Result<String, Reason> {
+pub(super) fn array(conversion: &Conversion, json: &str, is_lost: &mut bool) -> Result<String, Reason> {
     let parts: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| NO_ARRAY)?;
     let mut text = String::with_capacity(json.len() + 2);
     text.push('{');
@@ -33,7 +33,7 @@ pub(super) fn array(form: &Form, json: &str, is_lost: &mut bool) -> Result<Strin
         if at > 0 {
             text.push(',');
         }
-        element(part.get(), |value| match form.text(value, is_lost)? {
+        element(part.get(), |value| match conversion.text(value, is_lost)? {
             None => {
                 text.push_str("NULL");
                 Ok(())
@@ -134,7 +134,7 @@ mod tests {
         assert!(refuses(&of("varchar[]", 7), Value::Json(r#"["abcd"]"#)));
         assert!(refuses(&text, Value::Json("{}")));
         // An array that goes into a column of text, or of JSON, stays JSON.
-        check(&Form::Plain, Value::Json("[1, 2]"), Some("[1, 2]"));
+        check(&Conversion::Plain, Value::Json("[1, 2]"), Some("[1, 2]"));
         check(&of("json", -1), Value::Json("[1, 2]"), Some("[1, 2]"));
     }
 }

@@ -8,17 +8,18 @@ use std::collections::BTreeSet;
 use ebb_sdk::{Catalog, Operation};
 
 use super::encode::Block;
-use super::plan::{Facts, Phase, Plan};
+use super::plan::{Phase, Plan};
+use super::table_plan::{TablePlan, TablePlans};
 use crate::config::Triggers;
 
 /// Tables, by position, that a transaction writes to and deletes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
+pub struct AffectedTables {
     pub written: BTreeSet<u32>,
     pub deleted: BTreeSet<u32>,
 }
 
-impl Touched {
+impl AffectedTables {
     pub fn by(blocks: &[Block]) -> Self {
         let tables = |operation| {
             let of_it = blocks.iter().filter(move |block| block.operation == operation);
@@ -43,45 +44,45 @@ pub enum Next {
 }
 
 /// What the choice rests on.
-pub struct Ladder<'a> {
+pub struct Escalation<'a> {
     pub catalog: &'a Catalog,
-    pub facts: &'a [Facts],
+    pub tables: &'a TablePlans,
     pub triggers: Triggers,
 }
 
-impl Ladder<'_> {
+impl Escalation<'_> {
     /// The plan to begin with.
-    pub fn first(&self, touched: &Touched) -> Plan {
-        let Touched { written, deleted } = touched;
-        let fires = self.any(written, |facts| facts.triggers) || self.any(deleted, |facts| facts.triggers);
+    pub fn first(&self, affected: &AffectedTables) -> Plan {
+        let AffectedTables { written, deleted } = affected;
+        let fires = self.any(written, |table| table.triggers) || self.any(deleted, |table| table.triggers);
         let cascades =
-            self.any(written, |facts| facts.cascades_on_write) || self.any(deleted, |facts| facts.cascades_on_delete);
+            self.any(written, |table| table.cascades_on_write) || self.any(deleted, |table| table.cascades_on_delete);
         // Rows of a circle, or of a tree, would have to be written one by one, each behind its parent.
         let needs_order = self.catalog.checks_each_row
-            && (self.any(written, |facts| facts.is_in_cycle) || self.any(deleted, |facts| facts.is_in_cycle));
+            && (self.any(written, |table| table.is_in_cycle) || self.any(deleted, |table| table.is_in_cycle));
         let skips =
             fires && self.catalog.suspends_triggers || (cascades || needs_order) && self.catalog.suspends_checks;
-        if skips && self.triggers == Triggers::Skip { Plan::SKIPPING } else { Plan::UPSERTS_FIRST }
+        if skips && self.triggers == Triggers::Skip { Plan::UPSERTS_FIRST_SUSPENDED } else { Plan::UPSERTS_FIRST }
     }
 
     /// What follows a plan that was refused; `transactions` is how many source transactions it merges.
-    pub fn next(&self, refused: Plan, touched: &Touched, transactions: usize) -> Next {
-        let mut rungs = vec![];
+    pub fn next(&self, refused: Plan, affected: &AffectedTables, transactions: usize) -> Next {
+        let mut candidates = vec![];
         match refused {
-            Plan::UPSERTS_FIRST => rungs.extend([Plan::DELETES_FIRST, Plan::RELEASED]),
-            Plan::DELETES_FIRST => rungs.push(Plan::RELEASED),
-            Plan::RELEASED => rungs.push(Plan::RELEASED_DELETES_FIRST),
+            Plan::UPSERTS_FIRST => candidates.extend([Plan::DELETES_FIRST, Plan::NULLS_FIRST]),
+            Plan::DELETES_FIRST => candidates.push(Plan::NULLS_FIRST),
+            Plan::NULLS_FIRST => candidates.push(Plan::NULLS_AND_DELETES_FIRST),
             _ => {}
         }
-        if refused != Plan::SUSPENDED && self.catalog.suspends_checks {
-            rungs.push(Plan::SUSPENDED);
+        if refused != Plan::REINSERT_SUSPENDED && self.catalog.suspends_checks {
+            candidates.push(Plan::REINSERT_SUSPENDED);
         }
         // Where a deletion acts on rows that refer to the deleted one, those must have moved away before it.
         let is_safe = |plan: &Plan| {
-            let begins = plan.phases.iter().find(|phase| **phase != Phase::Release);
-            begins != Some(&Phase::Deletes) || !self.deletes_act(touched)
+            let begins = plan.phases.iter().find(|phase| **phase != Phase::NullKeys);
+            begins != Some(&Phase::Delete) || !self.deletes_act(affected)
         };
-        match rungs.into_iter().find(is_safe) {
+        match candidates.into_iter().find(is_safe) {
             Some(Plan::DELETES_FIRST) => Next::Try(Plan::DELETES_FIRST),
             _ if transactions > 1 => Next::Split,
             Some(plan) => Next::Try(plan),
@@ -106,19 +107,19 @@ impl Ladder<'_> {
             return Vec::new();
         }
         let acts = |&at: &u32| {
-            let facts = &self.facts[at as usize];
-            let cascades = facts.cascades_on_write || facts.cascades_on_delete;
-            facts.triggers && !self.catalog.suspends_triggers || cascades && !self.catalog.suspends_checks
+            let table = &self.tables[at];
+            let cascades = table.cascades_on_write || table.cascades_on_delete;
+            table.triggers && !self.catalog.suspends_triggers || cascades && !self.catalog.suspends_checks
         };
         tables.filter(acts).map(|at| self.catalog.tables[at as usize].to_string()).collect()
     }
 
-    fn deletes_act(&self, touched: &Touched) -> bool {
-        self.any(&touched.deleted, |facts| facts.triggers || facts.cascades_on_delete)
+    fn deletes_act(&self, affected: &AffectedTables) -> bool {
+        self.any(&affected.deleted, |table| table.triggers || table.cascades_on_delete)
     }
 
-    fn any(&self, tables: &BTreeSet<u32>, is_so: impl Fn(&Facts) -> bool) -> bool {
-        tables.iter().any(|&table| is_so(&self.facts[table as usize]))
+    fn any(&self, tables: &BTreeSet<u32>, is_so: impl Fn(&TablePlan) -> bool) -> bool {
+        tables.iter().any(|&table| is_so(&self.tables[table]))
     }
 }
 
@@ -128,64 +129,66 @@ mod tests {
 
     fn check(suspends_checks: bool, acts: bool, transactions: usize, expected: &[&str]) {
         let catalog = Catalog { suspends_checks, ..Catalog::default() };
-        let facts = [Facts { cascades_on_delete: acts, ..Facts::default() }];
-        let ladder = Ladder { catalog: &catalog, facts: &facts, triggers: Triggers::Skip };
-        let touched = Touched::all([0].into_iter());
-        let mut plan = ladder.first(&touched);
-        let mut rungs = vec![name(plan)];
+        let tables = TablePlans(vec![TablePlan { cascades_on_delete: acts, ..TablePlan::default() }]);
+        let escalation = Escalation { catalog: &catalog, tables: &tables, triggers: Triggers::Skip };
+        let affected = AffectedTables::all([0].into_iter());
+        let mut plan = escalation.first(&affected);
+        let mut tried = vec![name(plan)];
         loop {
-            match ladder.next(plan, &touched, transactions) {
+            match escalation.next(plan, &affected, transactions) {
                 Next::Try(next) => {
-                    rungs.push(name(next));
+                    tried.push(name(next));
                     plan = next;
                 }
                 Next::Split => {
-                    rungs.push("split");
+                    tried.push("split");
                     break;
                 }
                 Next::GiveUp => break,
             }
         }
-        assert_eq!(rungs, expected, "suspends {suspends_checks}, acts {acts}, {transactions} transactions");
+        assert_eq!(tried, expected, "suspends {suspends_checks}, acts {acts}, {transactions} transactions");
     }
 
     fn name(plan: Plan) -> &'static str {
         match plan {
             Plan::UPSERTS_FIRST => "upserts first",
             Plan::DELETES_FIRST => "deletes first",
-            Plan::RELEASED => "released",
-            Plan::RELEASED_DELETES_FIRST => "released, deletes first",
-            Plan::SKIPPING => "skipping",
-            Plan::SUSPENDED => "suspended",
+            Plan::NULLS_FIRST => "nulls first",
+            Plan::NULLS_AND_DELETES_FIRST => "nulls and deletes first",
+            Plan::UPSERTS_FIRST_SUSPENDED => "upserts first, suspended",
+            Plan::REINSERT_SUSPENDED => "reinsert, suspended",
             _ => "another",
         }
     }
 
     #[test]
     fn each_refusal_leads_to_the_next_plan() {
-        let released = ["upserts first", "deletes first", "released", "released, deletes first"];
-        check(false, false, 1, &released);
-        check(true, false, 1, &[released.as_slice(), &["suspended"]].concat());
+        let in_full = ["upserts first", "deletes first", "nulls first", "nulls and deletes first"];
+        check(false, false, 1, &in_full);
+        check(true, false, 1, &[in_full.as_slice(), &["reinsert, suspended"]].concat());
         check(false, false, 2, &["upserts first", "deletes first", "split"]);
     }
 
     #[test]
     fn rows_that_need_an_order_are_verified_afterwards() {
-        let touched = Touched::all([0].into_iter());
-        for (checks_each_row, is_in_cycle, expected) in
-            [(true, true, Plan::SKIPPING), (true, false, Plan::UPSERTS_FIRST), (false, true, Plan::UPSERTS_FIRST)]
-        {
+        let affected = AffectedTables::all([0].into_iter());
+        for (checks_each_row, is_in_cycle, expected) in [
+            (true, true, Plan::UPSERTS_FIRST_SUSPENDED),
+            (true, false, Plan::UPSERTS_FIRST),
+            (false, true, Plan::UPSERTS_FIRST),
+        ] {
             let catalog = Catalog { suspends_checks: true, checks_each_row, ..Catalog::default() };
-            let facts = [Facts { is_in_cycle, ..Facts::default() }];
-            let ladder = Ladder { catalog: &catalog, facts: &facts, triggers: Triggers::Skip };
-            assert_eq!(ladder.first(&touched), expected);
+            let tables = TablePlans(vec![TablePlan { is_in_cycle, ..TablePlan::default() }]);
+            let escalation = Escalation { catalog: &catalog, tables: &tables, triggers: Triggers::Skip };
+            assert_eq!(escalation.first(&affected), expected);
         }
     }
 
     #[test]
     fn where_deletions_act_they_come_last_or_not_at_all() {
-        check(false, true, 1, &["upserts first", "released"]);
-        check(true, true, 1, &["skipping", "suspended"]);
-        check(true, true, 3, &["skipping", "split"]);
+        check(false, true, 1, &["upserts first", "nulls first"]);
+        check(true, true, 1, &["upserts first, suspended", "reinsert, suspended"]);
+        check(true, true, 3, &["upserts first, suspended", "split"]);
     }
 }

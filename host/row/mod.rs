@@ -1,7 +1,9 @@
 //! A row as its columns: names and raw JSON values in the order of the text.
 //!
-//! Owns: that a row is an object which has each of its columns once. Does not own: which column of the target one belongs
-//! to. Pure.
+//! Owns: that a row is an object which has each of its columns once, and finding one by its name. Does not own: which column of
+//! the target one belongs to. Pure.
+
+mod staged;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,8 +12,12 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::tables::names;
+pub use staged::{StagedRow, Unread, columns_of};
+
 /// Column by column, values untouched.
-pub type Pairs<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+#[derive(Debug, Default)]
+pub struct Columns<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 /// Columns of one row. The largest table that a target may have has 4,096.
 const COLUMNS_MAX: usize = 10_000;
@@ -41,28 +47,52 @@ impl fmt::Display for Flawed {
 }
 
 /// Reads a row.
-pub fn pairs(json: &str) -> Result<Pairs<'_>, Flawed> {
-    let Object(pairs) = serde_json::from_str(json).map_err(Flawed::NotJson)?;
+pub fn columns(json: &str) -> Result<Columns<'_>, Flawed> {
+    let columns: Columns<'_> = serde_json::from_str(json).map_err(Flawed::NotJson)?;
     // CockroachDB sorts the columns, and then one look at each is enough.
-    if pairs.windows(2).any(|two| two[0].0 >= two[1].0) {
-        let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_ref()).collect();
+    if columns.0.windows(2).any(|two| two[0].0 >= two[1].0) {
+        let mut names: Vec<&str> = columns.names().collect();
         names.sort_unstable();
         if let Some(two) = names.windows(2).find(|two| two[0] == two[1]) {
             return Err(Flawed::Twice(two[0].to_owned()));
         }
     }
-    Ok(pairs)
+    Ok(columns)
 }
 
-/// An object as its pairs.
-struct Object<'a>(Pairs<'a>);
+impl<'a> Columns<'a> {
+    /// In the order of the text.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_ref())
+    }
 
-impl<'de> Deserialize<'de> for Object<'de> {
+    /// In the order of the names.
+    pub fn values(&self) -> impl Iterator<Item = &'a RawValue> {
+        self.0.iter().map(|(_, value)| *value)
+    }
+
+    /// The value at a place in this order.
+    pub fn value(&self, place: usize) -> &'a RawValue {
+        self.0[place].1
+    }
+
+    /// The value of the column of exactly this name.
+    pub fn exactly(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+
+    /// The value of the column that the other side calls by this name.
+    pub fn named(&self, name: &str, case_sensitive: bool) -> Option<&'a RawValue> {
+        self.0.iter().find(|(known, _)| names::same(known, name, case_sensitive)).map(|(_, value)| *value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Columns<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Columns;
+        struct Pairs;
 
-        impl<'de> Visitor<'de> for Columns {
-            type Value = Object<'de>;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Columns<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -76,11 +106,11 @@ impl<'de> Deserialize<'de> for Object<'de> {
                     }
                     pairs.push((name, value));
                 }
-                Ok(Object(pairs))
+                Ok(Columns(pairs))
             }
         }
 
-        deserializer.deserialize_map(Columns)
+        deserializer.deserialize_map(Pairs)
     }
 }
 
@@ -93,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_column_is_there_once() {
-        let names = |json| pairs(json).map(|pairs| pairs.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>());
+        let names = |json| columns(json).map(|columns| columns.names().map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(names(r#"{"b": 1, "a": {"a": 1, "a": 2}}"#).unwrap(), ["b", "a"]);
         for json in [r#"{"a": 1, "a": 1}"#, r#"{"a": 1, "b": 2, "\u0061": 3}"#, r#"{"b": 1, "a": 2, "c": 3, "a": 2}"#] {
             assert_eq!(names(json).unwrap_err().to_string(), "it has the column a more than once", "{json}");
