@@ -4,6 +4,8 @@
 
 mod pages;
 mod refusals;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
