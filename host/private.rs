@@ -2,7 +2,7 @@
 //! would lead to a file of somebody else's choice.
 //!
 //! Owns: who must own a staging folder and who may enter it, how its files and the log are opened, and the words that refuse. Does
-//! not own: what is done with them (`stage/disk`, `log`), and files of keys (`access/files`). The folder around may be open to others.
+//! not own: what is done with them (`stage/disk`, `log`), and files of keys (`commands/files`). The folder around may be open to others.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -199,8 +199,8 @@ mod tests {
             fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
             fs::write(&victim, "precious").unwrap();
             make(&folder.join(name), &victim);
-            let said = use_it(folder);
-            assert!(said.contains("is no ordinary file"), "{name}: {said}");
+            let refusal = use_it(folder);
+            assert!(refusal.contains("is no ordinary file"), "{name}: {refusal}");
             assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         };
         let pipe = |path: &Path, _: &Path| {

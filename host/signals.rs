@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::Limits;
+use crate::config::ReceiverLimits;
 use crate::error::{Error, Result};
 use crate::receive::Reloader;
 
@@ -79,7 +79,7 @@ impl Signals {
 }
 
 /// Raises the process's own limit of open files to what the limits of connections need; staging must never lack one.
-pub fn admit_files(limits: &Limits) {
+pub fn admit_files(limits: &ReceiverLimits) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let connections = limits.connections_max.saturating_add(limits.untrusted_connections_max);
     let needed = OTHER_FILES.saturating_add(connections as u64);

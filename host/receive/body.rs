@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::Refusal;
 use super::memory::{Memory, Share};
 use crate::buffer::Buffer;
-use crate::config::Limits;
+use crate::config::ReceiverLimits;
 
 /// Of the body of a refused request so much is read, in so much time.
 const DISCARDED_BYTES_MAX: usize = 4 << 20;
@@ -36,7 +36,7 @@ pub(crate) fn lane_bytes(body_bytes_max: usize) -> usize {
 /// Reads bodies.
 pub(super) struct Bodies {
     memory: Arc<Memory>,
-    limits: Limits,
+    limits: ReceiverLimits,
 }
 
 /// What the headers say of a body: they themselves are let go before it is read.
@@ -60,7 +60,7 @@ pub(super) struct Bytes {
 }
 
 impl Bodies {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: ReceiverLimits) -> Self {
         Self {
             memory: Memory::new(limits.in_flight_bytes_max, lane_bytes(limits.body_bytes_max), limits.response_timeout),
             limits,
@@ -101,7 +101,7 @@ impl Bodies {
             read = reading => read?,
             Ok(()) = asked_to_give_way => return Err(self.memory.busy()),
         };
-        share.settle();
+        share.complete();
         Ok(Bytes { bytes, share })
     }
 

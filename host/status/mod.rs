@@ -17,7 +17,7 @@ use ebb_sdk::{Rounded, SHOWN_CHARS_MAX, Timestamp, shortened};
 use tokio::sync::watch;
 
 pub use pages::Pages;
-pub use refusals::Visitor;
+pub use refusals::Peer;
 
 use refusals::Refusals;
 
@@ -143,14 +143,14 @@ impl Status {
 
     pub fn handshake_failed(&self, why: &str) {
         self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
-        if let Some(more) = self.refusals.news(Visitor::Unheard, why) {
+        if let Some(more) = self.refusals.news(Peer::NoHandshake, why) {
             tracing::warn!("a TLS handshake failed: {why}{more}");
         }
     }
 
-    pub fn refused(&self, visitor: Visitor, cause: &str, path: &str, status: u16) {
+    pub fn refused(&self, peer: Peer, cause: &str, path: &str, status: u16) {
         *lock(&self.requests_refused).entry(status).or_default() += 1;
-        if let Some(more) = self.refusals.news(visitor, cause) {
+        if let Some(more) = self.refusals.news(peer, cause) {
             let path = shortened(path, SHOWN_CHARS_MAX);
             tracing::warn!(status = u64::from(status), path, "a request was refused: {cause}{more}");
         }

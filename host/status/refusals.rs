@@ -1,6 +1,6 @@
-//! Which refusals are worth a line of the log: whoever is turned away may come again for ever, with another text each time.
+//! Which refusals are worth a line of the log: a client that is refused may come again for ever, with another text each time.
 //!
-//! Owns: how many lines each kind of visitor may cause, and the count of those left out. Does not own: the text, and the
+//! Owns: how many lines each kind of client may cause, and the count of those left out. Does not own: the text, and the
 //! counters (`status`).
 
 use std::collections::HashMap;
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 /// The same refusal is logged once in so much time: a changefeed repeats itself for ever.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Different refusals of one kind in that time. Strangers choose their texts, the changefeed does not.
-const STRANGERS_MAX: usize = 10;
-const TRUSTED_MAX: usize = 100;
+/// Different refusals of one kind in that time. Unauthenticated clients choose their texts, the changefeed does not.
+const UNAUTHENTICATED_MAX: usize = 10;
+const AUTHENTICATED_MAX: usize = 100;
 
-/// Who was refused. No kind takes the lines of another.
+/// What a client that was refused had shown. No kind takes the lines of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Visitor {
-    /// He got no further than TLS.
-    Unheard,
-    /// He has not shown that he may write.
-    Stranger,
-    Trusted,
+pub enum Peer {
+    /// It got no further than TLS.
+    NoHandshake,
+    /// It has not shown that it may write.
+    Unauthenticated,
+    Authenticated,
 }
 
 #[derive(Debug, Default)]
@@ -34,13 +34,13 @@ struct Heard {
 
 impl Refusals {
     /// `None` where a refusal is not to be logged; else what its line ends with.
-    pub(super) fn news(&self, visitor: Visitor, what: &str) -> Option<String> {
-        self.news_at(visitor, what, Instant::now())
+    pub(super) fn news(&self, peer: Peer, what: &str) -> Option<String> {
+        self.news_at(peer, what, Instant::now())
     }
 
-    fn news_at(&self, visitor: Visitor, what: &str, now: Instant) -> Option<String> {
-        let lines_max = if visitor == Visitor::Trusted { TRUSTED_MAX } else { STRANGERS_MAX };
-        let mut heard = self.0[visitor as usize].lock().unwrap_or_else(PoisonError::into_inner);
+    fn news_at(&self, peer: Peer, what: &str, now: Instant) -> Option<String> {
+        let lines_max = if peer == Peer::Authenticated { AUTHENTICATED_MAX } else { UNAUTHENTICATED_MAX };
+        let mut heard = self.0[peer as usize].lock().unwrap_or_else(PoisonError::into_inner);
         heard.lines.retain(|_, at| now.duration_since(*at) < INTERVAL);
         if heard.lines.contains_key(what) || heard.lines.len() >= lines_max {
             heard.left_out += 1;
@@ -59,24 +59,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_do_not_silence_those_who_are_trusted() {
+    fn unauthenticated_clients_do_not_silence_authenticated_ones() {
         let (refusals, start) = (Refusals::default(), Instant::now());
-        let logged = |visitor, at: Instant| {
-            (0..105).filter(|number| refusals.news_at(visitor, &format!("text {number}"), at).is_some()).count()
+        let logged = |peer, at: Instant| {
+            (0..105).filter(|number| refusals.news_at(peer, &format!("text {number}"), at).is_some()).count()
         };
-        assert_eq!(logged(Visitor::Unheard, start), STRANGERS_MAX);
-        assert_eq!(logged(Visitor::Stranger, start), STRANGERS_MAX);
-        assert_eq!(refusals.news_at(Visitor::Trusted, "text 1", start), Some(String::new()));
-        assert_eq!(refusals.news_at(Visitor::Trusted, "text 1", start), None);
+        assert_eq!(logged(Peer::NoHandshake, start), UNAUTHENTICATED_MAX);
+        assert_eq!(logged(Peer::Unauthenticated, start), UNAUTHENTICATED_MAX);
+        assert_eq!(refusals.news_at(Peer::Authenticated, "text 1", start), Some(String::new()));
+        assert_eq!(refusals.news_at(Peer::Authenticated, "text 1", start), None);
         let later = start + INTERVAL;
         assert_eq!(
-            refusals.news_at(Visitor::Trusted, "text 1", later).as_deref(),
+            refusals.news_at(Peer::Authenticated, "text 1", later).as_deref(),
             Some(" (1 more since the last such line)")
         );
         assert_eq!(
-            refusals.news_at(Visitor::Unheard, "x", later).as_deref(),
+            refusals.news_at(Peer::NoHandshake, "x", later).as_deref(),
             Some(" (95 more since the last such line)")
         );
-        assert_eq!(refusals.news_at(Visitor::Unheard, "y", later), Some(String::new()));
+        assert_eq!(refusals.news_at(Peer::NoHandshake, "y", later), Some(String::new()));
     }
 }

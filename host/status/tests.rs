@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use ebb_sdk::{Rounded, Timestamp};
 
-use super::{Status, Visitor, Waiting};
+use super::{Peer, Status, Waiting};
 use crate::config::Access;
 use crate::error::Error;
 use crate::stage::{Forecast, Usage};
@@ -52,7 +52,7 @@ fn the_pages_stay_as_they_are() {
     let status = busy();
     status.handshake_failed("x");
     for code in [401, 401, 400] {
-        status.refused(Visitor::Stranger, "x", "/", code);
+        status.refused(Peer::Unauthenticated, "x", "/", code);
     }
     assert_eq!(status.metrics(RESOLVED, forecast()), include_str!("expected/busy.prom"));
     assert_eq!(status.json("feed", RESOLVED, forecast()), include_str!("expected/busy.json"));
