@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use crate::changefeed::Feed;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::receive::Receiver;
-use crate::signals::{self, Signals};
+use crate::receive::{self, Receiver};
+use crate::signals::Signals;
 use crate::stage::Stage;
 use crate::status::Pages;
 use crate::target::Holder;
@@ -41,7 +41,7 @@ pub fn run(config: Config) -> Result<()> {
 
 async fn start_and_run(config: Config) -> Result<()> {
     let signals = Signals::listen()?;
-    signals::admit_files(&config.receiver.limits);
+    receive::raise_open_files(&config.receiver.limits);
     let running = tokio::select! {
         biased;
         () = signals.first() => return Ok(()),
@@ -68,8 +68,9 @@ struct Running {
 }
 
 impl Running {
-    async fn run(mut self, mut signals: Signals) -> Result<()> {
-        let reloading = self.receiver.as_ref().map(|receiver| signals.reload(receiver.reloader()));
+    async fn run(mut self, signals: Signals) -> Result<()> {
+        let reloader = self.receiver.as_ref().map(Receiver::reloader);
+        let reloading = reloader.map(|reloader| tokio::spawn(reloader.run(signals.hangups())));
         let receiver = self.receiver.take().map(|receiver| tokio::spawn(receiver.run()));
         let pages = self.pages.take().map(|pages| tokio::spawn(pages.run()));
         let mut failed = self.stage.failed();

@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod intake;
 mod memory;
+mod open_files;
 pub mod payload;
 mod reload;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub(crate) use body::lane_bytes;
+pub use open_files::raise_open_files;
 pub use reload::Reloader;
 
 use crate::access::{Denied, Gate, Reach};
