@@ -4,9 +4,10 @@
 //! (`tls`, `access`), and ending connections that were judged by what is not in force any more (`connection`).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use ring::digest::{Context, SHA256};
 use tokio::sync::watch;
 
@@ -52,14 +53,14 @@ impl Reloader {
     /// Reads again where the files have changed.
     fn look(&self) {
         let now = fingerprint(&self.settings);
-        if now != *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
+        if now != *self.seen.lock() {
             self.reload();
         }
     }
 
     /// Reads everything now, and says so where all of it could be used.
     pub(super) fn reload(&self) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint(&self.settings);
+        *self.seen.lock() = fingerprint(&self.settings);
         let kept = "the ones from before stay in force";
         let certificates = self.certificates();
         if let Err(error) = &certificates {
