@@ -8,15 +8,16 @@
 //! within milliseconds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::refusals::Peer;
 use crate::config::ReceiverLimits;
-use crate::status::Peer;
 
 /// All connections of the receiver.
 pub(super) struct Admission {
@@ -64,7 +65,7 @@ impl Admission {
     /// Accepts a connection. What it returns beside it comes when the connection has to give way to newer ones.
     pub(super) fn accept(self: &Arc<Self>) -> (Arc<Connection>, oneshot::Receiver<()>) {
         let (give_way, given_way) = oneshot::channel();
-        let mut unauthenticated = lock(&self.unauthenticated);
+        let mut unauthenticated = self.unauthenticated.lock();
         let id = unauthenticated.next;
         unauthenticated.next += 1;
         unauthenticated.by_age.insert(id, give_way);
@@ -100,7 +101,7 @@ impl Connection {
         });
         let is_admitted = place.await.is_ok();
         if is_admitted {
-            lock(&self.admission.unauthenticated).by_age.remove(&self.id);
+            self.admission.unauthenticated.lock().by_age.remove(&self.id);
         }
         is_admitted
     }
@@ -144,7 +145,7 @@ impl Connection {
             return self.since + limits.handshake_timeout + self.waits_for_place();
         }
         match self.requests.load(Ordering::Relaxed) {
-            0 => *lock(&self.idle_since) + limits.idle_timeout,
+            0 => *self.idle_since.lock() + limits.idle_timeout,
             // A request has time limits of its own.
             _ => Instant::now() + limits.idle_timeout,
         }
@@ -161,7 +162,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        lock(&self.admission.unauthenticated).by_age.remove(&self.id);
+        self.admission.unauthenticated.lock().by_age.remove(&self.id);
     }
 }
 
@@ -170,13 +171,9 @@ pub(super) struct Request<'a>(&'a Connection);
 
 impl Drop for Request<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.idle_since) = Instant::now();
+        *self.0.idle_since.lock() = Instant::now();
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -210,7 +207,7 @@ mod tests {
         assert!(first_leaves.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
         assert!(third_leaves.try_recv().is_err() && fourth_leaves.try_recv().is_err());
         drop(second);
-        assert_eq!(lock(&admission.unauthenticated).by_age.len(), 2);
+        assert_eq!(admission.unauthenticated.lock().by_age.len(), 2);
     }
 
     #[tokio::test]

@@ -115,14 +115,14 @@ async fn serve(
     let handshake = tokio::select! {
         handshake = acceptor.accept(socket) => handshake,
         _ = connection.expiry() => {
-            handler.status.handshake_failed("it took too long (--handshake-timeout)");
+            handler.handshake_failed("it took too long (--handshake-timeout)");
             return;
         }
     };
     let stream = match handshake {
         Ok(stream) => stream,
         Err(error) => {
-            handler.status.handshake_failed(&error.to_string());
+            handler.handshake_failed(&error.to_string());
             return;
         }
     };

@@ -10,6 +10,7 @@ mod intake;
 mod memory;
 mod open_files;
 pub mod payload;
+mod refusals;
 mod reload;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ use crate::tables::{KeyWatch, Origins, Tables};
 use admission::Connection;
 use body::{Bodies, Shape};
 use intake::{Delivery, Intake, Untaken, rows_bytes};
+use refusals::Refusals;
 
 /// A bound receiver, ready to run.
 pub struct Receiver {
@@ -63,6 +65,7 @@ struct Handler {
     bodies: Bodies,
     response_timeout: Duration,
     status: Arc<Status>,
+    refusals: Refusals,
 }
 
 impl Receiver {
@@ -91,6 +94,7 @@ impl Receiver {
             bodies: Bodies::new(limits),
             response_timeout: limits.response_timeout,
             status,
+            refusals: Refusals::default(),
         };
         Ok(Self { listener, tls, limits, handler: Arc::new(handler), reloader })
     }
@@ -112,6 +116,12 @@ impl Receiver {
 }
 
 impl Handler {
+    /// A client got no further than the handshake.
+    fn handshake_failed(&self, why: &str) {
+        self.status.handshake_failed();
+        self.refusals.handshake(why);
+    }
+
     async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<bytes::Bytes>> {
         let path = request.uri().path().to_owned();
         let (head, mut body) = request.into_parts();
@@ -122,7 +132,8 @@ impl Handler {
                 // A connection that is closed with something unread may take the answer along.
                 body::discard(body).await;
                 connection.refuse();
-                self.status.refused(connection.peer(), &refusal.cause, &path, refusal.status.as_u16());
+                self.status.refused(refusal.status.as_u16());
+                self.refusals.request(connection.peer(), &refusal.cause, &path, refusal.status);
                 refusal.response()
             }
         }

@@ -1,12 +1,12 @@
 //! The pages for operators and their tools on `--metricsAddr`: health, readiness, metrics, status.
 //!
-//! Owns: a small plain HTTP server of its own address, never the public port. Does not own: the numbers.
+//! Owns: a small plain HTTP server of its own address, never the public port. Does not own: what they show.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -15,10 +15,11 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, server};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::Status;
+use super::{Snapshot, Status, json, prometheus};
 use crate::error::{Error, Result};
 use crate::stage::Stage;
 
@@ -38,6 +39,12 @@ struct Run {
     status: Arc<Status>,
     stage: Stage,
     feed: String,
+}
+
+impl Run {
+    fn snapshot(&self) -> Snapshot {
+        self.status.snapshot(&self.feed, *self.stage.resolved().borrow(), self.stage.forecast())
+    }
 }
 
 impl Pages {
@@ -104,7 +111,7 @@ impl Connections {
     /// Accepts one. What it returns beside it comes when it has to give way.
     fn accept(self: &Arc<Self>) -> (Connection, oneshot::Receiver<()>) {
         let (give_way, given_way) = oneshot::channel();
-        let mut by_turn = super::lock(&self.0);
+        let mut by_turn = self.0.lock();
         let turn = by_turn.take_turn(give_way);
         if by_turn.turns.len() > CONNECTIONS_MAX {
             by_turn.turns.pop_first();
@@ -125,7 +132,7 @@ impl ByTurn {
 impl Connection {
     /// A request has come.
     fn is_heard(&self) {
-        let mut by_turn = super::lock(&self.connections.0);
+        let mut by_turn = self.connections.0.lock();
         if let Some(give_way) = by_turn.turns.remove(&self.turn.load(Ordering::Relaxed)) {
             self.turn.store(by_turn.take_turn(give_way), Ordering::Relaxed);
         }
@@ -134,16 +141,23 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        super::lock(&self.connections.0).turns.remove(&self.turn.load(Ordering::Relaxed));
+        self.connections.0.lock().turns.remove(&self.turn.load(Ordering::Relaxed));
+    }
+}
+
+/// For a probe: what a person should look at.
+pub(super) fn health(snapshot: &Snapshot) -> String {
+    match &snapshot.waiting {
+        Some(waiting) => format!("OK, but applying waits at {}: see /_/status and the log\n", waiting.at),
+        None => "OK\n".to_owned(),
     }
 }
 
 async fn answer(request: Request<Incoming>, run: &Run) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
-    let resolved = *run.stage.resolved().borrow();
     let (kind, text) = match request.uri().path() {
-        "/_/healthz" | "/_/readyz" => ("text/plain", run.status.summary()),
-        "/_/varz" | "/metrics" => ("text/plain; version=0.0.4", run.status.metrics(resolved, run.stage.forecast())),
-        "/_/status" => ("application/json", run.status.json(&run.feed, resolved, run.stage.forecast())),
+        "/_/healthz" | "/_/readyz" => ("text/plain", health(&run.snapshot())),
+        "/_/varz" | "/metrics" => ("text/plain; version=0.0.4", prometheus::text(&run.snapshot())),
+        "/_/status" => ("application/json", json::text(&run.snapshot())),
         _ => {
             let mut missing = Response::new(Full::from("pages: /_/healthz /_/readyz /_/varz /_/status\n"));
             *missing.status_mut() = StatusCode::NOT_FOUND;

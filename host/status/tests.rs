@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use ebb_sdk::{Rounded, Timestamp};
 
-use super::{Peer, Status, Waiting};
+use super::{Snapshot, Status, Waiting, json, pages, prometheus};
 use crate::config::Access;
 use crate::error::Error;
 use crate::stage::{Forecast, Usage};
@@ -50,22 +50,32 @@ fn busy() -> Status {
 #[test]
 fn the_pages_stay_as_they_are() {
     let status = busy();
-    status.handshake_failed("x");
+    status.handshake_failed();
     for code in [401, 401, 400] {
-        status.refused(Peer::Unauthenticated, "x", "/", code);
+        status.refused(code);
     }
-    assert_eq!(status.metrics(RESOLVED, forecast()), include_str!("expected/busy.prom"));
-    assert_eq!(status.json("feed", RESOLVED, forecast()), include_str!("expected/busy.json"));
+    let snapshot = status.snapshot("feed", RESOLVED, forecast());
+    assert_eq!(prometheus::text(&snapshot), include_str!("expected/busy.prom"));
+    assert_eq!(json::text(&snapshot), include_str!("expected/busy.json"));
     assert_eq!(
-        status.summary(),
+        pages::health(&snapshot),
         "OK, but applying waits at 1700000000500000000.0000000003: see /_/status and the log\n"
     );
 }
 
 #[test]
 fn the_pages_of_a_start_know_nothing_yet() {
+    let snapshot = Status::default().snapshot("feed", Timestamp::ZERO, Forecast::default());
+    assert_eq!(prometheus::text(&snapshot), include_str!("expected/idle.prom"));
+    assert_eq!(json::text(&snapshot), include_str!("expected/idle.json"));
+    assert_eq!(pages::health(&snapshot), "OK\n");
+}
+
+#[test]
+fn the_lag_is_the_age_of_what_was_applied() {
     let status = Status::default();
-    assert_eq!(status.metrics(Timestamp::ZERO, Forecast::default()), include_str!("expected/idle.prom"));
-    assert_eq!(status.json("feed", Timestamp::ZERO, Forecast::default()), include_str!("expected/idle.json"));
-    assert_eq!(status.summary(), "OK\n");
+    status.applied(Timestamp { wall: 1_000_000_000_000_000_000, logical: 0 }, 0, 0);
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_002_500);
+    let snapshot = Snapshot { at, ..status.snapshot("feed", RESOLVED, forecast()) };
+    assert_eq!(snapshot.lag(), Some(2.5));
 }
