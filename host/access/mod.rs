@@ -3,6 +3,9 @@
 //! Owns: the judgement of headers, tokens and their keys, reloaded while ebb runs. Does not own: client certificates, which
 //! the handshake verifies (`receive/tls`), and the commands that make keys and tokens (`commands`).
 
+// What comes over the network must not end the process.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used)]
+
 pub(crate) mod crypto;
 pub mod jwt;
 

@@ -137,9 +137,11 @@ impl Bodies {
             Encoding::Zstd => Box::new(zstd_decoder(raw).map_err(|_| broken())?),
         };
         let mut bytes = Buffer::expecting(self.limits.body_bytes_max);
-        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
         loop {
-            let count = tokio::task::block_in_place(|| fill(&mut *reader, &mut chunk)).map_err(|_| broken())?;
+            chunk.clear();
+            let mut next = reader.by_ref().take(CHUNK_BYTES as u64);
+            let count = tokio::task::block_in_place(|| next.read_to_end(&mut chunk)).map_err(|_| broken())?;
             if bytes.len() + count > self.limits.body_bytes_max {
                 return Err(self.too_large());
             }
@@ -149,8 +151,8 @@ impl Bodies {
                 return Ok(None);
             }
             share.grow(needed).await?;
-            bytes.extend(&chunk[..count]);
-            if count < chunk.len() {
+            bytes.extend(&chunk);
+            if count < CHUNK_BYTES {
                 return Ok(Some(bytes));
             }
         }
@@ -170,18 +172,6 @@ fn zstd_decoder(raw: &[u8]) -> std::io::Result<zstd::stream::read::Decoder<'_, &
     let mut decoder = zstd::stream::read::Decoder::with_buffer(raw)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
     Ok(decoder)
-}
-
-/// Reads until the chunk is full or nothing is left, and says how much.
-fn fill(reader: &mut dyn Read, chunk: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < chunk.len() {
-        match reader.read(&mut chunk[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(filled)
 }
 
 /// Reads on, and keeps nothing, until the body ends or it is more than a refused request deserves.

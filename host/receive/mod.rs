@@ -3,6 +3,9 @@
 //! Owns: paths and answers. A 200 is written in one place, from a [`Staged`]. Does not own: connections (`connection`,
 //! `admission`), who may write (`access`), the body's bytes (`body`) and meaning (`payload`), durability (`stage`).
 
+// What comes over the network must not end the process.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used)]
+
 mod admission;
 mod body;
 mod connection;
