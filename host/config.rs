@@ -90,7 +90,7 @@ pub struct Receiver {
     pub bind_addr: SocketAddr,
     pub identity: Identity,
     pub access: Access,
-    pub limits: Limits,
+    pub limits: ReceiverLimits,
 }
 
 /// Who may write. A request must pass everything that is there; with nothing there, which only
@@ -124,7 +124,7 @@ pub struct Tokens {
 
 /// What one client, and all of them together, may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ReceiverLimits {
     /// Largest body after decompression, in bytes.
     pub body_bytes_max: usize,
     /// Bytes of bodies and their rows held at once, over all connections. At least what the largest body takes.

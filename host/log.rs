@@ -6,9 +6,10 @@
 
 use std::fmt;
 use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use chrono::{Local, SecondsFormat};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -86,7 +87,7 @@ impl Lines {
             LogFormat::Json => json_line(level, fields),
             LogFormat::Console => console_line(level, fields),
         };
-        let mut writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut writer = self.writer.lock();
         // A log that cannot be written must not stop replication.
         let _ = writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
     }

@@ -199,8 +199,8 @@ mod tests {
             fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
             fs::write(&victim, "precious").unwrap();
             make(&folder.join(name), &victim);
-            let said = use_it(folder);
-            assert!(said.contains("is no ordinary file"), "{name}: {said}");
+            let refusal = use_it(folder);
+            assert!(refusal.contains("is no ordinary file"), "{name}: {refusal}");
             assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         };
         let pipe = |path: &Path, _: &Path| {

@@ -3,15 +3,19 @@
 //! Owns: the judgement of headers, tokens and their keys, reloaded while ebb runs. Does not own: client certificates, which
 //! the handshake verifies (`receive/tls`), and the commands that make keys and tokens (`commands`).
 
+// What comes over the network must not end the process.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used)]
+
 pub(crate) mod crypto;
 pub mod jwt;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::Secret;
 use hyper::header::{AUTHORIZATION, HeaderMap};
+use parking_lot::RwLock;
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
@@ -103,7 +107,7 @@ impl Gate {
             return if is_it { Ok(Reach::Everywhere) } else { Err(Denied::Unknown) };
         }
         let Some(tokens) = &self.tokens else { return Ok(Reach::Everywhere) };
-        let keys = Arc::clone(&tokens.keys.read().unwrap_or_else(PoisonError::into_inner));
+        let keys = Arc::clone(&tokens.keys.read());
         keys.admit(jwt::token(authorization, query).ok_or(Denied::Unknown)?, path)
     }
 
@@ -111,7 +115,7 @@ impl Gate {
     pub fn reload(&self) -> Result<()> {
         let Some(tokens) = &self.tokens else { return Ok(()) };
         let keys = Arc::new(Keys::read(&tokens.settings)?);
-        *tokens.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        *tokens.keys.write() = keys;
         Ok(())
     }
 
@@ -136,8 +140,7 @@ impl Gate {
 
     /// The end of the changefeed's own token comes in the middle of a run, and is told before.
     fn warn_of_end(&self, header: &Secret) {
-        let keys =
-            self.tokens.as_ref().map(|tokens| Arc::clone(&tokens.keys.read().unwrap_or_else(PoisonError::into_inner)));
+        let keys = self.tokens.as_ref().map(|tokens| Arc::clone(&tokens.keys.read()));
         let token = jwt::token(Some(header.reveal().as_bytes()), None);
         let end = keys.zip(token).and_then(|(keys, token)| keys.end_of(token));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());

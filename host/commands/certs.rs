@@ -60,7 +60,7 @@ pub fn make(options: &Options) -> Result<String> {
     files::replace(&file("client.key"), &client.key, Mode::Private)?;
     files::replace(&file("client.crt"), &client.certificate, Mode::Public)?;
     files::replace(&options.changefeeds_path, &settings, Mode::Private)?;
-    Ok(said(options, &hosts))
+    Ok(summary(options, &hosts))
 }
 
 /// A certificate that is renewed without a word about its hosts must not lose one.
@@ -220,7 +220,7 @@ fn settings(options: &Options, host: &str, client: &Signed, authority: &Authorit
         .map_err(|error| Error::new(format!("the settings cannot be written: {error}")))
 }
 
-fn said(options: &Options, hosts: &[String]) -> String {
+fn summary(options: &Options, hosts: &[String]) -> String {
     let dir = options.dir.display();
     let is_here = options.dir == Path::new("certs");
     let flags = if is_here {

@@ -31,7 +31,7 @@ pub fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     if let Ok(old) = std::fs::metadata(path) {
-        // Somebody else's file cannot be given back to his group by everybody.
+        // Only some users may give another user's file back to its group.
         let _ = fchown(&file, None, Some(old.gid()));
         file.set_permissions(old.permissions()).map_err(failed)?;
     }

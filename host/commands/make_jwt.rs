@@ -58,7 +58,7 @@ pub fn make(options: &Options) -> Result<String> {
             .map(|text| format!("{text}\n"))
             .map_err(|error| Error::new(format!("the claim cannot be written: {error}")));
     };
-    let (key, algorithm, mut said) = signing_key(key)?;
+    let (key, algorithm, mut summary) = signing_key(key)?;
     crypto::install();
     let token = encode(&Header::new(algorithm), &claims, &key).map_err(|error| {
         Error::new(format!("the token cannot be signed: {error}")).hint("give an EC (P-256) or RSA key")
@@ -66,14 +66,14 @@ pub fn make(options: &Options) -> Result<String> {
     match &options.out {
         Some(path) => {
             files::replace(path, &format!("{token}\n"), Mode::Private)?;
-            said.push_str(&format!(
+            summary.push_str(&format!(
                 "token {} (id {}, valid {} days) written to {}\n",
                 options.allow.join(", "),
                 claims.jti,
                 options.days,
                 path.display()
             ));
-            Ok(said)
+            Ok(summary)
         }
         None => Ok(format!("{token}\n")),
     }
@@ -102,8 +102,8 @@ fn signing_key(key: &Key) -> Result<(EncodingKey, Algorithm, String)> {
                 rcgen::KeyPair::generate().map_err(|error| Error::new(format!("a key cannot be made: {error}")))?;
             files::replace(path, &made.serialize_pem(), Mode::Private)?;
             files::replace(&public, &made.public_key_pem(), Mode::Public)?;
-            let said = format!("private key {}, public key {}\n", path.display(), public.display());
-            Ok((EncodingKey::from_ec_der(made.serialized_der()), Algorithm::ES256, said))
+            let summary = format!("private key {}, public key {}\n", path.display(), public.display());
+            Ok((EncodingKey::from_ec_der(made.serialized_der()), Algorithm::ES256, summary))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `ebb triggers restore`: puts back the triggers that `--triggers drop` has dropped.
 //!
-//! Owns: which records are run, and what is said of the others. Does not own: the records (`triggers`), making a trigger (the
+//! Owns: which records are run, and what is reported of the others. Does not own: the records (`triggers`), making a trigger (the
 //! plugin).
 
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub struct Options {
     pub schema: String,
 }
 
-/// Why triggers were not put back, and what a person should read before he does it by hand.
+/// Why triggers were not put back, and what a person should read before doing it by hand.
 #[derive(Debug)]
 pub struct Unrestored {
     pub review: String,

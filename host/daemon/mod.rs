@@ -15,8 +15,8 @@ use tokio::sync::{oneshot, watch};
 use crate::changefeed::Feed;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::receive::Receiver;
-use crate::signals::{self, Signals};
+use crate::receive::{self, Receiver};
+use crate::signals::Signals;
 use crate::stage::Stage;
 use crate::status::Pages;
 use start::{Search, start};
@@ -41,7 +41,7 @@ pub fn run(config: Config) -> Result<()> {
 
 async fn start_and_run(config: Config) -> Result<()> {
     let signals = Signals::listen()?;
-    signals::admit_files(&config.receiver.limits);
+    receive::raise_open_files(&config.receiver.limits);
     let running = tokio::select! {
         biased;
         () = signals.first() => return Ok(()),
@@ -68,10 +68,10 @@ struct Running {
 }
 
 impl Running {
-    async fn run(mut self, mut signals: Signals) -> Result<()> {
+    async fn run(mut self, signals: Signals) -> Result<()> {
         let mut tasks = Tasks::default();
         if let Some(receiver) = self.receiver.take() {
-            tasks.spawn("reload", signals.reload(receiver.reloader()));
+            tasks.spawn("reload", receiver.reloader().run(signals.hangups()));
             tasks.spawn("receiver", receiver.run());
         }
         if let Some(pages) = self.pages.take() {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::Refusal;
 use super::memory::{Memory, Share};
 use crate::buffer::Buffer;
-use crate::config::Limits;
+use crate::config::ReceiverLimits;
 
 /// Of the body of a refused request so much is read, in so much time.
 const DISCARDED_BYTES_MAX: usize = 4 << 20;
@@ -36,7 +36,7 @@ pub(crate) fn lane_bytes(body_bytes_max: usize) -> usize {
 /// Reads bodies.
 pub(super) struct Bodies {
     memory: Arc<Memory>,
-    limits: Limits,
+    limits: ReceiverLimits,
 }
 
 /// What the headers say of a body: they themselves are let go before it is read.
@@ -60,7 +60,7 @@ pub(super) struct Bytes {
 }
 
 impl Bodies {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: ReceiverLimits) -> Self {
         Self {
             memory: Memory::new(limits.in_flight_bytes_max, lane_bytes(limits.body_bytes_max), limits.response_timeout),
             limits,
@@ -101,7 +101,7 @@ impl Bodies {
             read = reading => read?,
             Ok(()) = asked_to_give_way => return Err(self.memory.busy()),
         };
-        share.settle();
+        share.complete();
         Ok(Bytes { bytes, share })
     }
 
@@ -137,9 +137,11 @@ impl Bodies {
             Encoding::Zstd => Box::new(zstd_decoder(raw).map_err(|_| broken())?),
         };
         let mut bytes = Buffer::expecting(self.limits.body_bytes_max);
-        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
         loop {
-            let count = tokio::task::block_in_place(|| fill(&mut *reader, &mut chunk)).map_err(|_| broken())?;
+            chunk.clear();
+            let mut next = reader.by_ref().take(CHUNK_BYTES as u64);
+            let count = tokio::task::block_in_place(|| next.read_to_end(&mut chunk)).map_err(|_| broken())?;
             if bytes.len() + count > self.limits.body_bytes_max {
                 return Err(self.too_large());
             }
@@ -149,8 +151,8 @@ impl Bodies {
                 return Ok(None);
             }
             share.grow(needed).await?;
-            bytes.extend(&chunk[..count]);
-            if count < chunk.len() {
+            bytes.extend(&chunk);
+            if count < CHUNK_BYTES {
                 return Ok(Some(bytes));
             }
         }
@@ -170,18 +172,6 @@ fn zstd_decoder(raw: &[u8]) -> std::io::Result<zstd::stream::read::Decoder<'_, &
     let mut decoder = zstd::stream::read::Decoder::with_buffer(raw)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
     Ok(decoder)
-}
-
-/// Reads until the chunk is full or nothing is left, and says how much.
-fn fill(reader: &mut dyn Read, chunk: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < chunk.len() {
-        match reader.read(&mut chunk[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(filled)
 }
 
 /// Reads on, and keeps nothing, until the body ends or it is more than a refused request deserves.

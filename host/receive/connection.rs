@@ -1,6 +1,6 @@
 //! One task per connection: handshake, then HTTP/2 or HTTP/1.1 as agreed in it, each step within its time.
 //!
-//! Owns: serving one connection from its first byte to its last. Does not own: how many there may be (`doors`), and what is
+//! Owns: serving one connection from its first byte to its last. Does not own: how many there may be (`admission`), and what is
 //! answered.
 
 use std::convert::Infallible;
@@ -19,15 +19,15 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::Handler;
-use super::doors::{Doors, End, Visitor};
+use super::admission::{Admission, Connection, End};
 use super::tls::Current;
-use crate::config::Limits;
+use crate::config::ReceiverLimits;
 
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
-/// The same where no certificate has shown who it is: the headers of all of them may be in memory before one is judged. Clients
+/// The same where the client has shown no certificate: the headers of all of them may be in memory before one is judged. Clients
 /// that want more open another connection.
-const STREAMS_OF_STRANGERS_MAX: u32 = 8;
+const UNAUTHENTICATED_STREAMS_MAX: u32 = 8;
 /// What a client may send before it is read, on one stream and on one HTTP/2 connection. It is held beside the memory for
 /// bodies; with a window of this size, 10 ms of distance allow 50 MB/s.
 const STREAM_BYTES_MAX: u32 = 256 << 10;
@@ -39,21 +39,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the last answers of a connection may take.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 
-/// What a connection was judged by, and what new ones are.
-struct Judge {
-    current: Arc<Current>,
+/// The TLS settings that a connection was accepted with, and those of new ones.
+struct TlsWatch {
+    accepted: Arc<Current>,
     newest: watch::Receiver<Arc<Current>>,
 }
 
-impl Judge {
+impl TlsWatch {
     fn now(mut newest: watch::Receiver<Arc<Current>>) -> Self {
-        let current = Arc::clone(&newest.borrow_and_update());
-        Self { current, newest }
+        let accepted = Arc::clone(&newest.borrow_and_update());
+        Self { accepted, newest }
     }
 
-    /// Waits until client certificates are judged by something else: the client may be one that was revoked.
+    /// Waits until client certificates are verified with something else: the client's may be one that was revoked.
     async fn outdated(mut self) {
-        while self.newest.borrow_and_update().trust == self.current.trust {
+        while self.newest.borrow_and_update().trust == self.accepted.trust {
             if self.newest.changed().await.is_err() {
                 return std::future::pending().await;
             }
@@ -65,17 +65,17 @@ impl Judge {
 pub(super) async fn accept(
     listener: TcpListener,
     tls: watch::Receiver<Arc<Current>>,
-    limits: Limits,
+    limits: ReceiverLimits,
     handler: Arc<Handler>,
 ) {
-    let doors = Doors::new(limits);
+    let admission = Admission::new(limits);
     // Aborted together with this future, so that no connection outlives the receiver.
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
-                let judge = Judge::now(tls.clone());
-                tasks.spawn(visit(socket, judge, Arc::clone(&doors), limits, Arc::clone(&handler)));
+                let tls = TlsWatch::now(tls.clone());
+                tasks.spawn(admit(socket, tls, Arc::clone(&admission), limits, Arc::clone(&handler)));
             }
             Err(error) => {
                 tracing::warn!("a connection could not be accepted: {error}");
@@ -86,72 +86,85 @@ pub(super) async fn accept(
     }
 }
 
-async fn visit(socket: TcpStream, judge: Judge, doors: Arc<Doors>, limits: Limits, handler: Arc<Handler>) {
-    let (visitor, given_way) = doors.enter();
-    let served = serve(socket, judge, Arc::clone(&visitor), limits, handler);
+/// Serves a connection until it ends or gives way to newer ones.
+async fn admit(
+    socket: TcpStream,
+    tls: TlsWatch,
+    admission: Arc<Admission>,
+    limits: ReceiverLimits,
+    handler: Arc<Handler>,
+) {
+    let (connection, given_way) = admission.accept();
+    let served = serve(socket, tls, connection, limits, handler);
     tokio::select! {
         () = served => {}
-        // The sender is dropped, and says nothing, once he is trusted.
+        // The sender is dropped, and says nothing, once the connection is authenticated.
         Ok(()) = given_way => tracing::debug!("a connection gave way to newer ones (--untrusted-connections-max)"),
     }
 }
 
-async fn serve(socket: TcpStream, judge: Judge, visitor: Arc<Visitor>, limits: Limits, handler: Arc<Handler>) {
+async fn serve(
+    socket: TcpStream,
+    tls: TlsWatch,
+    connection: Arc<Connection>,
+    limits: ReceiverLimits,
+    handler: Arc<Handler>,
+) {
     let _ = socket.set_nodelay(true);
-    let acceptor = TlsAcceptor::from(Arc::clone(&judge.current.config));
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.accepted.config));
     let handshake = tokio::select! {
         handshake = acceptor.accept(socket) => handshake,
-        _ = visitor.overstayed() => {
-            handler.status.handshake_failed("it took too long (--handshake-timeout)");
+        _ = connection.expiry() => {
+            handler.handshake_failed("it took too long (--handshake-timeout)");
             return;
         }
     };
     let stream = match handshake {
         Ok(stream) => stream,
         Err(error) => {
-            handler.status.handshake_failed(&error.to_string());
+            handler.handshake_failed(&error.to_string());
             return;
         }
     };
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => {
             let is_known = stream.get_ref().1.peer_certificates().is_some();
-            let streams_max = if is_known { STREAMS_MAX } else { STREAMS_OF_STRANGERS_MAX };
-            http2(stream, judge, visitor, (limits, streams_max), handler).await;
+            let streams_max = if is_known { STREAMS_MAX } else { UNAUTHENTICATED_STREAMS_MAX };
+            http2(stream, tls, connection, (limits, streams_max), handler).await;
         }
-        _ => http1(stream, judge, visitor, limits, handler).await,
+        _ => http1(stream, tls, connection, limits, handler).await,
     }
 }
 
 async fn http1(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    judge: Judge,
-    visitor: Arc<Visitor>,
-    limits: Limits,
+    tls: TlsWatch,
+    connection: Arc<Connection>,
+    limits: ReceiverLimits,
     handler: Arc<Handler>,
 ) {
-    let service = service_fn(|request| answer(request, &handler, &visitor));
-    let connection = server::conn::http1::Builder::new()
+    let service = service_fn(|request| answer(request, &handler, &connection));
+    let http = server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
         .max_buf_size(limits.header_bytes_max as usize)
         .serve_connection(TokioIo::new(stream), service);
-    run(connection, judge, &visitor).await;
+    run(http, tls, &connection).await;
 }
 
 async fn http2(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    judge: Judge,
-    visitor: Arc<Visitor>,
-    (limits, streams_max): (Limits, u32),
+    tls: TlsWatch,
+    connection: Arc<Connection>,
+    (limits, streams_max): (ReceiverLimits, u32),
     handler: Arc<Handler>,
 ) {
-    let same = Arc::clone(&visitor);
+    let same = Arc::clone(&connection);
     let service = service_fn(move |request| {
-        let (handler, visitor) = (Arc::clone(&handler), Arc::clone(&same));
-        async move { answer(request, &handler, &visitor).await }
+        let (handler, connection) = (Arc::clone(&handler), Arc::clone(&same));
+        async move { answer(request, &handler, &connection).await }
     });
-    let connection = server::conn::http2::Builder::new(TokioExecutor::new())
+    let http = server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL)
@@ -160,30 +173,30 @@ async fn http2(
         .initial_stream_window_size(STREAM_BYTES_MAX)
         .initial_connection_window_size(CONNECTION_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    run(connection, judge, &visitor).await;
+    run(http, tls, &connection).await;
 }
 
-/// Serves until the client goes or has to go.
-async fn run<C>(connection: C, judge: Judge, visitor: &Visitor)
+/// Serves until the client ends the connection, or it has to end.
+async fn run<C>(http: C, tls: TlsWatch, connection: &Connection)
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
-    tokio::pin!(connection);
+    tokio::pin!(http);
     let served = tokio::select! {
-        served = connection.as_mut() => served,
-        end = visitor.overstayed() => {
-            if end == End::AtOnce {
+        served = http.as_mut() => served,
+        end = connection.expiry() => {
+            if end == End::Immediate {
                 return;
             }
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(CLOSING_MAX, connection).await.unwrap_or(Ok(()))
+            http.as_mut().graceful_shutdown();
+            tokio::time::timeout(CLOSING_MAX, http).await.unwrap_or(Ok(()))
         }
-        () = judge.outdated() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(CLOSING_MAX, connection).await.unwrap_or(Ok(()))
+        () = tls.outdated() => {
+            http.as_mut().graceful_shutdown();
+            tokio::time::timeout(CLOSING_MAX, http).await.unwrap_or(Ok(()))
         }
     };
-    // Clients come and go; how a connection ended matters to nobody but a person who is searching.
+    // Clients come and go; how a connection ended matters only to a person who searches for a fault.
     if let Err(error) = served {
         tracing::debug!("a connection ended: {error}");
     }
@@ -192,8 +205,8 @@ where
 async fn answer(
     request: Request<Incoming>,
     handler: &Handler,
-    visitor: &Visitor,
+    connection: &Connection,
 ) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
-    let _under_way = visitor.request();
-    Ok(handler.answer(request, visitor).await)
+    let _under_way = connection.request();
+    Ok(handler.answer(request, connection).await)
 }

@@ -24,13 +24,13 @@ use crate::tables::{Unreadable, parts_of};
 /// How far ahead of this machine's clock a timestamp of the source may be. Clocks differ by milliseconds where they are set,
 /// and by hours where a time zone is taken for another; a timestamp years ahead would be the last one that is ever resolved.
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
-/// The same for whoever may write to a part of the run only: his rows would stay staged until the run comes to that time.
+/// The same for a client that may write to a part of the run only: its rows would stay staged until the run comes to that time.
 const AHEAD_OF_PART_MAX: Duration = Duration::from_secs(300);
 /// A row in a batch, beside its bytes.
 const ROW_BYTES: usize = size_of::<(usize, usize)>();
 
 /// What a body brings.
-pub(super) enum Content {
+pub(super) enum Delivery {
     Rows(RowBatch, Vec<(u32, Origin)>),
     Resolved(Timestamp),
 }
@@ -60,7 +60,7 @@ pub(super) struct Intake<'h, 'a> {
 }
 
 impl<'h, 'a> Intake<'h, 'a> {
-    /// For a request to this path by somebody who may write so far. `share` is that of the body.
+    /// For a request to this path by a client that may write so far. `share` is that of the body.
     pub(super) fn new(
         tables: &'h Tables,
         path: &'h [String],
@@ -80,15 +80,15 @@ impl<'h, 'a> Intake<'h, 'a> {
         }
     }
 
-    pub(super) fn read(mut self, body: &'a [u8]) -> Result<Content, Untaken> {
+    pub(super) fn read(mut self, body: &'a [u8]) -> Result<Delivery, Untaken> {
         self.body_bytes = body.len();
         self.rows = RowBatch::expecting(body.len());
         match payload::read(body, |message| self.take(message)) {
-            Ok(Body::Rows) => Ok(Content::Rows(self.rows, self.origins)),
+            Ok(Body::Rows) => Ok(Delivery::Rows(self.rows, self.origins)),
             Ok(Body::Resolved(timestamp)) => {
                 self.check_time(timestamp)?;
                 self.check_whole_run()?;
-                Ok(Content::Resolved(timestamp))
+                Ok(Delivery::Resolved(timestamp))
             }
             Err(Stopped::Malformed(malformed)) => Err(bad(malformed.to_string())),
             Err(Stopped::Refused(untaken)) => Err(untaken),

@@ -2,16 +2,17 @@
 //!
 //! Owns: how much is held, by whom, and who gives way when there is none left. Does not own: bytes.
 //!
-//! Memory is taken as bytes arrive, so that nobody holds more than he has sent. Where there is none left whoever needs some
-//! waits, for a bounded time, and meanwhile reads nothing. Bodies could wait for one another in vain. Therefore a part is set
+//! Memory is taken as bytes arrive, so that no request holds more than it has sent. Where there is none left a request
+//! that needs some waits, for a bounded time, and meanwhile reads nothing. Bodies could wait for one another in vain. Therefore a part is set
 //! aside that is enough for the largest body: the lane, which one body at a time has to itself. It is for large bodies, which
-//! wait for it before they hold anything, and for whoever finds no other memory. Whose sender is slow gives way when others
-//! wait: it is answered with 503, and comes again.
+//! wait for it before they hold anything, and for those that find no other memory. A request whose sender is slow gives way when
+//! others wait: it is answered with 503, and comes again.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -19,7 +20,7 @@ use super::Refusal;
 
 /// One permit stands for so many bytes.
 const PERMIT_BYTES: usize = 1024;
-/// A sender who needs longer for his body, beside what it waits here, gives way where memory is short.
+/// A body whose sender needs longer, beside what it waits here, gives way where memory is short.
 const SLOW_AFTER: Duration = Duration::from_secs(2);
 /// How often those who wait look for senders that are slow.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -104,7 +105,7 @@ impl Memory {
         ))
     }
 
-    /// Asks whoever has the lane and a slow sender, and others with slow senders until `bytes` will be free.
+    /// Asks the body that has the lane, where its sender is slow, and others with slow senders until `bytes` will be free.
     fn ask_slow(&self, bytes: usize) {
         let mut arriving = self.lock();
         let slow = arriving.bodies.values_mut().filter(|body| body.give_way.is_some() && body.slow() >= SLOW_AFTER);
@@ -123,7 +124,7 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Arriving> {
-        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+        self.arriving.lock()
     }
 }
 
@@ -178,7 +179,7 @@ impl Share {
     }
 
     /// It needs no more from here on, and comes to its end by itself: nobody asks it to give way.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn complete(&mut self) {
         self.memory.lock().bodies.remove(&self.id);
     }
 
@@ -188,7 +189,7 @@ impl Share {
         // What is large is not put together in pieces: it waits for the lane.
         let is_small = bytes <= SMALL_BYTES;
         let lacks = if is_small { self.lacks(bytes) } else { 0 };
-        // Kept throughout: who gives up his place in the queue may never come first.
+        // Kept throughout: a request that gives up its place in the queue may never come first.
         let acquired = Arc::clone(&memory.permits).acquire_many_owned(lacks);
         let lane = Arc::clone(&memory.lane).acquire_owned();
         tokio::pin!(acquired, lane);
@@ -241,7 +242,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.settle();
+        self.complete();
     }
 }
 
@@ -252,7 +253,7 @@ mod tests {
     const KIB: usize = PERMIT_BYTES;
 
     #[tokio::test]
-    async fn nobody_holds_more_than_he_has_sent() {
+    async fn no_request_holds_more_than_it_has_sent() {
         let memory = Memory::new(100 * KIB, 0, Duration::from_millis(50));
         let (mut large, _) = memory.enter();
         large.enter_lane(0).await.unwrap();
@@ -278,7 +279,7 @@ mod tests {
         // Nobody else has the lane meanwhile.
         let (mut large, large_is_asked) = memory.enter();
         large.enter_lane(0).await.unwrap();
-        large.settle();
+        large.complete();
         drop(large_is_asked);
         let (mut slow, asked) = memory.enter();
         let (mut small, mut small_is_asked) = memory.enter();
@@ -308,7 +309,7 @@ mod tests {
         let others = async {
             other.grow(90 * KIB).await.unwrap();
             assert!(large.needs_lane(SMALL_BYTES + 1));
-            // Whoever has it is done with it, or moves out of it where there is room.
+            // The body that has it is done with it, or moves out of it where there is room.
             let done = async {
                 sleep(Duration::from_millis(10)).await;
                 one.shrink(KIB);

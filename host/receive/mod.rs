@@ -1,14 +1,19 @@
 //! The webhook receiver: HTTPS requests in, staged rows out.
 //!
 //! Owns: paths and answers. A 200 is written in one place, from a [`Staged`]. Does not own: connections (`connection`,
-//! `doors`), who may write (`access`), the body's bytes (`body`) and meaning (`payload`), durability (`stage`).
+//! `admission`), who may write (`access`), the body's bytes (`body`) and meaning (`payload`), durability (`stage`).
 
+// What comes over the network must not end the process.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used)]
+
+mod admission;
 mod body;
 mod connection;
-mod doors;
 mod intake;
 mod memory;
+mod open_files;
 pub mod payload;
+mod refusals;
 mod reload;
 #[cfg(test)]
 mod tests;
@@ -29,23 +34,25 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub(crate) use body::lane_bytes;
+pub use open_files::raise_open_files;
 pub use reload::Reloader;
 
 use crate::access::{Denied, Gate, Reach};
-use crate::config::{self, Limits, STAGING_PARAMETER};
+use crate::config::{self, ReceiverLimits, STAGING_PARAMETER};
 use crate::error::{Error, Result, visible};
 use crate::stage::{Inbox, RunState, Sender, Staged};
 use crate::status::Status;
 use crate::tables::{KeyWatch, Origins, Tables};
+use admission::Connection;
 use body::{Bodies, Shape};
-use doors::Visitor;
-use intake::{Content, Intake, Untaken, rows_bytes};
+use intake::{Delivery, Intake, Untaken, rows_bytes};
+use refusals::Refusals;
 
 /// A bound receiver, ready to run.
 pub struct Receiver {
     listener: TcpListener,
     tls: watch::Receiver<Arc<tls::Current>>,
-    limits: Limits,
+    limits: ReceiverLimits,
     handler: Arc<Handler>,
     reloader: Reloader,
 }
@@ -62,6 +69,7 @@ struct Handler {
     bodies: Bodies,
     response_timeout: Duration,
     status: Arc<Status>,
+    refusals: Refusals,
 }
 
 impl Receiver {
@@ -92,6 +100,7 @@ impl Receiver {
             bodies: Bodies::new(limits),
             response_timeout: limits.response_timeout,
             status,
+            refusals: Refusals::default(),
         };
         Ok(Self { listener, tls, limits, handler: Arc::new(handler), reloader })
     }
@@ -113,24 +122,31 @@ impl Receiver {
 }
 
 impl Handler {
-    async fn answer(&self, request: Request<Incoming>, visitor: &Visitor) -> Response<Full<bytes::Bytes>> {
+    /// A client got no further than the handshake.
+    fn handshake_failed(&self, why: &str) {
+        self.status.handshake_failed();
+        self.refusals.handshake(why);
+    }
+
+    async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<bytes::Bytes>> {
         let path = request.uri().path().to_owned();
         let (head, mut body) = request.into_parts();
-        match self.take(head, &mut body, visitor).await {
+        match self.take(head, &mut body, connection).await {
             Ok(Some(staged)) => ok(staged),
             Ok(None) => Response::new(Full::from("OK\n")),
             Err(refusal) => {
                 // A connection that is closed with something unread may take the answer along.
                 body::discard(body).await;
-                visitor.turn_away();
-                self.status.refused(visitor.kind(), &refusal.cause, &path, refusal.status.as_u16());
+                connection.refuse();
+                self.status.refused(refusal.status.as_u16());
+                self.refusals.request(connection.peer(), &refusal.cause, &path, refusal.status);
                 refusal.response()
             }
         }
     }
 
     /// `None` for a health check, which stages nothing.
-    async fn take(&self, head: Parts, body: &mut Incoming, visitor: &Visitor) -> Result<Option<Staged>, Refusal> {
+    async fn take(&self, head: Parts, body: &mut Incoming, connection: &Connection) -> Result<Option<Staged>, Refusal> {
         let segments = path_segments(head.uri.path())?;
         if segments.first().is_some_and(|first| first == "_") {
             return match segments.get(1).map(String::as_str) {
@@ -138,7 +154,7 @@ impl Handler {
                 _ => Err(Refusal::new(StatusCode::NOT_FOUND, "no such page")),
             };
         }
-        // Nothing is told to, and nothing taken from, somebody who may not write.
+        // Nothing is told to, and nothing taken from, a client that may not write.
         let reach = self.gate.admit(&head.headers, head.uri.query(), &segments).map_err(|denied| match denied {
             Denied::Unknown => Refusal::new(StatusCode::UNAUTHORIZED, denied.to_string()),
             Denied::Elsewhere => Refusal::new(StatusCode::FORBIDDEN, denied.to_string()),
@@ -146,14 +162,14 @@ impl Handler {
         let shape = self.check_head(&head, &segments).and_then(|()| Shape::of(&head.headers));
         // Headers take many times the bytes that they came in, and nobody counts them while a request waits.
         drop(head);
-        if !visitor.trust().await {
+        if !connection.authenticate().await {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections (--connections-max)"));
         }
         let body = self.bodies.read(shape?, body).await?;
         self.stage(&segments, &reach, body).await.map(Some)
     }
 
-    /// What can be said before the body is read.
+    /// What is refused before the body is read.
     fn check_head(&self, head: &Parts, segments: &[String]) -> Result<(), Refusal> {
         if head.method != Method::POST {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "a changefeed sends POST"));
@@ -187,18 +203,18 @@ impl Handler {
                 Intake::new(&self.tables, segments, (reach, covers_run), &mut share).read(&bytes)
             })
         };
-        let mut content = read();
-        // Whoever may write a part only must not keep the source busy, for which the applier may wait.
-        if matches!(content, Err(Untaken::Key(_))) && covers_run {
-            content = match self.keys.refresh().await {
+        let mut delivery = read();
+        // A client that may write to a part only must not keep the source busy, for which the applier may wait.
+        if matches!(delivery, Err(Untaken::Key(_))) && covers_run {
+            delivery = match self.keys.refresh().await {
                 Ok(_) => read(),
                 Err(error) => Err(Untaken::Run(error)),
             };
         }
-        let content = content.map_err(|untaken| self.refused(untaken, covers_run))?;
+        let delivery = delivery.map_err(|untaken| self.refused(untaken, covers_run))?;
         drop(bytes);
-        match content {
-            Content::Rows(rows, origins) => {
+        match delivery {
+            Delivery::Rows(rows, origins) => {
                 // Only the run's own changefeed decides which table of the source is the right one.
                 let judged = tokio::task::block_in_place(|| match covers_run {
                     true => self.origins.admit(&origins),
@@ -213,7 +229,7 @@ impl Handler {
                 self.status.received(count);
                 Ok(staged)
             }
-            Content::Resolved(timestamp) => self.durable(self.inbox.resolve(timestamp)).await,
+            Delivery::Resolved(timestamp) => self.durable(self.inbox.resolve(timestamp)).await,
         }
     }
 
@@ -238,7 +254,7 @@ impl Handler {
     }
 
     /// What cannot be taken now, and never will be as things are, ends the run: the changefeed would send it for ever. But
-    /// not where it was sent by somebody who may write to a part of the run: the run's own changefeed may write to all of it.
+    /// not where it was sent by a client that may write to a part of the run: the run's own changefeed may write to all of it.
     fn refused(&self, untaken: Untaken, covers_run: bool) -> Refusal {
         let error = match untaken {
             Untaken::Request(refusal) => return refusal,
@@ -251,7 +267,7 @@ impl Handler {
         refusal
     }
 
-    /// Whether somebody may write to whatever the run writes to.
+    /// Whether a client may write to all that the run writes to.
     fn covers_run(&self, reach: &Reach) -> bool {
         *reach == Reach::Everywhere || self.tables.schemas().iter().all(|schema| reach.covers(schema))
     }

@@ -277,7 +277,7 @@ mod tests {
     fn no_prefix_of_a_body_is_taken() {
         let body = r#"{"payload":[{"after": {"id": 1}, "key": [1], "topic": "t", "updated": "1.0"}],"length":1}"#;
         for end in 0..body.len() {
-            assert!(parse(&body.as_bytes()[..end]).is_err(), "{}", &body[..end]);
+            assert!(parse(&body.as_bytes()[..end]).is_err(), "{end} of {body}");
         }
         let resolved = read(br#"{"resolved":"20.0"}"#, |_| Err(()));
         assert_eq!(resolved, Ok(Body::Resolved(Timestamp { wall: 20, logical: 0 })));

@@ -1,12 +1,13 @@
 //! Certificates, keys and revocations that change while ebb runs.
 //!
-//! Owns: when they are read again, and that what cannot be used leaves the old ones in force. Does not own: reading them
+//! Owns: when they are read again (on SIGHUP, and when their files have changed), and that what cannot be used leaves the old ones in force. Does not own: reading them
 //! (`tls`, `access`), and ending connections that were judged by what is not in force any more (`connection`).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use ring::digest::{Context, SHA256};
 use tokio::sync::watch;
 
@@ -39,20 +40,27 @@ impl Reloader {
         Ok((Self { settings: settings.clone(), gate, tls, made, seen }, current))
     }
 
-    /// Looks for ever.
-    pub async fn run(self) {
+    /// Reads again for ever: at every change of `hangups`, which counts SIGHUPs, and when the files have changed.
+    pub async fn run(self, mut hangups: watch::Receiver<u64>) {
         loop {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-            let now = fingerprint(&self.settings);
-            if now != *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
-                self.reload();
+            tokio::select! {
+                Ok(()) = hangups.changed() => tokio::task::block_in_place(|| self.reload()),
+                () = tokio::time::sleep(LOOK_INTERVAL) => tokio::task::block_in_place(|| self.look()),
             }
         }
     }
 
+    /// Reads again where the files have changed.
+    fn look(&self) {
+        let now = fingerprint(&self.settings);
+        if now != *self.seen.lock() {
+            self.reload();
+        }
+    }
+
     /// Reads everything now, and says so where all of it could be used.
-    pub fn reload(&self) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint(&self.settings);
+    pub(super) fn reload(&self) {
+        *self.seen.lock() = fingerprint(&self.settings);
         let kept = "the ones from before stay in force";
         let certificates = self.certificates();
         if let Err(error) = &certificates {

@@ -17,7 +17,7 @@ use super::tls::Current;
 use crate::access::Gate;
 use crate::cli::overrides::Origin;
 use crate::commands::{certs, revoke};
-use crate::config::{Access, ChangefeedSettings, ClientCa, Identity, Limits, Receiver};
+use crate::config::{Access, ChangefeedSettings, ClientCa, Identity, Receiver, ReceiverLimits};
 
 /// What `ebb certs` makes, in a folder of this name.
 fn made(root: &Path, name: &str) -> PathBuf {
@@ -40,7 +40,7 @@ fn options(root: &Path, name: &str, renew: bool) -> certs::Options {
 
 fn receiver(identity: Identity, access: Access) -> Receiver {
     let second = std::time::Duration::from_secs(1);
-    let limits = Limits {
+    let limits = ReceiverLimits {
         body_bytes_max: 1,
         in_flight_bytes_max: 1,
         connections_max: 1,
@@ -186,8 +186,8 @@ fn a_certificate_that_is_revoked_is_refused_and_its_successor_is_not() {
     assert!(admits(&dir), "the list that ebb certs makes is empty");
     certs::make(&options(root.path(), "one", true)).unwrap();
     let options = revoke::Options { dir: dir.clone(), certificate: kept.join("client.crt") };
-    for said in ["has 1 certificates", "has 1 certificates"] {
-        assert!(revoke::revoke(&options).unwrap().contains(said));
+    for summary in ["has 1 certificates", "has 1 certificates"] {
+        assert!(revoke::revoke(&options).unwrap().contains(summary));
     }
     reloader.reload();
     assert_eq!((admits(&dir), admits(&kept)), (true, false));

@@ -1,12 +1,12 @@
 //! The pages for operators and their tools on `--metricsAddr`: health, readiness, metrics, status.
 //!
-//! Owns: a small plain HTTP server of its own address, never the public port. Does not own: the numbers.
+//! Owns: a small plain HTTP server of its own address, never the public port. Does not own: what they show.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -15,10 +15,11 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, server};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::Status;
+use super::{Snapshot, Status, json, prometheus};
 use crate::error::{Error, Result};
 use crate::stage::Backlog;
 
@@ -30,13 +31,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The pages of one run.
 pub struct Pages {
     listener: TcpListener,
-    content: Arc<Content>,
+    run: Arc<Run>,
 }
 
-struct Content {
+/// The run that the pages are about.
+struct Run {
     status: Arc<Status>,
     backlog: Backlog,
     feed: String,
+}
+
+impl Run {
+    fn snapshot(&self) -> Snapshot {
+        self.status.snapshot(&self.feed, *self.backlog.watch_resolved().borrow(), self.backlog.forecast())
+    }
 }
 
 impl Pages {
@@ -44,28 +52,28 @@ impl Pages {
         let listener = TcpListener::bind(addr).await.map_err(|error| {
             Error::new(format!("cannot listen on {addr}: {error}")).hint("choose a free address with --metricsAddr")
         })?;
-        Ok(Self { listener, content: Arc::new(Content { status, backlog, feed }) })
+        Ok(Self { listener, run: Arc::new(Run { status, backlog, feed }) })
     }
 
     pub fn addr(&self) -> Option<SocketAddr> {
         self.listener.local_addr().ok()
     }
 
-    /// Serves for ever. Somebody who connects is always heard: whoever has been silent for the longest gives way.
+    /// Serves for ever. A new connection is always accepted: the one that has been silent for the longest gives way.
     pub async fn run(self) {
         let mut tasks = tokio::task::JoinSet::new();
-        let guests = Arc::<Guests>::default();
+        let connections = Arc::<Connections>::default();
         loop {
             let Ok((socket, _)) = self.listener.accept().await else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let (content, guests) = (Arc::clone(&self.content), Arc::clone(&guests));
+            let (run, connections) = (Arc::clone(&self.run), Arc::clone(&connections));
             tasks.spawn(async move {
-                let (guest, given_way) = guests.enter();
+                let (connection, given_way) = connections.accept();
                 let service = service_fn(|request| {
-                    guest.is_heard();
-                    answer(request, &content)
+                    connection.is_heard();
+                    answer(request, &run)
                 });
                 let served = server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -82,69 +90,74 @@ impl Pages {
     }
 }
 
-/// Who is connected, by the time of the last request.
+/// All connections, by the time of their last request.
 #[derive(Default)]
-struct Guests(Mutex<Connected>);
+struct Connections(Mutex<ByTurn>);
 
 #[derive(Default)]
-struct Connected {
+struct ByTurn {
     next: u64,
     /// The first has been silent for the longest.
-    by_turn: BTreeMap<u64, oneshot::Sender<()>>,
+    turns: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
 /// One connection.
-struct Guest {
-    guests: Arc<Guests>,
+struct Connection {
+    connections: Arc<Connections>,
     turn: AtomicU64,
 }
 
-impl Guests {
-    /// Lets somebody in. What it returns beside him comes when he has to give way.
-    fn enter(self: &Arc<Self>) -> (Guest, oneshot::Receiver<()>) {
+impl Connections {
+    /// Accepts one. What it returns beside it comes when it has to give way.
+    fn accept(self: &Arc<Self>) -> (Connection, oneshot::Receiver<()>) {
         let (give_way, given_way) = oneshot::channel();
-        let mut connected = super::lock(&self.0);
-        let turn = connected.take_turn(give_way);
-        if connected.by_turn.len() > CONNECTIONS_MAX {
-            connected.by_turn.pop_first();
+        let mut by_turn = self.0.lock();
+        let turn = by_turn.take_turn(give_way);
+        if by_turn.turns.len() > CONNECTIONS_MAX {
+            by_turn.turns.pop_first();
         }
-        (Guest { guests: Arc::clone(self), turn: AtomicU64::new(turn) }, given_way)
+        (Connection { connections: Arc::clone(self), turn: AtomicU64::new(turn) }, given_way)
     }
 }
 
-impl Connected {
+impl ByTurn {
     fn take_turn(&mut self, give_way: oneshot::Sender<()>) -> u64 {
         let turn = self.next;
         self.next += 1;
-        self.by_turn.insert(turn, give_way);
+        self.turns.insert(turn, give_way);
         turn
     }
 }
 
-impl Guest {
+impl Connection {
     /// A request has come.
     fn is_heard(&self) {
-        let mut connected = super::lock(&self.guests.0);
-        if let Some(give_way) = connected.by_turn.remove(&self.turn.load(Ordering::Relaxed)) {
-            self.turn.store(connected.take_turn(give_way), Ordering::Relaxed);
+        let mut by_turn = self.connections.0.lock();
+        if let Some(give_way) = by_turn.turns.remove(&self.turn.load(Ordering::Relaxed)) {
+            self.turn.store(by_turn.take_turn(give_way), Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for Guest {
+impl Drop for Connection {
     fn drop(&mut self) {
-        super::lock(&self.guests.0).by_turn.remove(&self.turn.load(Ordering::Relaxed));
+        self.connections.0.lock().turns.remove(&self.turn.load(Ordering::Relaxed));
     }
 }
 
-async fn answer(request: Request<Incoming>, content: &Content) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
-    let resolved = *content.backlog.watch_resolved().borrow();
+/// For a probe: what a person should look at.
+pub(super) fn health(snapshot: &Snapshot) -> String {
+    match &snapshot.waiting {
+        Some(waiting) => format!("OK, but applying waits at {}: see /_/status and the log\n", waiting.at),
+        None => "OK\n".to_owned(),
+    }
+}
+
+async fn answer(request: Request<Incoming>, run: &Run) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
     let (kind, text) = match request.uri().path() {
-        "/_/healthz" | "/_/readyz" => ("text/plain", content.status.summary()),
-        "/_/varz" | "/metrics" => {
-            ("text/plain; version=0.0.4", content.status.metrics(resolved, content.backlog.forecast()))
-        }
-        "/_/status" => ("application/json", content.status.json(&content.feed, resolved, content.backlog.forecast())),
+        "/_/healthz" | "/_/readyz" => ("text/plain", health(&run.snapshot())),
+        "/_/varz" | "/metrics" => ("text/plain; version=0.0.4", prometheus::text(&run.snapshot())),
+        "/_/status" => ("application/json", json::text(&run.snapshot())),
         _ => {
             let mut missing = Response::new(Full::from("pages: /_/healthz /_/readyz /_/varz /_/status\n"));
             *missing.status_mut() = StatusCode::NOT_FOUND;

@@ -9,7 +9,7 @@ use ebb_sdk::Secret;
 use super::values::{address, at_least_one, not_zero};
 use crate::cli::overrides::Overrides;
 use crate::cli::replicator::Replicator;
-use crate::config::{Access, ChangefeedSettings, ClientCa, Identity, Limits, Receiver, Tokens};
+use crate::config::{Access, ChangefeedSettings, ClientCa, Identity, Receiver, ReceiverLimits, Tokens};
 use crate::error::{Error, Result};
 use crate::receive;
 
@@ -37,12 +37,12 @@ pub fn receiver(
     Ok(Receiver { bind_addr: address("--bindAddr", bind_addr)?, identity, access, limits: limits(replicator)? })
 }
 
-fn limits(replicator: &Replicator) -> Result<Limits> {
+fn limits(replicator: &Replicator) -> Result<ReceiverLimits> {
     if replicator.header_bytes_max < HEADER_BYTES_MIN {
         return Err(Error::new(format!("--header-bytes-max {} is too little", replicator.header_bytes_max))
             .hint(format!("give at least {HEADER_BYTES_MIN}")));
     }
-    Ok(Limits {
+    Ok(ReceiverLimits {
         body_bytes_max: at_least_one("--body-bytes-max", replicator.body_bytes_max)?,
         // One large body, and two small ones beside it.
         in_flight_bytes_max: at_least_one("--in-flight-bytes-max", replicator.in_flight_bytes_max)?

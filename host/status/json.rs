@@ -1,0 +1,60 @@
+//! `/_/status`: a snapshot as JSON.
+//!
+//! Owns: the names of its fields, which programs of others read. Does not own: the facts (`snapshot`).
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ebb_sdk::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Snapshot, Waiting};
+use crate::mask;
+
+pub(super) fn text(snapshot: &Snapshot) -> String {
+    let usage = snapshot.staging.usage;
+    json!({
+        "feed": snapshot.feed,
+        "resolved": snapshot.resolved.to_string(),
+        "applied": snapshot.applied.map(|applied| applied.to_string()),
+        "apply_lag_seconds": snapshot.lag(),
+        "rows_received": snapshot.rows_received,
+        "rows_applied": snapshot.rows_applied,
+        "transactions_applied": snapshot.transactions_applied,
+        "waiting": snapshot.waiting.as_ref().map(|waiting| waited(waiting, snapshot.at)),
+        "apply_retries": snapshot.retries,
+        "requests_refused": snapshot.requests_refused.values().sum::<u64>(),
+        "values_rounded": snapshot.values_rounded.values().sum::<u64>(),
+        "authentication": snapshot.authentication,
+        "warnings": snapshot.warnings(),
+        "staging_disk_bytes": usage.disk_bytes(),
+        "staging_fingerprint_bytes": usage.fingerprint_bytes,
+        "staging_forgotten": (usage.forgotten != Timestamp::ZERO).then(|| usage.forgotten.to_string()),
+        "staging_room_bytes": usage.room_bytes,
+        "staging_hours_left": snapshot.staging.hours_left,
+        "staging_full": snapshot.staging.is_full,
+    })
+    .to_string()
+}
+
+/// Without the row's values, which stand in the log.
+fn waited(waiting: &Waiting, now: SystemTime) -> Value {
+    let fact = |name: &str| waiting.error.fact(name);
+    let next = waiting.next_try.duration_since(now).unwrap_or_default();
+    json!({
+        "since_unix_seconds": waiting.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        "source_timestamp": waiting.at.to_string(),
+        "table": fact("table"),
+        "column": fact("column"),
+        "key": fact("key"),
+        "constraint": fact("constraint"),
+        "behind": {
+            "table": fact("behind_table"),
+            "key": fact("behind_key"),
+            "constraint": fact("behind_constraint"),
+        },
+        "code": fact("code"),
+        "hint": waiting.error.hint.as_deref().map(mask::clean),
+        "tries": waiting.tries,
+        "next_try_in_seconds": next.as_secs(),
+    })
+}

@@ -1,0 +1,59 @@
+//! Everything that a run knows about itself at one moment.
+//!
+//! Owns: the facts, and what follows from them alone. Does not own: how they are shown (`prometheus`, `json`, `pages`). Whatever
+//! shows or judges a run takes one of these and nothing else, so that all of them agree.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ebb_sdk::Timestamp;
+
+use super::Waiting;
+use crate::stage::Forecast;
+
+/// In the order of the life of a change: received, staged, applied.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When it was taken, by the clock of this machine.
+    pub at: SystemTime,
+    /// The staging schema.
+    pub feed: String,
+    /// How clients show that they may write.
+    pub authentication: Vec<&'static str>,
+    /// Rows made durable, repeats included.
+    pub rows_received: u64,
+    /// Requests not answered with 200, by status code.
+    pub requests_refused: BTreeMap<u16, u64>,
+    pub handshakes_failed: u64,
+    /// The latest resolved timestamp; zero before there is one.
+    pub resolved: Timestamp,
+    pub staging: Forecast,
+    /// The target equals the source at this time. `None` before it is known where the target stands.
+    pub applied: Option<Timestamp>,
+    pub rows_applied: u64,
+    pub transactions_applied: u64,
+    /// Attempts that had to be repeated.
+    pub retries: u64,
+    /// Values that lost digits, by table and column.
+    pub values_rounded: BTreeMap<(String, String), u64>,
+    /// The row that applying waits for.
+    pub waiting: Option<Waiting>,
+}
+
+impl Snapshot {
+    /// Age of the applied timestamp in seconds. The one place where the local clock meets the source's: for display only.
+    pub fn lag(&self) -> Option<f64> {
+        let now = self.at.duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+        self.applied.map(|applied| (now - seconds(applied)).max(0.0))
+    }
+
+    /// What should not stay as it is.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let is_open = self.authentication.is_empty();
+        is_open.then_some("authentication disabled, any caller may write to the target database").into_iter().collect()
+    }
+}
+
+pub(super) fn seconds(timestamp: Timestamp) -> f64 {
+    timestamp.wall as f64 / 1e9
+}

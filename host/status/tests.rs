@@ -1,0 +1,81 @@
+//! The pages word for word: programs of others read them.
+
+use std::time::{Duration, SystemTime};
+
+use ebb_sdk::{Rounded, Timestamp};
+
+use super::{Snapshot, Status, Waiting, json, pages, prometheus};
+use crate::config::Access;
+use crate::error::Error;
+use crate::stage::{Forecast, Usage};
+
+const RESOLVED: Timestamp = Timestamp { wall: 1_700_000_000_500_000_000, logical: 3 };
+
+fn forecast() -> Forecast {
+    let usage = Usage {
+        row_bytes: 1000,
+        fingerprint_bytes: 24,
+        room_bytes: 4096,
+        forgotten: Timestamp { wall: 1_500_000_000_000_000_000, logical: 0 },
+    };
+    Forecast { usage, hours_left: Some(2.5), is_full: true }
+}
+
+fn busy() -> Status {
+    let header = Some(ebb_sdk::Secret::new("Bearer geheim"));
+    let status = Status::new(&Access { header, ..Access::default() });
+    status.received(7);
+    // Ahead of the clock, so that it lags by nothing.
+    status.applied(Timestamp { wall: 9_000_000_000_000_000_000, logical: 1 }, 2, 5);
+    status.retried();
+    let rounded = |table: &str, values| Rounded { table: table.into(), column: "n".into(), values };
+    status.rounded(vec![rounded("b\"\\\n", 2), rounded("a", 1)]);
+    status.rounded(vec![rounded("a", 3)]);
+    let error = Error::new("refused")
+        .hint("mend it")
+        .field("table", "t")
+        .field("key", "[1]")
+        .field("code", "23503")
+        .field("behind_table", "u");
+    status.waiting(Some(Waiting {
+        since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000),
+        at: RESOLVED,
+        error,
+        tries: 4,
+        next_try: SystemTime::UNIX_EPOCH,
+    }));
+    status
+}
+
+#[test]
+fn the_pages_stay_as_they_are() {
+    let status = busy();
+    status.handshake_failed();
+    for code in [401, 401, 400] {
+        status.refused(code);
+    }
+    let snapshot = status.snapshot("feed", RESOLVED, forecast());
+    assert_eq!(prometheus::text(&snapshot), include_str!("expected/busy.prom"));
+    assert_eq!(json::text(&snapshot), include_str!("expected/busy.json"));
+    assert_eq!(
+        pages::health(&snapshot),
+        "OK, but applying waits at 1700000000500000000.0000000003: see /_/status and the log\n"
+    );
+}
+
+#[test]
+fn the_pages_of_a_start_know_nothing_yet() {
+    let snapshot = Status::default().snapshot("feed", Timestamp::ZERO, Forecast::default());
+    assert_eq!(prometheus::text(&snapshot), include_str!("expected/idle.prom"));
+    assert_eq!(json::text(&snapshot), include_str!("expected/idle.json"));
+    assert_eq!(pages::health(&snapshot), "OK\n");
+}
+
+#[test]
+fn the_lag_is_the_age_of_what_was_applied() {
+    let status = Status::default();
+    status.applied(Timestamp { wall: 1_000_000_000_000_000_000, logical: 0 }, 0, 0);
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_002_500);
+    let snapshot = Snapshot { at, ..status.snapshot("feed", RESOLVED, forecast()) };
+    assert_eq!(snapshot.lag(), Some(2.5));
+}
