@@ -2,7 +2,7 @@
 
 use ebb_crdb::Fault;
 
-use crate::world::{World, wait_for};
+use crate::harness::world::{World, wait_for};
 
 /// Counts every write of a row on the target: a repeat that is applied again would be counted again.
 const TARGET: &str = "

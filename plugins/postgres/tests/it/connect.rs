@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use ebb_sdk::{Error, ErrorKind, Session as _};
-use ebb_servers::{Authentication, Certs, Options, Postgres, Protocol, Stranger};
+use ebb_servers::{Authentication, Certs, Impostor, Options, Postgres, Protocol};
 
 use crate::world::{World, Writer, connect, connect_with, refused};
 
@@ -170,17 +170,17 @@ async fn tls_is_verified_as_asked() {
 #[tokio::test]
 async fn a_stranger_without_tls_is_not_told_the_password() {
     for query in ["", "?sslmode=prefer", "?sslmode=allow", "?sslmode=require"] {
-        let stranger = Stranger::start(Protocol::Postgres).unwrap();
-        let url = format!("postgres://app:geheim@127.0.0.1:{}/d{query}", stranger.port());
+        let impostor = Impostor::start(Protocol::Postgres).unwrap();
+        let url = format!("postgres://app:geheim@127.0.0.1:{}/d{query}", impostor.port());
         let error = refused(&url, false).await;
         let is_admitted = query != "?sslmode=require";
         let hint = if is_admitted { "--allow-tls-mode-disable" } else { "turn TLS on" };
         check(&error, ErrorKind::Config, "does not support TLS", hint);
-        assert_eq!(String::from_utf8_lossy(&stranger.heard()), "", "{query}");
+        assert_eq!(String::from_utf8_lossy(&impostor.heard()), "", "{query}");
         // He would have got it: what is admitted is told.
         if is_admitted {
             refused(&url, true).await;
-            assert!(String::from_utf8_lossy(&stranger.heard()).contains("geheim"), "{query}");
+            assert!(String::from_utf8_lossy(&impostor.heard()).contains("geheim"), "{query}");
         }
     }
 }
