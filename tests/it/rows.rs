@@ -29,7 +29,7 @@ fn transactions_over_several_tables_arrive_in_any_order_on_the_wire() {
     let ebb = world.fetch(&[]).ready();
     for round in 1..=20 {
         // Children come before their parents on the wire.
-        world.fault(ebb_crdb::Fault::Reversed, 3, None);
+        world.inject(ebb_crdb::Fault::Reversed, 3, None);
         world.source(&format!(
             "BEGIN; INSERT INTO customers VALUES ({round}, 'c'); INSERT INTO orders VALUES ({round}, {round}, 'o');
              INSERT INTO lines SELECT {round}, i, i * 1.25 FROM generate_series(1, 5) AS i; COMMIT;"

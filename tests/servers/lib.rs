@@ -18,7 +18,7 @@ pub use certs::{Certs, KeyPair};
 pub use error::{Error, Result};
 pub use impostor::Impostor;
 pub use mysql::{Flavour, MySql, MySqlOptions};
-pub use postgres::{Authentication, Options, Postgres};
+pub use postgres::{Authentication, Postgres, PostgresOptions};
 pub use process::{Watcher, signal};
 pub use proxy::{Cut, Protocol, Proxy};
 pub use rustix::process::Signal;

@@ -169,7 +169,7 @@ impl Chaos {
             Kind::SecondEbb => self.second(),
             Kind::Feed => {
                 let (fault, count, amount) = self.rng.choice(FEED_FAULTS).expect("one of them");
-                self.world.fault(fault, count, amount);
+                self.world.inject(fault, count, amount);
             }
         }
     }

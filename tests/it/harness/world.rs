@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ebb_crdb::{Crdb, Fault, Options, Tls};
+use ebb_crdb::{Crdb, CrdbOptions, Fault, Tls};
 use ebb_servers::{Authentication, Certs, Postgres, Proxy, Watcher};
 pub use ebb_servers::{Dialect, Server};
 use tempfile::TempDir;
@@ -50,7 +50,10 @@ pub fn start_source() -> (Postgres, Crdb) {
 }
 
 fn start_source_of(version: &str) -> (Postgres, Crdb) {
-    let trusting = ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
+    let trusting = ebb_servers::PostgresOptions {
+        authentication: Authentication::Trust,
+        ..ebb_servers::PostgresOptions::default()
+    };
     let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
     let crdb = start_crdb(&backend, version);
     (backend, crdb)
@@ -201,8 +204,8 @@ impl World {
         &SERVERS.certs
     }
 
-    pub fn fault(&self, fault: Fault, count: u32, amount: Option<u32>) {
-        self.crdb.as_ref().expect("the stand-in runs").order_fault(fault, count, amount);
+    pub fn inject(&self, fault: Fault, count: u32, amount: Option<u32>) {
+        self.crdb.as_ref().expect("the stand-in runs").inject_fault(fault, count, amount);
     }
 
     pub fn faults_left(&self, fault: Fault) -> u32 {
@@ -358,11 +361,11 @@ fn start_crdb(backend: &Postgres, version: &str) -> Crdb {
     let servers = &*SERVERS;
     let node = servers.certs.server();
     let tls = Tls { cert: node.cert, key: node.key, ca: servers.certs.ca(), require_client_cert: false };
-    let options = Options {
+    let options = CrdbOptions {
         backend: backend.socket_conninfo("postgres"),
         tls: Some(tls),
         version: version.into(),
-        ..Options::default()
+        ..CrdbOptions::default()
     };
     servers.runtime.block_on(Crdb::start(options)).expect("the stand-in for CockroachDB")
 }
