@@ -29,7 +29,8 @@ impl Server {
             Target::Postgres => {
                 let settings = [("shared_buffers", "1GB"), ("max_wal_size", "8GB")]
                     .map(|(name, value)| (name.into(), value.into()));
-                let options = ebb_servers::Options { fsync: true, settings: settings.into(), ..Default::default() };
+                let options =
+                    ebb_servers::PostgresOptions { fsync: true, settings: settings.into(), ..Default::default() };
                 return Self(ebb_servers::Server::Postgres(Postgres::start(&options).expect("PostgreSQL")));
             }
             Target::Mysql => Flavour::MySql,

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ebb_crdb::{Crdb, Options, Tls};
+use ebb_crdb::{Crdb, CrdbOptions, Tls};
 use ebb_servers::{Authentication, Certs, Postgres, Watcher};
 use tempfile::TempDir;
 use tokio_postgres::Client;
@@ -98,9 +98,9 @@ async fn story(screen: &Arc<Screen>) -> Result<bool> {
     screen.step();
     let certs = Certs::create(&dir.path().join("databases"))?;
     let target = Target::start(&certs)?;
-    let backend = Postgres::start(&ebb_servers::Options {
+    let backend = Postgres::start(&ebb_servers::PostgresOptions {
         authentication: Authentication::Trust,
-        ..ebb_servers::Options::default()
+        ..ebb_servers::PostgresOptions::default()
     })?;
     let crdb = start_crdb(&certs, &backend).await?;
     let source = shop::connect(&crdb, &certs).await?;
@@ -161,6 +161,7 @@ async fn compare(screen: &Screen, live: &Live<'_>, source: &Client, target: &Tar
 async fn start_crdb(certs: &Certs, backend: &Postgres) -> Result<Crdb> {
     let node = certs.server();
     let tls = Tls { cert: node.cert, key: node.key, ca: certs.ca(), require_client_cert: false };
-    let options = Options { backend: backend.socket_conninfo("postgres"), tls: Some(tls), ..Options::default() };
+    let options =
+        CrdbOptions { backend: backend.socket_conninfo("postgres"), tls: Some(tls), ..CrdbOptions::default() };
     Ok(Crdb::start(options).await?)
 }

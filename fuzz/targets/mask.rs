@@ -1,8 +1,8 @@
 //! Passwords of any characters, in every place of a command line: nothing that is said repeats them.
 #![no_main]
 
-#[path = "../../tests/canary.rs"]
-mod canary;
+#[path = "../../tests/command_line_secrets.rs"]
+mod command_line_secrets;
 
 use libfuzzer_sys::fuzz_target;
 
@@ -10,6 +10,6 @@ fuzz_target!(|input: (&str, &str)| {
     let (before, after) = input;
     // An argument holds no NUL.
     if !before.contains('\0') && !after.contains('\0') {
-        canary::check(before, after);
+        command_line_secrets::check(before, after);
     }
 });

@@ -1,5 +1,8 @@
 //! Client certificates that expire, are replaced or revoked, by handshakes in memory.
 
+#[path = "../../tests/handshake.rs"]
+mod handshake;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,28 +88,9 @@ fn client_of(dir: &Path, version: &'static SupportedProtocolVersion) -> Arc<Clie
 fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Option<HandshakeKind> {
     let mut client = ClientConnection::new(Arc::clone(client), "localhost".try_into().unwrap()).unwrap();
     let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
-    // What comes behind the handshake, tickets, is taken along.
-    for _ in 0..10 {
-        let mut bytes = Vec::new();
-        while client.wants_write() {
-            client.write_tls(&mut bytes).unwrap();
-        }
-        let mut bytes = bytes.as_slice();
-        while !bytes.is_empty() {
-            server.read_tls(&mut bytes).unwrap();
-            server.process_new_packets().ok()?;
-        }
-        let mut bytes = Vec::new();
-        while server.wants_write() {
-            server.write_tls(&mut bytes).unwrap();
-        }
-        let mut bytes = bytes.as_slice();
-        while !bytes.is_empty() {
-            client.read_tls(&mut bytes).unwrap();
-            client.process_new_packets().ok()?;
-        }
+    if !handshake::shake(&mut client, &mut server) {
+        return None;
     }
-    assert!(!client.is_handshaking() && !server.is_handshaking());
     server.handshake_kind()
 }
 

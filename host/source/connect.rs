@@ -277,7 +277,7 @@ fn unreachable(url: &DatabaseUrl, failure: &tokio_postgres::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use ebb_servers::{Protocol, Stranger};
+    use ebb_servers::{Impostor, Protocol};
 
     use super::*;
 
@@ -312,18 +312,18 @@ mod tests {
     #[tokio::test]
     async fn a_stranger_without_tls_is_not_told_the_password() {
         for query in ["", "?sslmode=prefer", "?sslmode=allow", "?sslmode=require"] {
-            let stranger = Stranger::start(Protocol::Postgres).unwrap();
-            let url = Secret::new(format!("postgres://root:geheim@127.0.0.1:{}/db{query}", stranger.port()));
+            let impostor = Impostor::start(Protocol::Postgres).unwrap();
+            let url = Secret::new(format!("postgres://root:geheim@127.0.0.1:{}/db{query}", impostor.port()));
             let source = config::Source { url, allow_insecure: false };
             let refused = Source::connect(&source).await.err().unwrap();
             assert!(refused.message.contains("does not support TLS"), "{refused:?}");
             let is_admitted = refused.hint.as_deref().unwrap().contains("--allow-tls-mode-disable");
             assert_eq!(is_admitted, !query.ends_with("require"), "{refused:?}");
-            assert_eq!(String::from_utf8_lossy(&stranger.heard()), "", "{query}");
+            assert_eq!(String::from_utf8_lossy(&impostor.heard()), "", "{query}");
             // He would have got it: what is admitted is told.
             if is_admitted {
                 Source::connect(&config::Source { allow_insecure: true, ..source }).await.err().unwrap();
-                assert!(String::from_utf8_lossy(&stranger.heard()).contains("geheim"), "{query}");
+                assert!(String::from_utf8_lossy(&impostor.heard()).contains("geheim"), "{query}");
             }
         }
     }

@@ -1,5 +1,8 @@
 //! Every row of libpq's table of modes, by handshakes in memory.
 
+#[path = "../../tests/handshake.rs"]
+mod handshake;
+
 use std::path::PathBuf;
 
 use rcgen::{
@@ -53,28 +56,7 @@ impl Pki {
         let config = Arc::new(settings.client_config().unwrap());
         let mut client = ClientConnection::new(config, host.try_into().unwrap()).unwrap();
         let mut server = ServerConnection::new(Arc::clone(&self.server)).unwrap();
-        while client.is_handshaking() || server.is_handshaking() {
-            let mut bytes = Vec::new();
-            while client.wants_write() {
-                client.write_tls(&mut bytes).unwrap();
-            }
-            server.read_tls(&mut bytes.as_slice()).unwrap();
-            if server.process_new_packets().is_err() {
-                return false;
-            }
-            let mut bytes = Vec::new();
-            while server.wants_write() {
-                server.write_tls(&mut bytes).unwrap();
-            }
-            let mut bytes = bytes.as_slice();
-            while !bytes.is_empty() {
-                client.read_tls(&mut bytes).unwrap();
-                if client.process_new_packets().is_err() {
-                    return false;
-                }
-            }
-        }
-        true
+        handshake::shake(&mut client, &mut server)
     }
 }
 

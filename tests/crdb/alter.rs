@@ -8,7 +8,7 @@ use crate::address::{self, Address};
 use crate::cursor::Cursor;
 use crate::failure::Failure;
 use crate::lex::literal;
-use crate::options::{self, Options};
+use crate::options::{self, WrittenOptions};
 use crate::tls;
 use crate::version::Version;
 
@@ -22,7 +22,7 @@ const FIXED: [&str; 6] =
 /// What the clauses come to, the later ones above the earlier.
 #[derive(Default)]
 struct Changes {
-    set: Options,
+    set: WrittenOptions,
     unset: Vec<String>,
     sink: Option<String>,
 }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn later_clauses_stand_above_earlier_ones() {
         let found = changes("SET a = '1', b UNSET a, c SET c = 2, sink = 'x://y'").unwrap();
-        assert_eq!(found.set, Options::from([("b".to_owned(), None), ("c".to_owned(), Some("2".to_owned()))]));
+        assert_eq!(found.set, WrittenOptions::from([("b".to_owned(), None), ("c".to_owned(), Some("2".to_owned()))]));
         assert_eq!((found.unset, found.sink.as_deref()), (vec!["a".to_owned()], Some("x://y")));
     }
 

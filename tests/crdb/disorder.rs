@@ -1,4 +1,4 @@
-//! Orders that a receiver must bear: rows reversed, rows repeated with older ones after newer.
+//! Sequences that a receiver must bear: rows reversed, rows repeated with older ones after newer.
 //!
 //! Invariant: the versions of one key first come in the order of their times.
 

@@ -1,7 +1,7 @@
-//! Faults to order: what a real feed does now and then, done when a test wants it.
+//! Injected faults: what a real feed does now and then, done when a test wants it.
 //!
 //! Every fault keeps the feed's guarantees: a resolved timestamp stays true, and the versions of a key first come in
-//! their order. Orders are kept in memory and are shared by all feeds; the first that comes by serves them.
+//! their order. Injected faults are kept in memory and shared by all feeds; each happens to the first feed that can have it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,7 +42,7 @@ impl Fault {
         Fault::ExtraFields,
     ];
 
-    /// As in `SELECT crdb_internal.fault('answer_lost', count => 1)`.
+    /// As in `SELECT crdb_internal.inject_fault('answer_lost', count => 1)`.
     pub fn name(self) -> &'static str {
         match self {
             Fault::AnswerLost => "answer_lost",
@@ -63,20 +63,20 @@ impl Fault {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Order {
+struct Injected {
     count: u32,
     amount: Option<u32>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<BTreeMap<Fault, Order>>);
+pub(crate) struct Faults(Mutex<BTreeMap<Fault, Injected>>);
 
 impl Faults {
-    pub(crate) fn order(&self, fault: Fault, count: u32, amount: Option<u32>) {
-        let mut orders = self.lock();
-        let order = orders.entry(fault).or_default();
-        order.count += count;
-        order.amount = amount;
+    pub(crate) fn inject(&self, fault: Fault, count: u32, amount: Option<u32>) {
+        let mut injected = self.lock();
+        let injected = injected.entry(fault).or_default();
+        injected.count += count;
+        injected.amount = amount;
     }
 
     pub(crate) fn clear(&self) {
@@ -84,19 +84,19 @@ impl Faults {
     }
 
     pub(crate) fn left(&self, fault: Fault) -> u32 {
-        self.lock().get(&fault).map_or(0, |order| order.count)
+        self.lock().get(&fault).map_or(0, |injected| injected.count)
     }
 
     /// Whether the fault is due now, and its amount or the given one.
     pub(crate) fn take(&self, fault: Fault, amount: u32) -> Option<u32> {
-        let mut orders = self.lock();
-        let order = orders.get_mut(&fault).filter(|order| order.count > 0)?;
-        order.count -= 1;
-        Some(order.amount.unwrap_or(amount))
+        let mut injected = self.lock();
+        let injected = injected.get_mut(&fault).filter(|injected| injected.count > 0)?;
+        injected.count -= 1;
+        Some(injected.amount.unwrap_or(amount))
     }
 
     /// A panic elsewhere leaves the counts as good as they were.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Fault, Order>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Fault, Injected>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,9 +106,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_are_served_as_often_as_given() {
+    fn faults_happen_as_often_as_they_are_injected() {
         let faults = Faults::default();
-        faults.order(Fault::Slow, 2, Some(5));
+        faults.inject(Fault::Slow, 2, Some(5));
         assert_eq!(faults.take(Fault::Slow, 500), Some(5));
         assert_eq!(faults.left(Fault::Slow), 1);
         assert_eq!(faults.take(Fault::Slow, 500), Some(5));

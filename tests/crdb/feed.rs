@@ -17,8 +17,8 @@ use crate::encode::Encoding;
 use crate::faults::Fault;
 use crate::history::{History, Position, Tick, Version, decimal, describe};
 use crate::http::{Connection, Endpoint};
-use crate::message::{self, Form, Message};
-use crate::options::{self, Changefeed, Options, Scan};
+use crate::message::{self, Message, MessageFields};
+use crate::options::{self, Changefeed, Scan, WrittenOptions};
 use crate::sink::{Post, Sink};
 use crate::{disorder, jobs, schema};
 
@@ -48,7 +48,7 @@ pub(crate) enum Outcome {
 enum Stop {
     Transient(String),
     Terminal(String),
-    /// An ordered restart: from this tick, leaving out every second version up to the other.
+    /// An injected restart: from this tick, leaving out every second version up to the other.
     Replay {
         from: Tick,
         gaps_until: Tick,
@@ -64,7 +64,8 @@ impl From<tokio_postgres::Error> for Stop {
 impl Job {
     pub(crate) fn read(row: &Row, shared: &Shared) -> Result<Job, String> {
         let spec: Value = serde_json::from_str(row.get("spec")).map_err(|error| error.to_string())?;
-        let options: Options = serde_json::from_value(spec["options"].clone()).map_err(|error| error.to_string())?;
+        let options: WrittenOptions =
+            serde_json::from_value(spec["options"].clone()).map_err(|error| error.to_string())?;
         Ok(Job {
             id: row.get("id"),
             relations: row.get("relations"),
@@ -165,7 +166,7 @@ impl Run<'_> {
         }
         let mut position = from.or(self.job.high_water).unwrap_or(self.job.start_tick);
         loop {
-            self.take_orders().await?;
+            self.take_injected_faults().await?;
             let mut until = self.history.resolve().await?;
             let ending = self.history.ending(&self.job.relations, self.job.start_tick).await?;
             if let Some((tick, _)) = ending {
@@ -187,7 +188,7 @@ impl Run<'_> {
                 return Err(Stop::Terminal(reason));
             }
             self.sink.check().map_err(Stop::Transient)?;
-            self.replay_if_ordered(position).await?;
+            self.replay_if_injected(position).await?;
             sleep(POLL).await;
         }
     }
@@ -252,7 +253,7 @@ impl Run<'_> {
     fn encode(&self, version: &Version, updated: Tick) -> Result<Message, Stop> {
         let changefeed = &self.job.changefeed;
         let spelling = message::spelling(self.shared.version.has_compact_json());
-        let form = Form {
+        let form = MessageFields {
             encoding: Encoding { spelling, null_objects: changefeed.null_objects },
             has_before: changefeed.diff,
             has_updated: changefeed.updated,
@@ -295,9 +296,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Faults ordered by SQL stand in a table, and are taken before the clock is asked: a fault ordered before a
+    /// Faults injected by SQL stand in a table, and are taken before the clock is asked: a fault injected before a
     /// change meets that change.
-    async fn take_orders(&self) -> Result<(), Stop> {
+    async fn take_injected_faults(&self) -> Result<(), Stop> {
         let rows =
             self.history.client.query("DELETE FROM crdb_internal.fault RETURNING kind, count, amount", &[]).await?;
         for row in rows {
@@ -305,7 +306,7 @@ impl Run<'_> {
             match Fault::parse(kind) {
                 Some(fault) => {
                     let amount = amount.and_then(|amount| amount.try_into().ok());
-                    self.shared.faults.order(fault, count.try_into().unwrap_or(0), amount);
+                    self.shared.faults.inject(fault, count.try_into().unwrap_or(0), amount);
                 }
                 None => self.shared.faults.clear(),
             }
@@ -313,7 +314,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn replay_if_ordered(&mut self, position: Tick) -> Result<(), Stop> {
+    async fn replay_if_injected(&mut self, position: Tick) -> Result<(), Stop> {
         // Without a checkpoint nothing is known to be acknowledged.
         let Some(high_water) = self.job.high_water else { return Ok(()) };
         let Some(rows) = self.shared.faults.take(Fault::Replay, REPLAY_ROWS) else { return Ok(()) };

@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(20);
 const RECONNECT: Duration = Duration::from_millis(200);
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// With the error that a job is ordered to meet.
+/// With the error that was injected into a job.
 const ACTIVE: &str = "SELECT id, status, message FROM crdb_internal.job \
      LEFT JOIN crdb_internal.failure ON failure.job = id WHERE status IN ('running', 'pause-requested', 'cancel-requested')";
 const READ: &str =

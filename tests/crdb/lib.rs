@@ -57,7 +57,7 @@ use jobs::Task;
 pub use version::Version;
 
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct CrdbOptions {
     /// The PostgreSQL that holds the tables, as a superuser: `postgres://postgres:secret@127.0.0.1:5432`. No TLS.
     pub backend: String,
     pub listen: SocketAddr,
@@ -76,9 +76,9 @@ pub struct Options {
     pub gc_ttl: Duration,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
+impl Default for CrdbOptions {
+    fn default() -> CrdbOptions {
+        CrdbOptions {
             backend: "postgres://postgres@127.0.0.1:5432".to_owned(),
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             tls: None,
@@ -135,7 +135,7 @@ struct Server {
 
 /// What feeds share.
 struct Shared {
-    options: Options,
+    options: CrdbOptions,
     version: Version,
     backend: Config,
     faults: Arc<Faults>,
@@ -143,7 +143,7 @@ struct Shared {
 
 impl Crdb {
     /// Prepares the backend, resumes the jobs that it finds there, and listens.
-    pub async fn start(options: Options) -> Result<Crdb, Error> {
+    pub async fn start(options: CrdbOptions) -> Result<Crdb, Error> {
         let version = Version::parse(&options.version).map_err(Error)?;
         let backend: Config = options.backend.parse().map_err(Error::because("--backend is no PostgreSQL URL"))?;
         let tls = options.tls.as_ref().map(tls::server_config).transpose()?;
@@ -172,12 +172,12 @@ impl Crdb {
         format!("postgres://{user}{password}@127.0.0.1:{}/{database}?{tls}", self.addr.port())
     }
 
-    /// Orders a fault for the next feed that comes by, so often; see [`Fault`] for what `amount` means.
-    pub fn order_fault(&self, fault: Fault, count: u32, amount: Option<u32>) {
-        self.server.shared.faults.order(fault, count, amount);
+    /// Injects a fault into the next feed that can have it, so often; see [`Fault`] for what `amount` means.
+    pub fn inject_fault(&self, fault: Fault, count: u32, amount: Option<u32>) {
+        self.server.shared.faults.inject(fault, count, amount);
     }
 
-    /// How many of the ordered faults have not happened yet.
+    /// How many of the injected faults have not happened yet.
     pub fn faults_left(&self, fault: Fault) -> u32 {
         self.server.shared.faults.left(fault)
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ebb_crdb::{Crdb, Error, Options, Tls};
+use ebb_crdb::{Crdb, CrdbOptions, Error, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "\
@@ -18,7 +18,7 @@ Examples:
 Once ready it prints one line such as
   {\"addr\":\"127.0.0.1:26257\",\"url\":\"postgres://root@127.0.0.1:26257/defaultdb?sslmode=disable\"}
 
-Faults are ordered by SQL: SELECT crdb_internal.fault('answer_lost', count => 2);
+Faults are injected by SQL: SELECT crdb_internal.inject_fault('answer_lost', count => 2);
 Known are answer_lost, cut_mid_body, replay, duplicates, slow, resolved_repeated, resolved_back, reversed and
 extra_fields; 'none' takes back what has not happened yet.";
 
@@ -86,14 +86,14 @@ async fn start(arguments: Arguments) -> Result<Crdb, Error> {
         ca: dir.join("ca.crt"),
         require_client_cert,
     });
-    Crdb::start(Options {
+    Crdb::start(CrdbOptions {
         backend: arguments.backend,
         listen: arguments.listen,
         tls,
         version: arguments.version_string,
         passwords: BTreeMap::from_iter(arguments.password),
         sink_io_workers: arguments.sink_io_workers,
-        ..Options::default()
+        ..CrdbOptions::default()
     })
     .await
 }

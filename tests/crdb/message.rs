@@ -17,7 +17,7 @@ pub(crate) struct Message {
 
 /// What a message shows beside `after`, `key` and `topic`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Form {
+pub(crate) struct MessageFields {
     pub(crate) encoding: Encoding,
     pub(crate) has_before: bool,
     pub(crate) has_updated: bool,
@@ -26,7 +26,7 @@ pub(crate) struct Form {
 
 impl Message {
     /// Fields stand in the order of their bytes. `updated` differs from the version's own time in a scan.
-    pub(crate) fn new(version: &Version, topic: &str, updated: Tick, form: Form) -> Result<Message, String> {
+    pub(crate) fn new(version: &Version, topic: &str, updated: Tick, form: MessageFields) -> Result<Message, String> {
         let spelling = form.encoding.spelling;
         let mut json = String::from("{");
         let field = |json: &mut String, name: &str| {
@@ -152,7 +152,7 @@ mod tests {
         let version =
             Version { relation: 1, key: vec!["1".into()], tick: 5_000_002, shape, after: Some(image), before: None };
         let encoding = Encoding { spelling, null_objects: false };
-        let form = Form { encoding, has_before: true, has_updated: true, has_mvcc_timestamp: true };
+        let form = MessageFields { encoding, has_before: true, has_updated: true, has_mvcc_timestamp: true };
         let message = Message::new(&version, "\"T\"", 7_000_000, form).unwrap();
         assert_eq!(std::str::from_utf8(&batch(&[message], Extra::Nothing)).unwrap(), expected);
     }

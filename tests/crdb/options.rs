@@ -12,7 +12,7 @@ use crate::sink_config::{Flush, Retry, SinkConfig};
 use crate::version::Version;
 
 /// As written: values are absent for an option without one.
-pub(crate) type Options = BTreeMap<String, Option<String>>;
+pub(crate) type WrittenOptions = BTreeMap<String, Option<String>>;
 
 const DEFAULT_MIN_CHECKPOINT: Duration = Duration::from_secs(30);
 
@@ -126,7 +126,7 @@ const KNOWN: &[Known] = &[
 ];
 
 /// What CockroachDB finds before it looks at any table: names, and whether a value is given.
-pub(crate) fn check_names(options: &Options, version: &Version) -> Result<(), Failure> {
+pub(crate) fn check_names(options: &WrittenOptions, version: &Version) -> Result<(), Failure> {
     for (name, value) in options {
         match (find(name, version).map(|known| known.value), value) {
             (None, _) => return Err(Failure::invalid(format!("invalid option {name:?}"))),
@@ -150,7 +150,7 @@ fn find(name: &str, version: &Version) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.name == name && version.is_at_least(known.since.0, known.since.1))
 }
 
-pub(crate) fn scan(options: &Options) -> Result<Scan, Failure> {
+pub(crate) fn scan(options: &WrittenOptions) -> Result<Scan, Failure> {
     let forms = ["initial_scan", "initial_scan_only", "no_initial_scan"];
     let given: Vec<&str> = forms.into_iter().filter(|form| options.contains_key(*form)).collect();
     if let [first, second, ..] = given[..] {
@@ -177,7 +177,7 @@ pub(crate) fn scan(options: &Options) -> Result<Scan, Failure> {
 }
 
 /// What CockroachDB finds after it has looked at the tables: values, combinations, what the sink cannot do.
-pub(crate) fn check(options: &Options, version: &Version) -> Result<Changefeed, Failure> {
+pub(crate) fn check(options: &WrittenOptions, version: &Version) -> Result<Changefeed, Failure> {
     for known in KNOWN.iter().filter(|known| options.contains_key(known.name)) {
         match known.support {
             Support::Full => {}
@@ -218,7 +218,7 @@ pub(crate) fn check(options: &Options, version: &Version) -> Result<Changefeed, 
 }
 
 /// What CREATE CHANGEFEED tells its client beside the job's id.
-pub(crate) fn notices(options: &Options, version: &Version) -> Vec<String> {
+pub(crate) fn notices(options: &WrittenOptions, version: &Version) -> Vec<String> {
     let mut notices = Vec::new();
     if options.contains_key("protect_data_from_gc_on_pause") {
         notices.push("protect_data_from_gc_on_pause option is no longer needed".to_owned());
@@ -241,7 +241,7 @@ pub(crate) fn notices(options: &Options, version: &Version) -> Vec<String> {
     notices
 }
 
-fn check_envelope(options: &Options) -> Result<(), Failure> {
+fn check_envelope(options: &WrittenOptions) -> Result<(), Failure> {
     match text(options, "envelope") {
         None | Some("wrapped") => {}
         Some(envelope @ ("key_only" | "row" | "deprecated_row")) => {
@@ -270,7 +270,7 @@ fn check_envelope(options: &Options) -> Result<(), Failure> {
     }
 }
 
-fn check_schema_changes(options: &Options) -> Result<(), Failure> {
+fn check_schema_changes(options: &WrittenOptions) -> Result<(), Failure> {
     let policy = one_of(options, "schema_change_policy", &["backfill", "ignore", "nobackfill", "stop"])?;
     if let Some(policy) = policy.filter(|policy| *policy != "backfill") {
         return Err(Failure::unsupported(format!("schema_change_policy={policy}")));
@@ -285,7 +285,7 @@ fn check_schema_changes(options: &Options) -> Result<(), Failure> {
     }
 }
 
-fn compression(options: &Options, version: &Version) -> Result<Option<Compression>, Failure> {
+fn compression(options: &WrittenOptions, version: &Version) -> Result<Option<Compression>, Failure> {
     let Some(name) = text(options, "compression") else { return Ok(None) };
     if !version.is_at_least(25, 2) {
         return Err(Failure::uncategorized("this sink is incompatible with option compression"));
@@ -297,14 +297,14 @@ fn compression(options: &Options, version: &Version) -> Result<Option<Compressio
     }
 }
 
-fn extra_headers(options: &Options) -> Result<Vec<(String, String)>, Failure> {
+fn extra_headers(options: &WrittenOptions) -> Result<Vec<(String, String)>, Failure> {
     let Some(json) = text(options, "extra_headers") else { return Ok(Vec::new()) };
     let headers: BTreeMap<String, String> = serde_json::from_str(json)
         .map_err(|error| Failure::uncategorized(format!("invalid extra_headers option value: {error}")))?;
     Ok(headers.into_iter().collect())
 }
 
-fn one_of<'a>(options: &'a Options, name: &str, valid: &[&str]) -> Result<Option<&'a str>, Failure> {
+fn one_of<'a>(options: &'a WrittenOptions, name: &str, valid: &[&str]) -> Result<Option<&'a str>, Failure> {
     match text(options, name) {
         Some(value) if !valid.contains(&value) => {
             let valid: Vec<String> = valid.iter().map(|value| format!("'{value}'")).collect();
@@ -314,7 +314,7 @@ fn one_of<'a>(options: &'a Options, name: &str, valid: &[&str]) -> Result<Option
     }
 }
 
-fn duration(options: &Options, name: &str) -> Result<Option<Duration>, Failure> {
+fn duration(options: &WrittenOptions, name: &str) -> Result<Option<Duration>, Failure> {
     let Some(value) = text(options, name).filter(|value| !value.is_empty()) else { return Ok(None) };
     match duration::parse(value) {
         Ok(duration) => Ok(Some(duration)),
@@ -327,7 +327,7 @@ fn duration(options: &Options, name: &str) -> Result<Option<Duration>, Failure> 
     }
 }
 
-fn text<'a>(options: &'a Options, name: &str) -> Option<&'a str> {
+fn text<'a>(options: &'a WrittenOptions, name: &str) -> Option<&'a str> {
     options.get(name)?.as_deref()
 }
 
@@ -335,7 +335,7 @@ fn text<'a>(options: &'a Options, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn options(pairs: &[(&str, &str)]) -> Options {
+    fn options(pairs: &[(&str, &str)]) -> WrittenOptions {
         pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (!value.is_empty()).then(|| (*value).to_owned())))

@@ -216,8 +216,8 @@ fn grant_system(verb: &str, mut cursor: Cursor<'_>) -> Result<String, Failure> {
     Ok(format!("CALL crdb_internal.grant_system(ARRAY[{privileges}], ARRAY[{roles}], {})", verb == "REVOKE"))
 }
 
-/// `CALL crdb_internal.license('none')` orders the licence and, from 24.3 on, that the cluster is throttled without it:
-/// both at once, where `SELECT crdb_internal.license` orders the licence alone.
+/// `CALL crdb_internal.license('none')` sets the licence and, from 24.3 on, that the cluster is throttled without it:
+/// both at once, where `SELECT crdb_internal.license` sets the licence alone.
 fn call_license(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
     cursor.expect_symbol('(')?;
     let state = cursor.value()?;

@@ -16,7 +16,7 @@ const SCRIPTS: [&str; 8] = [
     include_str!("schema/capture.sql"),
     include_str!("schema/jobs.sql"),
     include_str!("schema/alter.sql"),
-    include_str!("schema/orders.sql"),
+    include_str!("schema/faults.sql"),
     include_str!("schema/show.sql"),
 ];
 

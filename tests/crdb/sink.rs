@@ -41,7 +41,7 @@ impl Sink {
         let (commands, queue) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let post = Post { retry: feed.retry, compression: feed.compression, faults: Arc::clone(faults) };
         let idle = (0..workers.max(1)).map(|_| Connection::new(Arc::clone(endpoint))).collect();
-        let state = State {
+        let state = Dispatcher {
             post,
             flush: feed.flush,
             idle,
@@ -100,7 +100,7 @@ impl Batch {
     }
 }
 
-struct State {
+struct Dispatcher {
     post: Post,
     flush: Flush,
     idle: Vec<Connection>,
@@ -116,7 +116,7 @@ struct Done {
     result: Result<(), String>,
 }
 
-impl State {
+impl Dispatcher {
     async fn run(mut self, mut queue: mpsc::Receiver<Command>) -> Result<(), String> {
         let mut waiting: Option<oneshot::Sender<()>> = None;
         loop {

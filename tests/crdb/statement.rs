@@ -8,14 +8,14 @@ use crate::address::{self, Address};
 use crate::cursor::Cursor;
 use crate::failure::Failure;
 use crate::lex::{Kind, Token, identifier, literal};
-use crate::options::{self, Options, Scan};
+use crate::options::{self, Scan, WrittenOptions};
 use crate::tls;
 use crate::version::Version;
 
 struct Statement {
     targets: Vec<Vec<String>>,
     sink: String,
-    options: Options,
+    options: WrittenOptions,
 }
 
 /// The argument of `crdb_internal.create_changefeed`, or the error that comes before any table is looked at.
@@ -74,7 +74,7 @@ fn parse(tokens: &[Token<'_>]) -> Result<Statement, Failure> {
         }
     }
     let sink = parse_sink(&mut cursor)?;
-    let options = if cursor.accept(&["WITH"]) { parse_options(&mut cursor)? } else { Options::new() };
+    let options = if cursor.accept(&["WITH"]) { parse_options(&mut cursor)? } else { WrittenOptions::new() };
     cursor.expect_end()?;
     Ok(Statement { targets, sink, options })
 }
@@ -95,13 +95,13 @@ fn parse_sink(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
     }
 }
 
-fn parse_options(cursor: &mut Cursor<'_>) -> Result<Options, Failure> {
+fn parse_options(cursor: &mut Cursor<'_>) -> Result<WrittenOptions, Failure> {
     let mut ahead = *cursor;
     let is_list = ahead.accept(&["OPTIONS"]) && ahead.accept_symbol('(');
     if is_list {
         *cursor = ahead;
     }
-    let mut options = Options::new();
+    let mut options = WrittenOptions::new();
     loop {
         let token = cursor.next().ok_or_else(|| Failure::syntax("EOF"))?;
         let name = token.name().or_else(|| token.string()).ok_or_else(|| Failure::syntax(token.text))?;

@@ -6,8 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ebb_servers::Signal;
 
-use crate::post::Post;
-use crate::world::{Ebb, World, free_port, http_get};
+use crate::harness::pages::http_get;
+use crate::harness::post::Post;
+use crate::harness::world::{Ebb, World, free_port};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 /// What the sink's URL says when the changefeed shows no certificate.
@@ -18,17 +19,10 @@ const FORGED: &str =
     r#"{"payload":[{"after":{"id":666,"v":1},"key":[666],"topic":"t","updated":"9000000000000000000.0"}],"length":1}"#;
 const FORGED_RESOLVED: &str = r#"{"resolved":"9000000000000000000.0000000000"}"#;
 
-/// Runs `ebb` in the world's folder, which must succeed, and returns what it prints.
-fn run(world: &World, args: &[&str]) -> String {
-    let output = world.bare(env!("CARGO_BIN_EXE_ebb")).args(args).output().expect("ebb starts");
-    assert!(output.status.success(), "{args:?}: {output:?}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
 /// A token, signed with the key `name` in the world's folder, which is made when it is missing.
 fn token(world: &World, name: &str, more: &[&str]) -> String {
     let flag = if world.dir().join(name).exists() { "--key" } else { "--new-key" };
-    run(world, &[&["make-jwt", flag, name], more].concat()).trim().to_owned()
+    world.run(&[&["make-jwt", flag, name], more].concat()).trim().to_owned()
 }
 
 /// The changefeed's rows arrive; what the others post is refused with this status, and changes nothing.
@@ -163,19 +157,8 @@ fn tokens_are_revoked_and_keys_added_without_a_restart() {
     fs::write(&revoked, "").expect("a file");
     let keys = world.dir().join("keys.pem");
     fs::copy(world.dir().join("a.key.pub"), &keys).expect("a key");
-    let (target, bind) = (world.target_url(), format!("127.0.0.1:{}", world.port()));
-    let mut ebb = world.ebb(&[
-        "start",
-        "--targetConn",
-        &target,
-        "--bindAddr",
-        &bind,
-        "--jwt-public-keys",
-        &keys.display().to_string(),
-        "--jwt-revoked-ids",
-        &revoked.display().to_string(),
-    ]);
-    ebb.wait_line("receiver listening");
+    let files = [&keys, &revoked].map(|path| path.display().to_string());
+    let mut ebb = world.start(&["--jwt-public-keys", &files[0], "--jwt-revoked-ids", &files[1]]);
     let status = |token: &str| Post::new(&world).without_certificate().header(bearer(token)).send("{}").status;
     assert_eq!((status(&first), status(&second)), (400, 401));
     // Both keys in one file, and the first token's id.
@@ -198,7 +181,7 @@ fn tokens_are_revoked_and_keys_added_without_a_restart() {
 #[test]
 fn certificates_are_renewed_without_a_restart() {
     let world = World::new("access_renew", TABLE);
-    run(&world, &["certs", "--changefeeds-path", "secure.json"]);
+    world.run(&["certs", "--changefeeds-path", "secure.json"]);
     let settings = fs::read_to_string(world.dir().join("secure.json")).expect("the settings");
     let settings: serde_json::Value = serde_json::from_str(&settings).expect("JSON");
     world.write_changefeed_settings(
@@ -207,7 +190,7 @@ fn certificates_are_renewed_without_a_restart() {
     let flags = "--stagingSchema _replicator_1 -v --tlsCertificate certs/server.crt --tlsPrivateKey certs/server.key";
     let mut ebb = world.fetch(&["--replicator-flags", flags]).ready();
     let old = shown(&world);
-    run(&world, &["certs", "--renew", "--changefeeds-path", "secure.json"]);
+    world.run(&["certs", "--renew", "--changefeeds-path", "secure.json"]);
     assert_eq!(shown(&world), old, "nothing changes by itself within a second");
     ebb.signal(Signal::HUP);
     ebb.wait_line("read certificates and keys again");
@@ -301,13 +284,10 @@ fn keys_made_elsewhere_sign_tokens_too() {
     for name in ["ec.pub", "p384.pub", "rsa.pub"] {
         fs::copy(world.dir().join(name), keys.join(name)).expect("a key");
     }
-    let (target, bind) = (world.target_url(), format!("127.0.0.1:{}", world.port()));
-    let keys = keys.display().to_string();
-    let mut ebb = world.ebb(&["start", "--targetConn", &target, "--bindAddr", &bind, "--jwt-public-keys", &keys]);
-    ebb.wait_line("receiver listening");
+    let ebb = world.start(&["--jwt-public-keys", &keys.display().to_string()]);
     let own = format!("{}.public", world.database());
     for key in ["ec.key", "p384.key", "rsa.key", "old.key"] {
-        run(&world, &["make-jwt", "-k", key, "-a", &own, "-o", "out.jwt"]);
+        world.run(&["make-jwt", "-k", key, "-a", &own, "-o", "out.jwt"]);
         let token = fs::read_to_string(world.dir().join("out.jwt")).expect("the token");
         let post = Post::new(&world).without_certificate().header(bearer(token.trim()));
         assert_eq!(post.send("{}").status, 400, "{key}\n{}", ebb.log());
@@ -321,7 +301,7 @@ fn private_files_are_private_and_nothing_is_written_over() {
     let world = World::new("access_files", TABLE);
     let made =
         ["--changefeeds-path", "made.json", "--port", "30005", "--host", "ebb.example.com", "--host", "10.0.0.7"];
-    run(&world, &[&["certs"][..], &made].concat());
+    world.run(&[&["certs"][..], &made].concat());
     let mode = |name: &str| fs::metadata(world.dir().join(name)).expect(name).permissions().mode() & 0o777;
     assert_eq!(["certs/ca.key", "certs/server.key", "certs/client.key", "made.json"].map(mode), [0o600; 4]);
     assert_eq!(fs::read_to_string(world.dir().join("certs/.gitignore")).expect("a file"), "*\n");
@@ -331,7 +311,7 @@ fn private_files_are_private_and_nothing_is_written_over() {
     fs::set_permissions(world.dir().join("certs/server.key"), fs::Permissions::from_mode(0o640)).expect("it is ours");
     fs::write(world.dir().join("made.json"), settings.replacen('{', "{\"resolved\": \"2s\",", 1)).expect("it is ours");
     // The hosts are those of before.
-    run(&world, &["certs", "--renew", "--changefeeds-path", "made.json"]);
+    world.run(&["certs", "--renew", "--changefeeds-path", "made.json"]);
     let text = std::process::Command::new("openssl")
         .args(["x509", "-noout", "-ext", "subjectAltName", "-in"])
         .arg(world.dir().join("certs/server.crt"))

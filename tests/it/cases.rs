@@ -15,9 +15,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-use crate::receiver::{Message, Receiver, Refusal};
-use crate::world::{certs, psql, start_source};
-use crate::{target, world};
+use crate::harness::receiver::{Message, Receiver, Refusal};
+use crate::harness::world::{certs, psql, start_source};
+use crate::harness::{target, world};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,7 @@
 //! The life of a changefeed: what is missing for one, how releases differ, what ends it, and how it is taken up again.
 
-use crate::world::{World, free_port, http_get, wait_for};
+use crate::harness::pages::http_get;
+use crate::harness::world::{World, free_port, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 /// An old one, the last with quoted topics, the first with bare ones, and a new one.
@@ -282,4 +283,56 @@ fn a_new_run_begins_at_the_cursor() {
     ebb.wait_line("is for a new run");
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();
+}
+
+#[test]
+fn two_changefeeds_into_one_receiver_are_refused() {
+    let world = World::new("promise_two", "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let query = world.certs().sink_query("changefeed").expect("a client certificate");
+    let create = || {
+        world.source(&format!(
+            "CREATE CHANGEFEED FOR TABLE u INTO 'webhook-https://localhost:{}/{}/public?{query}' \
+             WITH updated, resolved = '100ms', min_checkpoint_frequency = '100ms'",
+            world.port(),
+            world.database()
+        ))
+    };
+    // One that was there before.
+    let job = create();
+    let line = world.fetch(&["--table-filter", "^t$"]).failure();
+    assert!(line.contains(&format!("another changefeed (job {})", job.trim())), "{line}");
+    assert!(line.contains(&format!("CANCEL JOB {}", job.trim())), "{line}");
+    world.source(&format!("CANCEL JOB {}", job.trim()));
+    // And one that is made later.
+    let ebb = world.fetch(&["--table-filter", "^t$"]).ready();
+    let job = create();
+    let line = ebb.failure();
+    // Whichever is noticed first: the job, or what it sends.
+    assert!(line.contains(&format!("another changefeed (job {})", job.trim())), "{line}");
+}
+
+#[test]
+fn the_changefeed_is_cancelled_by_somebody() {
+    let world = World::new("fail_cancelled", TABLE);
+    let mut ebb = world.fetch(&[]).ready();
+    world.source(world.source("SELECT 'CANCEL JOB ' || job_id FROM [SHOW CHANGEFEED JOBS]").trim());
+    assert_eq!(ebb.wait().code(), Some(1));
+    let error = ebb.failure();
+    assert!(error.contains("was cancelled") || error.contains("has ended"), "{error}");
+    assert!(error.contains("start ebb again"), "{error}");
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 1)");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
+
+#[test]
+fn a_running_changefeed_is_not_taken_from_a_run_that_is_not_known() {
+    let world = World::new("fail_unknown_run", TABLE);
+    world.fetch(&[]).ready().stop();
+    let line = world.fetch(&["--replicator-flags", "--stagingSchema another"]).failure();
+    for text in ["already sends these tables here", "give --stagingSchema of the run that created it", "CANCEL JOB"] {
+        assert!(line.contains(text), "{text:?} is not in {line}");
+    }
+    assert!(!line.contains("geheim"), "{line}");
 }

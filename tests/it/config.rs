@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::ebb::Ebb;
-use crate::world::World;
+use crate::harness::ebb::Ebb;
+use crate::harness::world::World;
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 
@@ -133,4 +133,33 @@ fn help_pages_and_completions_cover_every_command() {
         assert!(pages.iter().any(|page| page == name), "{name} is not in {pages:?}");
     }
     assert_eq!(run(&["escape-password", "--password", "a$52&"]).lines().nth(1), Some("a%2452%26"));
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let world = World::new("fail_usage", TABLE);
+    for (args, expected) in [
+        (&["fetch", "--mode", "data-load", "--source", "a://b", "--target", "a://b"][..], "ebb does --mode failback"),
+        (&["fetch", "--nonsense"], "--nonsense"),
+        (
+            &[
+                "start",
+                "--targetConn",
+                "postgres://a@b/c",
+                "--tlsCertificate",
+                "/x/a.crt",
+                "--tlsPrivateKey",
+                "/x/a.key",
+            ],
+            "--disableAuthentication",
+        ),
+        (&["nonsense"], "nonsense"),
+    ] {
+        let mut ebb = world.ebb(args);
+        assert_eq!(ebb.wait().code(), Some(2), "{}", ebb.log());
+        assert!(ebb.log().contains(expected), "{expected:?} is not in {}", ebb.log());
+    }
+    let mut help = world.ebb(&["fetch", "--help"]);
+    assert_eq!(help.wait().code(), Some(0));
+    assert!(help.log().contains("Examples:") && help.log().contains("--changefeeds-path"), "{}", help.log());
 }

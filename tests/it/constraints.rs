@@ -1,8 +1,8 @@
 //! Rows that refer to each other and hand unique values to each other, inside one transaction and across several that are
 //! applied as one; triggers and cascades of the target. Each as a superuser and as a user with no rights but those on rows.
 
-use crate::client::hold;
-use crate::world::{Ebb, World};
+use crate::harness::client::hold;
+use crate::harness::world::{Ebb, World};
 
 /// Who writes to the target.
 #[derive(Clone, Copy, PartialEq, Eq)]

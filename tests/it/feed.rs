@@ -2,7 +2,7 @@
 
 use ebb_crdb::Fault;
 
-use crate::world::{World, wait_for};
+use crate::harness::world::{World, wait_for};
 
 /// Counts every write of a row on the target: a repeat that is applied again would be counted again.
 const TARGET: &str = "
@@ -23,7 +23,7 @@ fn check(name: &str, settings: &str, faults: &[(Fault, u32, Option<u32>)]) -> St
     world.source("INSERT INTO t SELECT i, 0 FROM generate_series(1, 50) AS i");
     for round in 1..=12 {
         if let Some(&(fault, count, amount)) = faults.get(round % (faults.len() + 1)) {
-            world.fault(fault, count, amount);
+            world.inject(fault, count, amount);
         }
         world.source(&format!("UPDATE t SET v = {round} WHERE id % 4 = {round} % 4"));
         world.source(&format!("DELETE FROM t WHERE id = {round}; INSERT INTO t VALUES ({}, {round})", 100 + round));

@@ -1,7 +1,9 @@
 //! What a start says of source and target: everything at once, before a row is received.
 
-use crate::target::MYSQLS;
-use crate::world::{Dialect, World};
+use crate::harness::target::MYSQLS;
+use crate::harness::world::{Dialect, World};
+
+const FIT_TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v varchar(3))";
 
 #[test]
 fn everything_that_does_not_fit_is_said_at_once() {
@@ -60,4 +62,53 @@ fn columns_that_only_the_source_has_can_be_left_out() {
         world.wait_target(&ebb, "SELECT COUNT(*), SUM(v) FROM t", "1|3");
         ebb.stop();
     }
+}
+
+/// Starts `ebb fetch`, which must fail with one error line that holds all of these.
+fn fails(world: &World, more: &[&str], expected: &[&str]) {
+    let line = world.fetch(more).failure();
+    for text in expected {
+        assert!(line.contains(text), "{text:?} is not in {line}");
+    }
+    assert!(!line.contains("geheim"), "{line}");
+}
+
+#[test]
+fn the_source_is_not_fit() {
+    let world = World::new("fail_source", FIT_TABLE);
+    world.source("SET CLUSTER SETTING kv.rangefeed.enabled = false");
+    fails(&world, &[], &["rangefeeds are off", "SET CLUSTER SETTING kv.rangefeed.enabled = true;"]);
+    let source = "postgres://root@localhost:1/defaultdb?sslmode=require";
+    fails(&world, &["--source", source], &["cannot connect to the source postgres://root@localhost:1/defaultdb"]);
+    let target = world.target_url();
+    fails(&world, &["--source", &target], &["is not a CockroachDB", "are they swapped?"]);
+    let plain = world.source_url().replace("verify-full", "disable");
+    fails(&world, &["--source", &plain], &["sslmode=disable", "--allow-tls-mode-disable"]);
+}
+
+#[test]
+fn the_target_is_not_fit() {
+    let world = World::new("fail_target", FIT_TABLE);
+    let wrong = world.target_url_as("postgres", "geheim");
+    fails(&world, &["--target", &wrong], &["password authentication failed", "see user and password"]);
+    let gone = world.target_url().replace(world.database(), "no_such_database");
+    fails(&world, &["--target", &gone], &["no_such_database", "does not exist"]);
+    let source = world.source_url();
+    fails(&world, &["--target", &source], &["is a CockroachDB", "are they swapped?"]);
+    let plain = world.target_url().replace("verify-full", "disable");
+    fails(&world, &["--target", &plain], &["sslmode=disable", "--allow-tls-mode-disable"]);
+    let untrusted = world.target_url().replace("ca.crt", "no-such-file.crt");
+    fails(&world, &["--target", &untrusted], &["sslrootcert", "no-such-file.crt"]);
+}
+
+#[test]
+fn tables_do_not_match() {
+    let world = World::with_schemas("fail_tables", FIT_TABLE, "CREATE TABLE other (id int)");
+    fails(&world, &[], &["the source's table public.t is missing on the target", "--table-exclusion-filter '^t$'"]);
+    world.target("CREATE TABLE t (id int, v varchar(3))");
+    fails(&world, &[], &["the target's table public.t has no primary key", "ADD PRIMARY KEY"]);
+    world.target("ALTER TABLE t ADD PRIMARY KEY (v)");
+    fails(&world, &[], &["primary keys of public.t differ", "(id) at the source, (v) on the target"]);
+    world.target("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY)");
+    fails(&world, &[], &["the target's table public.t lacks the source's column public.t.v"]);
 }

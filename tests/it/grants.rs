@@ -2,17 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::post::{Answer, Post};
-use crate::world::{Ebb, World};
+use crate::harness::post::{Answer, Post};
+use crate::harness::world::{Ebb, World};
 
 const TABLES: &str = "CREATE TABLE orders (id int PRIMARY KEY, v int); CREATE SCHEMA audit; \
                       CREATE TABLE audit.logins (id int PRIMARY KEY, v int)";
-
-fn run(world: &World, args: &[&str]) -> String {
-    let output = world.bare(env!("CARGO_BIN_EXE_ebb")).args(args).output().expect("ebb starts");
-    assert!(output.status.success(), "{args:?}: {output:?}");
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
-}
 
 /// A token for these schemas of the world's database.
 fn token(world: &World, schemas: &[&str]) -> String {
@@ -20,7 +14,7 @@ fn token(world: &World, schemas: &[&str]) -> String {
     let allowed: Vec<_> = schemas.iter().map(|schema| format!("{}.{schema}", world.database())).collect();
     let mut args = vec!["make-jwt", flag, "a.key"];
     args.extend(allowed.iter().flat_map(|schema| ["--allow", schema.as_str()]));
-    run(world, &args)
+    world.run(&args)
 }
 
 fn now() -> u64 {
@@ -90,10 +84,7 @@ fn a_token_of_one_schema_reaches_no_other_through_its_path() {
 fn a_resolved_timestamp_is_about_every_schema_of_the_run() {
     let world = World::new("grants_start", TABLES);
     let [whole, public, audit] = [&["*"][..], &["public"], &["audit"]].map(|schemas| token(&world, schemas));
-    let (target, bind) = (world.target_url(), format!("127.0.0.1:{}", world.port()));
-    let mut ebb =
-        world.ebb(&["start", "--targetConn", &target, "--bindAddr", &bind, "--jwt-public-keys", "a.key.pub", "-v"]);
-    ebb.wait_line("receiver listening");
+    let ebb = world.start(&["--jwt-public-keys", "a.key.pub", "-v"]);
     let time = now() - 1000;
     assert_eq!(post(&world, &audit, "audit", &body(&[row("logins", 1, time)])).status, 200, "{}", ebb.log());
     refused(&ebb, &post(&world, &public, "public", &resolved(time + 200)), 403, "the schema grants_start.audit");
@@ -109,10 +100,7 @@ fn a_resolved_timestamp_is_about_every_schema_of_the_run() {
 fn a_time_that_is_not_yet_is_not_taken() {
     let world = World::new("grants_future", TABLES);
     let whole = token(&world, &["*"]);
-    let (target, bind) = (world.target_url(), format!("127.0.0.1:{}", world.port()));
-    let mut ebb =
-        world.ebb(&["start", "--targetConn", &target, "--bindAddr", &bind, "--jwt-public-keys", "a.key.pub", "-v"]);
-    ebb.wait_line("receiver listening");
+    let ebb = world.start(&["--jwt-public-keys", "a.key.pub", "-v"]);
     let year_2100 = 4_102_444_800;
     for (time, status) in [(year_2100, 400), (now() + 25 * 3600, 400), (now() + 23 * 3600, 200)] {
         let rows = post(&world, &whole, "public", &body(&[row("orders", 1, now()), row("orders", 2, time)]));
@@ -135,10 +123,7 @@ fn a_time_that_is_not_yet_is_not_taken() {
 fn a_token_of_one_schema_does_not_say_which_table_of_the_source_is_the_right_one() {
     let world = World::new("grants_part", TABLES);
     let (whole, part) = (token(&world, &["*"]), token(&world, &["public"]));
-    let (target, bind) = (world.target_url(), format!("127.0.0.1:{}", world.port()));
-    let mut ebb =
-        world.ebb(&["start", "--targetConn", &target, "--bindAddr", &bind, "--jwt-public-keys", "a.key.pub", "-v"]);
-    ebb.wait_line("receiver listening");
+    let mut ebb = world.start(&["--jwt-public-keys", "a.key.pub", "-v"]);
     let ahead = body(&[row("orders", 1, now() + 3600)]);
     assert_ne!(post(&world, &part, "public", &ahead).status, 200, "an hour ahead is for the whole run only");
     assert_eq!(post(&world, &part, "public", &body(&[row("evil.x.orders", 1, now())])).status, 200, "{}", ebb.log());
@@ -157,10 +142,7 @@ fn a_token_of_one_schema_does_not_say_which_table_of_the_source_is_the_right_one
 fn a_refused_body_does_not_say_which_table_of_the_source_is_the_right_one() {
     let world = World::new("grants_origin", TABLES);
     let whole = token(&world, &["*"]);
-    let (target, bind) = (world.target_url(), format!("127.0.0.1:{}", world.port()));
-    let mut ebb =
-        world.ebb(&["start", "--targetConn", &target, "--bindAddr", &bind, "--jwt-public-keys", "a.key.pub", "-v"]);
-    ebb.wait_line("receiver listening");
+    let mut ebb = world.start(&["--jwt-public-keys", "a.key.pub", "-v"]);
     // The source is not known: any spelling may be its own, and the first one that is taken counts.
     let refused_by_its_second = body(&[row("ORDERS", 1, now()), "{}".into()]);
     refused(&ebb, &post(&world, &whole, "public", &refused_by_its_second), 400, "no \"key\"");

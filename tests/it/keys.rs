@@ -1,7 +1,7 @@
 //! Keys of the source that are not the target's, and that change while ebb runs or does not.
 
-use crate::target::MYSQLS;
-use crate::world::{Dialect, World};
+use crate::harness::target::MYSQLS;
+use crate::harness::world::{Dialect, World};
 
 const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];
 

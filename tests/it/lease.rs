@@ -3,9 +3,10 @@
 
 use ebb_servers::Flavour;
 
-use crate::client::hold;
-use crate::folders::{TABLE, copy, folder, replicate};
-use crate::world::{Dialect, World, free_port, http_get, wait_for};
+use crate::harness::client::hold;
+use crate::harness::folders::{TABLE, copy, folder, replicate};
+use crate::harness::pages::http_get;
+use crate::harness::world::{Dialect, World, free_port, psql, wait_for};
 
 /// The process counts as dead, as it would after a minute.
 fn forget_signs_of_life(world: &World) {
@@ -150,4 +151,70 @@ fn a_target_restored_from_a_backup_goes_on_from_an_intact_folder() {
     let ebb = world.fetch(&[]);
     replicate(&world, &ebb, 3);
     ebb.stop();
+}
+
+#[test]
+fn a_target_of_another_run_is_refused_though_it_has_seen_fewer_starts() {
+    let (one, two) = (World::new("mistake_one", TABLE), World::new("mistake_two", TABLE));
+    let ebb = two.fetch(&[]).ready();
+    replicate(&two, &ebb, 100);
+    ebb.stop();
+    one.fetch(&[]).ready().stop();
+    for id in 1..=3 {
+        let ebb = one.fetch(&[]);
+        replicate(&one, &ebb, id);
+        ebb.stop();
+    }
+    let line = one.fetch(&["--target", &two.target_url()]).failure();
+    assert!(line.contains("does not know this staging folder") && line.contains("another run"), "{line}");
+    assert_eq!(two.target("SELECT string_agg(id::text, ',') FROM t"), "100");
+}
+
+#[test]
+fn another_database_of_the_source_is_refused() {
+    let world = World::new("mistake_database", TABLE);
+    world.source("CREATE DATABASE mistake_other");
+    let other = world.source_url().replace("/mistake_database?", "/mistake_other?");
+    psql(&other, TABLE).expect("the other database");
+    let ebb = world.fetch(&[]).ready();
+    replicate(&world, &ebb, 1);
+    ebb.stop();
+    let line = world.fetch(&["--source", &other]).failure();
+    assert!(line.contains("from the database mistake_database") && line.contains("mistake_other"), "{line}");
+    let ebb = world.fetch(&[]);
+    replicate(&world, &ebb, 2);
+    ebb.stop();
+}
+
+#[test]
+fn what_nobody_agrees_to_ends_no_run() {
+    let world = World::new("mistake_consent", TABLE);
+    let mut first = world.fetch(&[]).ready();
+    replicate(&world, &first, 1);
+    let settings = world.dir().join("changefeed-secure.json").display().to_string();
+    let elsewhere = world.dir().join("elsewhere").display().to_string();
+    let flags =
+        format!("--stagingSchema _replicator_1 -v --take-over --bindAddr 127.0.0.1:0 --staging-dir {elsewhere}");
+    let (source, target) = (world.source_url(), world.target_url());
+    let command = ["fetch", "--mode", "failback", "--source", &source, "--target", &target];
+    let more = ["--changefeeds-path", &settings, "--replicator-flags", &flags];
+    // Not --non-interactive, and nobody sits at a terminal.
+    let line = world.ebb(&[&command[..], &more].concat()).failure();
+    assert!(line.contains("the staging folder of _replicator_1 is gone, or another was given"), "{line}");
+    first.must_run();
+    replicate(&world, &first, 2);
+    first.stop();
+}
+
+/// Also one whose transaction hangs acknowledges nothing for long that is meant for its successor.
+#[test]
+fn a_process_that_was_overtaken_ends_while_its_target_hangs() {
+    let world = World::new("mistake_overtaken", TABLE);
+    let mut ebb = world.fetch(&[]).ready();
+    replicate(&world, &ebb, 1);
+    let _gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    world.source("INSERT INTO t VALUES (2, 2)");
+    world.target("UPDATE ebb_progress SET epoch = epoch + 1");
+    assert_eq!(ebb.wait().code(), Some(1), "{}", ebb.log());
+    assert!(ebb.log().contains("another ebb has taken over feed"), "{}", ebb.log());
 }

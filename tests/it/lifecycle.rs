@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use ebb_servers::Signal;
 
-use crate::world::{World, http_get, wait_for};
+use crate::harness::pages::http_get;
+use crate::harness::world::{World, free_port, wait_for};
 
 const ACCOUNTS: &str = "CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL);
     CREATE TABLE ledger (id int PRIMARY KEY, account int, amount int)";
@@ -175,25 +176,10 @@ fn the_changefeed_is_paused_or_cancelled_on_request() {
 #[test]
 fn start_applies_a_changefeed_that_somebody_else_made() {
     let world = World::new("life_start", ACCOUNTS);
-    let target = world.target_url();
-    let (bind, pages) = (format!("127.0.0.1:{}", world.port()), format!("127.0.0.1:{}", crate::world::free_port()));
+    let pages = format!("127.0.0.1:{}", free_port());
     let ca = world.certs().ca().display().to_string();
-    let mut ebb = world.ebb(&[
-        "start",
-        "--targetConn",
-        &target,
-        "--target-plugin",
-        "postgres",
-        "--stagingSchema",
-        "mine",
-        "--bindAddr",
-        &bind,
-        "--metricsAddr",
-        &pages,
-        "--tlsClientCA",
-        &ca,
-    ]);
-    ebb.wait_line("receiver listening");
+    let plugin = ["--target-plugin", "postgres", "--stagingSchema", "mine"];
+    let mut ebb = world.start(&[&plugin[..], &["--metricsAddr", &pages, "--tlsClientCA", &ca]].concat());
     let settings: serde_json::Value = serde_json::from_str(
         &std::fs::read_to_string(world.dir().join("changefeed-secure.json")).expect("the settings"),
     )

@@ -1,8 +1,8 @@
 //! The whole job on MySQL and MariaDB: rows, names, values, and rows that stand in each other's way, with the seed's
 //! command over TLS, as `root` and as a user with rights on rows only.
 
-use crate::target::MYSQLS;
-use crate::world::{Dialect, Ebb, World};
+use crate::harness::target::MYSQLS;
+use crate::harness::world::{Dialect, Ebb, World};
 
 /// Runs the transactions at the source one after the other, then all of them again while ebb is down.
 fn check(name: &str, schema: [&str; 2], tables: &[&str], steps: &[&str]) {

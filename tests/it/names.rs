@@ -1,6 +1,6 @@
 //! Names that need care: quotes, cases, reserved words, other schemas.
 
-use crate::world::World;
+use crate::harness::world::World;
 
 #[test]
 fn quoted_and_mixed_case_names() {

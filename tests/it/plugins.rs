@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::ebb::Ebb;
-use crate::world::{World, plugin_path};
+use crate::harness::ebb::Ebb;
+use crate::harness::world::{World, plugin_path};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY)";
 
@@ -54,7 +54,7 @@ fn plugins_are_found_by_name_path_and_scheme() {
     assert!(list.log().contains("postgres\t0.1.0\tpostgres, postgresql, pg, pgx\t"), "{}", list.log());
 }
 
-/// Whoever may write into the folder that ebb is started in must not have his own code run by it.
+/// Whoever may write into the folder that ebb is started in must not have code of their own run by it.
 #[test]
 fn nothing_is_loaded_from_the_folder_that_ebb_is_started_in() {
     let world = World::new("plugins_planted", TABLE);

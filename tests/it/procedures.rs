@@ -1,6 +1,6 @@
 //! The procedures of `docs/operate.md` that no other file runs: each as it is written there.
 
-use crate::world::World;
+use crate::harness::world::World;
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 

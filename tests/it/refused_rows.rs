@@ -2,7 +2,9 @@
 
 use ebb_servers::Signal;
 
-use crate::world::{Ebb, World, free_port, status, wait_for};
+use crate::harness::client::hold;
+use crate::harness::pages::status;
+use crate::harness::world::{Ebb, World, free_port, wait_for};
 
 const SOURCE: &str = "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)";
 /// Neither takes a value from 100 on.
@@ -138,5 +140,24 @@ fn a_signal_during_a_try_is_not_lost() {
         ebb.signal(Signal::HUP);
         wait_for("a try", || ebb.log(), || tries() >= before + wanted);
     }
+    ebb.stop();
+}
+
+/// A try that was cut off is made again by itself.
+#[test]
+fn a_corrected_row_is_tried_again_after_a_lock() {
+    let target = "CREATE TABLE a (id int PRIMARY KEY, v int, CONSTRAINT small CHECK (v < 100)); \
+                  CREATE TABLE b (id int PRIMARY KEY, v int)";
+    let world = World::with_schemas("mistake_lock", SOURCE, target);
+    let flags = "--stagingSchema _replicator_1 -v --on-row-error wait --applyTimeout 1s";
+    let mut ebb = world.fetch(&["--replicator-flags", flags]).ready();
+    world.source("INSERT INTO a VALUES (7, 700)");
+    ebb.wait_line("applying waits");
+    let gate = hold(&world, "LOCK TABLE b IN ACCESS EXCLUSIVE MODE");
+    world.source("INSERT INTO b VALUES (1, 1)");
+    world.source("UPDATE a SET v = 7 WHERE id = 7");
+    ebb.wait_line("while a row is waited for");
+    drop(gate);
+    world.wait_equal(&ebb, &["a", "b"]);
     ebb.stop();
 }

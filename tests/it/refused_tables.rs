@@ -1,9 +1,10 @@
 //! Tables that a run may not take up: what a refusal must outlast, and what an acceptance must not cover.
 
-use crate::client::hold;
-use crate::folders::{backup_of_progress, now};
-use crate::forward::dead_url;
-use crate::world::{World, free_port, status, wait_for};
+use crate::harness::client::hold;
+use crate::harness::folders::{backup_of_progress, now};
+use crate::harness::forward::dead_url;
+use crate::harness::pages::status;
+use crate::harness::world::{World, free_port, wait_for};
 
 const ONE: &str = "CREATE TABLE a (id int PRIMARY KEY, v int)";
 const TABLES: &str = "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)";
@@ -201,4 +202,50 @@ fn apply_only_leaves_out_what_the_target_was_not_given() {
     assert_eq!(ebb.wait().code(), Some(0), "{}", ebb.log());
     assert!(ebb.log().contains("no row of them is applied"), "{}", ebb.log());
     assert_eq!((ids(&world, "a").as_str(), ids(&world, "b").as_str()), ("1,2", ""));
+}
+
+#[test]
+fn an_acceptance_that_failed_is_not_one() {
+    let world = World::new("mistake_acceptance", TABLES);
+    let without = ["--table-exclusion-filter", "^b$"];
+    let ebb = world.fetch(&without).ready();
+    world.source("INSERT INTO a VALUES (1, 1)");
+    world.wait_equal(&ebb, &["a"]);
+    ebb.stop();
+    assert!(world.fetch(&[]).failure().contains("did not replicate public.b"));
+    let taken = std::net::TcpListener::bind(("::", world.port())).expect("the port");
+    assert!(world.fetch(&["--new-tables", "accept"]).failure().contains("cannot listen"));
+    drop(taken);
+    let ebb = world.fetch(&without);
+    world.source("INSERT INTO b VALUES (2, 2); INSERT INTO a VALUES (2, 2)");
+    world.wait_equal(&ebb, &["a"]);
+    ebb.stop();
+    let line = world.fetch(&["--new-tables", "accept"]).failure();
+    assert!(line.contains("the run has come to"), "{line}");
+}
+
+#[test]
+fn a_target_of_before_a_table_was_out_and_in_lacks_it() {
+    let world = World::new("mistake_out_and_in", TABLES);
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO a VALUES (1, 1); INSERT INTO b VALUES (1, 1)");
+    world.wait_equal(&ebb, &["a", "b"]);
+    ebb.stop();
+    let backup = backup_of_progress(&world);
+    let mut ebb = world.fetch(&["--table-exclusion-filter", "^b$"]);
+    ebb.wait_line("public.b is not replicated any more: what is changed there after");
+    let ebb = ebb.ready();
+    world.source("INSERT INTO b VALUES (2, 2); INSERT INTO a VALUES (2, 2)");
+    world.wait_equal(&ebb, &["a"]);
+    ebb.stop();
+    let loaded = now(&world);
+    world.target("INSERT INTO b VALUES (2, 2)");
+    let ebb = world.fetch(&["--new-tables", &loaded]);
+    world.source("INSERT INTO a VALUES (3, 3); INSERT INTO b VALUES (3, 3)");
+    world.wait_equal(&ebb, &["a", "b"]);
+    ebb.stop();
+    world.target("DELETE FROM a WHERE id > 1; DELETE FROM b WHERE id > 1");
+    world.target(&backup);
+    let line = world.fetch(&[]).failure();
+    assert!(line.contains("did not replicate public.b"), "{line}");
 }

@@ -2,8 +2,9 @@
 
 use ebb_servers::{Flavour, Signal};
 
-use crate::client::hold;
-use crate::world::{Dialect, Ebb, World, free_port, status, wait_for};
+use crate::harness::client::hold;
+use crate::harness::pages::{http_get, status};
+use crate::harness::world::{Dialect, Ebb, World, free_port, wait_for};
 
 const SOURCE: &str = "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)";
 /// It takes no value from 100 on.
@@ -37,8 +38,8 @@ fn a_corrected_row_takes_the_place_of_the_refused_one() {
         let waiting = status(&pages)["waiting"].clone();
         let table = waiting["table"].as_str().expect("a table");
         assert!(table.ends_with('a') && waiting["source_timestamp"].is_string(), "{waiting}");
-        assert!(crate::world::http_get(&pages, "/_/varz").contains("ebb_apply_waiting 1\n"));
-        assert!(crate::world::http_get(&pages, "/_/readyz").contains("applying waits"));
+        assert!(http_get(&pages, "/_/varz").contains("ebb_apply_waiting 1\n"));
+        assert!(http_get(&pages, "/_/readyz").contains("applying waits"));
         // Received all the while.
         world.source("INSERT INTO b VALUES (4, 4)");
         wait_for("the row", || ebb.log(), || status(&pages)["rows_received"] == 5);
@@ -191,4 +192,28 @@ fn apply_only_ends_at_a_refused_row() {
     let line = world.fetch(&flags).failure();
     assert!(line.contains("small"), "{line}");
     assert_eq!(rows(&world), "1");
+}
+
+#[test]
+fn a_row_that_the_target_refuses_stops_with_its_name() {
+    let world = World::with_schemas(
+        "fail_row",
+        "CREATE TABLE t (id int PRIMARY KEY, v text)",
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(3))",
+    );
+    let mut ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 'abc')");
+    world.wait_equal(&ebb, &["t"]);
+    world.source("BEGIN; INSERT INTO t SELECT i, 'ok' FROM generate_series(2, 50) AS i; UPDATE t SET v = 'too long' WHERE id = 33; COMMIT");
+    assert_eq!(ebb.wait().code(), Some(1));
+    let error = ebb.failure();
+    for text in ["value too long", "public.t", "id=33", "\"code\":\"22001\""] {
+        assert!(error.contains(text), "{text:?} is not in {error}");
+    }
+    assert_eq!(world.target("SELECT count(*) FROM t").trim(), "1", "nothing of the transaction is there");
+    // Mended, the same command goes on.
+    world.target("ALTER TABLE t ALTER COLUMN v TYPE text");
+    let ebb = world.fetch(&[]);
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
 }

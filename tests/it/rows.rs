@@ -1,7 +1,7 @@
 //! Rows of every kind, from the source to the target.
 
-use crate::client::hold;
-use crate::world::World;
+use crate::harness::client::{Client, hold};
+use crate::harness::world::{Dialect, World};
 
 const SHOP: &str = "
     CREATE TABLE customers (id bigint PRIMARY KEY, name text NOT NULL);
@@ -29,7 +29,7 @@ fn transactions_over_several_tables_arrive_in_any_order_on_the_wire() {
     let ebb = world.fetch(&[]).ready();
     for round in 1..=20 {
         // Children come before their parents on the wire.
-        world.fault(ebb_crdb::Fault::Reversed, 3, None);
+        world.inject(ebb_crdb::Fault::Reversed, 3, None);
         world.source(&format!(
             "BEGIN; INSERT INTO customers VALUES ({round}, 'c'); INSERT INTO orders VALUES ({round}, {round}, 'o');
              INSERT INTO lines SELECT {round}, i, i * 1.25 FROM generate_series(1, 5) AS i; COMMIT;"
@@ -171,7 +171,7 @@ fn one_transaction_larger_than_the_limits_arrives_whole() {
     );
     // Whatever a second connection sees, it never sees a part.
     let seen = "SELECT (SELECT count(*) FROM customers) + (SELECT count(*) FROM orders)";
-    crate::world::wait_for(
+    crate::harness::world::wait_for(
         "the transaction",
         || ebb.log(),
         || match world.target(seen).trim() {
@@ -203,5 +203,22 @@ fn values_of_the_shop_come_over_exactly() {
         ('00000000-0000-0000-0000-000000000002', 'NaN', '12345-01-01Z', '9999-12-31', '[]', '{""}', 'new', false, 'NaN', '\x')"#,
     );
     world.wait_equal(&ebb, &["v"]);
+    ebb.stop();
+}
+
+/// A large source transaction, under the eyes of a session that looks all the time.
+#[test]
+fn a_transaction_of_20000_rows_is_seen_whole_or_not_at_all() {
+    let world = World::new("promise_whole", "CREATE TABLE t (id int PRIMARY KEY, v int)");
+    let ebb = world.fetch(&["--replicator-flags", "--stagingSchema _replicator_1 --transaction-rows-max 1000"]).ready();
+    let mut observer = Client::connect(Dialect::Postgres, &world.target_url());
+    world.source("INSERT INTO t SELECT i, 1 FROM generate_series(1, 20000) AS i");
+    let (mut looks, mut found) = (0, String::from("0"));
+    while found != "20000" {
+        found = observer.ask("SELECT count(*) FROM t").expect("the target answers");
+        assert!(found == "0" || found == "20000", "{found} rows are visible\n{}", ebb.log());
+        looks += 1;
+    }
+    assert!(looks > 3, "it was too quick to be seen");
     ebb.stop();
 }

@@ -1,4 +1,4 @@
-//! Published commands of the incumbent, with nothing changed but the name of the program, and the ports and databases of
+//! Published commands of MOLT Replicator, with nothing changed but the name of the program, and the ports and databases of
 //! the test's servers: whoever has a runbook goes on using it.
 //!
 //! Owns: these texts. Does not own: what replication does then.
@@ -8,9 +8,10 @@ use std::process::Command;
 
 use ebb_servers::Signal;
 
-use crate::ebb::Ebb;
-use crate::target::MYSQLS;
-use crate::world::{Dialect, World, free_port, http_get, wait_for};
+use crate::harness::ebb::Ebb;
+use crate::harness::pages::http_get;
+use crate::harness::target::MYSQLS;
+use crate::harness::world::{Dialect, World, free_port, wait_for};
 
 const SEED_POSTGRES: &str = r#"molt fetch \
 --source 'postgres://root@localhost:26257/defaultdb?sslmode=verify-full' \

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use ebb_servers::{Signal, signal};
 use tempfile::TempDir;
 
-use crate::world::wait_for;
+use crate::harness::world::wait_for;
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)

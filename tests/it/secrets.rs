@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::post::Post;
-use crate::world::{Ebb, World, free_port, http_get, wait_for};
+use crate::harness::pages::http_get;
+use crate::harness::post::Post;
+use crate::harness::world::{Ebb, World, free_port, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text)";
 const TARGET_PASSWORD: &str = "t4rget-geheim";

@@ -1,8 +1,9 @@
 //! A start while CockroachDB is down or gone: what was acknowledged is applied all the same.
 
-use crate::client::hold;
-use crate::forward::{dead_url, forward, source_port};
-use crate::world::{Dialect, Ebb, World, free_port, status, wait_for};
+use crate::harness::client::hold;
+use crate::harness::forward::{dead_url, forward, source_port};
+use crate::harness::pages::status;
+use crate::harness::world::{Dialect, Ebb, World, free_port, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (region int, id int, v int, PRIMARY KEY (region, id))";
 /// The same key in another order: a delete is placed by its columns, which the source has told.

@@ -1,7 +1,7 @@
 //! What becomes of the staging folder while ebb runs and between runs.
 //!
-//! Owns: a folder that goes missing, where a folder may stand, and what gives way when it is full. Does not own: what
-//! stands in its files (`promises`).
+//! Owns: a folder that goes missing or is damaged, where a folder may stand, and what gives way when it is full. Does not
+//! own: what stands in its files (`host/stage`).
 
 use std::cell::OnceCell;
 use std::fs;
@@ -10,18 +10,12 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::post::Post;
-use crate::promises::{a_moment_from_now, an_hour_from_now};
-use crate::world::{World, free_port, http_get, wait_for};
+use crate::harness::client::hold;
+use crate::harness::pages::http_get;
+use crate::harness::post::{Post, a_moment_from_now, an_hour_from_now, one_row};
+use crate::harness::world::{World, free_port, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
-
-/// A body with one row of `t`.
-fn row(id: u32, updated: &str) -> String {
-    format!(
-        r#"{{"payload":[{{"after":{{"id":{id},"v":1}},"key":[{id}],"topic":"t","updated":"{updated}"}}],"length":1}}"#
-    )
-}
 
 /// A world whose changefeed is there.
 fn begun(name: &str) -> World {
@@ -39,7 +33,7 @@ fn vanish(world: &World, how: &str, happens: impl FnOnce(&Path), expected: &str,
     world.wait_equal(&ebb, &["t"]);
     ebb.must_run();
     happens(&folder);
-    let answer = Post::new(world).send(&row(1_000_000, &an_hour_from_now()));
+    let answer = Post::new(world).send(&one_row(1_000_000, &an_hour_from_now()));
     assert_ne!(answer.status, 200, "{how}: a row was acknowledged");
     let line = ebb.failure();
     for text in [expected, "nothing is acknowledged from now on", "--staging-dir", "start again with the same command"]
@@ -167,7 +161,7 @@ fn applied_rows_are_forgotten_before_requests_are_held() {
     };
     world.source("INSERT INTO t VALUES (1, 1)");
     let time = a_moment_from_now();
-    assert_eq!(Post::new(&world).send(&row(1, &time)).status, 200);
+    assert_eq!(Post::new(&world).send(&one_row(1, &time)).status, 200);
     for round in 1..=ROUNDS {
         let (first, last) = (round * ROWS, (round + 1) * ROWS - 1);
         world.source(&format!("INSERT INTO t SELECT i, 1 FROM generate_series({first}, {last}) AS i"));
@@ -193,7 +187,7 @@ fn applied_rows_are_forgotten_before_requests_are_held() {
         "{log}"
     );
     // A repeat of a row that is forgotten could be a row that never came.
-    assert_ne!(Post::new(&world).send(&row(1, &time)).status, 200);
+    assert_ne!(Post::new(&world).send(&one_row(1, &time)).status, 200);
     let line = ebb.failure();
     for text in
         ["with key [1]", "cannot be told whether it was applied", "--staging-max-bytes (now 1000000)", "(now 86400s)"]
@@ -234,4 +228,67 @@ fn a_folder_that_others_may_enter_is_not_used() {
         let mode = file.metadata().expect("a file").permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{:?}", file.file_name());
     }
+}
+
+fn staged_files(world: &World, extension: &str) -> Vec<std::path::PathBuf> {
+    let folder = world.dir().join("staging/_replicator_1");
+    let files = fs::read_dir(folder).expect("the staging folder").map(|entry| entry.expect("a file").path());
+    files.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+}
+
+#[test]
+fn damaged_staging_is_named_and_not_applied() {
+    let world = World::new("promise_damage", TABLE);
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    world.source("INSERT INTO t SELECT i, 1 FROM generate_series(1, 500) AS i");
+    wait_for(
+        "rows to be received",
+        || ebb.log(),
+        || http_get(&pages, "/_/varz").contains("ebb_rows_received_total 500\n"),
+    );
+    ebb.kill9();
+    drop(gate);
+    let logs = staged_files(&world, "log");
+    let log = logs.iter().max_by_key(|path| fs::metadata(path).expect("a file").len()).expect("a log");
+    let mut bytes = fs::read(log).expect("the log");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(log, &bytes).expect("the damaged log");
+    let line = world.fetch(&[]).failure();
+    let name = log.file_name().expect("a name").to_string_lossy();
+    assert!(line.contains(&*name) && line.contains("is damaged: its checksum does not fit at byte"), "{line}");
+    assert_eq!(world.target("SELECT count(*) FROM t"), "0");
+    // The hint is the way out: without the folder the rows come again.
+    fs::remove_dir_all(world.dir().join("staging")).expect("the folder");
+    let mut ebb = world.fetch(&["--replicator-flags", "--stagingSchema _replicator_1 --take-over"]);
+    ebb.wait_line("the staging folder is gone; replacing the changefeed");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
+
+#[test]
+fn a_full_staging_holds_requests_and_loses_nothing() {
+    let world = World::new("promise_full", "CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let pages = format!("127.0.0.1:{}", free_port());
+    let flags = "--stagingSchema _replicator_1 --staging-max-bytes 4000000 --httpResponseTimeout 2s";
+    let mut ebb = world.fetch(&["--replicator-flags", flags, "--metrics-listen-addr", &pages]).ready();
+    let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    for round in 0..60 {
+        world.source(&format!(
+            "INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series({}, {}) AS i",
+            round * 100,
+            round * 100 + 99
+        ));
+    }
+    ebb.wait_line("staging is full");
+    let varz = http_get(&pages, "/_/varz");
+    assert!(varz.contains("ebb_staging_full 1\n") && varz.contains("ebb_staging_hours_left 0\n"), "{varz}");
+    // Held first, then told to come again; never taken.
+    wait_for("a refusal", || ebb.log(), || ebb.log().contains("staging is behind"));
+    drop(gate);
+    ebb.wait_line("staging has room again");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
 }

@@ -1,7 +1,8 @@
 //! Tables that are taken in and left out, and where a changefeed that is made anew begins.
 
-use crate::client::hold;
-use crate::world::{World, free_port, http_get, status, wait_for};
+use crate::harness::client::hold;
+use crate::harness::pages::{http_get, status};
+use crate::harness::world::{World, free_port, wait_for};
 
 const TABLES: &str = "CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)";
 

@@ -2,8 +2,9 @@
 
 use ebb_servers::Flavour;
 
-use crate::target::MYSQLS;
-use crate::world::{Dialect, World, free_port, http_get, wait_for};
+use crate::harness::pages::http_get;
+use crate::harness::target::MYSQLS;
+use crate::harness::world::{Dialect, World, free_port, wait_for};
 
 /// Doubles a value that is inserted, and adds one to a value that is updated.
 fn schema(dialect: Dialect) -> &'static str {

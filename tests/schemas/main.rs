@@ -4,19 +4,12 @@
 //!
 //! Owns: running the seeds. `EBB_SCHEMA_SEEDS` says how many for each dialect, `EBB_SCHEMA_FIRST` which is the first.
 
-#[path = "../it/ebb.rs"]
+#[path = "../it/harness/mod.rs"]
 #[expect(dead_code, reason = "shared with tests that do more")]
-mod ebb;
-#[path = "../it/receiver.rs"]
-mod receiver;
+mod harness;
 mod shape;
-#[path = "../it/target.rs"]
-mod target;
 mod values;
 mod work;
-#[path = "../it/world.rs"]
-#[expect(dead_code, reason = "shared with tests that do more")]
-mod world;
 
 use std::fmt::Write;
 use std::sync::OnceLock;
@@ -24,12 +17,13 @@ use std::sync::OnceLock;
 use ebb_crdb::Crdb;
 use ebb_servers::{Dialect, Postgres, Server};
 use fastrand::Rng;
-use receiver::{Message, Receiver, Refusal};
+use harness::receiver::{Message, Receiver, Refusal};
+use harness::target;
+use harness::world::{certs, crdb_url, psql, start_source};
 use shape::{Shape, Trap};
 use tempfile::TempDir;
 use values::Type;
 use work::{LATER_NOTE, Work};
-use world::{certs, crdb_url, psql, start_source};
 
 /// For each dialect.
 const SEEDS: u64 = 100;

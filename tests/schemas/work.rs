@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
-use crate::receiver::Message;
+use crate::harness::receiver::Message;
 use crate::shape::{Shape, Table, Trap};
 use crate::values::{NULL_TEXT, Value, null};
 

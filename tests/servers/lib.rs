@@ -6,21 +6,21 @@
 
 mod certs;
 mod error;
+mod impostor;
 mod mysql;
 mod postgres;
 mod process;
 mod proxy;
 mod server;
-mod stranger;
 mod webhook;
 
 pub use certs::{Certs, KeyPair};
 pub use error::{Error, Result};
+pub use impostor::Impostor;
 pub use mysql::{Flavour, MySql, MySqlOptions};
-pub use postgres::{Authentication, Options, Postgres};
+pub use postgres::{Authentication, Postgres, PostgresOptions};
 pub use process::{Watcher, signal};
 pub use proxy::{Cut, Protocol, Proxy};
 pub use rustix::process::Signal;
 pub use server::{Dialect, Server};
-pub use stranger::Stranger;
 pub use webhook::Webhook;

@@ -30,12 +30,12 @@ pub enum Authentication {
     Trust,
     /// `scram-sha-256` with the role's password.
     Scram,
-    /// A client certificate whose common name is the role. Needs [`Options::certs`].
+    /// A client certificate whose common name is the role. Needs [`PostgresOptions::certs`].
     Certificate,
 }
 
 #[derive(Debug, Clone)]
-pub struct Options<'a> {
+pub struct PostgresOptions<'a> {
     pub authentication: Authentication,
     /// With certificates, TCP connections must use TLS; without, they cannot.
     pub certs: Option<&'a Certs>,
@@ -45,9 +45,9 @@ pub struct Options<'a> {
     pub settings: Vec<(String, String)>,
 }
 
-impl Default for Options<'_> {
+impl Default for PostgresOptions<'_> {
     fn default() -> Self {
-        Options { authentication: Authentication::Scram, certs: None, fsync: false, settings: Vec::new() }
+        PostgresOptions { authentication: Authentication::Scram, certs: None, fsync: false, settings: Vec::new() }
     }
 }
 
@@ -69,7 +69,7 @@ struct Owner {
 }
 
 impl Postgres {
-    pub fn start(options: &Options<'_>) -> Result<Postgres> {
+    pub fn start(options: &PostgresOptions<'_>) -> Result<Postgres> {
         let bin = find_programs()?;
         let owner = find_owner()?;
         let dir = tempfile::Builder::new().prefix("ebb-postgres-").tempdir();
@@ -204,7 +204,7 @@ impl Postgres {
         }
     }
 
-    fn configure(&self, options: &Options<'_>) -> Result<()> {
+    fn configure(&self, options: &PostgresOptions<'_>) -> Result<()> {
         let data = self.data();
         let mut settings = vec![
             ("unix_socket_directories", quoted(&self.dir.path().display().to_string())),
@@ -303,7 +303,7 @@ fn readiness(server: &mut Child, data: &Path) -> Option<Readiness> {
     (is_ours && lines.nth(6)?.trim() == "ready").then_some(Readiness::Accepts)
 }
 
-fn access_rules(options: &Options<'_>) -> String {
+fn access_rules(options: &PostgresOptions<'_>) -> String {
     let kind = if options.certs.is_some() { "hostssl" } else { "host" };
     let method = match options.authentication {
         Authentication::Trust => "trust",

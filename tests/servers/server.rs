@@ -2,7 +2,7 @@
 //!
 //! Owns: choosing between them. Does not own: any of them (`postgres`, `mysql`).
 
-use crate::{Certs, Flavour, MySql, MySqlOptions, Options, Postgres, Protocol, Result};
+use crate::{Certs, Flavour, MySql, MySqlOptions, Postgres, PostgresOptions, Protocol, Result};
 
 /// What ebb writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,9 @@ impl Server {
     /// With certificates, connections over TCP must use TLS.
     pub fn start(dialect: Dialect, certs: Option<&Certs>, fsync: bool) -> Result<Self> {
         match dialect {
-            Dialect::Postgres => Postgres::start(&Options { certs, fsync, ..Options::default() }).map(Self::Postgres),
+            Dialect::Postgres => {
+                Postgres::start(&PostgresOptions { certs, fsync, ..PostgresOptions::default() }).map(Self::Postgres)
+            }
             Dialect::MySql(flavour) => {
                 MySql::start(flavour, &MySqlOptions { certs, fsync, ..MySqlOptions::default() }).map(Self::MySql)
             }

@@ -3,25 +3,16 @@
 //!
 //! Owns: how long, and the summary. `make soak`; MINUTES and SEED choose.
 
-#[path = "../it/chaos.rs"]
-mod chaos;
-#[path = "../it/client.rs"]
-mod client;
-#[path = "../it/ebb.rs"]
-mod ebb;
-#[path = "../it/target.rs"]
-mod target;
-#[path = "../it/workloads.rs"]
-mod workloads;
-#[path = "../it/world.rs"]
-mod world;
+#[path = "../it/harness/mod.rs"]
+#[expect(dead_code, reason = "shared with tests that do more")]
+mod harness;
 
 use std::time::{Duration, Instant};
 
-use chaos::{Chaos, Report};
 use ebb_servers::Dialect;
-use target::MYSQLS;
-use workloads::{BANK, FAMILY, SEATS};
+use harness::chaos::{Chaos, Report};
+use harness::target::MYSQLS;
+use harness::workloads::{BANK, FAMILY, SEATS};
 
 const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];
 

@@ -1,5 +1,5 @@
--- Changefeed jobs, their control, cluster settings, and the faults ordered by SQL. The process behind the proxy polls
--- these tables; what a client asks for is done when its transaction has committed.
+-- Changefeed jobs, their control, and cluster settings. The process behind the proxy polls these tables; what a client asks
+-- for is done when its transaction has committed.
 
 CREATE TABLE IF NOT EXISTS crdb_internal.job (
   id int8 PRIMARY KEY,
@@ -24,14 +24,7 @@ CREATE TABLE IF NOT EXISTS crdb_internal.job (
   scan text NOT NULL
 );
 
-CREATE TABLE IF NOT EXISTS crdb_internal.fault (
-  id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  kind text NOT NULL,
-  count int4 NOT NULL,
-  amount int4
-);
-
--- Errors that running jobs are ordered to end with.
+-- Injected errors that running jobs end with.
 CREATE TABLE IF NOT EXISTS crdb_internal.failure (job int8 PRIMARY KEY, message text NOT NULL);
 
 CREATE TABLE IF NOT EXISTS crdb_internal.privilege (relation oid, role name, PRIMARY KEY (relation, role));
@@ -318,15 +311,4 @@ CREATE OR REPLACE FUNCTION crdb_internal.controllable(verb text) RETURNS int8[] 
     WHEN 'PAUSE' THEN status = 'running'
     WHEN 'RESUME' THEN status = 'paused'
     ELSE status IN ('running', 'paused', 'pause-requested') END
-$$;
-
-CREATE OR REPLACE FUNCTION crdb_internal.fault(kind text, count int4 DEFAULT 1, amount int4 DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER AS $$
-BEGIN
-  IF kind <> ALL(crdb_internal.fault_kinds()) THEN
-    RAISE EXCEPTION 'unknown fault %, known are %', kind, array_to_string(crdb_internal.fault_kinds(), ', ')
-      USING ERRCODE = '22023';
-  END IF;
-  INSERT INTO crdb_internal.fault (kind, count, amount) VALUES (kind, count, amount);
-END
 $$;

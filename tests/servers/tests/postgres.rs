@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ebb_servers::{Authentication, Certs, Options, Postgres};
+use ebb_servers::{Authentication, Certs, Postgres, PostgresOptions};
 
 #[test]
 fn data_survives_stop_and_kill_on_the_same_port() {
-    let mut server = Postgres::start(&Options::default()).unwrap();
+    let mut server = Postgres::start(&PostgresOptions::default()).unwrap();
     let port = server.port();
     server.psql("postgres", "CREATE TABLE t (a int); INSERT INTO t VALUES (1)").unwrap();
     server.restart().unwrap();
@@ -23,7 +23,7 @@ fn data_survives_stop_and_kill_on_the_same_port() {
 
 #[test]
 fn scram_wants_the_password() {
-    let server = Postgres::start(&Options::default()).unwrap();
+    let server = Postgres::start(&PostgresOptions::default()).unwrap();
     assert_eq!(query(&server.url("postgres")).unwrap(), "1");
     let refusal = query(&server.url_as("postgres", "wrong", "postgres")).unwrap_err();
     assert!(refusal.contains("password authentication failed"), "{refusal}");
@@ -33,7 +33,8 @@ fn scram_wants_the_password() {
 fn with_certificates_tcp_is_tls_only() {
     let dir = tempfile::tempdir().unwrap();
     let certs = Certs::create(dir.path()).unwrap();
-    let options = Options { certs: Some(&certs), authentication: Authentication::Trust, ..Options::default() };
+    let options =
+        PostgresOptions { certs: Some(&certs), authentication: Authentication::Trust, ..PostgresOptions::default() };
     let server = Postgres::start(&options).unwrap();
     assert_eq!(query(&server.url("postgres")).unwrap(), "1");
     let refusal = query(&server.url("postgres").replace("verify-full", "disable")).unwrap_err();
@@ -44,7 +45,11 @@ fn with_certificates_tcp_is_tls_only() {
 fn a_client_certificate_names_its_role() {
     let dir = tempfile::tempdir().unwrap();
     let certs = Certs::create(dir.path()).unwrap();
-    let options = Options { certs: Some(&certs), authentication: Authentication::Certificate, ..Options::default() };
+    let options = PostgresOptions {
+        certs: Some(&certs),
+        authentication: Authentication::Certificate,
+        ..PostgresOptions::default()
+    };
     let server = Postgres::start(&options).unwrap();
     let with = |name: &str| {
         let pair = certs.client(name).unwrap();
@@ -57,13 +62,13 @@ fn a_client_certificate_names_its_role() {
 #[test]
 fn a_start_that_fails_shows_the_log() {
     let settings = vec![("shared_buffers".to_owned(), "nonsense".to_owned())];
-    let error = Postgres::start(&Options { settings, ..Options::default() }).err().unwrap().to_string();
+    let error = Postgres::start(&PostgresOptions { settings, ..PostgresOptions::default() }).err().unwrap().to_string();
     assert!(error.contains("shared_buffers"), "{error}");
 }
 
 #[test]
 fn dropping_ends_the_process_and_removes_the_folder() {
-    let server = Postgres::start(&Options::default()).unwrap();
+    let server = Postgres::start(&PostgresOptions::default()).unwrap();
     let (pid, dir) = (server.pid().unwrap(), server.dir().to_owned());
     drop(server);
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
@@ -74,7 +79,7 @@ fn dropping_ends_the_process_and_removes_the_folder() {
 #[test]
 fn a_forgotten_server_ends_with_its_process() {
     if std::env::var_os("EBB_TEST_FORGET").is_some() {
-        let server = Postgres::start(&Options::default()).unwrap();
+        let server = Postgres::start(&PostgresOptions::default()).unwrap();
         println!("server {} {}", server.pid().unwrap(), server.dir().display());
         std::mem::forget(server);
         return;

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use ebb_sdk::{Error, ErrorKind, Session as _};
-use ebb_servers::{Certs, Flavour, MySql, MySqlOptions, Protocol, Stranger};
+use ebb_servers::{Certs, Flavour, Impostor, MySql, MySqlOptions, Protocol};
 
 use crate::world::{World, Writer, connect, connect_with, refused};
 
@@ -119,8 +119,8 @@ async fn tls_is_verified_as_asked() {
 #[tokio::test]
 async fn a_stranger_without_tls_is_not_told_the_password() {
     for query in ["", "?sslmode=prefer", "?sslmode=allow", "?sslmode=require"] {
-        let stranger = Stranger::start(Protocol::MySql).unwrap();
-        let url = format!("mysql://app:geheim@127.0.0.1:{}/d{query}", stranger.port());
+        let impostor = Impostor::start(Protocol::MySql).unwrap();
+        let url = format!("mysql://app:geheim@127.0.0.1:{}/d{query}", impostor.port());
         let error = refused(&url, false).await;
         let is_admitted = query != "?sslmode=require";
         let (said, hint) = match query {
@@ -129,11 +129,11 @@ async fn a_stranger_without_tls_is_not_told_the_password() {
             _ => ("does not support TLS", "--allow-tls-mode-disable"),
         };
         check(&error, ErrorKind::Config, said, hint);
-        assert_eq!(String::from_utf8_lossy(&stranger.heard()), "", "{query}");
+        assert_eq!(String::from_utf8_lossy(&impostor.heard()), "", "{query}");
         // He would have got it: what is admitted is told.
         if is_admitted {
             refused(&url, true).await;
-            assert!(String::from_utf8_lossy(&stranger.heard()).contains("mysql_native_password"), "{query}");
+            assert!(String::from_utf8_lossy(&impostor.heard()).contains("mysql_native_password"), "{query}");
         }
     }
 }

@@ -13,9 +13,11 @@ mod connect;
 mod describe;
 mod failures;
 mod fit;
-mod hostile;
 mod keys;
 mod letters;
+mod own;
+#[path = "../../../../tests/own_tables.rs"]
+mod own_tables;
 mod progress;
 mod rounding;
 mod rows;

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use ebb_sdk::{Error, ErrorKind, Session as _};
-use ebb_servers::{Authentication, Certs, Options, Postgres, Protocol, Stranger};
+use ebb_servers::{Authentication, Certs, Impostor, Postgres, PostgresOptions, Protocol};
 
 use crate::world::{World, Writer, connect, connect_with, refused};
 
@@ -153,7 +153,7 @@ async fn tls_is_verified_as_asked() {
     let dir = tempfile::tempdir().unwrap();
     let certs = Certs::create(&dir.path().join("ours")).unwrap();
     let others = Certs::create(&dir.path().join("others")).unwrap();
-    let server = Postgres::start(&Options { certs: Some(&certs), ..Options::default() }).unwrap();
+    let server = Postgres::start(&PostgresOptions { certs: Some(&certs), ..PostgresOptions::default() }).unwrap();
     let verified = server.url("postgres");
     connect_with(&verified, false, 5000).await.unwrap().close().await;
     let base = verified.split('?').next().unwrap().to_owned();
@@ -170,17 +170,17 @@ async fn tls_is_verified_as_asked() {
 #[tokio::test]
 async fn a_stranger_without_tls_is_not_told_the_password() {
     for query in ["", "?sslmode=prefer", "?sslmode=allow", "?sslmode=require"] {
-        let stranger = Stranger::start(Protocol::Postgres).unwrap();
-        let url = format!("postgres://app:geheim@127.0.0.1:{}/d{query}", stranger.port());
+        let impostor = Impostor::start(Protocol::Postgres).unwrap();
+        let url = format!("postgres://app:geheim@127.0.0.1:{}/d{query}", impostor.port());
         let error = refused(&url, false).await;
         let is_admitted = query != "?sslmode=require";
         let hint = if is_admitted { "--allow-tls-mode-disable" } else { "turn TLS on" };
         check(&error, ErrorKind::Config, "does not support TLS", hint);
-        assert_eq!(String::from_utf8_lossy(&stranger.heard()), "", "{query}");
+        assert_eq!(String::from_utf8_lossy(&impostor.heard()), "", "{query}");
         // He would have got it: what is admitted is told.
         if is_admitted {
             refused(&url, true).await;
-            assert!(String::from_utf8_lossy(&stranger.heard()).contains("geheim"), "{query}");
+            assert!(String::from_utf8_lossy(&impostor.heard()).contains("geheim"), "{query}");
         }
     }
 }
@@ -189,7 +189,11 @@ async fn a_stranger_without_tls_is_not_told_the_password() {
 async fn a_client_certificate_lets_in() {
     let dir = tempfile::tempdir().unwrap();
     let certs = Certs::create(dir.path()).unwrap();
-    let options = Options { certs: Some(&certs), authentication: Authentication::Certificate, ..Options::default() };
+    let options = PostgresOptions {
+        certs: Some(&certs),
+        authentication: Authentication::Certificate,
+        ..PostgresOptions::default()
+    };
     let server = Postgres::start(&options).unwrap();
     let url = |name: &str| {
         let pair = certs.client(name).unwrap();

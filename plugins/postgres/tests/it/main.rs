@@ -14,11 +14,14 @@ mod describe;
 mod effects;
 mod failures;
 mod fit;
-mod hostile;
 mod not_writable;
+mod own;
+#[path = "../../../../tests/own_tables.rs"]
+mod own_tables;
 mod progress;
 mod rounding;
 mod rows;
+mod search_path;
 mod triggers;
 mod values;
 mod verify;

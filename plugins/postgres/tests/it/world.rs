@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use ebb_postgres::{Postgres, Session};
 use ebb_sdk::{ConnectOptions, Dialect, Error, Result, SavedTrigger, Session as _};
-use ebb_servers::Options;
+use ebb_servers::PostgresOptions;
 
 pub use crate::writer::{FEED, Writer, table_of};
 
 pub const APPLY_TIMEOUT_MS: u64 = 20_000;
 
 static SERVER: LazyLock<ebb_servers::Postgres> =
-    LazyLock::new(|| ebb_servers::Postgres::start(&Options::default()).expect("a PostgreSQL server"));
+    LazyLock::new(|| ebb_servers::Postgres::start(&PostgresOptions::default()).expect("a PostgreSQL server"));
 
 /// A database of its own.
 pub struct World {

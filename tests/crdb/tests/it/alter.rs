@@ -1,12 +1,12 @@
 //! `ALTER CHANGEFEED`: a paused feed goes on with what it was given.
 
-use ebb_crdb::Options;
+use ebb_crdb::CrdbOptions;
 
 use crate::harness::{QUICK, Stage};
 
 /// A feed of an empty table `t`, and its job.
 async fn stage(options: &str) -> (Stage, i64) {
-    let stage = Stage::with(Options { version: "25.4.0".into(), ..Options::default() }).await;
+    let stage = Stage::with(CrdbOptions { version: "25.4.0".into(), ..CrdbOptions::default() }).await;
     stage.run("CREATE TABLE t (id int8 PRIMARY KEY); CREATE TABLE u (id int8 PRIMARY KEY)").await;
     let job = stage.feed("t", options).await;
     (stage, job)

@@ -1,6 +1,6 @@
 //! What a feed says of transactions.
 
-use ebb_crdb::Options;
+use ebb_crdb::CrdbOptions;
 use serde_json::{Value, json};
 
 use crate::harness::{QUICK, Stage, connect};
@@ -121,7 +121,7 @@ async fn topics_are_quoted_up_to_25_3_and_bare_from_25_4() {
         ("25.3.9", r#""My Table""#, r#"defaultdb.public."My Table""#),
         ("25.4.0", "My Table", "defaultdb.public.My Table"),
     ] {
-        let stage = Stage::with(Options { version: version.into(), ..Options::default() }).await;
+        let stage = Stage::with(CrdbOptions { version: version.into(), ..CrdbOptions::default() }).await;
         stage.run(r#"CREATE TABLE "My Table" (id int8 PRIMARY KEY); CREATE TABLE plain (id int8 PRIMARY KEY)"#).await;
         for (options, expected) in [("", [name, "plain"]), (", full_table_name", [full, "defaultdb.public.plain"])] {
             let job = stage.feed(r#""My Table", plain"#, &format!("{QUICK}, initial_scan = 'no'{options}")).await;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ebb_crdb::Options;
+use ebb_crdb::CrdbOptions;
 use hyper::Version;
 
 use crate::harness::{QUICK, Stage};
@@ -17,7 +17,7 @@ async fn table(stage: &Stage) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_versions_of_http_with_the_headers_asked_for() {
-    let stage = Stage::with(Options { version: "25.4.0".to_owned(), ..Options::default() }).await;
+    let stage = Stage::with(CrdbOptions { version: "25.4.0".to_owned(), ..CrdbOptions::default() }).await;
     table(&stage).await;
     let old = Receiver::start_with(&stage.certs, &[b"http/1.1"], false).await;
     let options = "webhook_auth_header = 'Bearer abc', extra_headers = '{\"X-Key\": \"k\"}', initial_scan = 'no'";

@@ -27,7 +27,7 @@ async fn check(fault: Fault, count: u32, prove: impl Fn(&crate::receiver::Seen))
     let stage = stage().await;
     work(&stage, 1).await;
     stage.await_resolved().await;
-    stage.run(&format!("SELECT crdb_internal.fault('{}', count => {count})", fault.name())).await;
+    stage.run(&format!("SELECT crdb_internal.inject_fault('{}', count => {count})", fault.name())).await;
     // As often as it takes for all of them to have happened, and once more.
     let mut from = 1;
     let mut is_done = false;
@@ -116,7 +116,7 @@ async fn children_come_before_parents() {
             &format!("{QUICK}, webhook_sink_config = '{{\"Flush\":{{\"Messages\":100,\"Frequency\":\"10ms\"}}}}'"),
         )
         .await;
-    stage.crdb.order_fault(Fault::Reversed, 1, None);
+    stage.crdb.inject_fault(Fault::Reversed, 1, None);
     stage.run("BEGIN; INSERT INTO parent VALUES (1); INSERT INTO child VALUES (2, 1); COMMIT").await;
     let rows = stage.receiver.until_rows(2).await;
     assert_eq!((rows[0]["topic"].as_str(), rows[1]["topic"].as_str()), (Some("child"), Some("parent")));
@@ -127,13 +127,13 @@ async fn children_come_before_parents() {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_are_slow_unknown_and_taken_back() {
     let stage = stage().await;
-    assert!(stage.refusal("SELECT crdb_internal.fault('nonsense')").await.1.contains("known are answer_lost"));
-    stage.crdb.order_fault(Fault::Slow, 1, Some(300));
+    assert!(stage.refusal("SELECT crdb_internal.inject_fault('nonsense')").await.1.contains("known are answer_lost"));
+    stage.crdb.inject_fault(Fault::Slow, 1, Some(300));
     let start = std::time::Instant::now();
     stage.run("INSERT INTO t VALUES (1, 1)").await;
     stage.await_resolved().await;
     assert!(start.elapsed().as_millis() >= 300);
-    stage.crdb.order_fault(Fault::Replay, 5, None);
+    stage.crdb.inject_fault(Fault::Replay, 5, None);
     stage.crdb.clear_faults();
     assert_eq!(stage.crdb.faults_left(Fault::Replay), 0);
 }

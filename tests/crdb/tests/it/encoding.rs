@@ -1,6 +1,6 @@
 //! Values on their whole way from SQL to JSON, in both spellings.
 
-use ebb_crdb::Options;
+use ebb_crdb::CrdbOptions;
 use serde_json::Value;
 
 use crate::harness::Stage;
@@ -87,7 +87,7 @@ async fn every_type_that_postgresql_can_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_releases_write_compactly() {
-    let stage = Stage::with(Options { version: "23.1.17".to_owned(), ..Options::default() }).await;
+    let stage = Stage::with(CrdbOptions { version: "23.1.17".to_owned(), ..CrdbOptions::default() }).await;
     table(&stage).await;
     stage.feed("\"All\"", "diff").await;
     let seen = stage.receiver.until("the row", |seen| !seen.0.is_empty()).await;
@@ -100,7 +100,7 @@ async fn old_releases_write_compactly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_stand_in_index_order_and_new_releases_name_tables_bare() {
-    let stage = Stage::with(Options { version: "25.4.1".to_owned(), ..Options::default() }).await;
+    let stage = Stage::with(CrdbOptions { version: "25.4.1".to_owned(), ..CrdbOptions::default() }).await;
     stage.run("CREATE TABLE \"My T\" (a int8, b text, c timestamptz, PRIMARY KEY (c, a))").await;
     stage.feed("\"My T\"", "encode_json_value_null_as_object").await;
     stage.run("INSERT INTO \"My T\" VALUES (1, 'x', '2024-01-01 00:00:00+02')").await;

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use ebb_crdb::{Crdb, Options};
+use ebb_crdb::{Crdb, CrdbOptions};
 use ebb_servers::{Certs, Postgres};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -26,15 +26,15 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new() -> Stage {
-        Stage::with(Options::default()).await
+        Stage::with(CrdbOptions::default()).await
     }
 
     /// The options' backend is filled in.
-    pub(crate) async fn with(options: Options) -> Stage {
-        let postgres = Postgres::start(&ebb_servers::Options::default()).unwrap();
+    pub(crate) async fn with(options: CrdbOptions) -> Stage {
+        let postgres = Postgres::start(&ebb_servers::PostgresOptions::default()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let certs = Certs::create(dir.path()).unwrap();
-        let crdb = Crdb::start(Options { backend: backend(&postgres), ..options }).await.unwrap();
+        let crdb = Crdb::start(CrdbOptions { backend: backend(&postgres), ..options }).await.unwrap();
         let sql = connect(&crdb.url("defaultdb", "root")).await;
         sql.batch_execute("SET CLUSTER SETTING kv.rangefeed.enabled = true").await.unwrap();
         let receiver = Receiver::start(&certs).await;

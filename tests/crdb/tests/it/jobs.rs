@@ -1,6 +1,6 @@
 //! The life of a job: its states, what it remembers, and that it outlives the stand-in and the backend.
 
-use ebb_crdb::{Crdb, Options};
+use ebb_crdb::{Crdb, CrdbOptions};
 
 use crate::harness::{QUICK, Stage, backend, connect, text};
 
@@ -78,7 +78,7 @@ async fn jobs_outlive_the_stand_in() {
     receiver.forget();
     // Triggers are in the database: what is written meanwhile is not lost.
     postgres.psql("defaultdb", "INSERT INTO t VALUES (2)").unwrap();
-    let crdb = Crdb::start(Options { backend: backend(&postgres), ..Options::default() }).await.unwrap();
+    let crdb = Crdb::start(CrdbOptions { backend: backend(&postgres), ..CrdbOptions::default() }).await.unwrap();
     let seen = receiver.until("the second row", |seen| !seen.rows().is_empty()).await;
     assert_eq!(seen.rows()[0]["key"][0], 2);
     let sql = connect(&crdb.url("defaultdb", "root")).await;

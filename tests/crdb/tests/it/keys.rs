@@ -1,6 +1,6 @@
 //! Keys that only CockroachDB has, in the catalog and in the feed; hidden columns, JSON null, and isolation.
 
-use ebb_crdb::Options;
+use ebb_crdb::CrdbOptions;
 use serde_json::{Value, json};
 
 use crate::harness::{QUICK, Stage};
@@ -127,7 +127,7 @@ async fn json_null_is_an_object_where_the_feed_says_so() {
         let rows = brief(&stage.receiver.until_rows(2).await);
         assert_eq!(rows, [json!([[1], {"d": expected, "id": 1}]), json!([[2], {"d": null, "id": 2}])]);
     }
-    let stage = Stage::with(Options { version: "24.1.9".into(), ..Options::default() }).await;
+    let stage = Stage::with(CrdbOptions { version: "24.1.9".into(), ..CrdbOptions::default() }).await;
     stage.run("CREATE TABLE t (id int8 PRIMARY KEY)").await;
     let sink = stage.receiver.url("/");
     let sql = format!("CREATE CHANGEFEED FOR TABLE t INTO '{sink}' WITH encode_json_value_null_as_object");

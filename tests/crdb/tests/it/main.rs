@@ -1,6 +1,7 @@
 //! The stand-in against a real PostgreSQL and a real HTTPS receiver.
 #![expect(clippy::unwrap_used, reason = "functions of tests that are no tests themselves")]
 
+mod faults;
 mod harness;
 mod receiver;
 
@@ -11,7 +12,6 @@ mod disorder;
 mod encoding;
 mod jobs;
 mod keys;
-mod orders;
 mod past;
 mod program;
 mod session;

@@ -9,7 +9,7 @@ use crate::harness::{backend, psql};
 
 #[test]
 fn it_says_where_it_listens_and_ends_on_sigterm() {
-    let postgres = Postgres::start(&ebb_servers::Options::default()).unwrap();
+    let postgres = Postgres::start(&ebb_servers::PostgresOptions::default()).unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_ebb-crdb"))
         .args(["--backend", &backend(&postgres), "--version-string", "24.1.0", "--password", "root=secret"])
         .stdout(Stdio::piped())

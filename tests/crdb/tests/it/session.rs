@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use ebb_crdb::{Crdb, Options, Tls};
+use ebb_crdb::{Crdb, CrdbOptions, Tls};
 use ebb_servers::{Certs, Postgres};
 use tokio_postgres::types::Type;
 
@@ -30,14 +30,14 @@ async fn psql_works_plain() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn psql_works_over_tls_with_passwords_and_certificates() {
-    let postgres = Postgres::start(&ebb_servers::Options::default()).unwrap();
+    let postgres = Postgres::start(&ebb_servers::PostgresOptions::default()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let certs = Certs::create(dir.path()).unwrap();
     let start = |require_client_cert| {
         let pair = certs.server();
         let tls = Tls { cert: pair.cert, key: pair.key, ca: certs.ca(), require_client_cert };
         let passwords = BTreeMap::from([("root".to_owned(), "secret".to_owned())]);
-        Crdb::start(Options { backend: backend(&postgres), tls: Some(tls), passwords, ..Options::default() })
+        Crdb::start(CrdbOptions { backend: backend(&postgres), tls: Some(tls), passwords, ..CrdbOptions::default() })
     };
     let crdb = start(false).await.unwrap();
     let url = crdb.url("defaultdb", "root");

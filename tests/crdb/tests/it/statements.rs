@@ -1,6 +1,6 @@
 //! Statements that only CockroachDB has: their results and their refusals.
 
-use ebb_crdb::Options;
+use ebb_crdb::CrdbOptions;
 
 use crate::harness::{Stage, connect, text};
 
@@ -113,7 +113,7 @@ async fn the_schema_is_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn releases_list_jobs_with_their_own_columns() {
     for (version, has_readable) in [("24.3.9", false), ("25.1.0", true)] {
-        let stage = Stage::with(Options { version: version.into(), ..Options::default() }).await;
+        let stage = Stage::with(CrdbOptions { version: version.into(), ..CrdbOptions::default() }).await;
         stage.run("CREATE TABLE t (id int8 PRIMARY KEY)").await;
         let job = stage.feed("t", "updated").await;
         let mut expected = vec![

@@ -1,9 +1,12 @@
 //! Folders and targets that were put back from a backup, folders that were mistaken, starts that failed half way.
 
-use crate::client::{Client, hold};
-use crate::folders::{TABLE, backup_of_progress, copy, folder, replicate};
-use crate::forward::{dead_url, forward};
-use crate::world::{Dialect, Ebb, World, free_port, status, wait_for};
+use std::process::Command;
+
+use crate::harness::client::hold;
+use crate::harness::folders::{TABLE, backup_of_progress, copy, folder, replicate};
+use crate::harness::forward::{dead_url, forward};
+use crate::harness::pages::status;
+use crate::harness::world::{Dialect, World, free_port, wait_for};
 
 fn restore_target(world: &World, backup: &str) {
     world.target("DELETE FROM t WHERE id > 1");
@@ -123,14 +126,10 @@ fn a_copy_waits_for_the_process_that_is_alive_when_its_target_comes_back() {
     let target = world.target_url().replace(&format!(":{}/", world.proxy().port()), &format!(":{port}/"));
     let elsewhere = world.dir().join("elsewhere");
     // Without a source of its own it cannot ask what it lacks.
-    let (dir, pair) = (elsewhere.display().to_string(), world.certs().server());
-    let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
-    command.args(["start", "--targetConn", &target, "--stagingSchema", "_replicator_1", "--staging-dir", &dir]);
-    command
-        .args(["--bindAddr", "127.0.0.1:0", "--allow-tls-mode-disable", "-v", "--tlsClientCA"])
-        .arg(world.certs().ca());
-    command.env("EBB_TLS_CERTIFICATE", pair.cert).env("EBB_TLS_PRIVATE_KEY", pair.key);
-    let mut second = Ebb::spawn(command);
+    let (dir, ca) = (elsewhere.display().to_string(), world.certs().ca().display().to_string());
+    let run = ["start", "--targetConn", &target, "--stagingSchema", "_replicator_1", "--staging-dir", &dir];
+    let receiver = ["--bindAddr", "127.0.0.1:0", "--allow-tls-mode-disable", "-v", "--tlsClientCA", &ca];
+    let mut second = world.ebb(&[&run[..], &receiver].concat());
     second.wait_line("receiving goes on while the target is down");
     let _forward = forward(port, world.proxy().port());
     assert_eq!(second.wait().code(), Some(1), "{}", second.log());
@@ -140,25 +139,52 @@ fn a_copy_waits_for_the_process_that_is_alive_when_its_target_comes_back() {
     first.stop();
 }
 
+/// As `rsync -a --delete` and `tar x` do it.
 #[test]
-fn a_target_that_is_read_only_at_start_is_waited_for() {
-    let world = World::new("restored_read_only", TABLE);
+fn files_that_are_put_back_into_a_folder_that_stays_are_noticed() {
+    let world = World::new("mistake_files", TABLE);
     let ebb = world.fetch(&[]).ready();
     replicate(&world, &ebb, 1);
     ebb.stop();
-    let set = |value: &str| {
-        let mut client = Client::connect(Dialect::Postgres, &world.target_url());
-        client.ask("SET default_transaction_read_only = off");
-        let database = world.database();
-        client.ask(&format!("ALTER DATABASE \"{database}\" SET default_transaction_read_only = {value}"));
-    };
-    set("on");
-    let mut ebb = world.fetch(&[]);
-    ebb.wait_line("the target is down");
+    let (backup, files) = (backup_of_progress(&world), world.dir().join("backup"));
+    copy(&folder(&world), &files);
+    let ebb = world.fetch(&[]);
+    replicate(&world, &ebb, 2);
+    ebb.stop();
+    shell(&format!("find {0} -mindepth 1 -delete; cp -a {1}/. {0}/", folder(&world).display(), files.display()));
+    world.target("DELETE FROM t WHERE id > 1");
+    world.target(&backup);
+    // A start that fails does not make it forgotten.
+    let taken = std::net::TcpListener::bind(("::", world.port())).expect("the port");
+    assert!(world.fetch(&[]).failure().contains("cannot listen"));
+    drop(taken);
+    let ebb = world.fetch(&[]);
+    replicate(&world, &ebb, 3);
+    ebb.stop();
+}
+
+/// A running changefeed does not send again what it was acknowledged behind its checkpoint, unless it is started again.
+#[test]
+fn rows_behind_the_checkpoint_come_again_to_a_folder_that_was_put_back() {
+    let world = World::new("mistake_checkpoint", TABLE);
+    let pages = format!("127.0.0.1:{}", free_port());
+    world.write_changefeed_settings(r#"{"min_checkpoint_frequency": "10s", "resolved": "10s"}"#);
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    replicate(&world, &ebb, 1);
+    let backup = backup_of_progress(&world);
+    copy(&folder(&world), &world.dir().join("backup"));
     world.source("INSERT INTO t VALUES (2, 2)");
-    ebb.wait_line("trying again");
-    ebb.must_run();
-    set("off");
+    wait_for("the row", || ebb.log(), || status(&pages)["rows_received"] == 2);
+    ebb.stop();
+    std::fs::remove_dir_all(folder(&world)).expect("the folder");
+    copy(&world.dir().join("backup"), &folder(&world));
+    world.target("DELETE FROM t WHERE id > 1");
+    world.target(&backup);
+    let ebb = world.fetch(&[]);
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();
+}
+
+fn shell(command: &str) {
+    assert!(Command::new("sh").arg("-c").arg(command).status().expect("sh starts").success(), "{command}");
 }

@@ -1,9 +1,29 @@
--- What a test may order beside faults of the feed: licences, terminal errors, column families; and the rights that an
+-- What a test may inject: faults of the feed, missing licences, terminal errors, column families; and the rights that an
 -- administrator gives.
 
 -- As it was in earlier versions of this file.
+DROP FUNCTION IF EXISTS crdb_internal.fault(text, int4, int4);
 DROP PROCEDURE IF EXISTS crdb_internal.license(text);
 DROP TABLE IF EXISTS crdb_internal.system_privilege;
+
+-- Feeds take the rows from here, before they ask the clock.
+CREATE TABLE IF NOT EXISTS crdb_internal.fault (
+  id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  kind text NOT NULL,
+  count int4 NOT NULL,
+  amount int4
+);
+
+CREATE OR REPLACE FUNCTION crdb_internal.inject_fault(kind text, count int4 DEFAULT 1, amount int4 DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  IF kind <> ALL(crdb_internal.fault_kinds()) THEN
+    RAISE EXCEPTION 'unknown fault %, known are %', kind, array_to_string(crdb_internal.fault_kinds(), ', ')
+      USING ERRCODE = '22023';
+  END IF;
+  INSERT INTO crdb_internal.fault (kind, count, amount) VALUES (kind, count, amount);
+END
+$$;
 
 -- 'valid', 'none' or 'expired'; kept where settings of the cluster are.
 CREATE OR REPLACE FUNCTION crdb_internal.license(state text, is_throttled bool DEFAULT false) RETURNS void LANGUAGE plpgsql
@@ -23,7 +43,7 @@ BEGIN
   IF is_throttled AND NOT crdb_internal.is_throttled_without_license() THEN
     RAISE EXCEPTION 'releases before 24.3 do not throttle: they refuse changefeeds' USING ERRCODE = '22023';
   ELSIF is_throttled AND crdb_internal.cluster_setting('crdb_internal.license', 'valid') = 'valid' THEN
-    RAISE EXCEPTION 'a cluster with a valid licence is not throttled: order crdb_internal.license(''none'') first'
+    RAISE EXCEPTION 'a cluster with a valid licence is not throttled: run crdb_internal.license(''none'') first'
       USING ERRCODE = '22023';
   END IF;
   PERFORM crdb_internal.keep_setting('crdb_internal.throttle', is_throttled::text);

@@ -8,14 +8,14 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ebb_crdb::{Crdb, Fault, Options, Tls};
+use ebb_crdb::{Crdb, CrdbOptions, Fault, Tls};
 use ebb_servers::{Authentication, Certs, Postgres, Proxy, Watcher};
 pub use ebb_servers::{Dialect, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-pub use crate::ebb::Ebb;
-use crate::target;
+pub use super::ebb::Ebb;
+use super::target;
 
 /// Longest wait for anything; reached only when something is broken.
 pub const WAIT_MAX: Duration = Duration::from_secs(40);
@@ -50,7 +50,10 @@ pub fn start_source() -> (Postgres, Crdb) {
 }
 
 fn start_source_of(version: &str) -> (Postgres, Crdb) {
-    let trusting = ebb_servers::Options { authentication: Authentication::Trust, ..ebb_servers::Options::default() };
+    let trusting = ebb_servers::PostgresOptions {
+        authentication: Authentication::Trust,
+        ..ebb_servers::PostgresOptions::default()
+    };
     let backend = Postgres::start(&trusting).expect("the PostgreSQL behind the stand-in");
     let crdb = start_crdb(&backend, version);
     (backend, crdb)
@@ -201,8 +204,8 @@ impl World {
         &SERVERS.certs
     }
 
-    pub fn fault(&self, fault: Fault, count: u32, amount: Option<u32>) {
-        self.crdb.as_ref().expect("the stand-in runs").order_fault(fault, count, amount);
+    pub fn inject(&self, fault: Fault, count: u32, amount: Option<u32>) {
+        self.crdb.as_ref().expect("the stand-in runs").inject_fault(fault, count, amount);
     }
 
     pub fn faults_left(&self, fault: Fault) -> u32 {
@@ -251,12 +254,28 @@ impl World {
         self.ebb(&args)
     }
 
+    /// `ebb start` on the target, on the port that the changefeed sends to, with `more`, once it listens. The certificate and
+    /// the key of the receiver come by the environment; whoever gives others may.
+    pub fn start(&self, more: &[&str]) -> Ebb {
+        let (target, bind) = (self.target_url(), format!("127.0.0.1:{}", self.port));
+        let mut ebb = self.ebb(&[&["start", "--targetConn", &target, "--bindAddr", &bind][..], more].concat());
+        ebb.wait_line("receiver listening");
+        ebb
+    }
+
     /// The binary with any arguments; certificates and folders come by the environment.
     pub fn ebb(&self, args: &[&str]) -> Ebb {
         let server = self.certs().server();
         let mut command = self.bare(env!("CARGO_BIN_EXE_ebb"));
         command.args(args).env("EBB_TLS_CERTIFICATE", server.cert).env("EBB_TLS_PRIVATE_KEY", server.key);
         Ebb::spawn(command)
+    }
+
+    /// A command of the binary that ends by itself and must succeed; returns what it prints.
+    pub fn run(&self, args: &[&str]) -> String {
+        let output = self.bare(env!("CARGO_BIN_EXE_ebb")).args(args).output().expect("ebb starts");
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
     /// A program in the world's folder, which knows of this world nothing but where to stage and where plugins are.
@@ -342,11 +361,11 @@ fn start_crdb(backend: &Postgres, version: &str) -> Crdb {
     let servers = &*SERVERS;
     let node = servers.certs.server();
     let tls = Tls { cert: node.cert, key: node.key, ca: servers.certs.ca(), require_client_cert: false };
-    let options = Options {
+    let options = CrdbOptions {
         backend: backend.socket_conninfo("postgres"),
         tls: Some(tls),
         version: version.into(),
-        ..Options::default()
+        ..CrdbOptions::default()
     };
     servers.runtime.block_on(Crdb::start(options)).expect("the stand-in for CockroachDB")
 }
@@ -368,24 +387,6 @@ pub fn plugin_path() -> PathBuf {
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
-}
-
-/// What `/_/status` says.
-pub fn status(pages: &str) -> serde_json::Value {
-    let page = http_get(pages, "/_/status");
-    serde_json::from_str(&page[page.find('{').expect("JSON")..]).expect("JSON")
-}
-
-pub fn http_get(addr: &str, path: &str) -> String {
-    try_http_get(addr, path).expect("the pages answer")
-}
-
-pub fn try_http_get(addr: &str, path: &str) -> std::io::Result<String> {
-    use std::io::{Read, Write};
-    let mut socket = std::net::TcpStream::connect(addr)?;
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).map(|_| answer)
 }
 
 pub fn psql(url: &str, sql: &str) -> Result<String, String> {

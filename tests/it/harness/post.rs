@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use crate::world::World;
+use super::world::World;
 
 /// A request. By default it shows the changefeed's client certificate and goes to the target's schema.
 pub struct Post<'a> {
@@ -63,4 +63,23 @@ impl<'a> Post<'a> {
         let (body, status) = text.rsplit_once('\n').expect("curl prints a code");
         Answer { status: status.parse().expect("a number"), body: body.to_owned() }
     }
+}
+
+/// A body with one row of `t`, as the changefeed sends it.
+pub fn one_row(id: u32, updated: &str) -> String {
+    format!(
+        r#"{{"payload":[{{"after":{{"id":{id},"v":1}},"key":[{id}],"topic":"t","updated":"{updated}"}}],"length":1}}"#
+    )
+}
+
+/// A time a moment ahead of what the changefeed has sent, by the clock that it uses too.
+pub fn a_moment_from_now() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_nanos();
+    format!("{}.0000000000", now + 1_500_000_000)
+}
+
+/// A time that the test does not come to, and that ebb still takes.
+pub fn an_hour_from_now() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+    format!("{}.0000000000", (now + std::time::Duration::from_secs(3600)).as_nanos())
 }

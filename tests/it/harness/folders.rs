@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::world::{Ebb, World};
+use super::world::{Ebb, World};
 
 /// A table that [`replicate`] writes to.
 pub const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";

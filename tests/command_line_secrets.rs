@@ -6,14 +6,14 @@ use std::ffi::OsString;
 use ebb::cli::{self, Command};
 use ebb_sdk::{DatabaseUrl, masked_url};
 
-/// In the middle of each password.
-const CANARY: &str = "k4n4r1e";
+/// In the middle of each password: a text that stands nowhere else, so that whatever shows it repeats a secret.
+const CANARY_SECRET: &str = "k4n4r1e";
 const RUN: [&str; 5] =
     ["--mode", "failback", "--allow-tls-mode-disable", "--replicator-flags", "--tlsSelfSigned --disableAuthentication"];
 
-/// Panics where a part of `before`, the canary and `after`, taken for a password, is shown.
+/// Panics where a part of `before`, the canary secret and `after`, taken for a password, is shown.
 pub fn check(before: &str, after: &str) {
-    let password = format!("{before}{CANARY}{after}");
+    let password = format!("{before}{CANARY_SECRET}{after}");
     check_urls(&password);
     for args in strays(&password) {
         look(&args);
@@ -116,5 +116,5 @@ fn look(args: &[String]) {
 }
 
 fn assert_silent(given: &str, said: &str) {
-    assert!(!said.contains(CANARY), "{given:?} is answered with {said}");
+    assert!(!said.contains(CANARY_SECRET), "{given:?} is answered with {said}");
 }

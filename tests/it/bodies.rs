@@ -1,13 +1,13 @@
-//! A client with a valid credential as attacker, or a changefeed that is broken: what it posts is refused by its cause, leaves
-//! nothing behind, and costs little memory.
+//! Bodies of a client with a valid credential that attacks, or of a changefeed that is broken: each is refused by its cause,
+//! leaves nothing behind, and costs little memory.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
 
-use crate::hostile::{JSON, goes_on, receiver};
-use crate::stranger::Stranger;
-use crate::world::{Ebb, World, free_port, http_get};
+use crate::harness::attack::{JSON, TABLE, goes_on, receiver};
+use crate::harness::post::{Post, a_moment_from_now, one_row};
+use crate::harness::raw_client::RawClient;
+use crate::harness::world::{Ebb, World};
 
 /// What the process may take in memory under any attack with the limits that are the default.
 const MEMORY_MAX: usize = 256 << 20;
@@ -15,7 +15,7 @@ const MEMORY_MAX: usize = 256 << 20;
 const BODY_BYTES_MAX: usize = 34 << 20;
 
 fn post(world: &World, body: &str) -> (u16, String) {
-    let mut client = Stranger::connect(world, "http/1.1");
+    let mut client = RawClient::connect(world, "http/1.1");
     client.send_head(world, &[JSON, &format!("Content-Length: {}", body.len())]);
     client.send(body);
     client.answer()
@@ -131,7 +131,7 @@ fn no_body_costs_more_memory_than_its_limits() {
                 let world = &world;
                 let bytes = bytes.clone();
                 scope.spawn(move || {
-                    let mut client = Stranger::connect(world, "http/1.1");
+                    let mut client = RawClient::connect(world, "http/1.1");
                     let length = format!("Content-Length: {}", bytes.len());
                     client.send_head(world, &[JSON, &format!("Content-Encoding: {encoding}"), &length]);
                     client.send(bytes);
@@ -147,39 +147,6 @@ fn no_body_costs_more_memory_than_its_limits() {
     goes_on(&world, ebb);
 }
 
-#[test]
-fn pages_answer_while_connections_to_them_are_idle() {
-    let pages = format!("127.0.0.1:{}", free_port());
-    let (world, ebb) = receiver("insider_pages", &format!("--metricsAddr {pages}"));
-    let ask = |connection: &mut std::net::TcpStream| {
-        connection.write_all(b"GET /_/healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("it is open");
-        let mut answer = [0; 15];
-        connection.read_exact(&mut answer).expect("an answer");
-        assert_eq!(&answer, b"HTTP/1.1 200 OK");
-        // The rest of the head, and the text.
-        let mut rest = [0; 4096];
-        assert!(connection.read(&mut rest).expect("the rest") > 0);
-    };
-    // Answered once, so that each has come to its turn, and idle from then on.
-    let connect = || {
-        let mut connection = std::net::TcpStream::connect(&pages).expect("the pages listen");
-        ask(&mut connection);
-        connection
-    };
-    // One is in use, and comes to its turn again with every request.
-    let mut used = connect();
-    let mut ask = || ask(&mut used);
-    let mut idle: Vec<_> = (0..20).map(|_| connect()).collect();
-    ask();
-    idle.extend((0..29).map(|_| connect()));
-    let began = Instant::now();
-    assert!(http_get(&pages, "/_/healthz").contains("200 OK"));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    ask();
-    drop(idle);
-    goes_on(&world, ebb);
-}
-
 /// The most memory since it was last forgotten.
 fn peak_bytes(ebb: &Ebb) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", ebb.pid())).expect("it runs");
@@ -190,4 +157,30 @@ fn peak_bytes(ebb: &Ebb) -> usize {
 /// Begins a new measurement of [`peak_bytes`], where the kernel lets us (proc(5), `clear_refs`).
 fn forget_peak(ebb: &Ebb) {
     let _ = fs::write(format!("/proc/{}/clear_refs", ebb.pid()), "5");
+}
+
+#[test]
+fn a_table_that_is_not_applied_is_refused_and_not_lost() {
+    let world = World::new("promise_later", TABLE);
+    let mut ebb = world.fetch(&[]).ready();
+    let body = |topic: &str| one_row(1, &a_moment_from_now()).replace("\"t\"", &format!("\"{topic}\""));
+    // The last one is a table of this name in another database.
+    for topic in ["added_later", "t.family", "promise_later.public.t.family", "defaultdb.public.t"] {
+        assert_eq!(Post::new(&world).send(&body(topic)).status, 400, "{topic}");
+        ebb.wait_line(&format!("table {topic} is not one that ebb applies"));
+    }
+    assert_eq!(Post::new(&world).send(&body("promise_later.public.t")).status, 200);
+    ebb.stop();
+}
+
+#[test]
+fn a_body_that_was_cut_off_is_never_acknowledged() {
+    let world = World::new("promise_cut", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    let whole = one_row(5, &a_moment_from_now());
+    for end in [0, 1, whole.len() / 2, whole.len() - 1] {
+        assert_eq!(Post::new(&world).send(&whole[..end]).status, 400, "{end}");
+    }
+    assert_eq!(Post::new(&world).send(&whole).status, 200);
+    ebb.stop();
 }

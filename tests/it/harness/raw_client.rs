@@ -11,13 +11,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::world::{WAIT_MAX, World};
+use super::world::{WAIT_MAX, World};
 
-pub struct Stranger {
+pub struct RawClient {
     stream: StreamOwned<ClientConnection, TcpStream>,
 }
 
-impl Stranger {
+impl RawClient {
     /// Shakes hands and says nothing yet. `alpn` is `http/1.1` or `h2`.
     pub fn connect(world: &World, alpn: &str) -> Self {
         let mut roots = RootCertStore::empty();

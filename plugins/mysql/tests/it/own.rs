@@ -2,8 +2,9 @@
 //!
 //! Owns: that they are neither read nor written. Does not own: what is right in one (`progress`, `triggers`).
 
-use ebb_sdk::{Checks, ErrorKind, LeaseRenewal, Session as _};
+use ebb_sdk::Session as _;
 
+use crate::own_tables::{progress_is_refused, statements};
 use crate::world::{FEED, World};
 
 const PROGRESS: &str = "CREATE TABLE ebb_progress (feed VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PRIMARY KEY, \
@@ -25,20 +26,9 @@ async fn a_progress_table_that_is_not_as_ebb_makes_it_is_neither_read_nor_writte
     for world in World::both("hostile_progress", "") {
         for (at, (plant, expected)) in PLANTED.iter().enumerate() {
             world.sql(&format!("DROP TABLE IF EXISTS ebb_progress; {PROGRESS}; {plant}"));
-            let lease = LeaseRenewal { feed: FEED.into(), epoch: 1, alive_ms: 1000, note: None };
             let mut session = world.session().await;
-            let errors = [
-                session.progress(FEED).await.unwrap_err(),
-                session.lease_state(FEED).await.unwrap_err(),
-                session.renew(&lease).await.unwrap_err(),
-                session.begin(Checks::Immediate).await.unwrap_err(),
-                session.take_over(FEED, 1).await.unwrap_err(),
-            ];
-            for error in &errors {
-                assert!(error.kind == ErrorKind::Config && error.message.contains(expected), "{plant}: {error:?}");
-            }
-            let hint = errors[0].hint.clone().unwrap();
-            world.sql(hint.split_once("administrator of the target: ").unwrap().1);
+            let hint = progress_is_refused(&mut session, FEED, plant, expected).await;
+            world.sql(statements(&hint));
             session.take_over(FEED, 1).await.unwrap_or_else(|error| panic!("{plant}, {hint}: {error:?}"));
             if hint.contains("RENAME") {
                 world.sql(&format!("RENAME TABLE ebb_progress_other TO aside_{at}"));
@@ -55,7 +45,7 @@ async fn a_record_of_triggers_on_which_a_trigger_acts_is_not_read() {
         let mut session = world.session().await;
         let error = session.saved_triggers("").await.unwrap_err();
         assert!(error.message.contains("it has the trigger hit"), "{error:?}");
-        world.sql(error.hint.unwrap().split_once("administrator of the target: ").unwrap().1);
+        world.sql(statements(&error.hint.unwrap()));
         assert_eq!(session.saved_triggers("").await.unwrap(), []);
     }
 }

@@ -1,13 +1,13 @@
-//! What a test may order beside faults: licences, rights, terminal errors, families.
+//! Faults beside those of the feed (`disorder`): licences, terminal errors, families; and rights.
 
-use ebb_crdb::Options;
+use ebb_crdb::CrdbOptions;
 
 use crate::harness::{QUICK, Stage, connect};
 
 const CREATE: &str = "CREATE CHANGEFEED FOR TABLE t INTO 'webhook-https://localhost:1/'";
 
 async fn stage(version: &str) -> Stage {
-    let stage = Stage::with(Options { version: version.into(), ..Options::default() }).await;
+    let stage = Stage::with(CrdbOptions { version: version.into(), ..CrdbOptions::default() }).await;
     stage.run("CREATE TABLE t (id int8 PRIMARY KEY)").await;
     stage
 }
@@ -25,8 +25,8 @@ async fn without_a_licence_old_releases_refuse_changefeeds() {
         ),
     ] {
         // One state for the whole cluster.
-        let order = format!("SELECT crdb_internal.license('{state}')");
-        other.batch_execute(&order).await.expect("the order is taken");
+        let license = format!("SELECT crdb_internal.license('{state}')");
+        other.batch_execute(&license).await.expect("it is set");
         let (code, message) = stage.refusal(CREATE).await;
         assert!(code == "XXC02" && message.starts_with(expected), "{code} {message}");
         stage.run("SHOW CHANGEFEED JOBS").await;
@@ -70,7 +70,7 @@ async fn without_a_licence_new_releases_throttle_the_cluster_and_leave_feeds_alo
         stage.run("SHOW CHANGEFEED JOBS").await;
     }
     stage.run("CALL crdb_internal.license('none')").await;
-    assert_eq!(stage.refusal(CREATE).await.0, "XXC02", "a CALL orders both");
+    assert_eq!(stage.refusal(CREATE).await.0, "XXC02", "a CALL sets both");
     stage.run("CALL crdb_internal.license('valid')").await;
     stage.run(CREATE).await;
 }
@@ -137,7 +137,7 @@ async fn a_terminal_error_ends_a_feed_or_pauses_it() {
     stage.receiver.forget();
     let state = stage.text(&format!("SELECT running_status FROM [SHOW CHANGEFEED JOB {job}]")).await;
     assert_eq!(state, format!("job failed ({gone}) but is being paused because of on_error=pause"));
-    // Nothing is sent any more, and nothing of the order is left.
+    // Nothing is sent any more, and nothing of the fault is left.
     stage.run("INSERT INTO t VALUES (2)").await;
     assert_eq!(stage.receiver.seen().0.len(), 0);
     stage.run(&format!("RESUME JOB {job}")).await;

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use ebb_servers::{Server, Webhook};
 
-use crate::ebb::Ebb;
-use crate::world::{POLL, WAIT_MAX, certs, plugin_path, try_http_get};
+use super::ebb::Ebb;
+use super::pages::try_http_get;
+use super::world::{POLL, WAIT_MAX, certs, plugin_path};
 
 /// The time of the first source transaction, in seconds since 1970; each further one is a second later.
 const FIRST_SECOND: u64 = 1_700_000_000;

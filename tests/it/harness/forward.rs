@@ -4,7 +4,7 @@ use std::io::copy;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
-use crate::world::World;
+use super::world::World;
 
 /// The source's URL with a port where nobody listens.
 pub fn dead_url(world: &World, port: u16) -> String {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use ebb_servers::{Signal, Watcher};
 
-use crate::world::{POLL, WAIT_MAX, wait_for};
+use super::world::{POLL, WAIT_MAX, wait_for};
 
 /// A running `ebb`. Its output is collected line by line.
 pub struct Ebb {

@@ -1,6 +1,6 @@
-//! Somebody who answers in a database's place, has no TLS, and keeps what he is told.
+//! A program that answers in a database's place, has no TLS, and keeps what it is told.
 //!
-//! Owns: the first messages of both protocols, up to the password. Does not own: judging who may be told it.
+//! Owns: the first messages of both protocols, up to the password. Does not own: judging what may be told to it.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,12 +18,12 @@ const CLEARTEXT_PASSWORD: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Ends with the process that started it.
-pub struct Stranger {
+pub struct Impostor {
     port: u16,
     heard: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Stranger {
+impl Impostor {
     /// Listens on a free port of 127.0.0.1.
     pub fn start(protocol: Protocol) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;

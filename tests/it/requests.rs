@@ -1,82 +1,19 @@
-//! Hostile and broken clients: each is answered by its cause or cut off in its time, and the changefeed goes on.
+//! Hostile and broken requests: each is answered by its cause or cut off in its time, and the changefeed goes on.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use crate::post::Post;
-use crate::stranger::{Stranger, closed, tcp};
-use crate::world::{Ebb, World, free_port, http_get, wait_for};
+use crate::harness::attack::{JSON, SETTINGS, TABLE, goes_on, receiver, took};
+use crate::harness::pages::http_get;
+use crate::harness::post::Post;
+use crate::harness::raw_client::RawClient;
+use crate::harness::world::{Ebb, World, free_port, wait_for};
 
-const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
-const SETTINGS: &str =
-    r#"{"sink_query_parameters": "insecure_tls_skip_verify=true", "webhook_auth_header": "Bearer geheim"}"#;
-const TIMES: [(&str, &str); 5] = [
-    ("--handshake-timeout", "1s"),
-    ("--idle-timeout", "2s"),
-    ("--body-idle-timeout", "1s"),
-    ("--body-timeout", "3s"),
-    ("--httpResponseTimeout", "2s"),
-];
-pub const JSON: &str = "Content-Type: application/json";
 /// A request whose length is not said in one way only.
 const LENGTH_1: &str = "Content-Length: 1";
 
-/// A world whose receiver admits a header, with these limits.
-pub fn receiver(name: &str, limits: &str) -> (World, Ebb) {
-    let world = World::new(name, TABLE);
-    world.write_changefeed_settings(SETTINGS);
-    let times: String =
-        TIMES.iter().filter(|(flag, _)| !limits.contains(flag)).map(|(flag, time)| format!("{flag} {time} ")).collect();
-    let ebb = world.fetch(&["--replicator-flags", &format!("--stagingSchema s -v {times} {limits}")]).ready();
-    (world, ebb)
-}
-
-/// The changefeed still gets through.
-pub fn goes_on(world: &World, ebb: Ebb) {
-    world.source("INSERT INTO t SELECT coalesce(max(id), 0) + 1, 1 FROM t");
-    world.wait_equal(&ebb, &["t"]);
-    let log = ebb.stop();
-    assert!(!log.contains("geheim") && !log.contains("panicked"), "{log}");
-}
-
 fn authorized(world: &World) -> Post<'_> {
     Post::new(world).without_certificate().header("Authorization: Bearer geheim")
-}
-
-/// Roughly so long: on a slow machine a part of it is over before the measuring begins, and the end comes late.
-fn took(what: &str, elapsed: Duration, seconds: u64) {
-    let (least, most) = (Duration::from_millis(seconds * 250), Duration::from_secs(seconds + 8));
-    assert!(elapsed >= least && elapsed < most, "{what} took {elapsed:?} instead of {seconds} s");
-}
-
-#[test]
-fn strangers_have_little_time() {
-    let (world, ebb) = receiver("hostile_time", "");
-    std::thread::scope(|scope| {
-        scope.spawn(|| took("silence", closed(&mut tcp(&world)), 1));
-        scope.spawn(|| {
-            let mut socket = tcp(&world);
-            socket.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is taken");
-            assert!(closed(&mut socket) < Duration::from_secs(1), "what is no TLS ends at once");
-        });
-        scope.spawn(|| {
-            let mut socket = tcp(&world);
-            // The beginning of a ClientHello.
-            socket.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).expect("it is taken");
-            took("half a handshake", closed(&mut socket), 1);
-        });
-        scope.spawn(|| took("silence behind the handshake", Stranger::connect(&world, "http/1.1").until_closed(), 1));
-        scope.spawn(|| took("silence of HTTP/2", Stranger::connect(&world, "h2").until_closed(), 1));
-        scope.spawn(|| {
-            let (mut stranger, began) = (Stranger::connect(&world, "http/1.1"), Instant::now());
-            stranger.send("POST / HTTP/1.1\r\n");
-            while stranger.send("X-Slow: 1\r\n") {
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            took("headers that trickle", began.elapsed(), 1);
-        });
-    });
-    goes_on(&world, ebb);
 }
 
 #[test]
@@ -84,7 +21,7 @@ fn bodies_and_pauses_have_their_time() {
     let (world, ebb) = receiver("hostile_slow", "");
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (mut client, began) = (Stranger::connect(&world, "http/1.1"), Instant::now());
+            let (mut client, began) = (RawClient::connect(&world, "http/1.1"), Instant::now());
             client.send_head(&world, &[JSON, "Content-Length: 1000"]);
             client.send("{");
             let (status, text) = client.answer();
@@ -92,7 +29,7 @@ fn bodies_and_pauses_have_their_time() {
             took("a body that stops", began.elapsed(), 1);
         });
         scope.spawn(|| {
-            let (mut client, began) = (Stranger::connect(&world, "http/1.1"), Instant::now());
+            let (mut client, began) = (RawClient::connect(&world, "http/1.1"), Instant::now());
             client.send_head(&world, &[JSON, "Content-Length: 1000"]);
             for _ in 0..30 {
                 client.send("{");
@@ -103,7 +40,7 @@ fn bodies_and_pauses_have_their_time() {
             took("a body that trickles", began.elapsed(), 3);
         });
         scope.spawn(|| {
-            let mut client = Stranger::connect(&world, "http/1.1");
+            let mut client = RawClient::connect(&world, "http/1.1");
             client.send_head(&world, &[JSON, "Content-Length: 2"]);
             client.send("{}");
             assert_eq!(client.answer().0, 400);
@@ -117,7 +54,7 @@ fn bodies_and_pauses_have_their_time() {
 fn malformed_requests_are_answered_by_their_cause() {
     let (world, mut ebb) = receiver("hostile_malformed", "--body-bytes-max 1048576 --header-bytes-max 16384");
     let raw = |head: &[&str], body: &str| {
-        let mut client = Stranger::connect(&world, "http/1.1");
+        let mut client = RawClient::connect(&world, "http/1.1");
         client.send_head(&world, head);
         client.send(body);
         client.answer().0
@@ -136,7 +73,7 @@ fn malformed_requests_are_answered_by_their_cause() {
     assert_eq!(post("a/b/c/d/%ff"), 404);
     assert_eq!(post(&format!("{}/public?ebb_staging=other", world.database())), 409);
     assert_eq!(post("_/varz"), 404, "pages for operators are not on this port");
-    let mut client = Stranger::connect(&world, "http/1.1");
+    let mut client = RawClient::connect(&world, "http/1.1");
     client
         .send(format!("GET /{}/public HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer geheim\r\n\r\n", world.database()));
     assert_eq!(client.answer().0, 405);
@@ -144,11 +81,11 @@ fn malformed_requests_are_answered_by_their_cause() {
     // 1 MiB of headers, from somebody who may write and from a stranger.
     let wide = format!("X-Wide: {}", "a".repeat(1 << 20));
     assert!(matches!(raw(&[JSON, &wide], ""), 431 | 0), "the answer may be lost under what is still unread");
-    let mut stranger = Stranger::connect(&world, "http/1.1");
+    let mut stranger = RawClient::connect(&world, "http/1.1");
     stranger.send(format!("GET / HTTP/1.1\r\n{wide}\r\n\r\n"));
     assert!(matches!(stranger.answer().0, 431 | 0));
     // A client that goes away in the middle of its body.
-    let mut client = Stranger::connect(&world, "http/1.1");
+    let mut client = RawClient::connect(&world, "http/1.1");
     client.send_head(&world, &[JSON, "Content-Length: 1000"]);
     client.send(r#"{"payload":[{"after":{"id":666,"v":1},"key":[666],"topic":"t","updated":"9000000000000000000.0"}],"length":1}"#);
     drop(client);
@@ -168,7 +105,7 @@ fn compressed_bombs_are_cut_off() {
     let before = resident_bytes(&ebb);
     for _ in 0..3 {
         for (encoding, bomb) in &bombs {
-            let mut client = Stranger::connect(&world, "http/1.1");
+            let mut client = RawClient::connect(&world, "http/1.1");
             let length = format!("Content-Length: {}", bomb.len());
             client.send_head(&world, &[JSON, &format!("Content-Encoding: {encoding}"), &length]);
             client.send(bomb);
@@ -187,10 +124,10 @@ fn memory_is_taken_as_bytes_arrive_and_slow_bodies_give_way() {
                   --body-timeout 30s";
     let (world, ebb) = receiver("hostile_memory", limits);
     // Nothing is kept for somebody who may not write.
-    let mut stranger = Stranger::connect(&world, "http/1.1");
+    let mut stranger = RawClient::connect(&world, "http/1.1");
     stranger.send(format!("POST / HTTP/1.1\r\nHost: x\r\n{JSON}\r\nContent-Length: 1048576\r\n\r\n{{"));
     let quickest = (0..3).map(|_| {
-        let mut client = Stranger::connect(&world, "http/1.1");
+        let mut client = RawClient::connect(&world, "http/1.1");
         let began = Instant::now();
         client.send_head(&world, &[JSON, "Content-Length: 2"]);
         client.send("{}");
@@ -201,7 +138,7 @@ fn memory_is_taken_as_bytes_arrive_and_slow_bodies_give_way() {
     // Stated lengths are not believed: who has sent one byte holds no more than that.
     let stating: Vec<_> = (0..20)
         .map(|_| {
-            let mut holder = Stranger::connect(&world, "http/1.1");
+            let mut holder = RawClient::connect(&world, "http/1.1");
             holder.send_head(&world, &[JSON, "Content-Length: 1048576"]);
             holder.send("{");
             holder
@@ -212,7 +149,7 @@ fn memory_is_taken_as_bytes_arrive_and_slow_bodies_give_way() {
     // All memory is taken by bodies that do not go on.
     let holders: Vec<_> = (0..10)
         .map(|_| {
-            let mut holder = Stranger::connect(&world, "http/1.1");
+            let mut holder = RawClient::connect(&world, "http/1.1");
             holder.send_head(&world, &[JSON, "Content-Length: 1048576"]);
             holder.send(vec![b' '; (1 << 20) - 1]);
             holder
@@ -231,65 +168,17 @@ fn memory_is_taken_as_bytes_arrive_and_slow_bodies_give_way() {
 
 /// A body of 1 MiB that says nothing.
 fn large(world: &World) -> (u16, String) {
-    let mut client = Stranger::connect(world, "http/1.1");
+    let mut client = RawClient::connect(world, "http/1.1");
     client.send_head(world, &[JSON, "Content-Length: 1048576"]);
     client.send([&[b' '; (1 << 20) - 2][..], b"{}"].concat());
     client.answer()
 }
 
 #[test]
-fn floods_of_strangers_leave_room_for_the_changefeed() {
-    let (world, ebb) =
-        receiver("hostile_flood", "--untrusted-connections-max 20 --handshake-timeout 30s --idle-timeout 1m");
-    let mut first = tcp(&world);
-    let others: Vec<_> = (0..200).map(|_| tcp(&world)).collect();
-    assert!(closed(&mut first) < Duration::from_secs(5), "the oldest gives way");
-    world.source("INSERT INTO t VALUES (1, 1)");
-    world.wait_equal(&ebb, &["t"]);
-    assert!(sockets(&ebb) < 60, "{} sockets are open", sockets(&ebb));
-    drop(others);
-    // Who was refused has no second try, though his time is not over.
-    let mut stranger = Stranger::connect(&world, "http/1.1");
-    stranger.send(format!("POST / HTTP/1.1\r\nHost: x\r\n{JSON}\r\nContent-Length: 2\r\n\r\n{{}}"));
-    assert_eq!(stranger.answer().0, 401);
-    assert!(stranger.until_closed() < Duration::from_secs(5));
-    goes_on(&world, ebb);
-}
-
-/// Open sockets of the process.
-fn sockets(ebb: &Ebb) -> usize {
-    let files = std::fs::read_dir(format!("/proc/{}/fd", ebb.pid())).expect("it runs").flatten();
-    let is_socket = |path: std::path::PathBuf| {
-        std::fs::read_link(path).is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
-    };
-    files.filter(|file| is_socket(file.path())).count()
-}
-
-#[test]
-fn places_of_trusted_clients_are_limited_too() {
-    let (world, ebb) = receiver("hostile_places", "--connections-max 5 --idle-timeout 1m");
-    // The changefeed has some of the places itself.
-    let mut holders: Vec<Stranger> = (0..6).map(|_| Stranger::connect(&world, "http/1.1")).collect();
-    let answers: Vec<_> = holders
-        .iter_mut()
-        .map(|holder| {
-            holder.send_head(&world, &[JSON, "Content-Length: 2"]);
-            holder.send("{}");
-            holder.answer()
-        })
-        .collect();
-    assert!(answers.iter().any(|(status, _)| *status == 400), "{answers:?}");
-    let refused = answers.iter().find(|(status, _)| *status == 503).expect("one of six finds no place");
-    assert!(refused.1.contains("--connections-max"), "{answers:?}");
-    drop(holders);
-    goes_on(&world, ebb);
-}
-
-#[test]
 fn unknown_paths_and_topics_do_not_grow_memory() {
     let pages = format!("127.0.0.1:{}", free_port());
     let (world, ebb) = receiver("hostile_paths", &format!("--metricsAddr {pages}"));
-    let flood = |client: &mut Stranger, from: usize, to: usize| {
+    let flood = |client: &mut RawClient, from: usize, to: usize| {
         for number in from..to {
             let path = format!("/nowhere_{number}_{}/{number}", "x".repeat(500));
             let head =
@@ -298,7 +187,7 @@ fn unknown_paths_and_topics_do_not_grow_memory() {
             assert_eq!(client.answer().0, 404);
         }
     };
-    let mut client = Stranger::connect(&world, "http/1.1");
+    let mut client = RawClient::connect(&world, "http/1.1");
     flood(&mut client, 0, 500);
     let before = resident_bytes(&ebb);
     flood(&mut client, 500, 8_000);
@@ -332,7 +221,7 @@ fn resident_bytes(ebb: &Ebb) -> usize {
 fn floods_of_http2_end_the_connection_only() {
     let (world, ebb) = receiver("hostile_http2", "--header-bytes-max 16384");
     for client in ["resets", "settings", "headers"] {
-        let mut stranger = Stranger::connect(&world, "h2");
+        let mut stranger = RawClient::connect(&world, "h2");
         stranger.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         stranger.send(frame(4, 0, 0, &[]));
         let began = Instant::now();
@@ -349,8 +238,8 @@ fn floods_of_http2_end_the_connection_only() {
         }
         assert!(began.elapsed() < Duration::from_secs(5), "{client}: still connected after {stream} streams");
     }
-    // The same from somebody who may write: he is heard for longer, but takes no more memory.
-    let mut client = Stranger::connect(&world, "h2");
+    // The same from a client that may write: it is heard for longer, but takes no more memory.
+    let mut client = RawClient::connect(&world, "h2");
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     client.send(frame(4, 0, 0, &[]));
     let request = [GET, &[0x57, 13], b"Bearer geheim"].concat();

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::receiver::{Message, Receiver};
-use crate::target::{self, MYSQLS};
-use crate::world::{Dialect, World, certs};
+use crate::harness::receiver::{Message, Receiver};
+use crate::harness::target::{self, MYSQLS};
+use crate::harness::world::{Dialect, World, certs};
 
 /// A row goes to another region while its unique value goes to another row. Columns of the target's own keep what they have,
 /// and nothing that refers to the row goes with it.

@@ -2,8 +2,9 @@
 
 use ebb_servers::Flavour;
 
-use crate::post::Post;
-use crate::world::{Dialect, Ebb, World, free_port, status, wait_for};
+use crate::harness::pages::status;
+use crate::harness::post::Post;
+use crate::harness::world::{Dialect, Ebb, World, free_port, wait_for};
 
 const SOURCE: &str = "CREATE TABLE t (id text PRIMARY KEY, v text, u text, n text)";
 /// It refuses long values, values that another row has, and texts that are no numbers.
@@ -12,7 +13,7 @@ const TARGET: &str = "CREATE TABLE t (id varchar(40) PRIMARY KEY, v varchar(3), 
 const FLAGS: &str = "--stagingSchema _replicator_1 -vv --on-row-error wait";
 const DIALECTS: [Dialect; 3] = [Dialect::Postgres, Dialect::MySql(Flavour::MariaDb), Dialect::MySql(Flavour::MySql)];
 /// Keys and values begin so.
-const CANARY: &str = "canary";
+const CANARY_PREFIX: &str = "canary";
 
 /// The line that holds this text for the nth time.
 fn nth_line(ebb: &Ebb, text: &str, number: usize) -> String {
@@ -52,7 +53,7 @@ fn rows_that_are_refused_are_not_quoted() {
         }
         let log = ebb.stop();
         assert!(log.contains("\"level\":\"trace\"") || log.contains("\"level\":\"debug\""), "it was not talkative");
-        assert!(!log.contains(CANARY), "{dialect:?}: {log}");
+        assert!(!log.contains(CANARY_PREFIX), "{dialect:?}: {log}");
     }
 }
 
@@ -73,9 +74,9 @@ fn a_row_that_comes_too_late_and_what_triggers_say_are_not_quoted() {
     let late = r#"{"payload":[{"after":{"id":"canary-2"},"key":["canary-2"],"topic":"t","updated":"1.0"}],"length":1}"#;
     assert_ne!(Post::new(&world).send(late).status, 200);
     assert_eq!(ebb.wait().code(), Some(1));
-    assert!(ebb.log().contains("came for the first time") && !ebb.log().contains(CANARY), "{}", ebb.log());
+    assert!(ebb.log().contains("came for the first time") && !ebb.log().contains(CANARY_PREFIX), "{}", ebb.log());
     let mut ebb = run();
     world.source("INSERT INTO t VALUES ('canary-3', 'no')");
     assert_eq!(ebb.wait().code(), Some(1));
-    assert!(ebb.log().contains("ZZ001") && !ebb.log().contains(CANARY), "{}", ebb.log());
+    assert!(ebb.log().contains("ZZ001") && !ebb.log().contains(CANARY_PREFIX), "{}", ebb.log());
 }

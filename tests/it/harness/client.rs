@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use ebb_sdk::DatabaseUrl;
 
-use crate::world::{Dialect, World};
+use super::world::{Dialect, World};
 
 /// What marks the end of an answer.
 const END: &str = "end-of-answer";

@@ -14,9 +14,9 @@ use ebb_crdb::Fault;
 use ebb_servers::{Cut, Signal};
 use fastrand::Rng;
 
-use crate::client::Client;
-use crate::workloads::Workload;
-use crate::world::{Dialect, Ebb, World, wait_for};
+use super::client::Client;
+use super::workloads::Workload;
+use super::world::{Dialect, Ebb, World, wait_for};
 
 /// After so many rounds everything is awaited and compared.
 const ROUNDS_TO_COMPARISON: u32 = 10;
@@ -169,7 +169,7 @@ impl Chaos {
             Kind::SecondEbb => self.second(),
             Kind::Feed => {
                 let (fault, count, amount) = self.rng.choice(FEED_FAULTS).expect("one of them");
-                self.world.fault(fault, count, amount);
+                self.world.inject(fault, count, amount);
             }
         }
     }

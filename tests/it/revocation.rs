@@ -1,4 +1,4 @@
-//! A client whose certificate is revoked: he is refused, and the connection that he has open ends.
+//! A client whose certificate is revoked: it is refused, and the connection that it has open ends.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,17 +9,11 @@ use ebb_sdk::tls::{SslMode, TlsSettings};
 use ebb_servers::Signal;
 use rustls::{ClientConnection, StreamOwned};
 
-use crate::world::{Ebb, World, wait_for};
+use crate::harness::world::{Ebb, World, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 /// Nothing that is awaited here takes so long.
 const SILENCE: Duration = Duration::from_secs(20);
-
-/// Runs `ebb` in the world's folder, which must succeed.
-fn run(world: &World, args: &[&str]) {
-    let output = world.bare(env!("CARGO_BIN_EXE_ebb")).args(args).output().expect("ebb starts");
-    assert!(output.status.success(), "{args:?}: {output:?}");
-}
 
 type Connection = StreamOwned<ClientConnection, TcpStream>;
 
@@ -45,33 +39,29 @@ fn ask(connection: &mut Connection) -> String {
 }
 
 fn start(world: &World) -> Ebb {
-    let (target, bind) = (world.target_url(), format!("127.0.0.1:{}", world.port()));
     let files = ["--tlsCertificate", "certs/server.crt", "--tlsPrivateKey", "certs/server.key"];
     let clients = ["--tlsClientCA", "certs/ca.crt", "--tlsClientCRL", "certs/revoked.crl", "--handshake-timeout", "1h"];
-    let args = [&["start", "--targetConn", &target, "--bindAddr", &bind][..], &files, &clients].concat();
-    let mut ebb = world.ebb(&args);
-    ebb.wait_line("receiver listening");
-    ebb
+    world.start(&[&files[..], &clients].concat())
 }
 
 #[test]
 fn who_is_revoked_is_refused_and_his_connection_ends() {
     let world = World::new("revoked", TABLE);
-    run(&world, &["certs", "--changefeeds-path", "secure.json"]);
+    world.run(&["certs", "--changefeeds-path", "secure.json"]);
     let mut ebb = start(&world);
     let mut open = connect(&world);
     let first = ask(&mut open);
     assert!(first.starts_with("HTTP/1.1 200"), "{first}\n{}", ebb.log());
     assert!(ask(&mut open).starts_with("HTTP/1.1 200"), "the connection stays");
-    run(&world, &["certs", "--revoke", "certs/client.crt"]);
+    world.run(&["certs", "--revoke", "certs/client.crt"]);
     ebb.signal(Signal::HUP);
     ebb.wait_line("read certificates and keys again");
     let ended =
         || open.read(&mut [0; 1]).map_or_else(|error| error.kind() != std::io::ErrorKind::WouldBlock, |read| read == 0);
     assert!({ ended }(), "the connection does not end");
     assert_eq!(ask(&mut connect(&world)), "");
-    // His successor is heard, in a connection that is judged by the list as well.
-    run(&world, &["certs", "--renew", "--changefeeds-path", "secure.json"]);
+    // Its successor is heard, in a connection that is judged by the list as well.
+    world.run(&["certs", "--renew", "--changefeeds-path", "secure.json"]);
     wait_for("the successor", || ebb.log(), || ask(&mut connect(&world)).starts_with("HTTP/1.1 200"));
     ebb.stop();
 }
@@ -79,7 +69,7 @@ fn who_is_revoked_is_refused_and_his_connection_ends() {
 #[test]
 fn a_list_that_revokes_nobody_is_refused() {
     let world = World::new("revoked_nobody", TABLE);
-    run(&world, &["certs", "--changefeeds-path", "secure.json"]);
+    world.run(&["certs", "--changefeeds-path", "secure.json"]);
     let target = world.target_url();
     for (more, expected) in [
         (&["--disableAuthentication"][..], "none are asked for"),

@@ -1,9 +1,9 @@
 //! Some rounds of every fault, in the time that a test has; `make soak` goes on for hours.
 
-use crate::chaos::Chaos;
-use crate::target::MYSQLS;
-use crate::workloads::{BANK, FAMILY, SEATS, Workload};
-use crate::world::Dialect;
+use crate::harness::chaos::Chaos;
+use crate::harness::target::MYSQLS;
+use crate::harness::workloads::{BANK, FAMILY, SEATS, Workload};
+use crate::harness::world::Dialect;
 
 fn run(dialect: Dialect, workload: &'static Workload, rounds: u32, seed: u64) {
     let mut chaos = Chaos::start(dialect, &format!("chaos_{}", workload.name), workload, seed);
