@@ -3,6 +3,7 @@
 //! Owns: that a row is an object which has each of its columns once, and finding one by its name. Does not own: which column of
 //! the target one belongs to. Pure.
 
+mod canonical;
 mod staged;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::tables::names;
+pub use canonical::canonical_value;
 pub use staged::{StagedRow, Unread, columns_of};
 
 /// Column by column, values untouched.

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::names;
-use crate::receive::payload::canonical_value;
 use crate::row::Columns;
+use crate::row::canonical_value;
 use crate::source::SourceTable;
 
 /// The columns of a source's primary key, in the order of a message's `key`, from a time on.
