@@ -42,7 +42,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::thread;
 
 use tokio::sync::{mpsc, watch};
 
@@ -63,6 +62,7 @@ pub(crate) use store::lock;
 pub use writer::{Sender, Staged};
 
 use crate::error::{Error, Result};
+use crate::threads;
 use failure::Failure;
 use space::Space;
 use store::Store;
@@ -83,11 +83,11 @@ impl Stage {
     /// Opens or creates `folder` and locks it for this process, as long as a part of this lives.
     pub fn open(folder: &Path, limits: StagingLimits) -> Result<Self> {
         let disk = disk::Folder::open(folder)?;
-        Ok(Self::start(Store::open(Arc::new(disk), limits)?))
+        Self::start(Store::open(Arc::new(disk), limits)?)
     }
 
     /// Starts the threads that write and compact.
-    fn start(store: Store) -> Self {
+    fn start(store: Store) -> Result<Self> {
         let store = Arc::new(store);
         let space = Arc::<Space>::default();
         let failure = Failure::none();
@@ -96,19 +96,21 @@ impl Stage {
         let (compaction, woken) = sync_channel(1);
         let reports =
             Reports { resolved: resolved_sender, failure: failure.clone(), compaction, space: Arc::clone(&space) };
-        let writer_store = Arc::clone(&store);
-        thread::spawn(move || writer::run(&writer_store, incoming, &reports));
-        let (compacted, measured, failed) = (Arc::clone(&store), Arc::clone(&space), failure.clone());
-        thread::spawn(move || {
-            if let Err(error) = compaction::run(&compacted, &woken, &measured) {
-                failed.set(error);
-            }
-        });
-        Self {
+        // A thread that panics leaves its locks open and what they guard perhaps half changed: it must be told of, so that
+        // the process ends.
+        let watched = || {
+            let failure = failure.clone();
+            move |ended: Result<()>| ended.unwrap_or_else(|error| failure.set(error))
+        };
+        let written = Arc::clone(&store);
+        threads::spawn("staging-writer", watched(), move || writer::run(&written, incoming, &reports))?;
+        let (compacted, measured) = (Arc::clone(&store), Arc::clone(&space));
+        threads::spawn("compaction", watched(), move || compaction::run(&compacted, &woken, &measured))?;
+        Ok(Self {
             inbox: Inbox::new(requests, failure),
             backlog: Backlog::new(Arc::clone(&store), resolved, space),
             run_state: RunState::new(store),
-        }
+        })
     }
 }
 

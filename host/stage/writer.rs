@@ -66,8 +66,11 @@ pub(super) struct Reports {
     pub(super) space: std::sync::Arc<Space>,
 }
 
-/// Runs until every sender is gone, or the disk fails.
-pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports: &Reports) {
+/// Runs until every inbox is gone.
+///
+/// # Errors
+/// When the disk fails, or something else has ended the run.
+pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports: &Reports) -> Result<()> {
     while let Some(first) = requests.blocking_recv() {
         let mut group = collect(first, &mut requests, store.room_bytes());
         // What another thread has noticed holds for this one too: nothing is acknowledged after it.
@@ -78,6 +81,7 @@ pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports:
                     .resolved
                     .send_if_modified(|known| std::mem::replace(known, store.resolved()) != store.resolved()),
             ),
+            // Before anybody is answered, so that nobody takes it for the fault of a request.
             Err(error) => reports.failure.set(error.clone()),
         }
         for request in group {
@@ -85,10 +89,9 @@ pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports:
             // A client that has gone away does not want its answer.
             let _ = request.reply.send(reply);
         }
-        if outcome.is_err() {
-            return;
-        }
+        outcome?;
     }
+    Ok(())
 }
 
 /// Where room is short the group is small, so that what fits is not held up by what does not.
@@ -111,6 +114,8 @@ fn collect(first: Request, requests: &mut mpsc::Receiver<Request>, room_bytes: u
 /// Writes a group, however long it takes to have room for it. Requests that were given up meanwhile leave the group.
 fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<()> {
     loop {
+        // Nobody makes room after it.
+        reports.failure.check()?;
         let batches: Vec<_> = group.iter().filter_map(Request::rows).collect();
         let resolved = group.iter().filter_map(Request::resolved).max();
         match store.write(&batches, resolved) {
