@@ -58,7 +58,6 @@ pub use segments::new_number;
 pub use space::Forecast;
 pub use steps::Steps;
 pub use store::StagingLimits;
-pub(crate) use store::lock;
 pub use writer::{Sender, Staged};
 
 use crate::error::{Error, Result};

@@ -7,12 +7,13 @@
 //! not have is a copy, or was replaced: rows that were acknowledged since are not in it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use ebb_sdk::{ErrorKind, LeaseRenewal, Progress, Timestamp};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -20,7 +21,7 @@ use super::found::{Kept, SourceName};
 use super::{Found, Lease, Target};
 use crate::error::{Error, Result};
 use crate::plugin::Session;
-use crate::stage::{MetadataFile, RunState, disk, lock, new_number};
+use crate::stage::{MetadataFile, RunState, disk, new_number};
 
 /// How long a process counts as alive after a sign of life, and how often it gives one.
 const ALIVE: Duration = Duration::from_secs(60);
@@ -253,7 +254,7 @@ impl Holder {
     /// then [`Holder::note_established`].
     pub fn mark_established(&self, session: &mut Session, progress: Progress) -> Result<ebb_sdk::Result<()>> {
         let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
-        *lock(&self.established) = Some(starts.current);
+        *self.established.lock() = Some(starts.current);
         Ok(session.renew(&self.renewal(progress.epoch, ALIVE)))
     }
 
@@ -330,7 +331,7 @@ impl Holder {
     }
 
     fn renewal(&self, epoch: i64, alive: Duration) -> LeaseRenewal {
-        let established = *lock(&self.established);
+        let established = *self.established.lock();
         let kept = |_| Kept { staged: self.run_state.resolved(), tables: self.tables.clone(), established };
         let note = established.map(kept).and_then(|kept| serde_json::to_string(&kept).ok());
         let alive_ms = u64::try_from(alive.as_millis()).unwrap_or(u64::MAX);
