@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ebb_sdk::Timestamp;
 
 use super::fingerprints::FingerprintWriter;
-use super::recover::write_run;
+use super::recover::write_sorted_run;
 use super::segments::{Form, NotSaved, Segment, SegmentContent, SegmentMeta, file_name};
 use super::sorted_run::SortedRunCursor;
 use super::space::Space;
@@ -134,7 +134,7 @@ impl Store {
     fn write_as(&self, segment: &Segment, form: Form) -> io::Result<u64> {
         let disk = self.disk.as_ref();
         if let (Form::SortedRun, SegmentContent::Memory { rows }) = (form, &segment.content) {
-            return write_run(disk, segment.number, rows);
+            return write_sorted_run(disk, segment.number, rows);
         }
         let mut fingerprints = FingerprintWriter::default();
         match &segment.content {

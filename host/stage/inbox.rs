@@ -183,7 +183,7 @@ mod tests {
         for wall in [1, 2] {
             let error = append(&inbox, wall).await.unwrap_err();
             assert_eq!(error.message, "the thread staging-writer has panicked: on purpose");
-            // Whoever is answered knows already that the run is over, and not his request at fault.
+            // Whoever is answered knows already that the run is over, and no request at fault.
             assert_eq!(*inbox.failed().borrow(), Some(error));
         }
     }

@@ -4,11 +4,11 @@
 //! with 200. Does not own: what a body or a window is. One folder serves one feed and one process.
 //!
 //! Others have three handles of it: an [`Inbox`] to put in, a [`Backlog`] to take out, a [`RunState`] for what a run goes on
-//! from. What they stand before is nobody else's matter.
+//! from. The rest of the program knows nothing of what is behind them.
 //!
 //! A row goes into the log of the newest segment (`log`) and into memory (`memtable`); a full segment is sorted to disk
-//! (`sorted_run`) when it has to wait long for the target, and reduced to fingerprints (`fingerprints`) once it is applied, which give way
-//! where rows need the room (`room`).
+//! (`sorted_run`) when it has to wait long for the target, and reduced to fingerprints (`fingerprints`) once it is applied,
+//! which give way where rows need the room (`room`).
 
 mod append;
 mod backlog;
@@ -95,8 +95,7 @@ impl Stage {
         let (compaction, woken) = sync_channel(1);
         let reports =
             Reports { resolved: resolved_sender, failure: failure.clone(), compaction, space: Arc::clone(&space) };
-        // A thread that panics leaves its locks open and what they guard perhaps half changed: it must be told of, so that
-        // the process ends.
+        // A panic opens the locks of its thread again, perhaps in the middle of a change: the process must end for it.
         let watched = || {
             let failure = failure.clone();
             move |ended: Result<()>| ended.unwrap_or_else(|error| failure.set(error))

@@ -1,8 +1,9 @@
 //! Group commit: one thread takes what all requests bring, and makes it durable with one write and one sync.
 //!
-//! Owns: the only place that makes a [`Staged`] (nobody else can), and holding requests while there is no room. Does not own: what is
+//! Owns: the only place that can make a [`Staged`], and holding requests while there is no room. Does not own: what is
 //! written (`store`). An error of the disk is final: nothing is acknowledged after it, and the process ends.
 
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub(super) enum Write {
 pub enum Sender {
     /// Somebody who may write to every table, as the run's changefeed may: what it sends too late ends the run.
     OfRun,
-    /// Somebody who may write to some tables only: what he sends too late is refused, and others do not suffer for it.
+    /// Somebody who may write to some tables only: what comes too late from there is refused, and others do not suffer for it.
     OfPart,
 }
 
@@ -63,7 +64,7 @@ pub(super) struct Reports {
     pub(super) failure: Failure,
     /// Wakes the thread that sorts and drops segments.
     pub(super) compaction: SyncSender<()>,
-    pub(super) space: std::sync::Arc<Space>,
+    pub(super) space: Arc<Space>,
 }
 
 /// Runs until every inbox is gone.
