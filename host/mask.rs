@@ -3,9 +3,8 @@
 //! Owns: which texts are secret letter by letter, whoever repeats them: a plugin, a server, a library. Does not own: secrets
 //! that can be told by their place (the sdk).
 
-use std::sync::{PoisonError, RwLock};
-
 use ebb_sdk::{DatabaseUrl, MASK, Secret};
+use parking_lot::RwLock;
 use percent_encoding::percent_decode_str;
 
 use crate::config::Config;
@@ -53,7 +52,7 @@ pub fn remember_url(url: &Secret) {
 
 /// `text`, without a secret that is known, or that its place betrays.
 pub fn clean(text: &str) -> String {
-    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+    let known = KNOWN.read();
     let text = known.iter().fold(text.to_owned(), |text, secret| without(&text, secret));
     ebb_sdk::masked(&text)
 }
@@ -78,7 +77,7 @@ fn add(secret: &str, open: &[&str]) {
     let decoded = percent_decode_str(secret).decode_utf8_lossy().into_owned();
     let escaped = |text: &str| text.escape_debug().to_string();
     let forms = [secret.into(), escaped(secret), escaped(&decoded), secret.replace('\'', "''"), decoded];
-    let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+    let mut known = KNOWN.write();
     for form in forms {
         let is_open = open.contains(&form.as_str()) || WORDS.contains(&form.as_str());
         if form.chars().count() >= CHARS_MIN && !is_open && !known.contains(&form) {

@@ -87,7 +87,7 @@ impl Applier {
         self.backlog.release(lease.applied());
         self.status.applied(lease.progress().applied, 0, 0);
         self.warn_of_second_effects();
-        let mut windows = self.reader(&lease).spawn(self.resolved.clone());
+        let mut windows = self.reader(&lease).spawn(self.resolved.clone())?;
         // The reader ends, and with it the channel, once a stop is asked for.
         while let Ok(prepared) = windows.recv() {
             if *self.stop.borrow() {
@@ -101,7 +101,7 @@ impl Applier {
                         break;
                     }
                     // What was read ahead may have been applied by now.
-                    windows = self.reader(&lease).spawn(self.resolved.clone());
+                    windows = self.reader(&lease).spawn(self.resolved.clone())?;
                 }
                 Err(error) => return Err(error.into()),
             }

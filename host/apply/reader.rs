@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ebb_sdk::{Catalog, Timestamp};
@@ -20,6 +19,7 @@ use crate::order::{Cutter, Interval, Window, WindowLimits, WindowRows, last_vers
 use crate::stage::{Backlog, Entry, Scan};
 use crate::tables::KeyWatch;
 use crate::tables::Tables;
+use crate::threads;
 
 /// While nothing changes, the progress row moves no more often than this.
 const IDLE_ADVANCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,13 +51,21 @@ pub(super) struct Reader {
 impl Reader {
     /// Windows from the position on, each handed over when the one before has been taken. The sequence ends when a stop is
     /// asked for, and after an error.
-    pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>) -> Receiver<Result<PreparedWindow>> {
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub(super) fn spawn(self, resolved: watch::Receiver<Timestamp>) -> Result<Receiver<Result<PreparedWindow>>> {
         // Without room between the two: one window is being written and one waits here.
         let (sender, windows) = sync_channel(0);
-        let name = "reader".to_owned();
-        let reader = thread::Builder::new().name(name).spawn(move || self.run(resolved, &sender));
-        reader.expect("a thread can be made");
-        windows
+        let end = sender.clone();
+        let on_end = move |outcome: Result<()>| {
+            if let Err(error) = outcome {
+                // Nobody takes it once the applier has ended for another reason.
+                let _ = end.send(Err(error));
+            }
+        };
+        threads::spawn("reader", on_end, move || self.run(resolved, &sender))?;
+        Ok(windows)
     }
 
     /// Reads every window up to `to`, until one is not wanted.
@@ -67,7 +75,11 @@ impl Reader {
         self.windows(to, Idle::IsDue, &mut encoder, &mut take).map(drop)
     }
 
-    fn run(mut self, mut resolved: watch::Receiver<Timestamp>, windows: &SyncSender<Result<PreparedWindow>>) {
+    fn run(
+        mut self,
+        mut resolved: watch::Receiver<Timestamp>,
+        windows: &SyncSender<Result<PreparedWindow>>,
+    ) -> Result<()> {
         let runtime = self.runtime.clone();
         let (catalog, tables) = (Arc::clone(&self.catalog), Arc::clone(&self.tables));
         let mut encoder = Encoder::new(&catalog, &tables, self.case_sensitive);
@@ -76,19 +88,15 @@ impl Reader {
             let idle = if last_sent.elapsed() >= IDLE_ADVANCE_INTERVAL { Idle::IsDue } else { Idle::IsEarly };
             let stop = self.stop.clone();
             let mut send = |prepared| !*stop.borrow() && windows.send(Ok(prepared)).is_ok();
-            match self.windows(to, idle, &mut encoder, &mut send) {
-                Ok(Read::Some) => last_sent = Instant::now(),
-                Ok(Read::Nothing) => {
+            match self.windows(to, idle, &mut encoder, &mut send)? {
+                Read::Some => last_sent = Instant::now(),
+                Read::Nothing => {
                     self.pause(&mut resolved, &runtime, IDLE_ADVANCE_INTERVAL.saturating_sub(last_sent.elapsed()));
                 }
-                Ok(Read::Unwanted) => return,
-                Err(error) => {
-                    // Nobody takes it once the applier has ended for another reason.
-                    let _ = windows.send(Err(error));
-                    return;
-                }
+                Read::Unwanted => return Ok(()),
             }
         }
+        Ok(())
     }
 
     /// Hands over every window up to `to`. One without rows alone only when it is due.

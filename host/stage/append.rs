@@ -14,7 +14,7 @@ use super::log::FrameBuilder;
 use super::memtable::Memtable;
 use super::record::{RowBatch, timestamp_of};
 use super::segments::{Form, NotSaved, Segment, SegmentContent, SegmentMeta, file_name};
-use super::store::{Log, Store, Watermarks, is_full, lock, new_log};
+use super::store::{Log, Store, Watermarks, is_full, new_log};
 use super::unreadable;
 use crate::error::Error;
 
@@ -49,11 +49,11 @@ impl Store {
     }
 
     fn write_frame(&self, batches: &[&RowBatch], resolved: Option<Timestamp>) -> Result<(), NotWritten> {
-        let mut log = lock(&self.log);
+        let mut log = self.log.lock();
         if log.memory_bytes >= self.segment_bytes_max() {
             self.begin_log(&mut log)?;
         }
-        let Watermarks { resolved: floor, applied } = *lock(&self.watermarks);
+        let Watermarks { resolved: floor, applied } = *self.watermarks.lock();
         let mut frame = FrameBuilder::new(batches.iter().map(|rows| FrameBuilder::bytes_of(rows)).sum());
         for (key, value) in batches.iter().flat_map(|rows| rows.records()) {
             let timestamp = timestamp_of(key).unwrap_or(Timestamp::ZERO);
@@ -72,7 +72,7 @@ impl Store {
         }
         self.append(&mut log, frame, resolved.unwrap_or(Timestamp::ZERO))?;
         if let Some(resolved) = resolved {
-            lock(&self.watermarks).resolved = resolved;
+            self.watermarks.lock().resolved = resolved;
         }
         Ok(())
     }
@@ -120,9 +120,9 @@ impl Store {
         let number = log.number + 1;
         let file = new_log(self.disk.as_ref(), number).map_err(not_begun)?;
         let meta = SegmentMeta { bytes: log.bytes, frames: Some(log.frames), ..SegmentMeta::new_log() };
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let mut changed = state.clone();
-        changed.resolved = lock(&self.watermarks).resolved;
+        changed.resolved = self.watermarks.lock().resolved;
         changed.log = self.disk.identity(&file_name(number, Form::Log));
         changed.segments.insert(log.number, meta);
         changed.segments.insert(number, SegmentMeta::new_log());

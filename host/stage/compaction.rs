@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use ebb_sdk::Timestamp;
 
 use super::fingerprints::FingerprintWriter;
-use super::recover::write_run;
+use super::recover::write_sorted_run;
 use super::segments::{Form, NotSaved, Segment, SegmentContent, SegmentMeta, file_name};
 use super::sorted_run::SortedRunCursor;
 use super::space::Space;
-use super::store::{Store, is_full, lock};
+use super::store::{Store, is_full};
 use super::unreadable;
 use crate::error::Result;
 
@@ -134,7 +134,7 @@ impl Store {
     fn write_as(&self, segment: &Segment, form: Form) -> io::Result<u64> {
         let disk = self.disk.as_ref();
         if let (Form::SortedRun, SegmentContent::Memory { rows }) = (form, &segment.content) {
-            return write_run(disk, segment.number, rows);
+            return write_sorted_run(disk, segment.number, rows);
         }
         let mut fingerprints = FingerprintWriter::default();
         match &segment.content {
@@ -155,7 +155,7 @@ impl Store {
     }
 
     fn save_step(&self, segment: &Segment, step: &CompactionStep, bytes: u64) -> io::Result<Listing> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let mut changed = state.clone();
         // Written with the same state that drops the rows: a store that has dropped rows must know it.
         let newest = segment.span().map_or(Timestamp::ZERO, |span| span.newest);

@@ -82,6 +82,7 @@ fn read_block(disk: &dyn Disk, name: &str, number: u64, len: u64) -> io::Result<
     Ok(entries.to_vec())
 }
 
+/// Of a record's key, which is longer than a timestamp also where it was read back (`KEY_BYTES_MIN`).
 fn entry(key: &[u8]) -> Entry {
     let (timestamp, row) = key.split_at(TIMESTAMP_BYTES);
     let mut entry = [0; ENTRY_BYTES];

@@ -68,3 +68,150 @@ impl Inbox {
         cause.unwrap_or_else(|| Error::new("staging has ended"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::private::tempdir;
+    use crate::stage::disk::{Append, Disk, Folder};
+    use crate::stage::store::Store;
+    use crate::stage::{Change, Stage, StagingLimits};
+
+    /// A folder in which the files of one kind are written and then cannot be synced.
+    struct Faulty {
+        folder: Folder,
+        extension: &'static str,
+        sync: Sync,
+    }
+
+    type Sync = fn() -> io::Result<()>;
+
+    impl Disk for Faulty {
+        fn names(&self) -> io::Result<Vec<String>> {
+            self.folder.names()
+        }
+
+        fn create(&self, name: &str) -> io::Result<Box<dyn Append>> {
+            let file = self.folder.create(name)?;
+            Ok(if name.ends_with(self.extension) { Box::new(Unsyncable(file, self.sync)) } else { file })
+        }
+
+        fn len(&self, name: &str) -> io::Result<u64> {
+            self.folder.len(name)
+        }
+
+        fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.folder.read_at(name, offset, buffer)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.folder.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.folder.remove(name)
+        }
+
+        fn sync_names(&self) -> io::Result<()> {
+            self.folder.sync_names()
+        }
+
+        fn free_bytes(&self) -> io::Result<u64> {
+            self.folder.free_bytes()
+        }
+
+        fn check(&self, files: &mut dyn Iterator<Item = String>) -> Result<()> {
+            self.folder.check(files)
+        }
+    }
+
+    struct Unsyncable(Box<dyn Append>, Sync);
+
+    impl Append for Unsyncable {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0.append(bytes)
+        }
+
+        fn truncate(&mut self, len: u64) -> io::Result<()> {
+            self.0.truncate(len)
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            (self.1)()
+        }
+    }
+
+    fn open(dir: &TempDir, extension: &'static str, sync: Sync) -> Stage {
+        let disk = Faulty { folder: Folder::open(dir.path()).unwrap(), extension, sync };
+        let limits = StagingLimits { segment_bytes_max: 1 << 10, ..StagingLimits::default() };
+        Stage::start(Store::open(Arc::new(disk), limits).unwrap()).unwrap()
+    }
+
+    async fn append(inbox: &Inbox, wall: i64) -> Result<Staged> {
+        let mut rows = RowBatch::default();
+        rows.push(Timestamp { wall, logical: 0 }, 1, &format!("[{wall}]"), Change::Upsert("{}"));
+        inbox.append(rows, Sender::OfRun, Box::new(())).await
+    }
+
+    async fn failure(inbox: &Inbox) -> Error {
+        let mut failed = inbox.failed();
+        let failed = timeout(Duration::from_secs(60), failed.wait_for(Option::is_some)).await;
+        failed.expect("the run must end").unwrap().clone().unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_acknowledged_once_a_sync_has_failed() {
+        let dir = tempdir();
+        let Stage { inbox, .. } = open(&dir, ".log", || Err(io::Error::other("input/output error")));
+        let error = append(&inbox, 1).await.unwrap_err();
+        assert!(error.message.contains("input/output error"), "{error}");
+        assert!(append(&inbox, 2).await.is_err());
+        assert_eq!(failure(&inbox).await, error);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_panics_ends_the_run() {
+        let dir = tempdir();
+        let Stage { inbox, .. } = open(&dir, ".log", || panic!("on purpose"));
+        for wall in [1, 2] {
+            let error = append(&inbox, wall).await.unwrap_err();
+            assert_eq!(error.message, "the thread staging-writer has panicked: on purpose");
+            // Whoever is answered knows already that the run is over, and no request at fault.
+            assert_eq!(*inbox.failed().borrow(), Some(error));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_compaction_that_panics_ends_the_run() {
+        let dir = tempdir();
+        let Stage { inbox, .. } = open(&dir, ".run", || panic!("on purpose"));
+        let mut walls = 1..100;
+        let error = loop {
+            let wall = walls.next().expect("segments are sorted long before");
+            if let Err(error) = append(&inbox, wall).await {
+                break error;
+            }
+        };
+        assert_eq!(error.message, "the thread compaction has panicked: on purpose");
+        assert_eq!(failure(&inbox).await, error);
+    }
+
+    /// An orderly end is no failure.
+    #[tokio::test]
+    async fn threads_end_with_the_last_inbox() {
+        let dir = tempdir();
+        let Stage { inbox, .. } = open(&dir, "", || Ok(()));
+        let mut failed = inbox.failed();
+        let _: Staged = append(&inbox, 1).await.unwrap();
+        drop(inbox);
+        let ended = timeout(Duration::from_secs(60), failed.wait_for(Option::is_some)).await;
+        assert!(ended.expect("the threads must end").is_err());
+    }
+}

@@ -12,7 +12,7 @@ use super::fingerprints;
 use super::record::{key_text, table_of, timestamp_of};
 use super::segments::{Segment, SegmentContent};
 use super::sorted_run::SortedRunCursor;
-use super::store::{StagingLimits, Store, lock};
+use super::store::{StagingLimits, Store};
 use crate::error::Error;
 
 /// A segment changes its form twice in its life, and is forgotten once.
@@ -54,7 +54,7 @@ impl Store {
     }
 
     pub(super) fn late(&self, key: &[u8], value: &[u8], floor: Timestamp) -> Late {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         Late {
             table: readable(state.table_name(table_of(key))),
             key: shortened(key_text(key, value).unwrap_or_default(), SHOWN_CHARS_MAX),

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use ebb_sdk::Timestamp;
 
 use super::disk::Disk;
-use super::record::{RowBatch, timestamp_bytes, timestamp_of};
+use super::record::{KEY_BYTES_MIN, RowBatch, timestamp_bytes, timestamp_of};
 
 pub(super) const SECTOR: usize = 512;
 const MAGIC: &[u8; 4] = b"ebbF";
@@ -201,12 +201,13 @@ fn take(replayed: &mut Replayed, payload: &Bytes) -> Option<()> {
         let key_len = usize::from(u16::from_be_bytes(payload.get(at..at + 2)?.try_into().ok()?));
         let value_len = u32::from_be_bytes(payload.get(at + 2..at + 6)?.try_into().ok()?) as usize;
         let value_at = at + RECORD_HEADER_BYTES + key_len;
-        if value_at + value_len > payload.len() {
+        let end = value_at.checked_add(value_len)?;
+        if end > payload.len() || key_len < KEY_BYTES_MIN {
             return None;
         }
         let key = payload.slice(at + RECORD_HEADER_BYTES..value_at);
-        replayed.records.push((key, payload.slice(value_at..value_at + value_len)));
-        at = value_at + value_len;
+        replayed.records.push((key, payload.slice(value_at..end)));
+        at = end;
     }
     Some(())
 }
@@ -243,6 +244,52 @@ impl Header {
     }
 
     fn frame_bytes(&self) -> u64 {
-        ((HEADER_BYTES + self.payload_bytes) as u64).next_multiple_of(SECTOR as u64)
+        (HEADER_BYTES as u64 + self.payload_bytes as u64).next_multiple_of(SECTOR as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private::tempdir;
+    use crate::stage::Change;
+    use crate::stage::disk::Folder;
+
+    const NAME: &str = "0000000001.log";
+
+    /// Of a frame that no writer has written nothing breaks off, whatever its checksum says.
+    #[test]
+    fn no_bytes_of_a_frame_make_the_reader_panic() {
+        let dir = tempdir();
+        let disk = Folder::open(dir.path()).unwrap();
+        let mut rows = RowBatch::default();
+        for wall in 1..4 {
+            rows.push(Timestamp { wall, logical: 0 }, 1, &format!("[{wall}]"), Change::Upsert("{}"));
+        }
+        let mut frame = FrameBuilder::new(0);
+        rows.records().for_each(|(key, value)| frame.push(key, value));
+        let payload = frame.bytes[HEADER_BYTES..].to_vec();
+        let replayed = |payload: &[u8]| {
+            let payload_crc = crc32fast::hash(payload);
+            let header = Header { segment: 1, frame: 0, payload_bytes: payload.len(), payload_crc }.encode();
+            let mut bytes = [&header, payload].concat();
+            bytes.resize(bytes.len().next_multiple_of(SECTOR), 0);
+            disk.create(NAME).unwrap().append(&bytes).unwrap();
+            replay(&disk, NAME, 1, Tail::IsWhole)
+        };
+        assert_eq!(replayed(&payload).unwrap().records.len(), 3);
+        for at in 0..payload.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut altered = payload.clone();
+                altered[at] = value;
+                if let Ok(replayed) = replayed(&altered) {
+                    assert!(replayed.records.iter().all(|(key, _)| key.len() >= KEY_BYTES_MIN));
+                }
+            }
+            // Between two records a frame may end.
+            if let Ok(replayed) = replayed(&payload[..at]) {
+                assert!(replayed.records.len() < 3);
+            }
+        }
     }
 }

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use ebb_sdk::Timestamp;
+use parking_lot::RwLock;
 
 use super::record::timestamp_of;
 
@@ -39,16 +39,16 @@ impl Span {
 
 impl Memtable {
     pub(super) fn insert(&self, records: impl Iterator<Item = (Bytes, Bytes)>) {
-        self.rows.write().unwrap_or_else(PoisonError::into_inner).extend(records);
+        self.rows.write().extend(records);
     }
 
     pub(super) fn contains(&self, key: &[u8]) -> bool {
-        self.read().contains_key(key)
+        self.rows.read().contains_key(key)
     }
 
     /// `None` while it is empty.
     pub(super) fn span(&self) -> Option<Span> {
-        let rows = self.read();
+        let rows = self.rows.read();
         let (oldest, newest) = (rows.first_key_value()?.0, rows.last_key_value()?.0);
         Some(Span::of_keys(oldest, newest))
     }
@@ -62,7 +62,7 @@ impl Memtable {
         if is_behind {
             return (Vec::new(), true);
         }
-        let rows = self.read();
+        let rows = self.rows.read();
         let range = rows.range::<[u8], _>((from, Bound::Excluded(below)));
         let chunk: Vec<_> = range.take(CHUNK_ROWS).map(|(key, value)| (key.clone(), value.clone())).collect();
         let is_last = chunk.len() < CHUNK_ROWS;
@@ -71,10 +71,6 @@ impl Memtable {
 
     /// Every row in order. Held against writers: for a table that takes no more rows.
     pub(super) fn for_each<E>(&self, mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<(), E> {
-        self.read().iter().try_for_each(|(key, value)| visit(key, value))
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Bytes, Bytes>> {
-        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+        self.rows.read().iter().try_for_each(|(key, value)| visit(key, value))
     }
 }

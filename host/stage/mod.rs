@@ -4,11 +4,11 @@
 //! with 200. Does not own: what a body or a window is. One folder serves one feed and one process.
 //!
 //! Others have three handles of it: an [`Inbox`] to put in, a [`Backlog`] to take out, a [`RunState`] for what a run goes on
-//! from. What they stand before is nobody else's matter.
+//! from. The rest of the program knows nothing of what is behind them.
 //!
 //! A row goes into the log of the newest segment (`log`) and into memory (`memtable`); a full segment is sorted to disk
-//! (`sorted_run`) when it has to wait long for the target, and reduced to fingerprints (`fingerprints`) once it is applied, which give way
-//! where rows need the room (`room`).
+//! (`sorted_run`) when it has to wait long for the target, and reduced to fingerprints (`fingerprints`) once it is applied,
+//! which give way where rows need the room (`room`).
 
 mod append;
 mod backlog;
@@ -42,7 +42,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::thread;
 
 use tokio::sync::{mpsc, watch};
 
@@ -59,10 +58,10 @@ pub use segments::new_number;
 pub use space::Forecast;
 pub use steps::Steps;
 pub use store::StagingLimits;
-pub(crate) use store::lock;
 pub use writer::{Sender, Staged};
 
 use crate::error::{Error, Result};
+use crate::threads;
 use failure::Failure;
 use space::Space;
 use store::Store;
@@ -83,11 +82,11 @@ impl Stage {
     /// Opens or creates `folder` and locks it for this process, as long as a part of this lives.
     pub fn open(folder: &Path, limits: StagingLimits) -> Result<Self> {
         let disk = disk::Folder::open(folder)?;
-        Ok(Self::start(Store::open(Arc::new(disk), limits)?))
+        Self::start(Store::open(Arc::new(disk), limits)?)
     }
 
     /// Starts the threads that write and compact.
-    fn start(store: Store) -> Self {
+    fn start(store: Store) -> Result<Self> {
         let store = Arc::new(store);
         let space = Arc::<Space>::default();
         let failure = Failure::none();
@@ -96,19 +95,20 @@ impl Stage {
         let (compaction, woken) = sync_channel(1);
         let reports =
             Reports { resolved: resolved_sender, failure: failure.clone(), compaction, space: Arc::clone(&space) };
-        let writer_store = Arc::clone(&store);
-        thread::spawn(move || writer::run(&writer_store, incoming, &reports));
-        let (compacted, measured, failed) = (Arc::clone(&store), Arc::clone(&space), failure.clone());
-        thread::spawn(move || {
-            if let Err(error) = compaction::run(&compacted, &woken, &measured) {
-                failed.set(error);
-            }
-        });
-        Self {
+        // A panic opens the locks of its thread again, perhaps in the middle of a change: the process must end for it.
+        let watched = || {
+            let failure = failure.clone();
+            move |ended: Result<()>| ended.unwrap_or_else(|error| failure.set(error))
+        };
+        let written = Arc::clone(&store);
+        threads::spawn("staging-writer", watched(), move || writer::run(&written, incoming, &reports))?;
+        let (compacted, measured) = (Arc::clone(&store), Arc::clone(&space));
+        threads::spawn("compaction", watched(), move || compaction::run(&compacted, &woken, &measured))?;
+        Ok(Self {
             inbox: Inbox::new(requests, failure),
             backlog: Backlog::new(Arc::clone(&store), resolved, space),
             run_state: RunState::new(store),
-        }
+        })
     }
 }
 

@@ -12,10 +12,11 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{lock, place};
+use parking_lot::{Mutex, MutexGuard};
+
+use super::place;
 use crate::error::{Error, Result};
 
 /// Two changes within one tick of a file system's clock leave the same time: it tells only once it is older than this. Some
@@ -65,7 +66,7 @@ impl Presence {
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, KnownFiles> {
-        lock(&self.known)
+        self.known.lock()
     }
 
     /// A file of which nothing is known yet counts from now on as it is now.

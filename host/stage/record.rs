@@ -29,6 +29,8 @@ pub enum Change<'a> {
 
 /// Bytes of a timestamp at the start of a key.
 pub(super) const TIMESTAMP_BYTES: usize = 12;
+/// A key has no fewer bytes; one that is read back and has is damaged.
+pub(super) const KEY_BYTES_MIN: usize = KEY_TEXT_AT;
 /// Longest key text that stands in a record's key as it is.
 const KEY_BYTES_MAX: usize = 1024;
 const KEY_TEXT_AT: usize = 17;
@@ -139,6 +141,9 @@ impl Entry {
         }
         let timestamp = timestamp_of(&key)?;
         let table = table_of(&key);
+        if !matches!(*value.get(4)?, UPSERT | DELETE | DELETE_WITH_BEFORE) {
+            return None;
+        }
         let hashed_text = hashed_text(&key, &value)?;
         let entry = Self { timestamp, table, key, value, hashed_text };
         std::str::from_utf8(entry.key_bytes()).ok()?;
@@ -199,7 +204,8 @@ fn hashed_text(key: &[u8], value: &[u8]) -> Option<Option<Range<usize>>> {
         0 => Some(None),
         _ => {
             let length = u32::from_be_bytes(value.get(5..9)?.try_into().ok()?);
-            Some(Some(9..9 + length as usize))
+            let end = usize::try_from(length).ok()?.checked_add(9)?;
+            (end <= value.len()).then_some(Some(9..end))
         }
     }
 }
@@ -293,6 +299,28 @@ mod tests {
                 *byte ^= 1 << (bit % 8);
                 assert!(read(&flipped).is_err(), "bit {bit}");
             }
+        }
+    }
+
+    /// Such records are not written; whatever reads them must not break off.
+    #[test]
+    fn what_no_writer_has_written_is_damaged_though_its_checksum_fits() {
+        let sealed = |key: &[u8], rest: &[u8]| {
+            let value = [&checksum(key, rest).to_be_bytes()[..], rest].concat();
+            read(&(key.to_vec(), value))
+        };
+        let key = [&scan_key(Timestamp::ZERO, 1)[..], &[0], b"[1]"].concat();
+        let hashed = [&scan_key(Timestamp::ZERO, 1)[..], &[1], &[7; 32]].concat();
+        sealed(&key, b"\x01{}").unwrap();
+        sealed(&hashed, b"\x01\0\0\0\x03[1]{}").unwrap();
+        for len in 0..KEY_BYTES_MIN {
+            assert!(sealed(&key[..len], b"\x01{}").is_err(), "a key of {len} bytes");
+        }
+        for rest in [&b""[..], b"\0{}", b"\x04{}", b"\x01\xff"] {
+            assert!(sealed(&key, rest).is_err(), "{rest:?}");
+        }
+        for rest in [&b"\x01"[..], b"\x01\0\0\0", b"\x01\0\0\0\x04[1]", b"\x01\xff\xff\xff\xff[1]"] {
+            assert!(sealed(&hashed, rest).is_err(), "{rest:?}");
         }
     }
 

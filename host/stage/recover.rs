@@ -36,7 +36,7 @@ pub(super) fn recover(disk: &dyn Disk, state: &mut State, number: u64, meta: Seg
     match rows.span() {
         None => state.segments.remove(&number),
         Some(span) => {
-            let bytes = write_run(disk, number, &rows).map_err(|error| unreadable(&error))?;
+            let bytes = write_sorted_run(disk, number, &rows).map_err(|error| unreadable(&error))?;
             let meta =
                 SegmentMeta { form: Form::SortedRun, oldest: span.oldest, newest: span.newest, bytes, frames: None };
             state.segments.insert(number, meta)
@@ -46,7 +46,7 @@ pub(super) fn recover(disk: &dyn Disk, state: &mut State, number: u64, meta: Seg
 }
 
 /// Returns the bytes of the file.
-pub(super) fn write_run(disk: &dyn Disk, number: u64, rows: &Memtable) -> io::Result<u64> {
+pub(super) fn write_sorted_run(disk: &dyn Disk, number: u64, rows: &Memtable) -> io::Result<u64> {
     let mut run = SortedRunWriter::create(disk, &file_name(number, Form::SortedRun))?;
     rows.for_each(|key, value| run.push(key, value))?;
     let bytes = run.finish()?;

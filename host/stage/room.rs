@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use ebb_sdk::Timestamp;
 
 use super::segments::{Form, NotSaved, SegmentContent, file_name};
-use super::store::{Store, lock};
+use super::store::Store;
 
 /// The disk counts as full when less is free: sorting and remembering need some room of their own.
 const FREE_BYTES_MIN: u64 = 64 << 20;
@@ -36,7 +36,7 @@ impl Usage {
 
 impl Store {
     pub(super) fn usage(&self) -> Usage {
-        let forgotten = lock(&self.state).forgotten;
+        let forgotten = self.state.lock().forgotten;
         let (row_bytes, fingerprint_bytes) = self.bytes();
         Usage { row_bytes, fingerprint_bytes, room_bytes: self.room_bytes(), forgotten }
     }
@@ -79,7 +79,7 @@ impl Store {
 
     /// Drops the oldest fingerprints, so many bytes of them. False when there are none.
     pub(super) fn forget(&self, bytes: u64) -> io::Result<bool> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let mut fingerprints: Vec<_> = state
             .segments
             .iter()
@@ -351,7 +351,7 @@ mod tests {
         store.compact().unwrap();
         let usage = store.usage();
         assert!(usage.forgotten > Timestamp::ZERO && usage.row_bytes < LIMIT / 2, "{usage:?}");
-        assert_eq!(store.released(), lock(&store.state).released.max(usage.forgotten));
+        assert_eq!(store.released(), store.state.lock().released.max(usage.forgotten));
         assert!(refused(&store, 1).1.message.contains("cannot be told whether it was applied"));
         store.write(&[&rows([wall + 1])], None).unwrap();
     }

@@ -255,6 +255,11 @@ fn parse(text: &[u8]) -> Result<State> {
             .hint("start the version of ebb that wrote it, or choose another --stagingSchema or --staging-dir"));
     }
     let state: State = serde_json::from_str(json).map_err(|_| damaged())?;
+    // They are counted up from 1.
+    let is_counted = !state.segments.contains_key(&u64::MAX) && state.tables.values().all(|&number| number < u32::MAX);
+    if !is_counted {
+        return Err(damaged());
+    }
     Ok(State { format: FORMAT, ..state })
 }
 
@@ -291,5 +296,16 @@ mod tests {
         let names = forms.map(|(number, form)| file_name(number, form));
         assert_eq!(names, ["0000000001.seen", "0000000002.run", "0000000003.log"]);
         assert_eq!(parse(seal(&json).as_bytes()).unwrap(), state);
+    }
+
+    #[test]
+    fn numbers_that_nothing_can_follow_are_damage() {
+        let refused = |state: &State| parse(seal(&serde_json::to_string(state).unwrap()).as_bytes()).unwrap_err();
+        let mut state = State::new();
+        state.tables.insert("t".into(), u32::MAX);
+        assert!(refused(&state).message.contains("it is not what a state is"));
+        state.tables.clear();
+        state.segments.insert(u64::MAX, SegmentMeta::new_log());
+        assert!(refused(&state).message.contains("it is not what a state is"));
     }
 }

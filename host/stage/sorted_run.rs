@@ -13,6 +13,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::disk::{Append, Disk};
+use super::record::KEY_BYTES_MIN;
 
 /// Payload bytes after which a block is closed. A row is never split.
 const BLOCK_BYTES: usize = 32 << 10;
@@ -91,17 +92,14 @@ impl SortedRunCursor {
         let trailer_at = len.checked_sub(TRAILER_BYTES as u64).ok_or_else(|| damaged(name, len))?;
         let mut trailer = [0; TRAILER_BYTES];
         disk.read_at(name, trailer_at, &mut trailer)?;
-        let end = u64::from_be_bytes(trailer[..8].try_into().expect("eight bytes"));
-        let crc = u32::from_be_bytes(trailer[8..12].try_into().expect("four bytes"));
-        if trailer[12..] != *MAGIC || end > trailer_at {
-            return Err(damaged(name, trailer_at));
-        }
+        let (end, crc) =
+            trailer_of(&trailer).filter(|&(end, _)| end <= trailer_at).ok_or_else(|| damaged(name, trailer_at))?;
         let mut index = vec![0; usize::try_from(trailer_at - end).map_err(io::Error::other)?];
         disk.read_at(name, end, &mut index)?;
         if crc32fast::hash(&index) != crc {
             return Err(damaged(name, end));
         }
-        let offset = block_of(&index, from).ok_or_else(|| damaged(name, end))?;
+        let offset = block_of(&index, from).filter(|&offset| offset <= end).ok_or_else(|| damaged(name, end))?;
         let mut cursor = Self { name: name.to_owned(), offset, end, block: Bytes::new() };
         cursor.skip_to(disk, from)?;
         Ok(cursor)
@@ -135,8 +133,8 @@ impl SortedRunCursor {
         let damaged = || damaged(&self.name, self.offset);
         let mut header = [0; BLOCK_HEADER_BYTES];
         disk.read_at(&self.name, self.offset, &mut header)?;
-        let payload_bytes = u32::from_be_bytes(header[..4].try_into().expect("four bytes")) as usize;
-        let crc = u32::from_be_bytes(header[4..].try_into().expect("four bytes"));
+        let header = u64::from_be_bytes(header);
+        let (payload_bytes, crc) = ((header >> 32) as usize, header as u32);
         let payload_at = self.offset + BLOCK_HEADER_BYTES as u64;
         if payload_bytes == 0 || payload_at + payload_bytes as u64 > self.end {
             return Err(damaged());
@@ -159,8 +157,16 @@ fn record(block: &Bytes) -> Option<(Bytes, Bytes)> {
     let key_len = usize::from(u16::from_be_bytes(block.get(..2)?.try_into().ok()?));
     let value_len = u32::from_be_bytes(block.get(2..6)?.try_into().ok()?) as usize;
     let value_at = RECORD_HEADER_BYTES + key_len;
-    let is_inside = value_at + value_len <= block.len();
-    is_inside.then(|| (block.slice(RECORD_HEADER_BYTES..value_at), block.slice(value_at..value_at + value_len)))
+    let end = value_at.checked_add(value_len)?;
+    let is_whole = end <= block.len() && key_len >= KEY_BYTES_MIN;
+    is_whole.then(|| (block.slice(RECORD_HEADER_BYTES..value_at), block.slice(value_at..end)))
+}
+
+/// Where the index begins, and its checksum.
+fn trailer_of(trailer: &[u8; TRAILER_BYTES]) -> Option<(u64, u32)> {
+    let (index_at, rest) = trailer.split_first_chunk()?;
+    let (crc, magic) = rest.split_first_chunk()?;
+    (magic == MAGIC).then(|| (u64::from_be_bytes(*index_at), u32::from_be_bytes(*crc)))
 }
 
 /// The offset of the last block that begins at or below the key; of the first one when all begin above it.
@@ -175,11 +181,112 @@ fn block_of(index: &[u8], key: &[u8]) -> Option<u64> {
             break;
         }
         found = offset;
-        rest = &rest[10 + key_len..];
+        rest = rest.get(10 + key_len..)?;
     }
     Some(found)
 }
 
 fn damaged(name: &str, offset: u64) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{name} is damaged at byte {offset}: its checksum does not fit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private::tempdir;
+    use crate::stage::disk::Folder;
+
+    const NAME: &str = "0000000001.run";
+
+    fn key(number: u8) -> Vec<u8> {
+        [&[number; KEY_BYTES_MIN][..], b"[1]"].concat()
+    }
+
+    /// Three blocks.
+    fn written(disk: &Folder) -> Vec<u8> {
+        let mut run = SortedRunWriter::create(disk, NAME).unwrap();
+        for number in 0..30 {
+            run.push(&key(number), &vec![number; BLOCK_BYTES / 12]).unwrap();
+        }
+        let mut bytes = vec![0; usize::try_from(run.finish().unwrap()).unwrap()];
+        disk.read_at(NAME, 0, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn replace(disk: &Folder, bytes: &[u8]) {
+        disk.create(NAME).unwrap().append(bytes).unwrap();
+    }
+
+    fn rows(disk: &Folder, from: &[u8]) -> io::Result<usize> {
+        let mut cursor = SortedRunCursor::seek(disk, NAME, from)?;
+        let mut rows = 0;
+        while cursor.next(disk)?.is_some() {
+            rows += 1;
+        }
+        Ok(rows)
+    }
+
+    /// Where the index and each block begin.
+    fn parts(bytes: &[u8]) -> (usize, Vec<usize>) {
+        let trailer = bytes.last_chunk().unwrap();
+        let end = usize::try_from(trailer_of(trailer).unwrap().0).unwrap();
+        let mut starts = vec![0];
+        while let Some(header) = bytes[*starts.last().unwrap()..end].first_chunk::<4>() {
+            starts.push(starts.last().unwrap() + BLOCK_HEADER_BYTES + u32::from_be_bytes(*header) as usize);
+        }
+        (end, starts)
+    }
+
+    /// Gives what was altered the checksums that fit.
+    fn sealed(mut bytes: Vec<u8>, (end, starts): &(usize, Vec<usize>)) -> Vec<u8> {
+        for block in starts.windows(2) {
+            let crc = crc32fast::hash(&bytes[block[0] + BLOCK_HEADER_BYTES..block[1]]);
+            bytes[block[0] + 4..block[0] + BLOCK_HEADER_BYTES].copy_from_slice(&crc.to_be_bytes());
+        }
+        let crc_at = bytes.len() - 8;
+        let crc = crc32fast::hash(&bytes[*end..crc_at - 8]);
+        bytes[crc_at..crc_at + 4].copy_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    /// Of a file that no writer has written nothing breaks off, whatever its checksums say.
+    #[test]
+    fn no_bytes_make_the_reader_panic() {
+        let dir = tempdir();
+        let disk = Folder::open(dir.path()).unwrap();
+        let sound = written(&disk);
+        let parts = parts(&sound);
+        let (end, starts) = &parts;
+        assert_eq!(rows(&disk, &[]).unwrap(), 30);
+        assert_eq!(sealed(sound.clone(), &parts), sound);
+        let headers = starts.iter().flat_map(|&start| start..(start + 60).min(*end));
+        for at in headers.chain(*end..sound.len()) {
+            for value in [0, 0xff] {
+                let mut altered = sound.clone();
+                altered[at] = value;
+                for bytes in [sealed(altered.clone(), &parts), altered] {
+                    replace(&disk, &bytes);
+                    for from in [vec![], key(12), key(40)] {
+                        if let Err(error) = rows(&disk, &from) {
+                            assert!(error.to_string().contains("damaged"), "{error}");
+                        }
+                    }
+                }
+            }
+        }
+        for len in (0..sound.len()).step_by(997).chain(sound.len() - 40..sound.len()) {
+            replace(&disk, &sound[..len]);
+            assert!(rows(&disk, &[]).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_too_short_to_be_one_is_damage() {
+        let dir = tempdir();
+        let disk = Folder::open(dir.path()).unwrap();
+        let mut run = SortedRunWriter::create(&disk, NAME).unwrap();
+        run.push(&[1; KEY_BYTES_MIN - 1], b"value").unwrap();
+        run.finish().unwrap();
+        assert!(rows(&disk, &[]).is_err());
+    }
 }

@@ -3,8 +3,9 @@
 //! Owns: the forecast and its log lines. Does not own: holding requests while there is no room (`writer`).
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::room::Usage;
 
@@ -43,13 +44,13 @@ pub struct Forecast {
 
 impl Space {
     pub(super) fn forecast(&self) -> Forecast {
-        self.lock().forecast
+        self.inner.lock().forecast
     }
 
     /// Takes a measurement; some seconds apart.
     pub(super) fn sample(&self, now: Instant, usage: Usage) {
         let Usage { row_bytes, room_bytes, .. } = usage;
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         while inner.samples.front().is_some_and(|&(at, _)| now.duration_since(at) > MEASURED) {
             inner.samples.pop_front();
         }
@@ -74,7 +75,7 @@ impl Space {
     }
 
     pub(super) fn has_room(&self) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.forecast.is_full = false;
         if std::mem::take(&mut inner.is_told) {
             tracing::info!("staging has room again: requests are answered");
@@ -82,7 +83,7 @@ impl Space {
     }
 
     pub(super) fn is_full(&self, why: &str) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.forecast.is_full = true;
         inner.forecast.hours_left = Some(0.0);
         if is_time(&mut inner.warned_of_fullness, Instant::now()) {
@@ -92,10 +93,6 @@ impl Space {
                  Make room on its disk, raise --staging-max-bytes, or see why the target does not take rows"
             );
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

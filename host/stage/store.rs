@@ -4,14 +4,16 @@
 //! room for them (`room`), who calls (`writer`), turning segments into other forms (`compaction`).
 //!
 //! Invariants: a row is answered for only after its frame is synced; rows at or below `resolved` do not change any more,
-//! so that a reader may go on while rows are written.
+//! so that a reader may go on while rows are written. A panic under one of its locks leaves that open, and perhaps half of a
+//! change behind it: whoever works on a store is watched, and the process ends then (`crate::threads`).
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ebb_sdk::Timestamp;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -143,7 +145,7 @@ impl Store {
 
     /// Whether no changefeed has ever been established on this folder: an empty one, or one whose first start was cut off.
     pub(super) fn is_fresh(&self) -> bool {
-        !lock(&self.state).is_established
+        !self.state.lock().is_established
     }
 
     /// Which folder this is: no other has the same, whatever its name.
@@ -160,7 +162,7 @@ impl Store {
     /// written. Cheap enough to be asked before every answer.
     pub(super) fn check(&self) -> Result<()> {
         // Held, so that no file leaves the list meanwhile: one is removed only after.
-        let segments = lock(&self.segments);
+        let segments = self.segments.lock();
         // A file of fingerprints that is gone is noticed when it is wanted.
         let holds_rows = |segment: &&Segment| !matches!(segment.content, SegmentContent::Fingerprints);
         let files = segments.iter().filter(holds_rows).map(Segment::file);
@@ -174,7 +176,7 @@ impl Store {
 
     /// Whether its files were put back from a backup since a changefeed was established, as far as that can be known.
     pub(super) fn is_put_back(&self) -> bool {
-        lock(&self.state).is_put_back
+        self.state.lock().is_put_back
     }
 
     /// It was made sure that nothing is missing in it.
@@ -184,10 +186,10 @@ impl Store {
 
     /// Of these tables only rows within the bounds are read from now on.
     pub(super) fn limit(&self, tables: impl Iterator<Item = (u32, Bounds)>) {
-        let mut bounded = Bounded::clone(&lock(&self.bounded));
+        let mut bounded = Bounded::clone(&self.bounded.lock());
         bounded.extend(tables);
         bounded.retain(|_, bounds| *bounds != Bounds::default());
-        *lock(&self.bounded) = Arc::new(bounded);
+        *self.bounded.lock() = Arc::new(bounded);
     }
 
     /// Why a call of the disk has failed: a folder that is gone explains any error.
@@ -197,7 +199,7 @@ impl Store {
 
     /// Everything up to `applied` is in the target.
     pub(super) fn release(&self, applied: Timestamp) {
-        let mut watermarks = lock(&self.watermarks);
+        let mut watermarks = self.watermarks.lock();
         watermarks.applied = watermarks.applied.max(applied);
     }
 
@@ -213,16 +215,16 @@ impl Store {
     }
 
     pub(super) fn resolved(&self) -> Timestamp {
-        lock(&self.watermarks).resolved
+        self.watermarks.lock().resolved
     }
 
     pub(super) fn applied(&self) -> Timestamp {
-        lock(&self.watermarks).applied
+        self.watermarks.lock().applied
     }
 
     /// The newest timestamp of which rows have been dropped. Below it the folder is incomplete.
     pub(super) fn released(&self) -> Timestamp {
-        lock(&self.state).released
+        self.state.lock().released
     }
 
     /// Numbers for the names of tables, the same at every start. They begin at 1.
@@ -233,18 +235,18 @@ impl Store {
                 state.tables.entry(name.clone()).or_insert(next);
             }
         })?;
-        let state = lock(&self.state);
+        let state = self.state.lock();
         Ok(names.iter().map(|name| state.tables[name]).collect())
     }
 
     /// The numbers of all tables that this folder has ever had rows of.
     pub(super) fn table_numbers(&self) -> Vec<u32> {
-        lock(&self.state).tables.values().copied().collect()
+        self.state.lock().tables.values().copied().collect()
     }
 
     /// Changes the state and saves it, if it is another then.
     fn change(&self, change: impl FnOnce(&mut State)) -> Result<()> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let mut changed = state.clone();
         change(&mut changed);
         if changed != *state {
@@ -263,19 +265,19 @@ impl Store {
     }
 
     pub(super) fn segments(&self) -> Arc<Vec<Segment>> {
-        Arc::clone(&lock(&self.segments))
+        Arc::clone(&self.segments.lock())
     }
 
     /// Makes the list of a saved state the one that counts.
     pub(super) fn publish(&self, change: impl FnOnce(&mut Vec<Segment>)) {
-        let mut segments = lock(&self.segments);
+        let mut segments = self.segments.lock();
         let mut list = segments.as_ref().clone();
         change(&mut list);
         *segments = Arc::new(list);
     }
 
     fn range(&self, from: &[u8], below: &[u8]) -> Scan {
-        Scan::new(Arc::clone(&self.disk), &self.segments(), (from, below), Arc::clone(&lock(&self.bounded)))
+        Scan::new(Arc::clone(&self.disk), &self.segments(), (from, below), Arc::clone(&self.bounded.lock()))
     }
 }
 
@@ -296,8 +298,4 @@ fn next(timestamp: Timestamp) -> Timestamp {
         Some(logical) => Timestamp { logical, ..timestamp },
         None => Timestamp { wall: timestamp.wall.saturating_add(1), logical: 0 },
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
 //! Group commit: one thread takes what all requests bring, and makes it durable with one write and one sync.
 //!
-//! Owns: the only place that makes a [`Staged`] (nobody else can), and holding requests while there is no room. Does not own: what is
+//! Owns: the only place that can make a [`Staged`], and holding requests while there is no room. Does not own: what is
 //! written (`store`). An error of the disk is final: nothing is acknowledged after it, and the process ends.
 
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub(super) enum Write {
 pub enum Sender {
     /// Somebody who may write to every table, as the run's changefeed may: what it sends too late ends the run.
     OfRun,
-    /// Somebody who may write to some tables only: what he sends too late is refused, and others do not suffer for it.
+    /// Somebody who may write to some tables only: what comes too late from there is refused, and others do not suffer for it.
     OfPart,
 }
 
@@ -63,11 +64,14 @@ pub(super) struct Reports {
     pub(super) failure: Failure,
     /// Wakes the thread that sorts and drops segments.
     pub(super) compaction: SyncSender<()>,
-    pub(super) space: std::sync::Arc<Space>,
+    pub(super) space: Arc<Space>,
 }
 
-/// Runs until every sender is gone, or the disk fails.
-pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports: &Reports) {
+/// Runs until every inbox is gone.
+///
+/// # Errors
+/// When the disk fails, or something else has ended the run.
+pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports: &Reports) -> Result<()> {
     while let Some(first) = requests.blocking_recv() {
         let mut group = collect(first, &mut requests, store.room_bytes());
         // What another thread has noticed holds for this one too: nothing is acknowledged after it.
@@ -78,6 +82,7 @@ pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports:
                     .resolved
                     .send_if_modified(|known| std::mem::replace(known, store.resolved()) != store.resolved()),
             ),
+            // Before anybody is answered, so that nobody takes it for the fault of a request.
             Err(error) => reports.failure.set(error.clone()),
         }
         for request in group {
@@ -85,10 +90,9 @@ pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports:
             // A client that has gone away does not want its answer.
             let _ = request.reply.send(reply);
         }
-        if outcome.is_err() {
-            return;
-        }
+        outcome?;
     }
+    Ok(())
 }
 
 /// Where room is short the group is small, so that what fits is not held up by what does not.
@@ -111,6 +115,8 @@ fn collect(first: Request, requests: &mut mpsc::Receiver<Request>, room_bytes: u
 /// Writes a group, however long it takes to have room for it. Requests that were given up meanwhile leave the group.
 fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<()> {
     loop {
+        // Nobody makes room after it.
+        reports.failure.check()?;
         let batches: Vec<_> = group.iter().filter_map(Request::rows).collect();
         let resolved = group.iter().filter_map(Request::resolved).max();
         match store.write(&batches, resolved) {

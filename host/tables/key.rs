@@ -8,15 +8,15 @@
 //! are staged under the key that they came with, and read under the key that the source had at their timestamp.
 
 use std::borrow::Cow;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use ebb_sdk::{Family, Timestamp};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::names;
-use crate::row::Columns;
-use crate::row::canonical_value;
+use crate::row::{Columns, canonical_value};
 use crate::source::SourceTable;
 
 /// The columns of a source's primary key, in the order of a message's `key`, from a time on.
@@ -115,7 +115,7 @@ impl SourceKey {
     pub fn replace(&self, mut shapes: Vec<KeyShape>) {
         shapes.sort_by_key(|shape| shape.since);
         let placed = shapes.into_iter().map(|shape| self.placed(shape)).collect();
-        *self.shapes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(placed);
+        *self.shapes.write() = Arc::new(placed);
     }
 
     /// Whether two rows of the source may be, one after the other, one row of the target.
@@ -242,7 +242,7 @@ impl SourceKey {
     }
 
     fn shapes(&self) -> Arc<Vec<Placed>> {
-        Arc::clone(&self.shapes.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.shapes.read())
     }
 
     fn placed(&self, shape: KeyShape) -> Placed {

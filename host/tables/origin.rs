@@ -4,13 +4,13 @@
 //! one. Does not own: finding the target's table (`tables`).
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::stage::{MetadataFile, RunState, lock};
+use crate::stage::{MetadataFile, RunState};
 
 /// A table of the source as a topic names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ impl Origins {
     /// # Errors
     /// When rows of a table have come from another table before.
     pub fn admit(&self, rows: &[(u32, Origin)]) -> Result<()> {
-        let mut known = lock(&self.known);
+        let mut known = self.known.lock();
         let Some(changed) = Self::changed(&known, rows)? else { return Ok(()) };
         self.run_state.save(MetadataFile::Origins, &changed)?;
         if self.run_state.released() > Timestamp::ZERO {
@@ -88,7 +88,7 @@ impl Origins {
 
     /// The same, and nothing is decided by it.
     pub fn check(&self, rows: &[(u32, Origin)]) -> Result<()> {
-        Self::changed(&lock(&self.known), rows).map(drop)
+        Self::changed(&self.known.lock(), rows).map(drop)
     }
 
     fn changed(known: &BTreeMap<u32, Origin>, rows: &[(u32, Origin)]) -> Result<Option<BTreeMap<u32, Origin>>> {

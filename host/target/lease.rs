@@ -7,11 +7,12 @@
 //! not have is a copy, or was replaced: rows that were acknowledged since are not in it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ebb_sdk::{ErrorKind, LeaseRenewal, Progress};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::feed_state::{LeaseNote, SourceName};
@@ -19,7 +20,7 @@ use super::starts::{ESTABLISHED_MAX, Starts, boot};
 use super::{FeedState, Lease, Target};
 use crate::error::{Error, Result};
 use crate::plugin::Session;
-use crate::stage::{MetadataFile, RunState, disk, lock, new_number};
+use crate::stage::{MetadataFile, RunState, disk, new_number};
 use crate::threads;
 
 /// How long a process counts as alive after a sign of life, and how often it gives one.
@@ -127,7 +128,7 @@ impl Holder {
     /// then [`Holder::note_established`].
     pub fn mark_established(&self, session: &mut Session, progress: Progress) -> Result<ebb_sdk::Result<()>> {
         let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
-        *lock(&self.established) = Some(starts.current);
+        *self.established.lock() = Some(starts.current);
         Ok(session.renew(&self.renewal(progress.epoch, ALIVE)))
     }
 
@@ -215,7 +216,7 @@ impl Holder {
     }
 
     fn renewal(&self, epoch: i64, alive: Duration) -> LeaseRenewal {
-        let established = *lock(&self.established);
+        let established = *self.established.lock();
         let kept = |_| LeaseNote { staged: self.run_state.resolved(), tables: self.tables.clone(), established };
         let note = established.map(kept).and_then(|kept| serde_json::to_string(&kept).ok());
         let alive_ms = u64::try_from(alive.as_millis()).unwrap_or(u64::MAX);
