@@ -3,6 +3,7 @@
 //! The modules stand in the order of the life of one change, after what all of them need.
 
 pub mod buffer;
+pub mod code;
 pub mod config;
 pub mod error;
 pub mod findings;

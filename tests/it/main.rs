@@ -39,4 +39,5 @@ mod staging;
 mod tables;
 mod target_down;
 mod tidy;
+mod traps;
 mod triggers;
