@@ -5,11 +5,15 @@
 
 use std::fmt;
 
+use crate::code::{self, Code};
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// One failure, logged once, where it is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
+    /// What kind of thing is wrong: `ebb explain` says more of it.
+    pub code: Code,
     /// What failed and why. Never a secret.
     pub message: String,
     /// The flag, SQL or command that mends it, with the present value where there is one.
@@ -49,8 +53,8 @@ impl fmt::Display for SqlState {
 }
 
 impl Error {
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, fields: Vec::new(), sqlstate: None }
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None, fields: Vec::new(), sqlstate: None }
     }
 
     #[must_use]
@@ -75,7 +79,7 @@ impl Error {
     /// As it is written to standard error where there is no log: what failed, and on a second line what mends it.
     pub fn told(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("  hint: {hint}\n")).unwrap_or_default();
-        format!("error: {self}\n{hint}")
+        format!("error[{}]: {self}\n{hint}", self.code)
     }
 
     /// The value of a fact.
@@ -129,7 +133,7 @@ impl From<ebb_sdk::Error> for Error {
             ("code", error.code),
         ];
         let fields = facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        Self { message: error.message, hint: error.hint, fields, sqlstate: None }
+        Self { code: code::UNNAMED, message: error.message, hint: error.hint, fields, sqlstate: None }
     }
 }
 

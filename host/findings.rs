@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::code::{self, Code};
 use crate::error::Error;
 
 /// How bad it is, the worst first.
@@ -72,6 +73,34 @@ impl FindingId {
     }
 }
 
+impl FindingId {
+    pub fn code(self) -> Code {
+        match self {
+            Self::ColumnAmbiguous => code::table::COLUMN_AMBIGUOUS,
+            Self::ColumnMissing => code::table::COLUMN_MISSING,
+            Self::ColumnNotFilled => code::table::COLUMN_NOT_FILLED,
+            Self::DigitsLost => code::table::DIGITS_LOST,
+            Self::JsonNull => code::table::JSON_NULL,
+            Self::KeyAmbiguous => code::table::KEY_AMBIGUOUS,
+            Self::KeysDiffer => code::table::KEYS_DIFFER,
+            Self::SourceKeyFolds => code::table::SOURCE_KEY_FOLDS,
+            Self::SourceKeyMissing => code::table::SOURCE_KEY_MISSING,
+            Self::TableAmbiguous => code::table::TABLE_AMBIGUOUS,
+            Self::TableMissing => code::table::TABLE_MISSING,
+            Self::TableNotWritable => code::table::TABLE_NOT_WRITABLE,
+            Self::TableShared => code::table::TABLE_SHARED,
+            Self::TablesIdle => code::table::TABLES_IDLE,
+            Self::TablesRefused => code::table::TABLES_REFUSED,
+            Self::TargetKeyMissing => code::table::TARGET_KEY_MISSING,
+            Self::TopicAmbiguous => code::table::TOPIC_AMBIGUOUS,
+            Self::TriggersAct => code::table::TRIGGERS_ACT,
+            Self::TriggersHidden => code::table::TRIGGERS_HIDDEN,
+            Self::TypeIncompatible => code::table::TYPE_INCOMPATIBLE,
+            Self::ValuesRefused => code::table::VALUES_REFUSED,
+        }
+    }
+}
+
 impl fmt::Display for FindingId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -122,7 +151,7 @@ impl Finding {
 
 impl From<Finding> for Error {
     fn from(finding: Finding) -> Self {
-        let error = Self::new(finding.reason);
+        let error = Self::new(finding.id.code(), finding.reason);
         match finding.fix {
             Some(fix) => error.hint(fix),
             None => error,
@@ -176,7 +205,11 @@ impl Findings {
             count => {
                 let reasons = numbered(fatal.iter().map(|finding| finding.reason.as_str()));
                 let fixes = numbered(fatal.iter().map(|finding| finding.fix.as_deref().unwrap_or("-")));
-                Err(Error::new(format!("{count} findings keep ebb from starting: {reasons}")).hint(fixes))
+                Err(Error::new(
+                    code::table::SEVERAL_FINDINGS,
+                    format!("{count} findings keep ebb from starting: {reasons}"),
+                )
+                .hint(fixes))
             }
         }
     }

@@ -16,6 +16,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry;
 
+use crate::code;
 use crate::config::{Log, LogDestination, LogFormat};
 use crate::error::{Error, Result, steers, visible};
 use crate::{mask, private};
@@ -26,19 +27,19 @@ pub fn init(log: &Log) -> Result<()> {
     let writer: Box<dyn Write + Send> = match &log.destination {
         LogDestination::Stdout => Box::new(std::io::stdout()),
         LogDestination::File(path) => Box::new(private::append(path).map_err(|error| {
-            Error::new(format!("the log file {} cannot be written: {error}", path.display()))
+            Error::new(code::UNNAMED, format!("the log file {} cannot be written: {error}", path.display()))
                 .hint("give another path with --log-file, or leave it out for standard output")
         })?),
     };
     let lines = Arc::new(Lines { level: log.level, format: log.format, writer: Mutex::new(writer) });
-    let twice = || Error::new("logging was started twice");
+    let twice = || Error::new(code::UNNAMED, "logging was started twice");
     LINES.set(Arc::clone(&lines)).map_err(|_| twice())?;
     tracing::subscriber::set_global_default(registry().with(Shared(lines))).map_err(|_| twice())
 }
 
 /// Logs the error that ends a run, with its hint and fields; to standard error as well when there is no log yet.
 pub fn failure(error: &Error) {
-    let mut fields = Fields { message: error.message.clone(), others: Vec::new() };
+    let mut fields = Fields { message: error.message.clone(), others: vec![(CODE, error.code.text().into())] };
     fields.others.extend(error.hint.iter().map(|hint| ("hint", Value::from(hint.as_str()))));
     fields.others.extend(error.fields.iter().map(|(name, value)| (*name, Value::from(value.as_str()))));
     match LINES.get() {
@@ -48,6 +49,9 @@ pub fn failure(error: &Error) {
         }
     }
 }
+
+/// The field of an event that has the code of a warning: see `code`.
+const CODE: &str = "error_code";
 
 /// Set once by `init`: the fields of an error are not known when the program is compiled, as tracing's are.
 static LINES: OnceLock<Arc<Lines>> = OnceLock::new();
@@ -118,8 +122,10 @@ fn json_line(level: Level, fields: &Fields) -> String {
 
 fn console_line(level: Level, fields: &Fields) -> String {
     let time = Local::now().format("%H:%M:%S");
-    let mut line = format!("{time} {:<5} {}", level_name(level), visible(&fields.message, ""));
-    for (name, value) in &fields.others {
+    let code = fields.others.iter().find(|(name, _)| *name == CODE).and_then(|(_, value)| value.as_str());
+    let code = code.map(|code| format!("[{code}] ")).unwrap_or_default();
+    let mut line = format!("{time} {:<5} {code}{}", level_name(level), visible(&fields.message, ""));
+    for (name, value) in fields.others.iter().filter(|(name, _)| *name != CODE) {
         line.push_str(&format!(" {name}={}", visible(&value.to_string(), "")));
     }
     line.push('\n');

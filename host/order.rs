@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use ebb_sdk::Timestamp;
 
+use crate::code;
 use crate::error::{Error, Result};
 use crate::row::{self, StagedRow, Unread};
 use crate::stage::Entry;
@@ -197,7 +198,7 @@ pub fn identity<'e>(table: &Table, row: &'e Entry) -> Result<Cow<'e, str>> {
 }
 
 fn unreadable(row: &Entry, why: &dyn std::fmt::Display) -> Error {
-    Error::new(format!("a row came at {} with the key {}, {why}", row.timestamp, row.shown_key()))
+    Error::new(code::UNNAMED, format!("a row came at {} with the key {}, {why}", row.timestamp, row.shown_key()))
         .hint(
             "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff; both \
              sides must have the same primary key, in any order",
@@ -228,11 +229,14 @@ fn check_same_row(earlier: &Entry, later: &Entry, tables: &Tables) -> Result<()>
         && table.key.is_one_shape(earlier.timestamp, later.timestamp);
     match is_other {
         false => Ok(()),
-        true => Err(Error::new(format!(
-            "two rows of the source, {} and {}, are one row of the target",
-            earlier.shown_key(),
-            later.shown_key()
-        ))
+        true => Err(Error::new(
+            code::UNNAMED,
+            format!(
+                "two rows of the source, {} and {}, are one row of the target",
+                earlier.shown_key(),
+                later.shown_key()
+            ),
+        )
         .hint("the target's key is not unique at the source any more: give both sides the same primary key")
         .field("key", later.short_key())),
     }

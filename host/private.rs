@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
+use crate::code;
 use crate::error::{Error, Result};
 
 /// Of folders that are created.
@@ -26,7 +27,7 @@ const OTHERS: u32 = 0o077;
 pub fn check(path: &Path) -> Result<()> {
     let shown = path.display();
     let unknown = |error: io::Error| {
-        Error::new(format!("the staging folder {shown} cannot be looked at: {error}"))
+        Error::new(code::UNNAMED, format!("the staging folder {shown} cannot be looked at: {error}"))
             .hint("choose a folder that this user owns, with --staging-dir or EBB_STAGING_DIR")
     };
     let me = geteuid().as_raw();
@@ -38,7 +39,7 @@ pub fn check(path: &Path) -> Result<()> {
         let message = format!(
             "the staging folder {shown} belongs to the user {owner}, and ebb runs as the user {me}: what stands in it may be anybody's"
         );
-        return Err(Error::new(message).hint(format!(
+        return Err(Error::new(code::UNNAMED, message).hint(format!(
             "run ebb as its owner, choose another with --staging-dir or EBB_STAGING_DIR, or, if all of it is ebb's: \
              chown -R {me} '{shown}'"
         )));
@@ -46,7 +47,7 @@ pub fn check(path: &Path) -> Result<()> {
     let mode = Permissions::mode(&opened.permissions()) & 0o7777;
     match mode & OTHERS {
         0 => Ok(()),
-        _ => Err(Error::new(format!(
+        _ => Err(Error::new(code::UNNAMED, format!(
             "other users may enter the staging folder {shown} (mode {mode:04o}), which holds rows and what is run on the target"
         ))
         .hint(format!(

@@ -6,6 +6,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::code;
 use crate::error::{Error, Result};
 
 /// SIGTERM and ctrl-c. The first one ends the run in an orderly way, a second one at once.
@@ -17,7 +18,7 @@ pub struct Signals {
 
 impl Signals {
     pub fn listen() -> Result<Self> {
-        let no_signals = |error| Error::new(format!("cannot listen for signals: {error}"));
+        let no_signals = |error| Error::new(code::UNNAMED, format!("cannot listen for signals: {error}"));
         let mut term = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;

@@ -19,6 +19,7 @@ use parking_lot::RwLock;
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq;
 
+use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
 use jwt::Keys;
@@ -124,7 +125,7 @@ impl Gate {
         headers.extend(header.reveal().parse().ok().map(|value| (AUTHORIZATION, value)));
         for schema in schemas {
             self.admit(&headers, None, schema).map_err(|denied| {
-                Error::new(format!(
+                Error::new(code::UNNAMED, format!(
                     "the changefeed's own webhook_auth_header would be refused for the schema {}: {denied}",
                     schema.join(".")
                 ))

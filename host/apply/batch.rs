@@ -8,6 +8,7 @@ use super::encode::Block;
 use super::escalation::AffectedTables;
 use super::plan::Plan;
 use super::reader::PreparedWindow;
+use crate::code;
 use crate::error::{Error, Result};
 use crate::order::{Cutter, Interval, Window, WindowLimits, WindowRows, last_versions};
 use crate::stage::{Change, Entry};
@@ -70,7 +71,8 @@ impl Applier {
     pub(super) fn staged(&self, interval: Interval, limits: WindowLimits) -> Result<Batch> {
         let Interval { from, to } = interval;
         let window = Cutter::new(self.backlog.scan(from, to), from, to).next(limits)?;
-        let mut window = window.ok_or_else(|| Error::new(format!("nothing lies between {from} and {to}")))?;
+        let mut window =
+            window.ok_or_else(|| Error::new(code::UNNAMED, format!("nothing lies between {from} and {to}")))?;
         if let WindowRows::InMemory(rows) = window.rows {
             window.rows = WindowRows::InMemory(last_versions(rows, &self.tables)?);
         }

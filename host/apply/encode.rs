@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::unwritable::{Unwritable, not_applied, unknown_key, unread};
 use super::value::push_value;
+use crate::code;
 use crate::error::{Error, Result};
 use crate::row::{Columns, StagedRow};
 use crate::stage::{Change, Entry};
@@ -220,10 +221,13 @@ impl<'a> Encoder<'a> {
         let target = &self.catalog.tables[table.position as usize];
         if let Some(&missing) = target.primary_key.iter().find(|&&key| !positions.contains(&Some(key))) {
             return Err(Unwritable::Other(
-                Error::new(format!(
-                    "a row of {target} has no value for the key column {}",
-                    target.columns[missing as usize].name
-                ))
+                Error::new(
+                    code::UNNAMED,
+                    format!(
+                        "a row of {target} has no value for the key column {}",
+                        target.columns[missing as usize].name
+                    ),
+                )
                 .hint("source and target must have the same primary key"),
             ));
         }
@@ -258,7 +262,7 @@ impl<'a> Encoder<'a> {
             None if table.hidden_columns.iter().any(|hidden| hidden == name) => Ok(None),
             None => {
                 let name = shortened(name, SHOWN_CHARS_MAX);
-                let error = Error::new(format!("the source has a column {name} that {target} lacks"))
+                let error = Error::new(code::UNNAMED, format!("the source has a column {name} that {target} lacks"))
                     .hint(format!("add the column to {target} and start again; its rows are kept"))
                     .field("table", target.to_string());
                 Err(Unwritable::Row(error.field("column", name)))

@@ -29,6 +29,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::code;
 use crate::config::{self, OnRowError};
 use crate::error::{Error, Result};
 use crate::order::{Interval, WindowLimits};
@@ -109,7 +110,7 @@ impl Applier {
         lease.session.close();
         match *self.stop.borrow() {
             true => Ok(()),
-            false => Err(Error::new("the thread that reads ahead has ended by itself")
+            false => Err(Error::new(code::UNNAMED, "the thread that reads ahead has ended by itself")
                 .hint("start again: nothing acknowledged was lost; report this with the lines above")),
         }
     }

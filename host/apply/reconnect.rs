@@ -9,6 +9,7 @@ use ebb_sdk::{ErrorKind, Progress, Timestamp};
 use super::retry::Backoff;
 use super::same_tables;
 use super::{Applier, Pause};
+use crate::code;
 use crate::error::{Error, Result};
 use crate::order::Interval;
 use crate::plugin::Session;
@@ -139,8 +140,11 @@ impl Applier {
     /// The progress row tells whether a commit of unknown outcome took place.
     pub(super) fn outcome(&self, progress: Option<Progress>, epoch: i64, interval: Interval) -> Result<CommitOutcome> {
         let Some(progress) = progress else {
-            return Err(Error::new(format!("the progress row of {} has vanished from the target", self.holder.feed()))
-                .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));
+            return Err(Error::new(
+                code::UNNAMED,
+                format!("the progress row of {} has vanished from the target", self.holder.feed()),
+            )
+            .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));
         };
         if progress.epoch != epoch {
             return Err(Holder::another_has_taken_over(self.holder.feed()).into());
@@ -151,10 +155,13 @@ impl Applier {
                 Ok(CommitOutcome::Committed)
             }
             applied if applied == interval.from => Ok(CommitOutcome::NotCommitted),
-            applied => Err(Error::new(format!(
-                "the target stands at {applied}, and not at {}, where it stood before the transaction in hand",
-                interval.from
-            ))
+            applied => Err(Error::new(
+                code::UNNAMED,
+                format!(
+                    "the target stands at {applied}, and not at {}, where it stood before the transaction in hand",
+                    interval.from
+                ),
+            )
             .hint("the target was restored or changed by hand; start ebb again, which checks what is missing")),
         }
     }

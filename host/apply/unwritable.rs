@@ -2,6 +2,7 @@
 //!
 //! Owns: the words, and which of them are about the row alone. Does not own: finding it out (`encode`).
 
+use crate::code;
 use crate::error::Error;
 use crate::row::Unread;
 use crate::stage::Entry;
@@ -22,10 +23,10 @@ impl From<Error> for Unwritable {
 
 /// Also of a table that the run refuses, which it says at start.
 pub(super) fn not_applied(entry: &Entry) -> Error {
-    Error::new(format!(
-        "staging holds a row of a table that this run does not apply, with the key {}",
-        entry.shown_key()
-    ))
+    Error::new(
+        code::UNNAMED,
+        format!("staging holds a row of a table that this run does not apply, with the key {}", entry.shown_key()),
+    )
     .hint(
         "start with the same --table-filter, --schema-filter and --target as the run that staged it, and see the \
                warnings of this start about tables that cannot be written to",
@@ -34,17 +35,18 @@ pub(super) fn not_applied(entry: &Entry) -> Error {
 }
 
 pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
-    Error::new(format!("a row of {target} was deleted, and which value of its key belongs to {name} is not known"))
-        .hint(
-            "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff",
-        )
-        .field("table", target.to_string())
+    Error::new(
+        code::UNNAMED,
+        format!("a row of {target} was deleted, and which value of its key belongs to {name} is not known"),
+    )
+    .hint("give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff")
+    .field("table", target.to_string())
 }
 
 pub(super) fn unread(entry: &Entry, target: &ebb_sdk::Table, why: &Unread) -> Error {
     match why {
-        Unread::Flawed(why) => Error::new(format!("a staged row of table number {} cannot be read: {why}", entry.table)),
-        Unread::Key(why) => Error::new(format!(
+        Unread::Flawed(why) => Error::new(code::UNNAMED, format!("a staged row of table number {} cannot be read: {why}", entry.table)),
+        Unread::Key(why) => Error::new(code::UNNAMED, format!(
             "a row of {target} came at {} with the key {}, {why}",
             entry.timestamp,
             entry.shown_key()

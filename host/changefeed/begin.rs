@@ -7,6 +7,7 @@ use ebb_sdk::{Advance, Checks, Timestamp};
 
 use super::Desired;
 use super::spec::ChangefeedSpec;
+use crate::code;
 use crate::config::InitialScan;
 use crate::error::{Error, Result};
 use crate::source::Source;
@@ -97,6 +98,7 @@ fn refuse_half_a_scan(desired: &Desired<'_>) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
+        code::UNNAMED,
         "the changefeed is gone, and its initial scan had not been applied: the rows that are staged are a part of it",
     )
     .hint("start again with a new --stagingSchema: the scan is then made whole"))

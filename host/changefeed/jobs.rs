@@ -10,6 +10,7 @@ use regex::Regex;
 use tokio_postgres::SimpleQueryRow;
 
 use super::spec::{ChangefeedSpec, sink_address};
+use crate::code;
 use crate::config::{Changefeed, STAGING_PARAMETER};
 use crate::error::{Error, Result};
 use crate::source::{Cause, Source};
@@ -145,7 +146,7 @@ impl Source {
                 ),
                 _ => continue,
             };
-            return Err(Error::new(format!("{what}: {}", error.message)).hint(hint));
+            return Err(Error::new(code::UNNAMED, format!("{what}: {}", error.message)).hint(hint));
         }
         Ok(())
     }
@@ -155,7 +156,7 @@ impl Source {
         let created = self.rows(spec.sql().reveal()).await;
         let rows = created.map_err(|error| explain(error, spec, self.user()))?;
         let id = rows.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok());
-        id.ok_or_else(|| Error::new("the source created the changefeed but did not say its job"))
+        id.ok_or_else(|| Error::new(code::UNNAMED, "the source created the changefeed but did not say its job"))
     }
 
     /// Gives a paused changefeed the spec's sink and options, and takes these others from it.
@@ -211,7 +212,7 @@ impl Source {
 }
 
 fn overdue(id: i64, what: &str) -> Error {
-    Error::new(format!("the changefeed (job {id}) did not {what} within {} s", CHANGE_MAX.as_secs()))
+    Error::new(code::UNNAMED, format!("the changefeed (job {id}) did not {what} within {} s", CHANGE_MAX.as_secs()))
         .hint(format!("see SHOW CHANGEFEED JOB {id}, and start ebb again"))
 }
 
@@ -300,7 +301,7 @@ fn explain(mut error: Error, spec: &ChangefeedSpec<'_>, user: &str) -> Error {
 pub(super) fn ended(id: i64, job: Option<&Job>) -> Error {
     const AGAIN: &str = "start ebb again: it creates a new one where staging is complete";
     let Some(job) = job else {
-        return Error::new(format!("the changefeed (job {id}) is not listed any more")).hint(AGAIN);
+        return Error::new(code::UNNAMED, format!("the changefeed (job {id}) is not listed any more")).hint(AGAIN);
     };
     // The status of a cancelled job may still be the last one of its life.
     let why =
@@ -330,7 +331,7 @@ pub(super) fn ended(id: i64, job: Option<&Job>) -> Error {
     };
     // A paused one would be found and resumed.
     let first = if job.is_paused_by_error() { format!("CANCEL JOB {id}; then: ") } else { String::new() };
-    Error::new(message).hint(format!("{first}{hint}"))
+    Error::new(code::UNNAMED, message).hint(format!("{first}{hint}"))
 }
 
 #[cfg(test)]

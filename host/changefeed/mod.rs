@@ -13,6 +13,7 @@ mod spec;
 
 use ebb_sdk::{Catalog, Progress, Timestamp};
 
+use crate::code;
 use crate::config::{Changefeed, Config};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
@@ -77,7 +78,7 @@ pub async fn establish(
         source.refuse_cursor(&spec).await?;
     }
     if begins != Begins::GoesOn && !consent.to_plan(&describe(desired, &spec)) {
-        return Err(Error::new("the plan was not agreed to; nothing was changed"));
+        return Err(Error::new(code::UNNAMED, "the plan was not agreed to; nothing was changed"));
     }
     end(&source, desired, &stale).await?;
     refuse_rival(&source, desired.settings, 0).await?;
@@ -173,7 +174,7 @@ pub async fn resume(source: &Source, desired: &Desired<'_>) -> Result<i64> {
     let spec = desired.spec(Timestamp::ZERO);
     let Changefeeds { own, stale, .. } = changefeeds(source, desired, &spec).await?;
     let job = own.ok_or_else(|| {
-        Error::new("the changefeed that delivers to this staging folder is gone, sends other tables, or has to be replaced")
+        Error::new(code::UNNAMED, "the changefeed that delivers to this staging folder is gone, sends other tables, or has to be replaced")
             .hint("start again once source and target are there: the changefeed is then created anew, where staging is complete")
     })?;
     end(source, desired, &stale).await?;
@@ -266,17 +267,20 @@ async fn refuse_rival(source: &Source, settings: &Changefeed, own: i64) -> Resul
 }
 
 fn rivalry(settings: &Changefeed, rival: &Job) -> Error {
-    Error::new(format!(
-        "another changefeed (job {}) sends to this receiver, {}:{}: a receiver takes one",
-        rival.id, settings.host, settings.port
-    ))
+    Error::new(
+        code::UNNAMED,
+        format!(
+            "another changefeed (job {}) sends to this receiver, {}:{}: a receiver takes one",
+            rival.id, settings.host, settings.port
+        ),
+    )
     .hint(format!("end it with CANCEL JOB {}, or give it an ebb of its own with another \"port\"", rival.id))
 }
 
 /// A changefeed that has delivered rows to a folder that is gone must not go on.
 fn agree_to_replace(job: &Job, progress: Progress, feed: &str, consent: Consent) -> Result<()> {
     if progress.applied == Timestamp::ZERO {
-        return Err(Error::new(format!(
+        return Err(Error::new(code::UNNAMED, format!(
             "a changefeed (job {}) already sends these tables here, but nothing is known of the staging schema {feed}: \
              rows that it has delivered would be missing",
             job.id
@@ -293,10 +297,13 @@ fn agree_to_replace(job: &Job, progress: Progress, feed: &str, consent: Consent)
         job.id, progress.applied
     );
     if !consent.to_grave(&what) {
-        return Err(Error::new(format!(
-            "the staging folder of {feed} is gone, or another was given: changefeed {} has delivered rows to it",
-            job.id
-        ))
+        return Err(Error::new(
+            code::UNNAMED,
+            format!(
+                "the staging folder of {feed} is gone, or another was given: changefeed {} has delivered rows to it",
+                job.id
+            ),
+        )
         .hint("give --staging-dir the folder of the earlier run, or --non-interactive to replace the changefeed"));
     }
     Ok(())

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::jobs::{Job, JobState};
 use super::spec::ChangefeedSpec;
+use crate::code;
 use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::stage::{MetadataFile, RunState};
@@ -43,7 +44,7 @@ pub fn job(run_state: &RunState) -> Result<Option<i64>> {
 /// To be called when it was created or altered.
 pub fn remember(run_state: &RunState, job: i64, spec: &ChangefeedSpec<'_>) -> Result<()> {
     let mut salt = [0_u8; 16];
-    SystemRandom::new().fill(&mut salt).map_err(|_| Error::new("the system gives no random numbers"))?;
+    SystemRandom::new().fill(&mut salt).map_err(|_| Error::new(code::UNNAMED, "the system gives no random numbers"))?;
     run_state.save(MetadataFile::Changefeed, &Memory::of(job, spec, hex(&salt)))
 }
 

@@ -74,6 +74,12 @@ pub enum Subcommand {
         /// bash, zsh, fish, elvish or powershell
         shell: Shell,
     },
+    /// Explain the code of an error or a warning: what causes it, and what mends it
+    Explain {
+        /// As it stands in the log, EBB-T014; a letter lists the codes that begin with it
+        #[arg(value_name = "CODE")]
+        code: String,
+    },
     /// Write the manual pages into a folder
     #[command(hide = true)]
     Man {

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::flags::Cli;
 use super::replicator::ReplicatorOnly;
 use super::{ignored, usage};
+use crate::code;
 use crate::error::{Error, Result};
 
 /// The table of the file that holds what `--changefeeds-path` would.
@@ -50,7 +51,7 @@ impl Layers {
     /// Reads this file.
     pub fn read(path: PathBuf, warnings: &mut Vec<String>) -> Result<Self> {
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            Error::new(format!("--config {} cannot be read: {error}", path.display()))
+            Error::new(code::UNNAMED, format!("--config {} cannot be read: {error}", path.display()))
                 .hint("give the path of a TOML file, or leave out --config and EBB_CONFIG")
         })?;
         Ok(Self { file: Some(File::parse(path, &text, warnings)?) })
@@ -140,7 +141,7 @@ pub fn matches(command: &mut Command, args: impl IntoIterator<Item = OsString>) 
 
 impl File {
     fn parse(path: PathBuf, text: &str, warnings: &mut Vec<String>) -> Result<Self> {
-        let refused = |why: String| Error::new(format!("--config {}: {why}", path.display()));
+        let refused = |why: String| Error::new(code::UNNAMED, format!("--config {}: {why}", path.display()));
         // The parser's own text quotes the line, which may hold a password.
         let table: toml::Table = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);

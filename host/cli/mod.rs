@@ -19,7 +19,8 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use crate::commands::{certs, escape_password, generate, make_jwt, restore_triggers, revoke};
+use crate::code;
+use crate::commands::{certs, escape_password, explain, generate, make_jwt, restore_triggers, revoke};
 use crate::config::Config;
 use crate::error::Error;
 use crate::mask;
@@ -124,6 +125,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
         }
         Subcommand::Config(ConfigCommand::Show { json, command }) => show::show(&command, json).map(Command::Print),
         Subcommand::Completions { shell } => Ok(Command::Print(generate::completions(Cli::command(), shell))),
+        Subcommand::Explain { code } => explain::explain(&code).map(Command::Print).map_err(Exit::from),
         Subcommand::Man { dir } => Ok(Command::Man { dir }),
     }
 }
@@ -165,7 +167,7 @@ fn make_jwt_options(given: flags::MakeJwt) -> Result<make_jwt::Options, Exit> {
         (Some(path), _) => Some(make_jwt::Key::Given(path)),
         (None, Some(path)) => Some(make_jwt::Key::New(path)),
         (None, None) => {
-            return Err(Error::new("there is no key to sign the token with")
+            return Err(Error::new(code::UNNAMED, "there is no key to sign the token with")
                 .hint("give --key FILE, or make one with --new-key FILE")
                 .into());
         }

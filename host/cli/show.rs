@@ -16,6 +16,7 @@ use super::layers::{self, Layers};
 use super::overrides::Overrides;
 use super::replicator::ReplicatorOnly;
 use super::{Exit, resolve, without_ignored};
+use crate::code;
 use crate::config::{ClientCa, Config, Identity};
 use crate::error::Error;
 
@@ -67,7 +68,9 @@ pub fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> {
 }
 
 fn no_settings() -> Exit {
-    Error::new("only fetch and start have settings").hint("ebb config show fetch …, or ebb config show start …").into()
+    Error::new(code::UNNAMED, "only fetch and start have settings")
+        .hint("ebb config show fetch …, or ebb config show start …")
+        .into()
 }
 
 fn of_flags(command: &Command, matches: &ArgMatches, layers: &Layers, flag: &str) -> Vec<Setting> {

@@ -4,4 +4,4 @@
 
 use super::Code;
 
-pub const ALL: &[Code] = &[];
+pub const ALL: &[Code] = &[super::UNNAMED];

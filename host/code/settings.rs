@@ -4,4 +4,6 @@
 
 use super::Code;
 
-pub const ALL: &[Code] = &[];
+pub const UNKNOWN_CODE: Code = Code("EBB-F001");
+
+pub const ALL: &[Code] = &[UNKNOWN_CODE];

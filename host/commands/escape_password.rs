@@ -6,6 +6,7 @@ use std::io::Read;
 
 use ebb_sdk::Secret;
 
+use crate::code;
 use crate::error::{Error, Result};
 
 /// Encodes the password, or what is on standard input. The answer has the words that users of MOLT know.
@@ -14,9 +15,9 @@ pub fn escape(password: Option<Secret>) -> Result<String> {
         Some(password) => password,
         None => {
             let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|error| Error::new(format!("no password could be read: {error}")).hint("give --password"))?;
+            std::io::stdin().read_to_string(&mut text).map_err(|error| {
+                Error::new(code::UNNAMED, format!("no password could be read: {error}")).hint("give --password")
+            })?;
             Secret::new(text.trim_end_matches(['\r', '\n']))
         }
     };

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
+use crate::code;
 use crate::error::{Error, Result};
 
 /// Who may read a file.
@@ -20,7 +21,7 @@ pub enum Mode {
 /// Writes beside the file, and puts it in the place of the old one: who reads it meanwhile sees one or the other.
 pub fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
     let failed = |error: std::io::Error| {
-        Error::new(format!("{} cannot be written: {error}", path.display()))
+        Error::new(code::UNNAMED, format!("{} cannot be written: {error}", path.display()))
             .hint("give a path that this user may write")
     };
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -42,7 +43,8 @@ pub fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
 pub fn refuse_existing(paths: &[&Path], hint: &str) -> Result<()> {
     match paths.iter().find(|path| path.exists()) {
         Some(path) => {
-            Err(Error::new(format!("{} is there already, and is not written over", path.display())).hint(hint))
+            Err(Error::new(code::UNNAMED, format!("{} is there already, and is not written over", path.display()))
+                .hint(hint))
         }
         None => Ok(()),
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::Command;
 
+use crate::code;
 use crate::error::{Error, Result};
 
 /// The completions of a shell.
@@ -20,7 +21,7 @@ pub fn manual_pages(command: Command, dir: &Path) -> Result<()> {
     let written = std::fs::create_dir_all(dir)
         .and_then(|()| clap_mangen::generate_to(command.version(env!("CARGO_PKG_VERSION")), dir));
     written.map_err(|error| {
-        Error::new(format!("the manual pages cannot be written to {}: {error}", dir.display()))
+        Error::new(code::UNNAMED, format!("the manual pages cannot be written to {}: {error}", dir.display()))
             .hint("give another folder")
     })
 }

@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use super::files::{self, Mode};
 use crate::access::crypto;
 use crate::access::jwt::{Claims, Grant};
+use crate::code;
 use crate::error::{Error, Result};
 
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
@@ -41,7 +42,7 @@ pub fn make(options: &Options) -> Result<String> {
     let schemas = options.allow.iter().map(|schema| schema.split('.').map(str::to_owned).collect());
     let grant = Grant { schemas: schemas.collect() };
     if grant.schemas.iter().flatten().any(String::is_empty) {
-        return Err(Error::new("--allow is no schema")
+        return Err(Error::new(code::UNNAMED, "--allow is no schema")
             .hint("write it as database.schema, or database for a target without schemas"));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
@@ -56,12 +57,12 @@ pub fn make(options: &Options) -> Result<String> {
     let Some(key) = &options.key else {
         return serde_json::to_string_pretty(&claims)
             .map(|text| format!("{text}\n"))
-            .map_err(|error| Error::new(format!("the claim cannot be written: {error}")));
+            .map_err(|error| Error::new(code::UNNAMED, format!("the claim cannot be written: {error}")));
     };
     let (key, algorithm, mut summary) = signing_key(key)?;
     crypto::install();
     let token = encode(&Header::new(algorithm), &claims, &key).map_err(|error| {
-        Error::new(format!("the token cannot be signed: {error}")).hint("give an EC (P-256) or RSA key")
+        Error::new(code::UNNAMED, format!("the token cannot be signed: {error}")).hint("give an EC (P-256) or RSA key")
     })?;
     match &options.out {
         Some(path) => {
@@ -86,7 +87,9 @@ pub fn note(options: &Options) -> String {
 
 fn random_id() -> Result<String> {
     let mut bytes = [0_u8; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::new("the system gives no random numbers"))?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Error::new(code::UNNAMED, "the system gives no random numbers"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -98,8 +101,8 @@ fn signing_key(key: &Key) -> Result<(EncodingKey, Algorithm, String)> {
             public.push(".pub");
             let public = PathBuf::from(public);
             files::refuse_existing(&[path, &public], "sign with it: --key FILE, or give another name")?;
-            let made =
-                rcgen::KeyPair::generate().map_err(|error| Error::new(format!("a key cannot be made: {error}")))?;
+            let made = rcgen::KeyPair::generate()
+                .map_err(|error| Error::new(code::UNNAMED, format!("a key cannot be made: {error}")))?;
             files::replace(path, &made.serialize_pem(), Mode::Private)?;
             files::replace(&public, &made.public_key_pem(), Mode::Public)?;
             let summary = format!("private key {}, public key {}\n", path.display(), public.display());
@@ -110,7 +113,7 @@ fn signing_key(key: &Key) -> Result<(EncodingKey, Algorithm, String)> {
 
 fn read_key(path: &Path) -> Result<(EncodingKey, Algorithm)> {
     let unusable = |why: String| {
-        Error::new(format!("--key {} cannot be used: {why}", path.display()))
+        Error::new(code::UNNAMED, format!("--key {} cannot be used: {why}", path.display()))
             .hint("give a PEM file with an EC (P-256, P-384) or RSA private key that is not encrypted")
     };
     let found = PrivateKeyDer::from_pem_file(path).map_err(|error| unusable(error.to_string()))?;

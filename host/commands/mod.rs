@@ -4,6 +4,7 @@
 
 pub mod certs;
 pub mod escape_password;
+pub mod explain;
 mod files;
 pub mod generate;
 pub mod make_jwt;

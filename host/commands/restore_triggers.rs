@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ebb_sdk::{DatabaseUrl, SavedTrigger};
 
+use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::plugin;
@@ -53,10 +54,10 @@ pub fn restore(options: &Options) -> Result<String, Unrestored> {
     let connect = Target::options(&options.target);
     let mut session = plugin.connect(&connect)?;
     if run_state.is_none() && session.progress(&options.schema)?.is_none() {
-        return Err(Error::new(format!(
-            "nothing is known of the staging schema {}, here or on the target",
-            options.schema
-        ))
+        return Err(Error::new(
+            code::UNNAMED,
+            format!("nothing is known of the staging schema {}, here or on the target", options.schema),
+        )
         .hint("give --stagingSchema of the run that dropped the triggers: SELECT feed FROM ebb_progress, on the target")
         .into());
     }
@@ -85,7 +86,7 @@ pub fn restore(options: &Options) -> Result<String, Unrestored> {
 fn unproven(records: &[SavedTrigger], folder: &Path, has_key: bool) -> Unrestored {
     let (names, folder) = (shown(records), folder.display());
     let error = match has_key {
-        true => Error::new(format!(
+        true => Error::new(code::UNNAMED, format!(
             "no trigger was put back: ebb_triggers on the target has records that ebb has not written, or that were changed \
              since: {names}"
         ))
@@ -93,7 +94,7 @@ fn unproven(records: &[SavedTrigger], folder: &Path, has_key: bool) -> Unrestore
             "somebody else may write to that table, and what is printed above would have been run with your rights: read it, \
              make by hand what is yours, and DELETE those rows from ebb_triggers; then run this command again",
         ),
-        false => Error::new(format!(
+        false => Error::new(code::UNNAMED, format!(
             "no trigger was put back: only the staging folder of the run proves that the records on the target are ebb's, \
              and {folder} has no key of them: {names}"
         ))

@@ -12,6 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::certs::{self, AUTHORITY};
 use super::files::{self, Mode};
+use crate::code;
 use crate::error::{Error, Result};
 
 /// The list's name, beside the authority's certificate.
@@ -60,7 +61,9 @@ pub(super) fn start(dir: &Path, issuer: &Issuer<'_, KeyPair>) -> Result<()> {
 type Entry = (Vec<u8>, i64);
 
 fn write(path: &Path, entries: &[Entry], issuer: &Issuer<'_, KeyPair>) -> Result<()> {
-    let failed = |error: &dyn std::fmt::Display| Error::new(format!("the list of revocations cannot be made: {error}"));
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::new(code::UNNAMED, format!("the list of revocations cannot be made: {error}"))
+    };
     let now = OffsetDateTime::now_utc();
     let revoked: Result<Vec<_>> = entries
         .iter()
@@ -100,7 +103,7 @@ fn entries(path: &Path) -> Result<Vec<Entry>> {
 }
 
 fn unusable(path: &Path, why: &str) -> Error {
-    Error::new(format!("the list of revocations {} cannot be extended: {why}", path.display())).hint(
+    Error::new(code::UNNAMED, format!("the list of revocations {} cannot be extended: {why}", path.display())).hint(
         "put back the file that ebb certs has made; without its entries revoked certificates would be valid again",
     )
 }
@@ -108,7 +111,7 @@ fn unusable(path: &Path, why: &str) -> Error {
 /// The serial number of a certificate of this authority.
 fn serial(path: &Path) -> Result<Vec<u8>> {
     let refused = |why: &str| {
-        Error::new(format!("--revoke {} cannot be used: {why}", path.display()))
+        Error::new(code::UNNAMED, format!("--revoke {} cannot be used: {why}", path.display()))
             .hint("give the PEM file of a certificate that ebb certs has made, such as certs/client.crt")
     };
     let der = CertificateDer::from_pem_file(path).map_err(|error| refused(&error.to_string()))?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ebb_sdk::{Catalog, ErrorKind, Timestamp};
 
 use crate::changefeed::{self, Feed};
+use crate::code;
 use crate::config::{Config, NewTables, Triggers};
 use crate::consent::Consent;
 use crate::error::{Error, Result, listed};
@@ -99,7 +100,8 @@ impl TargetAtStart {
 }
 
 fn changed() -> Error {
-    Error::new("the target's tables have changed while ebb started").hint("start again with the same command")
+    Error::new(code::UNNAMED, "the target's tables have changed while ebb started")
+        .hint("start again with the same command")
 }
 
 /// What is known of the tables before anything is received.

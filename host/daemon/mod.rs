@@ -13,6 +13,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 
 use crate::changefeed::Feed;
+use crate::code;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::receive::{self, Receiver};
@@ -32,7 +33,7 @@ pub fn run(config: Config) -> Result<()> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::new(format!("cannot start the runtime: {error}")))?;
+        .map_err(|error| Error::new(code::UNNAMED, format!("cannot start the runtime: {error}")))?;
     let outcome = runtime.block_on(start_and_run(config));
     // Requests and lookups that are still under way must not hold up the end; threads that use it end with the process.
     std::mem::forget(runtime);
@@ -85,7 +86,7 @@ impl Running {
             // 2. What comes is another process's now.
             error = lost(&mut self.lease_lost) => Err(error),
             // 3. The applier ends by itself only when it cannot go on.
-            ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new("the applier was never started"))),
+            ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new(code::UNNAMED, "the applier was never started"))),
             // 4. Somebody wants it to end.
             () = signals.first() => refuse_half(&self.config, &self.stage, *self.applied.borrow()),
             // 5. The changefeed is gone, and nothing more will come.
@@ -124,7 +125,7 @@ async fn lost(lease: &mut watch::Receiver<Option<Error>>) -> Error {
 }
 
 fn disk_error(error: Option<Error>) -> Error {
-    error.unwrap_or_else(|| Error::new("staging ended unexpectedly"))
+    error.unwrap_or_else(|| Error::new(code::UNNAMED, "staging ended unexpectedly"))
 }
 
 /// Comes back only when the changefeed has ended for good.
@@ -158,14 +159,17 @@ fn refuse_half(config: &Config, stage: &Stage, applied: Timestamp) -> Result<()>
     if !config.apply_only || applied >= resolved {
         return Ok(());
     }
-    Err(Error::new(format!("ended by a signal at {applied}, before everything staged up to {resolved} was applied"))
-        .hint("start again with the same command: it goes on where it stopped"))
+    Err(Error::new(
+        code::UNNAMED,
+        format!("ended by a signal at {applied}, before everything staged up to {resolved} was applied"),
+    )
+    .hint("start again with the same command: it goes on where it stopped"))
 }
 
 fn report_rest(stage: &Stage) -> Result<()> {
     let resolved = stage.backlog.resolved();
     if resolved == Timestamp::ZERO {
-        return Err(Error::new(
+        return Err(Error::new(code::UNNAMED,
             "nothing staged can be applied: no resolved timestamp has come yet, so that no source transaction is known to be complete",
         )
         .hint("what is staged is a part of an initial scan, and the target does not equal the source at any time: load it anew"));

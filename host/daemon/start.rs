@@ -16,6 +16,7 @@ use super::Running;
 use super::establish::{TablesAtStart, TargetAtStart, establish, match_tables};
 use crate::apply::{Applier, Pace, TablePlans};
 use crate::changefeed::{self, Feed};
+use crate::code;
 use crate::config::{self, Config, InitialScan};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
@@ -160,11 +161,10 @@ async fn reach(config: &Config) -> Result<Reached> {
 /// A run that was established before goes on without the source: what is staged is applied, and what comes is taken.
 fn source_at_start(config: &Config, reached: Reached, run_state: &RunState, holder: &Holder) -> Result<Option<Source>> {
     if config.apply_only && run_state.is_fresh() {
-        return Err(Error::new(format!(
-            "nothing is staged for {} in {}",
-            config.staging.schema,
-            config.staging.dir.display()
-        ))
+        return Err(Error::new(
+            code::UNNAMED,
+            format!("nothing is staged for {} in {}", config.staging.schema, config.staging.dir.display()),
+        )
         .hint("give --stagingSchema and --staging-dir of the run whose rows are to be applied"));
     }
     match reached {
@@ -172,7 +172,7 @@ fn source_at_start(config: &Config, reached: Reached, run_state: &RunState, hold
         Reached::Unwanted => Ok(None),
         Reached::Down(error) if run_state.is_fresh() || !tables::are_remembered(run_state)? => Err(error),
         // Only CockroachDB knows what it was acknowledged: what it sends now may come behind rows that are missing.
-        Reached::Down(error) if !holder.is_continued()? => Err(Error::new(format!(
+        Reached::Down(error) if !holder.is_continued()? => Err(Error::new(code::UNNAMED, format!(
             "{error}; and the staging folder was moved or put back, or the machine was started anew, so that it has to be asked \
              whether the folder holds every row that was acknowledged"
         ))
@@ -293,7 +293,9 @@ async fn bind_pages(config: &Config, status: &Arc<Status>, backlog: &Backlog) ->
 
 /// Disk work blocks; it gets a thread that may.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    spawn_blocking(work).await.map_err(|error| Error::new(format!("a part of the start broke off: {error}")))?
+    spawn_blocking(work)
+        .await
+        .map_err(|error| Error::new(code::UNNAMED, format!("a part of the start broke off: {error}")))?
 }
 
 fn spawn_applier(applier: Applier, lease: Option<Lease>) -> Result<oneshot::Receiver<Result<()>>> {

@@ -8,6 +8,7 @@ use std::future::pending;
 
 use tokio::task::{Id, JoinSet};
 
+use crate::code;
 use crate::error::Error;
 
 /// Everything that was started.
@@ -31,7 +32,7 @@ impl Tasks {
             None => pending().await,
         };
         let name = self.names.get(&id).unwrap_or(&"?");
-        Error::new(format!("the task {name} {how}"))
+        Error::new(code::UNNAMED, format!("the task {name} {how}"))
             .hint("start again: nothing acknowledged was lost; report this with the lines above")
     }
 

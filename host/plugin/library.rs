@@ -14,21 +14,25 @@ use ebb_sdk::DialectInfo;
 use ebb_sdk::abi::{ABI_VERSION, HEADER_SYMBOL, LogSink, PluginRef, VERSION_SYMBOL};
 use libloading::{Library, Symbol};
 
+use crate::code;
 use crate::error::{Error, Result};
 
 /// Opens the library, checks its ABI version, then the layout of everything that crosses, then connects its log.
 pub(super) fn open(path: &Path) -> Result<(PluginRef, DialectInfo)> {
     // SAFETY: initialisers of the library run; the user chose it as code to be run, by name, path or folder.
     let library = unsafe { Library::new(path) }.map_err(|error| {
-        Error::new(format!("the plugin {} cannot be loaded: {error}", path.display()))
+        Error::new(code::UNNAMED, format!("the plugin {} cannot be loaded: {error}", path.display()))
             .hint("it must be a shared library for this operating system and processor")
     })?;
     let version = abi_version(&library, path)?;
     if version != ABI_VERSION {
-        return Err(Error::new(format!(
-            "the plugin {} speaks version {version} of the plugin ABI, and this ebb speaks version {ABI_VERSION}",
-            path.display()
-        ))
+        return Err(Error::new(
+            code::UNNAMED,
+            format!(
+                "the plugin {} speaks version {version} of the plugin ABI, and this ebb speaks version {ABI_VERSION}",
+                path.display()
+            ),
+        )
         .hint(format!("build it with an ebb-sdk whose ABI_VERSION is {ABI_VERSION}")));
     }
     let module = root_module(&library, path)?;
@@ -36,8 +40,9 @@ pub(super) fn open(path: &Path) -> Result<(PluginRef, DialectInfo)> {
     std::mem::forget(library);
     (module.open())(LogSink { write: log });
     let info = (module.info())();
-    let info = serde_json::from_str(&info)
-        .map_err(|error| Error::new(format!("the plugin {} does not describe itself: {error}", path.display())))?;
+    let info = serde_json::from_str(&info).map_err(|error| {
+        Error::new(code::UNNAMED, format!("the plugin {} does not describe itself: {error}", path.display()))
+    })?;
     Ok((module, info))
 }
 
@@ -46,7 +51,7 @@ fn abi_version(library: &Library, path: &Path) -> Result<u32> {
     let symbol: std::result::Result<Symbol<'_, extern "C" fn() -> u32>, _> =
         unsafe { library.get(VERSION_SYMBOL.as_bytes()) };
     let symbol = symbol.map_err(|_| {
-        Error::new(format!("{} is a shared library but not a plugin of ebb", path.display()))
+        Error::new(code::UNNAMED, format!("{} is a shared library but not a plugin of ebb", path.display()))
             .hint("a plugin is made by ebb_sdk::export_dialect! in a crate of type cdylib")
     })?;
     Ok(symbol())
@@ -56,7 +61,7 @@ fn root_module(library: &Library, path: &Path) -> Result<PluginRef> {
     let refused = |error: String| {
         // The full report of a layout check is a page long; its head says what differs.
         let head: String = error.lines().filter(|line| !line.trim().is_empty()).take(3).collect::<Vec<_>>().join(" ");
-        Error::new(format!("the plugin {} was built with another ebb-sdk: {head}", path.display()))
+        Error::new(code::UNNAMED, format!("the plugin {} was built with another ebb-sdk: {head}", path.display()))
             .hint("rebuild the plugin with the ebb-sdk of this version of ebb")
     };
     // SAFETY: in ABI version 1 this symbol is a `LibHeader`, which begins with an `AbiHeader`; a reference to it is what

@@ -16,6 +16,7 @@ use ebb_sdk::{ConnectOptions, Dialect, DialectInfo};
 
 pub use session::Session;
 
+use crate::code;
 use crate::error::{Error, Result};
 
 /// A loaded plugin. It stays loaded until the process ends.
@@ -80,7 +81,7 @@ fn by_name(name: &str, places: &[PathBuf]) -> Result<Plugin> {
     };
     match places.iter().map(|place| place.join(&file)).find(|path| path.is_file()) {
         Some(path) => open(&path),
-        None => Err(Error::new(format!("there is no plugin {name}: no {file} in {}", shown(places)))
+        None => Err(Error::new(code::UNNAMED, format!("there is no plugin {name}: no {file} in {}", shown(places)))
             .hint("give its path with --target-plugin, or its folder with --plugin-dir or EBB_PLUGIN_PATH")),
     }
 }
@@ -95,7 +96,7 @@ fn by_scheme(scheme: &str, places: &[PathBuf]) -> Result<Plugin> {
         }
     }
     let found = if seen.is_empty() { "none was found".to_owned() } else { format!("found: {}", seen.join(", ")) };
-    Err(Error::new(format!("no plugin for {scheme}:// targets in {}; {found}", shown(places)))
+    Err(Error::new(code::UNNAMED, format!("no plugin for {scheme}:// targets in {}; {found}", shown(places)))
         .hint("choose one with --target-plugin, or add its folder with --plugin-dir or EBB_PLUGIN_PATH"))
 }
 
@@ -123,7 +124,7 @@ fn candidates(places: &[PathBuf]) -> Vec<PathBuf> {
 
 fn open(path: &Path) -> Result<Plugin> {
     if !path.is_file() {
-        return Err(Error::new(format!("there is no plugin at {}", path.display()))
+        return Err(Error::new(code::UNNAMED, format!("there is no plugin at {}", path.display()))
             .hint("give the path of a shared library with --target-plugin, or a name to search for"));
     }
     // Without a slash the system's loader would search by rules of its own.

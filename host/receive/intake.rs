@@ -13,6 +13,7 @@ use super::Refusal;
 use super::memory::Share;
 use super::payload::{self, Body, Malformed, Message, Stopped, canonical_key};
 use crate::access::{Reach, allow_flags};
+use crate::code;
 use crate::error::Error;
 use crate::row;
 use crate::stage::{Change, RowBatch};
@@ -209,7 +210,7 @@ fn shown(text: &str) -> String {
 
 fn unreadable_key(topic: &str, key: &str, why: &Unreadable) -> Error {
     let (topic, key) = (shown(topic), shown(key));
-    Error::new(format!("a row of {topic} came with the key {}, {why}", shown_value(&key)))
+    Error::new(code::UNNAMED, format!("a row of {topic} came with the key {}, {why}", shown_value(&key)))
         .hint(
             "give both sides the same primary key, and give --sourceConn where the source's has more columns; after ALTER \
              PRIMARY KEY, start again with the same command",

@@ -38,6 +38,7 @@ pub use open_files::raise_open_files;
 pub use reload::Reloader;
 
 use crate::access::{Denied, Gate, Reach};
+use crate::code;
 use crate::config::{self, ReceiverLimits, STAGING_PARAMETER};
 use crate::error::{Error, Result, visible};
 use crate::stage::{Inbox, RunState, Sender, Staged};
@@ -86,7 +87,7 @@ impl Receiver {
         settings.access.client_ca.as_ref().map_or(Ok(()), tls::warn_of_public_authority)?;
         let (reloader, tls) = Reloader::new(settings, Arc::clone(&gate))?;
         let listener = TcpListener::bind(settings.bind_addr).await.map_err(|error| {
-            Error::new(format!("cannot listen on {}: {error}", settings.bind_addr))
+            Error::new(code::UNNAMED, format!("cannot listen on {}: {error}", settings.bind_addr))
                 .hint("choose a free address with --bindAddr, or another \"port\" in the --changefeeds-path file")
         })?;
         let limits = settings.limits;
@@ -106,7 +107,9 @@ impl Receiver {
     }
 
     pub fn addr(&self) -> Result<SocketAddr> {
-        self.listener.local_addr().map_err(|error| Error::new(format!("the listening address is not known: {error}")))
+        self.listener
+            .local_addr()
+            .map_err(|error| Error::new(code::UNNAMED, format!("the listening address is not known: {error}")))
     }
 
     /// What reads certificates and keys again while the receiver runs.

@@ -14,6 +14,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::code;
 use crate::config::{Access, ClientCa, Identity};
 use crate::error::{Error, Result};
 
@@ -36,7 +37,7 @@ impl Current {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| Error::new(format!("no usable TLS version: {error}")))?;
+            .map_err(|error| Error::new(code::UNNAMED, format!("no usable TLS version: {error}")))?;
         let (builder, trust) = match &access.client_ca {
             None => (builder.with_no_client_auth(), Vec::new()),
             Some(authority) => {
@@ -46,7 +47,7 @@ impl Current {
         };
         let Identified { chain, key } = identified;
         let mut config = builder.with_single_cert(chain.clone(), key.clone_key()).map_err(|error| {
-            Error::new(format!("the receiver's certificate and key cannot be used: {error}")).hint(
+            Error::new(code::UNNAMED, format!("the receiver's certificate and key cannot be used: {error}")).hint(
                 "--tlsCertificate must hold the chain and --tlsPrivateKey the key of its first certificate, both PEM",
             )
         })?;
@@ -119,9 +120,9 @@ impl JudgedBy {
 fn self_signed() -> Result<Identified> {
     let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
     let made = rcgen::generate_simple_self_signed(names)
-        .map_err(|error| Error::new(format!("cannot make a self-signed certificate: {error}")))?;
+        .map_err(|error| Error::new(code::UNNAMED, format!("cannot make a self-signed certificate: {error}")))?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
-        .map_err(|error| Error::new(format!("cannot make a self-signed certificate: {error}")))?;
+        .map_err(|error| Error::new(code::UNNAMED, format!("cannot make a self-signed certificate: {error}")))?;
     Ok(Identified { chain: vec![made.cert.der().clone()], key })
 }
 
@@ -145,7 +146,7 @@ fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>
 }
 
 fn unusable_authority(why: &str) -> Error {
-    Error::new(format!("the authority of client certificates cannot be used: {why}"))
+    Error::new(code::UNNAMED, format!("the authority of client certificates cannot be used: {why}"))
         .hint("give a PEM file of CA certificates with --tlsClientCA")
 }
 
@@ -160,6 +161,6 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn unusable(flag: &str, path: &Path, why: impl std::fmt::Display) -> Error {
-    Error::new(format!("{flag} {} cannot be used: {why}", path.display()))
+    Error::new(code::UNNAMED, format!("{flag} {} cannot be used: {why}", path.display()))
         .hint(format!("give {flag} the path of a PEM file that this user may read"))
 }

@@ -11,6 +11,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::Source;
 use super::types::source_type;
+use crate::code;
 use crate::config::Changefeed;
 use crate::error::{Error, Result, listed};
 
@@ -175,12 +176,15 @@ impl Source {
         let is_chosen = |table: &SourceTable| settings.chooses(&table.schema, &table.name);
         let chosen: Vec<SourceTable> = all.into_iter().filter(is_chosen).collect();
         if names.is_empty() {
-            return Err(Error::new(format!("the source's database {} has no table that can be seen", self.database()))
-                .hint(format!("see the database in --source, and the rights of {}", self.user())));
+            return Err(Error::new(
+                code::UNNAMED,
+                format!("the source's database {} has no table that can be seen", self.database()),
+            )
+            .hint(format!("see the database in --source, and the rights of {}", self.user())));
         }
         if chosen.is_empty() {
             let exclusion = settings.table_exclusion_filter.as_ref().map_or("", Regex::as_str);
-            return Err(Error::new(format!(
+            return Err(Error::new(code::UNNAMED, format!(
                 "no table of the source's database {} is chosen by the filters",
                 self.database()
             ))

@@ -61,11 +61,16 @@ impl Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::code;
 
     #[test]
     fn a_cause_is_known_by_its_state_or_its_words() {
         let check = |state: Option<&str>, text: &str, expected: Option<Cause>| {
-            assert_eq!(Cause::of(&Error::new(text).sqlstate(state.and_then(SqlState::new))), expected, "{text}");
+            assert_eq!(
+                Cause::of(&Error::new(code::UNNAMED, text).sqlstate(state.and_then(SqlState::new))),
+                expected,
+                "{text}"
+            );
         };
         check(Some("42P01"), "relation \"licenses\" does not exist", Some(Cause::NoTable));
         check(

@@ -14,6 +14,7 @@ use tokio_postgres::config::SslMode as Wire;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::code;
 use crate::config;
 use crate::error::{Error, Result, SqlState};
 
@@ -66,8 +67,11 @@ impl Source {
             Err(error) => return passing(error),
         };
         if !source.version.starts_with("CockroachDB") {
-            return Err(Error::new(format!("the source {} is not a CockroachDB: {}", source.url, source.version))
-                .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
+            return Err(Error::new(
+                code::UNNAMED,
+                format!("the source {} is not a CockroachDB: {}", source.url, source.version),
+            )
+            .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
         }
         Ok(Ok(source))
     }
@@ -97,21 +101,26 @@ impl Source {
         })?;
         match value.as_str() {
             "t" | "true" | "on" => Ok(()),
-            _ => Err(Error::new(format!("rangefeeds are off on the source {} ({RANGEFEEDS} = {value})", self.url))
-                .hint(format!("SET CLUSTER SETTING {RANGEFEEDS} = true;"))),
+            _ => Err(Error::new(
+                code::UNNAMED,
+                format!("rangefeeds are off on the source {} ({RANGEFEEDS} = {value})", self.url),
+            )
+            .hint(format!("SET CLUSTER SETTING {RANGEFEEDS} = true;"))),
         }
     }
 
     /// The source's own time: everything committed so far lies at or below it.
     pub async fn now(&self) -> Result<Timestamp> {
         let text = self.value("SELECT cluster_logical_timestamp()").await?;
-        text.parse().map_err(|_| Error::new(format!("the source's time {text} is not a timestamp")))
+        text.parse().map_err(|_| Error::new(code::UNNAMED, format!("the source's time {text} is not a timestamp")))
     }
 
     async fn value(&self, sql: &str) -> Result<String> {
         let rows = self.rows(sql).await?;
         let value = rows.first().and_then(|row| row.get(0));
-        value.map(str::to_owned).ok_or_else(|| Error::new(format!("the source gives no answer to {sql}")))
+        value
+            .map(str::to_owned)
+            .ok_or_else(|| Error::new(code::UNNAMED, format!("the source gives no answer to {sql}")))
     }
 
     /// Rows as text, within the time limit. A statement that was under way when the connection broke is not repeated.
@@ -123,8 +132,11 @@ impl Source {
         };
         let answer = tokio::time::timeout(STATEMENT_TIMEOUT, client.simple_query(sql)).await;
         let answer = answer.map_err(|_| {
-            Error::new(format!("the source {} does not answer within {} s", self.url, STATEMENT_TIMEOUT.as_secs()))
-                .hint("see that the cluster is healthy")
+            Error::new(
+                code::UNNAMED,
+                format!("the source {} does not answer within {} s", self.url, STATEMENT_TIMEOUT.as_secs()),
+            )
+            .hint("see that the cluster is healthy")
         })?;
         *idle = Some(client);
         let messages = answer.map_err(|failure| self.failed(&failure))?;
@@ -138,10 +150,13 @@ impl Source {
     /// The statement is not repeated: it may hold secrets.
     fn failed(&self, failure: &tokio_postgres::Error) -> Error {
         match failure.as_db_error() {
-            None => Error::new(format!("the connection to the source {} failed: {}", self.url, with_causes(failure)))
-                .hint("see that the cluster runs and can be reached"),
+            None => Error::new(
+                code::UNNAMED,
+                format!("the connection to the source {} failed: {}", self.url, with_causes(failure)),
+            )
+            .hint("see that the cluster runs and can be reached"),
             Some(answer) => {
-                let error = Error::new(format!("the source {} refuses: {}", self.url, answer.message()))
+                let error = Error::new(code::UNNAMED, format!("the source {} refuses: {}", self.url, answer.message()))
                     .sqlstate(SqlState::new(answer.code().code()));
                 match answer.hint() {
                     Some(hint) => error.hint(hint),
@@ -168,8 +183,11 @@ fn taken_apart(url: &Secret) -> Result<(DatabaseUrl, TlsSettings)> {
     let url = DatabaseUrl::parse(url.reveal())
         .map_err(|error| Error { message: format!("the source: {}", error.message), ..error.into() })?;
     if !matches!(url.scheme.as_str(), "postgres" | "postgresql") {
-        return Err(Error::new(format!("the source {url} is not a CockroachDB: its scheme is not postgres://"))
-            .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
+        return Err(Error::new(
+            code::UNNAMED,
+            format!("the source {url} is not a CockroachDB: its scheme is not postgres://"),
+        )
+        .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
     }
     let tls = TlsSettings::libpq(&url)?;
     Ok((url, tls))
@@ -196,12 +214,15 @@ fn config(url: &DatabaseUrl) -> Result<Config> {
             "connect_timeout" => match value.parse() {
                 Ok(seconds @ 1_u64..) => drop(config.connect_timeout(Duration::from_secs(seconds))),
                 _ => {
-                    return Err(Error::new("connect_timeout in the source's URL is no number of seconds")
-                        .hint("write it as connect_timeout=10"));
+                    return Err(Error::new(
+                        code::UNNAMED,
+                        "connect_timeout in the source's URL is no number of seconds",
+                    )
+                    .hint("write it as connect_timeout=10"));
                 }
             },
             _ => {
-                return Err(Error::new(format!("the parameter {name} in the source's URL is not known")).hint(
+                return Err(Error::new(code::UNNAMED, format!("the parameter {name} in the source's URL is not known")).hint(
                     "known are sslmode, sslrootcert, sslcert, sslkey, sslcrl, connect_timeout, options, application_name",
                 ));
             }
@@ -224,8 +245,11 @@ async fn open(url: &DatabaseUrl, tls: &TlsSettings, encryption: Encryption) -> R
         Ok(client)
     };
     tokio::time::timeout(limit, opened).await.unwrap_or_else(|_| {
-        Err(Error::new(format!("cannot connect to the source {url}: no answer within {} s", limit.as_secs()))
-            .hint("see host and port in --source, and that the cluster runs"))
+        Err(Error::new(
+            code::UNNAMED,
+            format!("cannot connect to the source {url}: no answer within {} s", limit.as_secs()),
+        )
+        .hint("see host and port in --source, and that the cluster runs"))
     })
 }
 
@@ -272,7 +296,7 @@ fn unreachable(url: &DatabaseUrl, failure: &tokio_postgres::Error) -> Error {
         }
         _ => "see host and port in --source, and that the cluster runs",
     };
-    Error::new(format!("cannot connect to the source {url}: {text}")).hint(hint).sqlstate(state)
+    Error::new(code::UNNAMED, format!("cannot connect to the source {url}: {text}")).hint(hint).sqlstate(state)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::present::Presence;
+use crate::code;
 use crate::error::{Error, Result};
 use crate::private::{self, FOLDER_MODE};
 
@@ -79,7 +80,7 @@ impl Folder {
     /// When it cannot be written, is another user's or open to one, or another process has it.
     pub fn open(path: &Path) -> Result<Self> {
         let unusable = |error: io::Error| {
-            Error::new(format!("the staging folder {} cannot be used: {error}", path.display()))
+            Error::new(code::UNNAMED, format!("the staging folder {} cannot be used: {error}", path.display()))
                 .hint("choose a folder on a local disk that this user may write, with --staging-dir or EBB_STAGING_DIR")
         };
         // What is staged are rows of the application.
@@ -88,8 +89,10 @@ impl Folder {
         let mut options = OpenOptions::new().create(true).truncate(false).write(true).to_owned();
         let lock = private::open(&path.join(LOCK), &mut options).map_err(unusable)?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => Error::new(format!("{} is in use by another ebb", path.display()))
-                .hint("end the other process, or choose another --stagingSchema or --staging-dir"),
+            TryLockError::WouldBlock => {
+                Error::new(code::UNNAMED, format!("{} is in use by another ebb", path.display()))
+                    .hint("end the other process, or choose another --stagingSchema or --staging-dir")
+            }
             TryLockError::Error(error) => unusable(error),
         })?;
         let presence = Presence::of(path).map_err(unusable)?;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::failure::Failure;
 use super::record::RowBatch;
 use super::writer::{Request, Sender, Staged, Write};
+use crate::code;
 use crate::error::{Error, Result};
 
 /// Clones lead to the same writer, which ends with the last of them.
@@ -65,7 +66,7 @@ impl Inbox {
         let mut failed = self.failed();
         let failed = failed.wait_for(Option::is_some).await;
         let cause = failed.ok().and_then(|failed| failed.clone());
-        cause.unwrap_or_else(|| Error::new("staging has ended"))
+        cause.unwrap_or_else(|| Error::new(code::UNNAMED, "staging has ended"))
     }
 }
 

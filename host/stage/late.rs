@@ -13,6 +13,7 @@ use super::record::{key_text, table_of, timestamp_of};
 use super::segments::{Segment, SegmentContent};
 use super::sorted_run::SortedRunCursor;
 use super::store::{StagingLimits, Store};
+use crate::code;
 use crate::error::Error;
 
 /// A segment changes its form twice in its life, and is forgotten once.
@@ -125,7 +126,7 @@ impl From<Late> for Error {
                  this row on both sides, and {AGAIN}"
             ),
         };
-        let error = Self::new(format!("{late}; it was neither acknowledged nor applied")).hint(hint);
+        let error = Self::new(code::UNNAMED, format!("{late}; it was neither acknowledged nor applied")).hint(hint);
         error.field("table", late.table).field("key", late.key).field("timestamp", late.at.to_string())
     }
 }

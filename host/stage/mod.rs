@@ -60,6 +60,7 @@ pub use steps::Steps;
 pub use store::StagingLimits;
 pub use writer::{Sender, Staged};
 
+use crate::code;
 use crate::error::{Error, Result};
 use crate::threads;
 use failure::Failure;
@@ -123,8 +124,11 @@ const DAMAGED_HINT: &str = "the disk or its file system has altered data: move t
                             create it anew yourself, WITH cursor = that progress)";
 
 fn damaged(file: &str, how: &str) -> Error {
-    Error::new(format!("the file {file} of the staging folder is damaged: {how}; nothing of it was applied"))
-        .hint(DAMAGED_HINT)
+    Error::new(
+        code::UNNAMED,
+        format!("the file {file} of the staging folder is damaged: {how}; nothing of it was applied"),
+    )
+    .hint(DAMAGED_HINT)
 }
 
 fn unreadable(error: &io::Error) -> Error {
@@ -133,5 +137,5 @@ fn unreadable(error: &io::Error) -> Error {
         io::ErrorKind::NotFound => present::GONE_HINT,
         _ => "see that its disk is sound and has space; then start again: nothing acknowledged was lost",
     };
-    Error::new(format!("the staging folder cannot be read or written: {error}")).hint(hint)
+    Error::new(code::UNNAMED, format!("the staging folder cannot be read or written: {error}")).hint(hint)
 }

@@ -8,6 +8,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::code;
 use crate::error::{Error, Result};
 
 /// What is wrong with a file system.
@@ -43,8 +44,11 @@ const FUSE: u32 = 0x6573_5546;
 /// is `admitted`, there is a warning instead.
 pub fn check(folder: &Path, admitted: bool) -> Result<()> {
     let kind = filesystem(folder).map_err(|error| {
-        Error::new(format!("the file system of the staging folder {} cannot be told: {error}", folder.display()))
-            .hint("choose a folder on a local disk with --staging-dir or EBB_STAGING_DIR")
+        Error::new(
+            code::UNNAMED,
+            format!("the file system of the staging folder {} cannot be told: {error}", folder.display()),
+        )
+        .hint("choose a folder on a local disk with --staging-dir or EBB_STAGING_DIR")
     })?;
     match (unsafe_place(kind, folder), admitted) {
         (None, _) => Ok(()),
@@ -71,7 +75,7 @@ fn unsafe_place(kind: u32, folder: &Path) -> Option<Error> {
         }
     };
     let message = format!("the staging folder {} is on {name}: {why}", folder.display());
-    Some(Error::new(message).hint(format!(
+    Some(Error::new(code::UNNAMED, message).hint(format!(
         "choose a folder on a local disk with --staging-dir (now: {}), or, where losing rows does not matter, admit it with \
          --staging-unsafe-filesystem",
         folder.display()

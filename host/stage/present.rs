@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::place;
+use crate::code;
 use crate::error::{Error, Result};
 
 /// Two changes within one tick of a file system's clock leave the same time: it tells only once it is older than this. Some
@@ -110,7 +111,8 @@ impl Presence {
 
     fn gone(&self, how: &str) -> Error {
         let path = self.path.display();
-        Error::new(format!("the staging folder {path} {how}; nothing is acknowledged from now on")).hint(GONE_HINT)
+        Error::new(code::UNNAMED, format!("the staging folder {path} {how}; nothing is acknowledged from now on"))
+            .hint(GONE_HINT)
     }
 }
 

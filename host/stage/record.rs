@@ -16,6 +16,7 @@ use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 use ring::digest::{SHA256, digest};
 
 use crate::buffer::Buffer;
+use crate::code;
 use crate::error::{Error, Result};
 
 /// What happened to a row.
@@ -129,7 +130,7 @@ impl Entry {
     /// Names the record when a bit of it has changed since it was written.
     pub(super) fn decode(key: Bytes, value: Bytes) -> Result<Self> {
         Self::parse(key, value).ok_or_else(|| {
-            Error::new("a staged row is damaged: its checksum does not fit; it was not applied")
+            Error::new(code::UNNAMED, "a staged row is damaged: its checksum does not fit; it was not applied")
                 .hint(super::DAMAGED_HINT)
         })
     }

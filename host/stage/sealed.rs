@@ -3,6 +3,7 @@
 //! Owns: the form. Does not own: what the JSON says (`segments`, `metadata`).
 
 use super::DAMAGED_HINT;
+use crate::code;
 use crate::error::{Error, Result};
 
 /// The file of a line of JSON.
@@ -15,8 +16,11 @@ pub(super) fn unseal<'t>(name: &str, file: &'t [u8]) -> Result<&'t str> {
     let parts = std::str::from_utf8(file).ok().and_then(|text| text.trim_end_matches('\n').split_once('\n'));
     let json = parts.filter(|(json, sum)| *sum == format!("{:08x}", crc32fast::hash(json.as_bytes())));
     json.map(|(json, _)| json).ok_or_else(|| {
-        Error::new(format!("the file \"{name}\" of the staging folder is damaged: its checksum does not fit"))
-            .hint(DAMAGED_HINT)
+        Error::new(
+            code::UNNAMED,
+            format!("the file \"{name}\" of the staging folder is damaged: its checksum does not fit"),
+        )
+        .hint(DAMAGED_HINT)
     })
 }
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::Disk;
 use super::memtable::{Memtable, Span};
 use super::sealed::{seal, unseal};
+use crate::code;
 use crate::error::{Error, Result};
 
 /// The version of the folder's format; a newer one is refused, and an older one from here on becomes it. Version 3 has bounds
@@ -155,7 +156,7 @@ impl State {
             let first_log = file_name(1, Form::Log);
             return match names.iter().find(|name| !name.ends_with(NEW) && **name != first_log) {
                 None => Ok(None),
-                Some(other) => Err(Error::new(format!("the staging folder holds {other}, and no file \"{STATE}\""))
+                Some(other) => Err(Error::new(code::UNNAMED, format!("the staging folder holds {other}, and no file \"{STATE}\""))
                     .hint(
                         "if it is not a staging folder of ebb, choose another --stagingSchema or --staging-dir; if its state was \
                          removed, put it back, or move the folder aside and start again with the same command: what the \
@@ -251,7 +252,7 @@ fn parse(text: &[u8]) -> Result<State> {
     let versioned: Versioned = serde_json::from_str(json).map_err(|_| damaged())?;
     if !(FORMAT_OLDEST..=FORMAT).contains(&versioned.format) {
         let message = format!("the staging folder has format {}, and this ebb knows format {FORMAT}", versioned.format);
-        return Err(Error::new(message)
+        return Err(Error::new(code::UNNAMED, message)
             .hint("start the version of ebb that wrote it, or choose another --stagingSchema or --staging-dir"));
     }
     let state: State = serde_json::from_str(json).map_err(|_| damaged())?;

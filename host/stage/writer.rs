@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::record::RowBatch;
 use super::space::Space;
 use super::store::Store;
+use crate::code;
 use crate::error::{Error, Result};
 
 /// Requests that wait for the next group.
@@ -153,7 +154,7 @@ fn write_alone(store: &Store, request: Request, reports: &Reports) -> Result<()>
             return Ok(());
         }
         Err(NotWritten::Full(_) | NotWritten::Behind) => {
-            let _ = request.reply.send(Err(Error::new("staging has no room for it now; send it again")));
+            let _ = request.reply.send(Err(Error::new(code::UNNAMED, "staging has no room for it now; send it again")));
             return Ok(());
         }
         Err(NotWritten::Failed(error)) => Err(error),

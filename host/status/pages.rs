@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::{Snapshot, Status, json, prometheus};
+use crate::code;
 use crate::error::{Error, Result};
 use crate::stage::Backlog;
 
@@ -50,7 +51,8 @@ impl Run {
 impl Pages {
     pub async fn bind(addr: SocketAddr, status: Arc<Status>, backlog: Backlog, feed: String) -> Result<Self> {
         let listener = TcpListener::bind(addr).await.map_err(|error| {
-            Error::new(format!("cannot listen on {addr}: {error}")).hint("choose a free address with --metricsAddr")
+            Error::new(code::UNNAMED, format!("cannot listen on {addr}: {error}"))
+                .hint("choose a free address with --metricsAddr")
         })?;
         Ok(Self { listener, run: Arc::new(Run { status, backlog, feed }) })
     }

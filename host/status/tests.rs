@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use ebb_sdk::{Rounded, Timestamp};
 
 use super::{Snapshot, Status, Waiting, json, pages, prometheus};
+use crate::code;
 use crate::config::Access;
 use crate::error::Error;
 use crate::stage::{Forecast, Usage};
@@ -31,7 +32,7 @@ fn busy() -> Status {
     let rounded = |table: &str, values| Rounded { table: table.into(), column: "n".into(), values };
     status.rounded(vec![rounded("b\"\\\n", 2), rounded("a", 1)]);
     status.rounded(vec![rounded("a", 3)]);
-    let error = Error::new("refused")
+    let error = Error::new(code::UNNAMED, "refused")
         .hint("mend it")
         .field("table", "t")
         .field("key", "[1]")

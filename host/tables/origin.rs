@@ -9,6 +9,7 @@ use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::code;
 use crate::error::{Error, Result};
 use crate::stage::{MetadataFile, RunState};
 
@@ -109,11 +110,14 @@ impl Origins {
 
 pub(crate) fn two_tables(one: &Origin, other: &Origin) -> Error {
     let shown = |origin: &Origin| shortened(&origin.to_string(), SHOWN_CHARS_MAX);
-    Error::new(format!(
-        "rows of two tables of the source, {} and {}, come for one table of the target",
-        shown(one),
-        shown(other)
-    ))
+    Error::new(
+        code::UNNAMED,
+        format!(
+            "rows of two tables of the source, {} and {}, come for one table of the target",
+            shown(one),
+            shown(other)
+        ),
+    )
     .hint(
         "they would overwrite each other: leave one of them out of the changefeed, or give --sourceConn and send \
                each to a schema of its own",

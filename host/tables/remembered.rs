@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::KeyShape;
 use super::{TableRoute, registered};
+use crate::code;
 use crate::error::{Error, Result};
 use crate::stage::{Backlog, Bounds, MetadataFile, RunState};
 use crate::target::SourceName;
@@ -103,10 +104,13 @@ pub fn outdate(run_state: &RunState) -> Result<()> {
 /// When the folder's rows are of another database of the source.
 pub fn refuse_other_database(run_state: &RunState, database: &str) -> Result<()> {
     match run_state.load::<Remembered>(MetadataFile::Tables)? {
-        Some(known) if known.database != database => Err(Error::new(format!(
-            "this staging folder was filled from the database {} of CockroachDB, and --source names {database}",
-            known.database
-        ))
+        Some(known) if known.database != database => Err(Error::new(
+            code::UNNAMED,
+            format!(
+                "this staging folder was filled from the database {} of CockroachDB, and --source names {database}",
+                known.database
+            ),
+        )
         .hint(format!(
             "give --source with the database {}; for {database} begin a run of its own: another --stagingSchema",
             known.database
@@ -131,7 +135,7 @@ pub fn keep_bounds(run_state: &RunState, routes: &mut [TableRoute], catalog: &Ca
 pub fn remembered(run_state: &RunState, catalog: &Catalog) -> Result<(Vec<TableRoute>, Option<String>)> {
     let known = run_state.load::<Remembered>(MetadataFile::Tables)?;
     let Remembered { database, tables, .. } = known.ok_or_else(|| {
-        Error::new("the staging folder does not say which tables its rows are of")
+        Error::new(code::UNNAMED, "the staging folder does not say which tables its rows are of")
             .hint("start once without --apply-only, while CockroachDB can be reached")
     })?;
     let routes = tables.into_iter().map(|known| known.route(catalog)).collect::<Result<_>>()?;
@@ -217,8 +221,11 @@ impl Known {
 
     fn route(self, catalog: &Catalog) -> Result<TableRoute> {
         let position = catalog.tables.iter().position(|table| self.is(table)).ok_or_else(|| {
-            Error::new(format!("the target has no table {} any more, and rows of it are staged", self.shown()))
-                .hint("create it again on the target, and start: the rows are applied first; it may be dropped then")
+            Error::new(
+                code::UNNAMED,
+                format!("the target has no table {} any more, and rows of it are staged", self.shown()),
+            )
+            .hint("create it again on the target, and start: the rows are applied first; it may be dropped then")
         })?;
         Ok(TableRoute {
             path: self.path,

@@ -230,6 +230,7 @@ fn quoted_identifier(text: &str) -> Option<(String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::code;
 
     fn path() -> Vec<String> {
         vec!["molt".into(), "public".into()]
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(number(&tables.find(&path(), "\"orders\"")), Some(0));
         assert_eq!(number(&tables.find(&path(), "shop.tenant1.orders")), Some(0));
         assert_eq!(number(&tables.find(&path(), "other.tenant1.orders")), None);
-        tables.refuse(&path(), &["loud".to_owned()], true, &path(), Error::new("it has a rule"));
+        tables.refuse(&path(), &["loud".to_owned()], true, &path(), Error::new(code::UNNAMED, "it has a rule"));
         assert!(matches!(tables.find(&path(), "loud"), Destination::Refused(_, why) if why.message == "it has a rule"));
     }
 

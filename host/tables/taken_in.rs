@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ebb_sdk::Timestamp;
 
 use super::TableRoute;
+use crate::code;
 use crate::config::NewTables;
 use crate::error::{Error, Result, listed};
 use crate::stage::{MetadataFile, RunState};
@@ -77,7 +78,7 @@ fn judge(
             for name in names {
                 refused.entry(name.clone()).or_insert(complete);
             }
-            return Err(Error::new(format!(
+            return Err(Error::new(code::UNNAMED, format!(
                 "the last run did not replicate {shown}: what was changed there until {complete} would be missing on the target"
             ))
             .hint(format!("{}, or leave them out with --table-exclusion-filter", how_to_load(complete))));
@@ -85,7 +86,7 @@ fn judge(
         NewTables::Accept => match first {
             // It was loaded as the refusal said, but the run has gone on without it since.
             Some(first) if first < complete => {
-                return Err(Error::new(format!(
+                return Err(Error::new(code::UNNAMED, format!(
                     "{shown} were refused at {first}, and the run has come to {complete} without them: what was changed there in \
                      between would be missing on the target, if they were loaded before"
                 ))
@@ -94,15 +95,18 @@ fn judge(
             _ => "after the last run had ended, as --new-tables accept says".to_owned(),
         },
         NewTables::LoadedAt(at) if at < complete => {
-            return Err(Error::new(format!(
+            return Err(Error::new(code::UNNAMED, format!(
                 "{shown} were loaded as they were at {at}, and the run stands at {complete}: what was changed there in between \
                  would be missing on the target"
             ))
             .hint(format!("{} (now {at})", how_to_load(complete))));
         }
         NewTables::LoadedAt(at) if at > now => {
-            return Err(Error::new(format!("--new-tables {at} is not over yet at the source, where it is {now}"))
-                .hint("give the time that the tables were loaded as of"));
+            return Err(Error::new(
+                code::UNNAMED,
+                format!("--new-tables {at} is not over yet at the source, where it is {now}"),
+            )
+            .hint("give the time that the tables were loaded as of"));
         }
         NewTables::LoadedAt(at) => format!("as they were at {at}"),
     };

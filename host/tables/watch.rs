@@ -16,6 +16,7 @@ use super::key::KeyShape;
 use super::problems::Judge;
 use super::seen_keys::{Seen, Span, changes};
 use super::{Table, Tables};
+use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::source::{Place, Source, SourceTable, may_pass};
@@ -151,7 +152,7 @@ impl KeyWatch {
         while now < to {
             if Instant::now() > deadline {
                 let what = format!("its time, {now}, is behind that of its rows, {to}");
-                return Err(Failure::Unreachable(Error::new(what)));
+                return Err(Failure::Unreachable(Error::new(code::UNNAMED, what)));
             }
             tokio::time::sleep(CLOCK_WAIT).await;
             now = source.now().await.map_err(failure)?;
@@ -236,7 +237,9 @@ impl KeyWatch {
             self.refuse(table, found, old).map_err(Failure::Final)?;
             match &then {
                 Ok(keys) if keys.get(place).is_none_or(|key| key == old) => {}
-                Ok(_) => return Err(undated(&Error::new("its history says otherwise"), place, old, new)),
+                Ok(_) => {
+                    return Err(undated(&Error::new(code::UNNAMED, "its history says otherwise"), place, old, new));
+                }
                 Err(error) => return Err(undated(error, place, old, new)),
             }
             let mut moments = Vec::new();
@@ -301,7 +304,7 @@ fn merged(known: &[KeyShape], now: &[KeyShape]) -> Vec<KeyShape> {
 
 fn vanished(place: &Place) -> Error {
     let (schema, name) = place;
-    Error::new(format!("the source's table {schema}.{name} was dropped, or has another name, while its rows come"))
+    Error::new(code::UNNAMED, format!("the source's table {schema}.{name} was dropped, or has another name, while its rows come"))
         .hint("start again: after DROP TABLE the run goes on without the table, once what is staged of it is applied; after a \
                RENAME cancel the changefeed first, and choose the new name with the filters, since deletes can no longer be read \
                under the old one")
@@ -310,7 +313,7 @@ fn vanished(place: &Place) -> Error {
 
 fn read_blindly(place: &Place, since: Timestamp, unseen: Timestamp) -> Error {
     let (schema, name) = place;
-    Error::new(format!(
+    Error::new(code::UNNAMED, format!(
         "the primary key of {schema}.{name} was changed at the source at {since}, and rows up to {unseen} were applied while \
          the source could not be asked: deletes among them may have met other rows"
     ))
@@ -342,5 +345,5 @@ fn undated(error: &Error, place: &Place, old: &[String], new: &[String]) -> Fail
         error.message
     );
     let hint = "deletes around that time cannot be read: load the table anew, and start with a new --stagingSchema";
-    Failure::Final(Error::new(message).hint(hint).field("table", format!("{}.{}", place.0, place.1)))
+    Failure::Final(Error::new(code::UNNAMED, message).hint(hint).field("table", format!("{}.{}", place.0, place.1)))
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress, Timestamp};
 use tokio::task::spawn_blocking;
 
+use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::plugin::{Plugin, Session};
@@ -99,11 +100,14 @@ impl Target {
                 Err(error) if error.kind != ErrorKind::Retry => return Err(error.into()),
                 Err(error) if Instant::now() >= deadline => {
                     let hint = error.hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
-                    return Err(Error::new(format!(
-                        "the target was not reached within {} s, and this start needs it: {}",
-                        longest.as_secs(),
-                        error.message
-                    ))
+                    return Err(Error::new(
+                        code::UNNAMED,
+                        format!(
+                            "the target was not reached within {} s, and this start needs it: {}",
+                            longest.as_secs(),
+                            error.message
+                        ),
+                    )
                     .hint(format!(
                         "{hint}see host and port in --target, or wait longer: --target-wait (now {longest:?})"
                     )));
@@ -191,5 +195,7 @@ pub fn remember_catalog(run_state: &RunState, catalog: &Catalog) -> Result<()> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> ebb_sdk::Result<T> + Send + 'static,
 ) -> Result<ebb_sdk::Result<T>> {
-    spawn_blocking(work).await.map_err(|error| Error::new(format!("a part of the start broke off: {error}")))
+    spawn_blocking(work)
+        .await
+        .map_err(|error| Error::new(code::UNNAMED, format!("a part of the start broke off: {error}")))
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use ebb_sdk::{Catalog, SavedTrigger};
 
+use crate::code;
 use crate::error::{Error, Result, visible};
 use crate::stage::{MetadataFile, RunState};
 use crate::tables::TableRoute;
@@ -49,7 +50,7 @@ pub fn drop_all(
         return Ok(());
     }
     let lease = lease.ok_or_else(|| {
-        Error::new("the target is down, and its triggers were not dropped when it was seen last")
+        Error::new(code::UNNAMED, "the target is down, and its triggers were not dropped when it was seen last")
             .hint("start again once the target is there")
     })?;
     let prover = Prover::of(run_state)?;
@@ -61,7 +62,7 @@ pub fn drop_all(
         catalog.tables.iter().map(|table| (table.namespace.clone(), table.name.clone())).collect()
     };
     if names(&described) != names(catalog) {
-        return Err(Error::new("the tables of the target have changed while ebb started")
+        return Err(Error::new(code::UNNAMED, "the tables of the target have changed while ebb started")
             .hint("start again with the same command; ebb triggers restore puts back the triggers that were dropped"));
     }
     *catalog = described;

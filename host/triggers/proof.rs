@@ -8,6 +8,7 @@ use ebb_sdk::SavedTrigger;
 use ring::hmac::{self, HMAC_SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::code;
 use crate::error::{Error, Result, visible};
 use crate::stage::{MetadataFile, RunState};
 
@@ -23,7 +24,9 @@ impl Prover {
             return Ok(known);
         }
         let mut key = [0; KEY_BYTES];
-        SystemRandom::new().fill(&mut key).map_err(|_| Error::new("the system gives no random numbers"))?;
+        SystemRandom::new()
+            .fill(&mut key)
+            .map_err(|_| Error::new(code::UNNAMED, "the system gives no random numbers"))?;
         run_state.save(MetadataFile::TriggerKey, key.as_slice())?;
         Ok(Self::new(&key))
     }
@@ -32,10 +35,11 @@ impl Prover {
     pub(crate) fn known(run_state: &RunState) -> Result<Option<Self>> {
         match run_state.load::<Vec<u8>>(MetadataFile::TriggerKey)? {
             Some(key) if key.len() == KEY_BYTES => Ok(Some(Self::new(&key))),
-            Some(_) => {
-                Err(Error::new("the key of the record of triggers in the staging folder is not as long as it was")
-                    .hint("put the file triggers.key back, or make the dropped triggers by hand"))
-            }
+            Some(_) => Err(Error::new(
+                code::UNNAMED,
+                "the key of the record of triggers in the staging folder is not as long as it was",
+            )
+            .hint("put the file triggers.key back, or make the dropped triggers by hand")),
             None => Ok(None),
         }
     }

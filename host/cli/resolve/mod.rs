@@ -17,6 +17,7 @@ use super::ignored;
 use super::layers::Layers;
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
+use crate::code;
 use crate::commands::restore_triggers as restore;
 use crate::config::{
     Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging, Target,
@@ -115,7 +116,7 @@ pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
 /// What `--changefeeds-path`, or the table of `--config` in its place, says of the changefeed.
 pub fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Overrides> {
     match (&fetch.changefeeds_path, layers.changefeed()) {
-        (Some(path), Some((config, _))) => Err(Error::new(format!(
+        (Some(path), Some((config, _))) => Err(Error::new(code::UNNAMED, format!(
             "--changefeeds-path {} and the table [changefeed] of --config {} both describe the changefeed",
             path.display(),
             config.display()
@@ -128,7 +129,7 @@ pub fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Override
         }
         (None, None) if fetch.common.access.allow_tls_mode_disable => overrides::defaults(),
         (None, None) => {
-            Err(Error::new("without --changefeeds-path the changefeed would not verify the receiver's certificate")
+            Err(Error::new(code::UNNAMED, "without --changefeeds-path the changefeed would not verify the receiver's certificate")
                 .hint("give --changefeeds-path FILE with client_cert, client_key and ca_cert (ebb certs makes one), or admit it with --allow-tls-mode-disable"))
         }
     }
@@ -137,13 +138,17 @@ pub fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Override
 fn check_mode(mode: Option<&str>) -> Result<()> {
     match mode {
         Some("failback") => Ok(()),
-        None => Err(Error::new("--mode is not given; its default in molt fetch loads data, which ebb does not do")
-            .hint("add --mode failback")),
-        Some(mode) if MODES_OF_OTHERS.contains(&mode) => {
-            Err(Error::new(format!("--mode {mode} moves data to CockroachDB; ebb brings changes back from it"))
-                .hint("use molt fetch for it; ebb does --mode failback"))
-        }
-        Some(_) => Err(Error::new("--mode is none that is known").hint("ebb does --mode failback")),
+        None => Err(Error::new(
+            code::UNNAMED,
+            "--mode is not given; its default in molt fetch loads data, which ebb does not do",
+        )
+        .hint("add --mode failback")),
+        Some(mode) if MODES_OF_OTHERS.contains(&mode) => Err(Error::new(
+            code::UNNAMED,
+            format!("--mode {mode} moves data to CockroachDB; ebb brings changes back from it"),
+        )
+        .hint("use molt fetch for it; ebb does --mode failback")),
+        Some(_) => Err(Error::new(code::UNNAMED, "--mode is none that is known").hint("ebb does --mode failback")),
     }
 }
 
@@ -154,13 +159,13 @@ fn filters(fetch: &Fetch) -> Result<([Regex; 2], Option<Regex>)> {
             // Its text quotes the expression; the reason stands at its end.
             let text = error.to_string();
             let why = text.rsplit("error: ").next().unwrap_or_default();
-            Error::new(format!("{flag} is not a regular expression: {why}")).hint(format!("correct {flag}"))
+            Error::new(code::UNNAMED, format!("{flag} is not a regular expression: {why}"))
+                .hint(format!("correct {flag}"))
         })
     };
     if fetch.table_exclusion_filter == ".*" {
-        return Err(
-            Error::new("--table-exclusion-filter '.*' leaves no table").hint("leave the flag out to exclude none")
-        );
+        return Err(Error::new(code::UNNAMED, "--table-exclusion-filter '.*' leaves no table")
+            .hint("leave the flag out to exclude none"));
     }
     let chosen = [compile("--table-filter", &fetch.table_filter)?, compile("--schema-filter", &fetch.schema_filter)?];
     let excluded = match fetch.table_exclusion_filter.as_str() {
@@ -180,7 +185,8 @@ pub fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<String>)
         let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
         let first = lines.join(" ").trim_start_matches("error: ").to_owned();
         let origin = layers.blame(&error).map(|origin| format!(" ({origin})")).unwrap_or_default();
-        Error::new(format!("--replicator-flags: {first}{origin}")).hint("its flags are those of `ebb start --help`")
+        Error::new(code::UNNAMED, format!("--replicator-flags: {first}{origin}"))
+            .hint("its flags are those of `ebb start --help`")
     })?;
     Ok(parsed.replicator)
 }
@@ -188,7 +194,8 @@ pub fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<String>)
 /// The words of `--replicator-flags` that mean something, and warnings about those that do not.
 pub fn replicator_words(text: &str) -> Result<(Vec<std::ffi::OsString>, Vec<String>)> {
     let words = shlex::split(text).ok_or_else(|| {
-        Error::new("--replicator-flags cannot be read: a quote is not closed").hint("quote it as a shell would")
+        Error::new(code::UNNAMED, "--replicator-flags cannot be read: a quote is not closed")
+            .hint("quote it as a shell would")
     })?;
     let words: Vec<_> = words.into_iter().map(std::ffi::OsString::from).collect();
     Ok(ignored::strip(&words, ignored::OF_REPLICATOR))
@@ -238,7 +245,7 @@ fn staging_dir(given: Option<&PathBuf>) -> Result<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     let dir = given.cloned().or_else(|| state_home().or_else(home).map(|state| state.join("ebb")));
     dir.ok_or_else(|| {
-        Error::new("there is no folder for staging: neither XDG_STATE_HOME nor HOME is set")
+        Error::new(code::UNNAMED, "there is no folder for staging: neither XDG_STATE_HOME nor HOME is set")
             .hint("give --staging-dir DIR")
     })
 }

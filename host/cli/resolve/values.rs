@@ -5,15 +5,20 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::code;
 use crate::error::{Error, Result};
 
 pub fn at_least_one(flag: &str, value: usize) -> Result<usize> {
-    if value == 0 { Err(Error::new(format!("{flag} 0 admits nothing")).hint("give at least 1")) } else { Ok(value) }
+    if value == 0 {
+        Err(Error::new(code::UNNAMED, format!("{flag} 0 admits nothing")).hint("give at least 1"))
+    } else {
+        Ok(value)
+    }
 }
 
 pub fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
     if value.is_zero() {
-        return Err(Error::new(format!("{flag} 0 leaves no time")).hint("give a duration such as 30s"));
+        return Err(Error::new(code::UNNAMED, format!("{flag} 0 leaves no time")).hint("give a duration such as 30s"));
     }
     Ok(value)
 }
@@ -21,7 +26,8 @@ pub fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
 /// `host:port`, or `:port` for every interface, as Go writes it.
 pub fn address(flag: &str, text: &str) -> Result<SocketAddr> {
     let refused = |why: String| {
-        Error::new(format!("{flag} is not an address: {why}")).hint(format!("give {flag} as host:port or :port"))
+        Error::new(code::UNNAMED, format!("{flag} is not an address: {why}"))
+            .hint(format!("give {flag} as host:port or :port"))
     };
     if let Some(port) = text.strip_prefix(':') {
         let port = port.parse().map_err(|_| refused("the port is not a number from 0 to 65535".into()))?;
