@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use percent_encoding::percent_decode_str;
+use pkcs8::SubjectPublicKeyInfoRef;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
+use x509_cert::der::oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION};
 
 use super::{Denied, Reach, crypto};
 use crate::code;
@@ -162,10 +164,13 @@ fn keys_of(text: &[u8]) -> Result<Vec<DecodingKey>, String> {
 }
 
 fn decoding_key(key: &SubjectPublicKeyInfoDer<'_>) -> Option<DecodingKey> {
-    use base64::Engine;
-    let body = base64::engine::general_purpose::STANDARD.encode(key.as_ref());
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
-    DecodingKey::from_ec_pem(pem.as_bytes()).or_else(|_| DecodingKey::from_rsa_pem(pem.as_bytes())).ok()
+    let info = SubjectPublicKeyInfoRef::try_from(key.as_ref()).ok()?;
+    let public_key = info.subject_public_key.raw_bytes();
+    match info.algorithm.oid {
+        ID_EC_PUBLIC_KEY => Some(DecodingKey::from_ec_der(public_key)),
+        RSA_ENCRYPTION => Some(DecodingKey::from_rsa_der(public_key)),
+        _ => None,
+    }
 }
 
 fn read_revoked(path: &Path) -> Result<HashSet<String>> {

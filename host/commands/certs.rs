@@ -14,6 +14,10 @@ use rcgen::{
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
+use x509_cert::name::Name;
 
 use super::files::{self, Mode};
 use super::revoke;
@@ -21,7 +25,7 @@ use crate::code;
 use crate::error::{Error, Result};
 
 /// The authority's name, by which it is found again when certificates are renewed.
-pub(super) const AUTHORITY: &str = "ebb authority";
+const AUTHORITY: &str = "ebb authority";
 /// The line above the certificate (PEM admits text there) that names its hosts, for when it is renewed.
 const HOSTS: &str = "hosts: ";
 const THIS_MACHINE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -141,11 +145,21 @@ pub(super) fn read_authority(dir: &Path, flag: &str) -> Result<Authority> {
     let certificate_der = rustls::pki_types::pem::PemObject::from_pem_slice(certificate.as_bytes());
     let certificate_der: rustls::pki_types::CertificateDer<'static> =
         certificate_der.map_err(|error: rustls::pki_types::pem::Error| unusable(error.to_string()))?;
-    let holds = |part: &[u8]| certificate_der.windows(part.len()).any(|window| window == part);
-    if !holds(key.public_key_raw()) || !holds(AUTHORITY.as_bytes()) {
+    let is_of_key = Certificate::from_der(&certificate_der).is_ok_and(|certificate| {
+        let signed = certificate.tbs_certificate;
+        let public_key = signed.subject_public_key_info.subject_public_key;
+        public_key.raw_bytes() == key.public_key_raw() && is_authority(&signed.subject)
+    });
+    if !is_of_key {
         return Err(unusable("ca.crt and ca.key do not belong together, or were not made by ebb certs".into()));
     }
     Ok(Authority { issuer: Issuer::new(authority_params()?, key), certificate })
+}
+
+/// Whether a certificate's subject or issuer is the authority.
+pub(super) fn is_authority(name: &Name) -> bool {
+    let mut attributes = name.0.iter().flat_map(|part| part.0.iter());
+    attributes.any(|attribute| attribute.oid == COMMON_NAME && attribute.value.value() == AUTHORITY.as_bytes())
 }
 
 fn authority_params() -> Result<CertificateParams> {

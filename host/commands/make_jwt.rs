@@ -6,9 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use pkcs8::der::{self, Decode, Encode};
+use pkcs8::spki::AlgorithmIdentifierRef;
+use pkcs8::{ObjectIdentifier, PrivateKeyInfo};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use sec1::EcPrivateKey;
+use x509_cert::der::oid::db::rfc5912::{ID_EC_PUBLIC_KEY, SECP_256_R_1, SECP_384_R_1};
 
 use super::files::{self, Mode};
 use crate::access::crypto;
@@ -116,52 +121,41 @@ fn read_key(path: &Path) -> Result<(EncodingKey, Algorithm)> {
         Error::new(code::UNNAMED, format!("--key {} cannot be used: {why}", path.display()))
             .hint("give a PEM file with an EC (P-256, P-384) or RSA private key that is not encrypted")
     };
+    let unknown_curve = || unusable("its curve is neither P-256 nor P-384".into());
     let found = PrivateKeyDer::from_pem_file(path).map_err(|error| unusable(error.to_string()))?;
-    let ec = |der: &[u8]| match curve_of(der) {
-        Some(algorithm) => Ok((EncodingKey::from_ec_der(der), algorithm)),
-        None => Ok((EncodingKey::from_rsa_der(der), Algorithm::RS256)),
-    };
     match &found {
-        PrivateKeyDer::Pkcs8(key) => ec(key.secret_pkcs8_der()),
+        PrivateKeyDer::Pkcs8(key) => {
+            let der = key.secret_pkcs8_der();
+            let info = PrivateKeyInfo::try_from(der).map_err(|error| unusable(error.to_string()))?;
+            if info.algorithm.oid != ID_EC_PUBLIC_KEY {
+                return Ok((EncodingKey::from_rsa_der(der), Algorithm::RS256));
+            }
+            let algorithm = algorithm_of(info.algorithm.parameters_oid().ok()).ok_or_else(unknown_curve)?;
+            Ok((EncodingKey::from_ec_der(der), algorithm))
+        }
         PrivateKeyDer::Pkcs1(key) => Ok((EncodingKey::from_rsa_der(key.secret_pkcs1_der()), Algorithm::RS256)),
         PrivateKeyDer::Sec1(key) => {
             let der = key.secret_sec1_der();
-            let algorithm = curve_of(der).ok_or_else(|| unusable("its curve is neither P-256 nor P-384".into()))?;
-            Ok((EncodingKey::from_ec_der(&in_pkcs8(der, algorithm)), algorithm))
+            let key = EcPrivateKey::from_der(der).map_err(|error| unusable(error.to_string()))?;
+            let curve = key.parameters.and_then(|parameters| parameters.named_curve());
+            let algorithm = algorithm_of(curve).ok_or_else(unknown_curve)?;
+            let in_pkcs8 = in_pkcs8(der, curve.as_ref()).map_err(|error| unusable(error.to_string()))?;
+            Ok((EncodingKey::from_ec_der(&in_pkcs8), algorithm))
         }
         _ => Err(unusable("its form is not known".into())),
     }
 }
 
-/// Object identifiers of the curves, as DER has them (RFC 5480, section 2.1.1.1).
-const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
-const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
-const EC_PUBLIC_KEY: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-
-fn curve_of(der: &[u8]) -> Option<Algorithm> {
-    let has = |curve: &[u8]| der.windows(curve.len()).any(|window| window == curve);
-    if has(P256) { Some(Algorithm::ES256) } else { has(P384).then_some(Algorithm::ES384) }
+fn algorithm_of(curve: Option<ObjectIdentifier>) -> Option<Algorithm> {
+    match curve {
+        Some(SECP_256_R_1) => Some(Algorithm::ES256),
+        Some(SECP_384_R_1) => Some(Algorithm::ES384),
+        _ => None,
+    }
 }
 
 /// `openssl ecparam -genkey` writes the older form (RFC 5915); what signs takes the newer one around it (RFC 5208).
-fn in_pkcs8(sec1: &[u8], algorithm: Algorithm) -> Vec<u8> {
-    let curve = if algorithm == Algorithm::ES256 { P256 } else { P384 };
-    let version = [0x02, 0x01, 0x00];
-    let identifier = der(0x30, &[EC_PUBLIC_KEY, curve].concat());
-    der(0x30, &[&version[..], &identifier, &der(0x04, sec1)].concat())
-}
-
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
-    let mut made = vec![tag];
-    match content.len() {
-        short @ 0..=0x7f => made.push(u8::try_from(short).unwrap_or(0)),
-        _ => {
-            made.push(0x80 | u8::try_from(length.len()).unwrap_or(0));
-            made.extend_from_slice(length);
-        }
-    }
-    made.extend_from_slice(content);
-    made
+fn in_pkcs8(sec1: &[u8], curve: Option<&ObjectIdentifier>) -> der::Result<Vec<u8>> {
+    let algorithm = AlgorithmIdentifierRef { oid: ID_EC_PUBLIC_KEY, parameters: curve.map(Into::into) };
+    PrivateKeyInfo::new(algorithm, sec1).to_der()
 }

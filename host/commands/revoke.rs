@@ -9,8 +9,10 @@ use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, Revok
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use time::{Duration, OffsetDateTime};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
-use super::certs::{self, AUTHORITY};
+use super::certs;
 use super::files::{self, Mode};
 use crate::code;
 use crate::error::{Error, Result};
@@ -115,28 +117,9 @@ fn serial(path: &Path) -> Result<Vec<u8>> {
             .hint("give the PEM file of a certificate that ebb certs has made, such as certs/client.crt")
     };
     let der = CertificateDer::from_pem_file(path).map_err(|error| refused(&error.to_string()))?;
-    let is_ours = der.windows(AUTHORITY.len()).any(|window| window == AUTHORITY.as_bytes());
-    let serial = serial_of(&der).filter(|_| is_ours);
-    serial.map(<[u8]>::to_vec).ok_or_else(|| refused("it is not a certificate of this authority"))
-}
-
-/// RFC 5280, section 4.1: the certificate is a sequence that begins with one that begins with version and serial number.
-fn serial_of(der: &[u8]) -> Option<&[u8]> {
-    let (certificate, _) = element(der, 0x30)?;
-    let (signed, _) = element(certificate, 0x30)?;
-    let behind_version = element(signed, 0xa0).map_or(signed, |(_, rest)| rest);
-    element(behind_version, 0x02).map(|(serial, _)| serial)
-}
-
-/// The content of the first element, which has this tag, and what stands behind it.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&[found, first], rest) = der.split_first_chunk::<2>()?;
-    let (length, rest) = match first {
-        short @ 0..0x80 => (usize::from(short), rest),
-        long => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
-            (bytes.iter().try_fold(0_usize, |sum, byte| sum.checked_mul(256)?.checked_add(usize::from(*byte)))?, rest)
-        }
-    };
-    (found == tag).then(|| rest.split_at_checked(length)).flatten()
+    let certificate = Certificate::from_der(&der).ok().map(|certificate| certificate.tbs_certificate);
+    match certificate {
+        Some(signed) if certs::is_authority(&signed.issuer) => Ok(signed.serial_number.as_bytes().to_vec()),
+        _ => Err(refused("it is not a certificate of this authority")),
+    }
 }
