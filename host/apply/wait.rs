@@ -1,8 +1,8 @@
 //! A row that the target does not take: applying waits in front of it, and goes on once the row has another version, or the
 //! target takes it.
 //!
-//! Owns: when it is tried again, and over how many later source transactions. Does not own: what a batch is (`batch`) and how it is written
-//! (`attempt`); receiving, which goes on meanwhile.
+//! Owns: when it is tried again, and over how many later source transactions. Does not own: what a batch is
+//! (`batch`) and how it is written (`attempt`); receiving, which goes on meanwhile.
 //!
 //! A corrected version comes in a later source transaction. A window that ends behind it has the bad one no more, since of
 //! every row only the last version is written, and equals the source at its end like any other.
