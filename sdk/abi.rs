@@ -1,4 +1,4 @@
-//! The stable ABI, version 1: what crosses between the host and the shared library of a plugin.
+//! The stable ABI, version 2: what crosses between the host and the shared library of a plugin.
 //!
 //! Owns: the layouts. Rows cross as borrowed slices; everything rare (catalogs, options, progress, errors) crosses as
 //! JSON text, so that its shape can grow without a new ABI. Does not own: any behaviour.
@@ -29,8 +29,11 @@ pub const HEADER_SYMBOL: &str = "ebb_plugin";
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, StableAbi)]
 pub struct Cell {
+    /// The first byte of the text.
     pub start: u32,
+    /// How many bytes the text has.
     pub len: u32,
+    /// [`crate::Kind`] as a number.
     pub kind: u8,
 }
 
@@ -42,8 +45,11 @@ pub struct AbiBlock<'a> {
     pub table: u32,
     /// [`crate::Operation`] as a number.
     pub operation: u8,
+    /// Positions of the columns in the table, in the order of a row's cells.
     pub columns: RSlice<'a, u32>,
+    /// Whole rows, one behind the other.
     pub cells: RSlice<'a, Cell>,
+    /// What the cells point into, UTF-8.
     pub text: RStr<'a>,
 }
 
@@ -63,10 +69,13 @@ pub trait AbiSession: Send {
     fn progress(&mut self, feed: RStr<'_>) -> Answer;
     /// `checks` is the JSON of [`crate::Checks`].
     fn begin(&mut self, checks: RStr<'_>) -> Done;
+    /// `block` is lent for the length of the call.
     fn write(&mut self, block: AbiBlock<'_>) -> Done;
     /// `advance` is the JSON of a [`crate::Advance`].
     fn commit(&mut self, advance: RStr<'_>) -> Done;
+    /// Ends the transaction without effect.
     fn rollback(&mut self) -> Done;
+    /// Ends the connection; nothing is called afterwards.
     fn close(&mut self);
     /// Whatever later versions add, by name: JSON in, JSON out, nothing when the plugin does not know `id`.
     #[sabi(last_prefix_field)]
@@ -90,6 +99,7 @@ pub const CALL_SAVED_TRIGGERS: &str = "saved_triggers";
 /// [`AbiSession::call`]: JSON of a feed's name and a list of [`crate::SavedTrigger`], answered with such a list.
 pub const CALL_RESTORE_TRIGGERS: &str = "restore_triggers";
 
+/// A session behind a pointer, as it crosses the ABI.
 pub type SessionBox = AbiSession_TO<'static, RBox<()>>;
 
 /// The host's log.

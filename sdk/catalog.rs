@@ -14,6 +14,7 @@ pub struct Catalog {
     /// Where names without a qualifier are looked up, outermost first: `["molt", "public"]` for a database with
     /// schemas, `["molt"]` for one without. It is also the path of the webhook, `/molt/public`.
     pub namespace: Vec<String>,
+    /// In any order; a position in this list stands for the table wherever a number does.
     pub tables: Vec<Table>,
     /// What the server calls itself, for the log: `PostgreSQL 15.18`.
     pub server_version: String,
@@ -58,7 +59,9 @@ impl Catalog {
 pub struct Table {
     /// The same form as [`Catalog::namespace`].
     pub namespace: Vec<String>,
+    /// As the database spells it.
     pub name: String,
+    /// In the order of the table; a position in this list stands for the column wherever a number does.
     pub columns: Vec<Column>,
     /// In the order of the key. Empty when the table has no primary key; ebb refuses such a table.
     pub primary_key: Vec<u32>,
@@ -66,6 +69,7 @@ pub struct Table {
     pub unique_keys: Vec<UniqueKey>,
     /// It has unique rules that no list of columns tells: partial or computed keys, exclusion constraints.
     pub has_other_unique_rules: bool,
+    /// References from this table, also to itself.
     pub foreign_keys: Vec<ForeignKey>,
     /// Those of its users that fire on what an ordinary session writes.
     pub triggers: Vec<Trigger>,
@@ -109,6 +113,7 @@ pub struct UniqueKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trigger {
+    /// As the database spells it, without its table.
     pub name: String,
     /// It does not fire while checks are suspended ([`Checks::Suspended`](crate::Checks::Suspended)).
     pub is_suspended: bool,
@@ -127,6 +132,7 @@ pub struct SavedTrigger {
     pub namespace: Vec<String>,
     /// [`Table::name`] of its table.
     pub table: String,
+    /// What it was: its `create` makes it again.
     pub trigger: Trigger,
     /// What the host knows its own record by. A plugin keeps it and gives it back as it is.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -147,12 +153,15 @@ pub struct NotWritable {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Column {
+    /// As the database spells it.
     pub name: String,
     /// The type in the target's own spelling, `numeric(10,2)`. Only the plugin reads it, and messages.
     pub type_name: String,
+    /// It takes NULL, as far as its declaration tells.
     pub nullable: bool,
     /// Computed by the target from other columns. The host never sends a value for it.
     pub generated: bool,
+    /// Whether the target numbers it by itself.
     pub identity: Identity,
     /// The target has a value for it when none is given.
     pub has_default: bool,
@@ -165,6 +174,7 @@ pub struct Column {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Identity {
+    /// It does not.
     #[default]
     None,
     /// A given value wins without further words.
@@ -177,13 +187,17 @@ pub enum Identity {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ForeignKey {
+    /// As the database spells it, for messages.
     pub name: String,
+    /// Positions in [`Table::columns`] of the referring table.
     pub columns: Vec<u32>,
     /// The position of the referenced table in [`Catalog::tables`].
     pub references: u32,
     /// Columns of the referenced table, in the order of `columns`.
     pub references_columns: Vec<u32>,
+    /// What happens to a referring row when the referenced one is deleted.
     pub on_delete: Action,
+    /// What happens to a referring row when the referenced columns change.
     pub on_update: Action,
     /// Checked at COMMIT rather than at each statement.
     pub deferred: bool,
@@ -198,8 +212,11 @@ pub enum Action {
     NoAction,
     /// Refuses at once, whatever the rest of the statement does.
     Restrict,
+    /// Deletes or changes the referring rows alike.
     Cascade,
+    /// Sets the referring columns to NULL.
     SetNull,
+    /// Sets the referring columns to their defaults.
     SetDefault,
 }
 

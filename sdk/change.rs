@@ -105,10 +105,15 @@ impl Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
+    /// SQL NULL. The text is empty.
     Null = 0,
+    /// The text is `true` or `false`.
     Bool = 1,
+    /// The text is the number's, every digit kept.
     Number = 2,
+    /// The text is the string without its quotes and escapes.
     String = 3,
+    /// The text is raw JSON of an object or an array, or `null`.
     Json = 4,
 }
 
@@ -117,6 +122,7 @@ pub enum Kind {
 pub enum Value<'a> {
     /// SQL NULL.
     Null,
+    /// A JSON `true` or `false`.
     Bool(bool),
     /// The number's text, every digit kept: `26.30`, `1E+2`, `9223372036854775807`.
     Number(&'a str),
@@ -194,6 +200,7 @@ impl RowBuffer {
         self.cells.len() / self.width
     }
 
+    /// Whether it holds no value.
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
     }
@@ -233,10 +240,12 @@ impl<'a> Block<'a> {
         Self { table, operation, columns, cells, text }
     }
 
+    /// The table that the rows are of.
     pub fn table(&self) -> &'a Table {
         self.table
     }
 
+    /// What is to be done with the rows.
     pub fn operation(&self) -> Operation {
         self.operation
     }

@@ -68,6 +68,7 @@ impl ConnectOptions {
 
 /// One kind of database.
 pub trait Dialect: Send + Sync + 'static {
+    /// A connection to a target of this kind.
     type Session: Session;
 
     /// Constant for a given build of the plugin.
@@ -212,10 +213,15 @@ pub trait Session: Send + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Level {
+    /// The run ends, or an operator has to act.
     Error = 1,
+    /// Something may need a look.
     Warn = 2,
+    /// What happens in a usual run, seldom.
     Info = 3,
+    /// Details for finding a fault.
     Debug = 4,
+    /// Everything, also per statement.
     Trace = 5,
 }
 

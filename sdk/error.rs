@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Block, shown_value};
 
+/// A result whose error is the sdk's own.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What the host does next.
@@ -36,6 +37,7 @@ pub enum ErrorKind {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
+    /// What the host does next.
     pub kind: ErrorKind,
     /// What failed and why. Never a secret.
     pub message: String,
@@ -45,8 +47,10 @@ pub struct Error {
     /// The database's own code, an SQLSTATE for instance.
     #[serde(default)]
     pub code: Option<String>,
+    /// The table, as its `Display` has it: `public.orders`.
     #[serde(default)]
     pub table: Option<String>,
+    /// The column, as the database spells it.
     #[serde(default)]
     pub column: Option<String>,
     /// The primary key of the row, `id=1, city=rome`; the host decides where it is shown.
@@ -62,6 +66,7 @@ pub struct Error {
 }
 
 impl Error {
+    /// An error without a hint and without a place. `message` says what failed and why, and never holds a secret.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -76,36 +81,42 @@ impl Error {
         }
     }
 
+    /// Sets the flag, SQL or grant that mends it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
+    /// Sets the database's own code.
     #[must_use]
     pub fn code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self
     }
 
+    /// Sets the table, `public.orders`.
     #[must_use]
     pub fn table(mut self, table: impl Into<String>) -> Self {
         self.table = Some(table.into());
         self
     }
 
+    /// Sets the column.
     #[must_use]
     pub fn column(mut self, column: impl Into<String>) -> Self {
         self.column = Some(column.into());
         self
     }
 
+    /// Sets the primary key of the row, `id=1, city=rome`.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
+    /// Sets the constraint that was violated.
     #[must_use]
     pub fn constraint(mut self, constraint: impl Into<String>) -> Self {
         self.constraint = Some(constraint.into());

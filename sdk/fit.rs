@@ -9,23 +9,37 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
+    /// `true` or `false`.
     Bool,
+    /// A JSON number without digits behind the point.
     Int,
+    /// A JSON number with every digit, or the texts `NaN`, `Infinity` and `-Infinity`.
     Decimal,
+    /// A JSON number, or the texts `NaN`, `Infinity` and `-Infinity`.
     Float,
+    /// A text.
     String,
     /// A label of a type of its own.
     Enum,
     /// `\x6869`.
     Bytes,
+    /// A text, `7bd5a7ac-0d1c-4b1e-9a3f-1f6d1c7a0b11`.
     Uuid,
+    /// A text, `2016-01-25`.
     Date,
+    /// A text, `14:02:03.123456`.
     Time,
+    /// A text with an offset, `14:02:03.123456+01:00`.
     TimeTz,
+    /// A text without a zone, `2016-01-25T14:02:03.123456`.
     Timestamp,
+    /// A text in UTC, `2016-01-25T14:02:03.123456Z`.
     TimestampTz,
+    /// A text, `1 day 02:03:04`.
     Interval,
+    /// Any JSON.
     Json,
+    /// A text, `10.1.2.3/8`.
     Inet,
     /// Digits 0 and 1.
     Bit,
@@ -33,6 +47,7 @@ pub enum Family {
     Array,
     /// GeoJSON.
     Geometry,
+    /// A text, `[1,2.5]`.
     Vector,
     /// A type that ebb does not know; its values are texts.
     #[default]
@@ -43,6 +58,7 @@ pub enum Family {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourceType {
+    /// In which JSON its values come.
     pub family: Family,
     /// As the source spells it, for messages: `DECIMAL(10,2)`.
     pub name: String,
@@ -122,7 +138,9 @@ pub enum Fit {
 pub struct Rounded {
     /// `public.orders`
     pub table: String,
+    /// As the database spells it.
     pub column: String,
+    /// How many of them.
     pub values: u64,
 }
 
@@ -133,5 +151,6 @@ pub struct FitQuestion {
     pub table: u32,
     /// Position in [`Table::columns`](crate::Table::columns).
     pub column: u32,
+    /// What the source has there.
     pub source: SourceType,
 }

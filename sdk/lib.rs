@@ -6,6 +6,8 @@
 //!
 //! The modules stand in reading order.
 
+#![warn(missing_docs)]
+
 mod catalog;
 mod change;
 mod dialect;

@@ -6,6 +6,7 @@
 /// A number as `digits` × 10^`exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Number {
+    /// Below zero.
     pub is_negative: bool,
     /// Without zeros at either end; `0` for zero, which is never negative.
     pub digits: String,

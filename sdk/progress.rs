@@ -22,6 +22,7 @@ pub struct Progress {
 /// feed over while it is alive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRenewal {
+    /// The name of the feed, which tells the rows of several apart.
     pub feed: String,
     /// The writer's own epoch. Nothing is noted when the row holds another.
     pub epoch: i64,
@@ -46,17 +47,20 @@ impl LeaseRenewal {
 pub struct LeaseState {
     /// How long the process still counts as alive, in milliseconds; 0 when it does not.
     pub alive_ms: u64,
+    /// [`LeaseRenewal::note`] as it was given last.
     pub note: Option<String>,
 }
 
 /// One step of the progress row, to be committed together with the rows that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advance {
+    /// The name of the feed.
     pub feed: String,
     /// The writer's own epoch. The step must fail when the row holds another.
     pub epoch: i64,
     /// Where the row must stand now. The step must fail when it stands elsewhere.
     pub from: Timestamp,
+    /// Where the row stands once the transaction is committed.
     pub to: Timestamp,
 }
 

@@ -15,6 +15,7 @@ use crate::{Error, ErrorKind, Result};
 pub struct Secret(String);
 
 impl Secret {
+    /// A text that is not to be shown.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -51,10 +52,13 @@ impl fmt::Display for Secret {
 pub struct DatabaseUrl {
     /// In lower case.
     pub scheme: String,
+    /// Without its escapes.
     pub user: Option<String>,
+    /// Without its escapes.
     pub password: Option<Secret>,
     /// A name or an address; an IPv6 address without its brackets. Empty when the URL has none.
     pub host: String,
+    /// `None` when the URL has none: the dialect's own then.
     pub port: Option<u16>,
     /// Empty when the URL has none.
     pub database: String,

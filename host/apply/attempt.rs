@@ -11,6 +11,7 @@ use super::escalation::Next;
 use super::plan::Plan;
 use super::reader::PreparedWindow;
 use super::reconnect::CommitOutcome;
+use super::refused_row::RefusedRow;
 use super::retry::Backoff;
 use super::transaction::WriteError;
 use crate::error::Error;
@@ -23,7 +24,7 @@ const SLOW_ATTEMPTS: u32 = 2;
 /// Why applying cannot go on.
 pub(super) enum ApplyError {
     /// The target cannot take a row as it is now; another version of the row, or another target, may do.
-    Row(Error),
+    Row(RefusedRow),
     Final(Error),
 }
 
@@ -35,8 +36,9 @@ impl From<Error> for ApplyError {
 
 impl From<ApplyError> for Error {
     fn from(error: ApplyError) -> Self {
-        let (ApplyError::Row(error) | ApplyError::Final(error)) = error;
-        error
+        match error {
+            ApplyError::Row(RefusedRow { error, .. }) | ApplyError::Final(error) => error,
+        }
     }
 }
 
@@ -119,7 +121,7 @@ impl Applier {
 
     fn remedy(&self, batch: &mut Batch, failure: WriteError, backoff: &mut Backoff) -> Remedy {
         match failure {
-            WriteError::Row(error) => self.split_or(batch, error),
+            WriteError::Row(refused) => self.split_or(batch, refused),
             WriteError::Final(error) => Remedy::GiveUp(ApplyError::Final(error)),
             WriteError::Target(failure) if backoff.may_help(failure.kind) => Remedy::Reconnect(failure),
             WriteError::Target(failure) if failure.kind == ErrorKind::Refused => self.after_refusal(batch, failure),
@@ -153,9 +155,9 @@ impl Applier {
     }
 
     /// Of several source transactions one is at fault: those before it can be applied.
-    fn split_or(&self, batch: &Batch, error: Error) -> Remedy {
+    fn split_or(&self, batch: &Batch, refused: RefusedRow) -> Remedy {
         match batch.separable() {
-            0 | 1 => Remedy::GiveUp(ApplyError::Row(error)),
+            0 | 1 => Remedy::GiveUp(ApplyError::Row(refused)),
             _ => Remedy::Split(self.limits().one_transaction()),
         }
     }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use ebb_sdk::{Catalog, Operation, RowBuffer, SHOWN_CHARS_MAX, Value, shortened};
 use serde_json::value::RawValue;
 
+use super::refused_row::RefusedRow;
 use super::unwritable::{Unwritable, not_applied, unknown_key, unread};
 use super::value::push_value;
 use crate::code;
@@ -264,8 +265,9 @@ impl<'a> Encoder<'a> {
                 let name = shortened(name, SHOWN_CHARS_MAX);
                 let error = Error::new(code::UNNAMED, format!("the source has a column {name} that {target} lacks"))
                     .hint(format!("add the column to {target} and start again; its rows are kept"))
-                    .field("table", target.to_string());
-                Err(Unwritable::Row(error.field("column", name)))
+                    .field("table", target.to_string())
+                    .field("column", name);
+                Err(Unwritable::Row(RefusedRow::of(target, error)))
             }
         }
     }
@@ -311,7 +313,7 @@ mod tests {
         let mut encoder = Encoder::new(&catalog, &tables, false);
         let pushed = encoder.push(&batch.entries().remove(0)?);
         pushed.map_err(|unwritable| match unwritable {
-            Unwritable::Row(error) | Unwritable::Other(error) => error,
+            Unwritable::Row(RefusedRow { error, .. }) | Unwritable::Other(error) => error,
         })?;
         Ok(encoder.take())
     }

@@ -13,6 +13,7 @@ mod pace;
 mod plan;
 mod reader;
 mod reconnect;
+mod refused_row;
 mod retry;
 mod same_tables;
 mod table_plan;
@@ -97,8 +98,8 @@ impl Applier {
             match self.apply(&mut lease, prepared?) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(ApplyError::Row(error)) if self.settings.on_row_error == OnRowError::Wait => {
-                    if !self.wait_out(&mut lease, error)? {
+                Err(ApplyError::Row(refused)) if self.settings.on_row_error == OnRowError::Wait => {
+                    if !self.wait_out(&mut lease, refused)? {
                         break;
                     }
                     // What was read ahead may have been applied by now.

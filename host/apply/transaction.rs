@@ -12,6 +12,7 @@ use ebb_sdk::{Advance, Catalog, Checks, Operation};
 
 use super::encode::{Block, Encoder, Task};
 use super::plan::{Phase, Plan};
+use super::refused_row::RefusedRow;
 use super::table_plan::{TablePlan, TablePlans};
 use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
@@ -38,14 +39,14 @@ pub(super) struct Writer<'a> {
 /// Either the target failed, and its kind says what to do, or what was to be written is at fault: a row, or more than that.
 pub(super) enum WriteError {
     Target(ebb_sdk::Error),
-    Row(Error),
+    Row(RefusedRow),
     Final(Error),
 }
 
 impl From<Unwritable> for WriteError {
     fn from(unwritable: Unwritable) -> Self {
         match unwritable {
-            Unwritable::Row(error) => Self::Row(error),
+            Unwritable::Row(refused) => Self::Row(refused),
             Unwritable::Other(error) => Self::Final(error),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the words, and which of them are about the row alone. Does not own: finding it out (`encode`).
 
+use super::refused_row::RefusedRow;
 use crate::code;
 use crate::error::Error;
 use crate::row::Unread;
@@ -11,7 +12,7 @@ use crate::stage::Entry;
 #[derive(Debug)]
 pub enum Unwritable {
     /// The target has no place for it as it is.
-    Row(Error),
+    Row(RefusedRow),
     Other(Error),
 }
 

@@ -1,8 +1,8 @@
 //! A row that the target does not take: applying waits in front of it, and goes on once the row has another version, or the
 //! target takes it.
 //!
-//! Owns: when it is tried again, and over how many later source transactions. Does not own: what a batch is (`batch`) and how it is written
-//! (`attempt`); receiving, which goes on meanwhile.
+//! Owns: when it is tried again, and over how many later source transactions. Does not own: what a batch is
+//! (`batch`) and how it is written (`attempt`); receiving, which goes on meanwhile.
 //!
 //! A corrected version comes in a later source transaction. A window that ends behind it has the bad one no more, since of
 //! every row only the last version is written, and equals the source at its end like any other.
@@ -15,9 +15,10 @@ use tokio::time::timeout;
 
 use super::attempt::{ApplyError, BatchOutcome};
 use super::batch::Batch;
+use super::refused_row::RefusedRow;
 use super::{Applier, Pause};
 use crate::config::Triggers;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::order::{Interval, WindowLimits};
 use crate::stage::Entry;
 use crate::status::Waiting;
@@ -44,7 +45,7 @@ enum RetryOutcome {
     Taken,
     Stopped,
     TargetDown,
-    Refused(Error),
+    Refused(RefusedRow),
 }
 
 /// Why a rest is over.
@@ -60,7 +61,7 @@ impl Applier {
     ///
     /// # Errors
     /// What is not about the row: another process has taken over, a table has changed, a promise was broken.
-    pub(super) fn wait_out(&mut self, lease: &mut Lease, mut error: Error) -> Result<bool> {
+    pub(super) fn wait_out(&mut self, lease: &mut Lease, mut refused: RefusedRow) -> Result<bool> {
         let since = SystemTime::now();
         let at = self.first_transaction(lease.progress().applied)?;
         let mut tries = 0;
@@ -71,12 +72,12 @@ impl Applier {
             self.status.waiting(Some(Waiting {
                 since,
                 at,
-                error: error.clone(),
+                error: refused.error.clone(),
                 tries,
                 next_try: SystemTime::now() + delay,
             }));
             if tries % LOGGED_EVERY == 0 {
-                self.report(&error, at, lease.progress().applied, tries);
+                self.report(&refused, at, lease.progress().applied, tries);
             }
             let outcome = match self.rest(delay) {
                 Rest::Stop => RetryOutcome::Stopped,
@@ -96,7 +97,7 @@ impl Applier {
                     is_down = true;
                 }
                 RetryOutcome::TargetDown => {}
-                RetryOutcome::Refused(refusal) => (error, is_down) = (refusal, false),
+                RetryOutcome::Refused(again) => (refused, is_down) = (again, false),
             }
         }
     }
@@ -149,24 +150,23 @@ impl Applier {
             return Ok(RetryOutcome::Stopped);
         }
         let first = match self.attempt(lease, interval, 1)? {
-            (RetryOutcome::Refused(error), _) => error,
+            (RetryOutcome::Refused(refused), _) => refused,
             (outcome, _) => return Ok(outcome),
         };
-        let table = |error: &Error| error.fact("table").map(str::to_owned);
-        last.tables.insert(table(&first));
+        last.tables.insert(first.table.clone());
         if !is_asked && !self.may_help(last, interval)? {
             return Ok(RetryOutcome::Refused(first));
         }
-        let mut tried = LastTry { up_to: interval.to, tables: BTreeSet::from([table(&first)]) };
+        let mut tried = LastTry { up_to: interval.to, tables: BTreeSet::from([first.table.clone()]) };
         let mut behind = None;
         let (mut few, mut many, mut next) = (1, usize::MAX, usize::MAX);
         while many - few > 1 {
             match self.attempt(lease, interval, next)? {
                 (RetryOutcome::Refused(_), count) if count <= few => break,
-                (RetryOutcome::Refused(error), count) if is_same_row(&error, &first) => few = count,
-                (RetryOutcome::Refused(error), count) => {
-                    tried.tables.insert(table(&error));
-                    behind = Some(error);
+                (RetryOutcome::Refused(refused), count) if refused.is_same_row(&first) => few = count,
+                (RetryOutcome::Refused(refused), count) => {
+                    tried.tables.insert(refused.table.clone());
+                    behind = Some(refused);
                     many = count;
                 }
                 (outcome, _) => return Ok(outcome),
@@ -179,7 +179,7 @@ impl Applier {
         // One that was cut off is made again.
         *last = tried;
         Ok(RetryOutcome::Refused(match behind {
-            Some(behind) => with_behind(first, &behind),
+            Some(behind) => first.with_behind(&behind),
             None => first,
         }))
     }
@@ -225,16 +225,17 @@ impl Applier {
             }
             Ok(BatchOutcome::Stopped) => RetryOutcome::Stopped,
             Ok(BatchOutcome::Split(_)) => RetryOutcome::TargetDown,
-            Err(ApplyError::Row(error)) => RetryOutcome::Refused(error),
+            Err(ApplyError::Row(refused)) => RetryOutcome::Refused(refused),
             Err(ApplyError::Final(error)) => return Err(error),
         };
         Ok((outcome, batch.transactions))
     }
 
-    fn report(&self, error: &Error, at: Timestamp, applied: Timestamp, tries: u32) {
+    fn report(&self, refused: &RefusedRow, at: Timestamp, applied: Timestamp, tries: u32) {
+        let RefusedRow { error, table, key, constraint } = refused;
         let fact = |name: &str| error.fact(name);
-        let is_it = |table: &&Table| {
-            fact("table").is_some_and(|name| self.catalog.tables[table.position as usize].to_string() == name)
+        let is_it = |route: &&Table| {
+            table.as_ref().is_some_and(|name| self.catalog.tables[route.position as usize].to_string() == *name)
         };
         let is_left = self.tables.list().iter().find(is_it).is_some_and(|table| table.is_left);
         let mend = match is_left {
@@ -256,10 +257,10 @@ impl Applier {
             source_timestamp = %at,
             %applied,
             tries,
-            table = fact("table"),
+            table,
             column = fact("column"),
-            key = fact("key"),
-            constraint = fact("constraint"),
+            key,
+            constraint,
             behind_table = fact("behind_table"),
             behind_key = fact("behind_key"),
             behind_constraint = fact("behind_constraint"),
@@ -279,23 +280,4 @@ impl Applier {
             }
         })
     }
-}
-
-/// Both are named: the correction of the first may be staged already, and only the other be in its way.
-fn with_behind(first: Error, behind: &Error) -> Error {
-    let mut both = Error {
-        message: format!("{}; and together with what is staged behind it: {}", first.message, behind.message),
-        ..first
-    };
-    for (name, other) in [("behind_table", "table"), ("behind_key", "key"), ("behind_constraint", "constraint")] {
-        both.fields.extend(behind.fact(other).map(|value| (name, value.to_owned())));
-    }
-    both
-}
-
-/// Whether two refusals are about one row, as far as they say.
-fn is_same_row(one: &Error, other: &Error) -> bool {
-    let facts = ["table", "key"];
-    let is_same = facts.into_iter().all(|name| one.fact(name) == other.fact(name));
-    is_same && (one.fact("key").is_some() || one.message == other.message)
 }

@@ -66,29 +66,54 @@ pub(crate) fn refused(code: &str, doing: &str, why: &str) -> Error {
 
 /// An error of the connection, of TLS, or of the driver.
 fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
-    let causes = || std::iter::successors(Some(failure as &(dyn StdError + 'static)), |&error| error.source());
-    let text = with_causes(failure);
-    let message = format!("cannot {doing}: {text}");
-    // rustls speaks through errors of the socket of this one kind.
-    let is_tls = |cause: &(dyn StdError + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
+    let (kind, hint) = match DriverFailure::of(failure) {
+        DriverFailure::Tls => (
+            ErrorKind::Config,
+            "see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate",
+        ),
+        DriverFailure::Settings => (ErrorKind::Config, "put user:password into the target's connection string"),
+        DriverFailure::Size => (ErrorKind::Refused, "a message to PostgreSQL holds at most 1 GiB"),
+        DriverFailure::NoTls | DriverFailure::Connection => {
+            (ErrorKind::Retry, "see that the target runs and can be reached")
+        }
     };
-    if causes().any(is_tls) && text.contains("TLS") {
-        return Error::new(ErrorKind::Config, message)
-            .hint("see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate");
-    }
-    if text.starts_with("authentication error") || text.starts_with("invalid configuration") {
-        return Error::new(ErrorKind::Config, message).hint("put user:password into the target's connection string");
-    }
-    if text.starts_with("error serializing") || text.starts_with("error encoding") {
-        return Error::new(ErrorKind::Refused, message).hint("a message to PostgreSQL holds at most 1 GiB");
-    }
-    Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached")
+    Error::new(kind, format!("cannot {doing}: {}", with_causes(failure))).hint(hint)
 }
 
-/// The server answered that it has no TLS, and was told nothing more.
+/// What failed where the server sent no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DriverFailure {
+    Tls,
+    /// The server has no TLS, and was told nothing more.
+    NoTls,
+    Settings,
+    /// A message is too large.
+    Size,
+    Connection,
+}
+
+impl DriverFailure {
+    /// The driver keeps the kinds of its errors to itself: their text is all that it tells.
+    fn of(failure: &tokio_postgres::Error) -> Self {
+        let mut causes = std::iter::successors(Some(failure as &(dyn StdError + 'static)), |&error| error.source());
+        // rustls speaks through errors of the socket of this one kind.
+        let is_tls = |cause: &(dyn StdError + 'static)| {
+            cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
+        };
+        let text = with_causes(failure);
+        let begins = |words: [&str; 2]| words.iter().any(|words| text.starts_with(words));
+        match () {
+            () if causes.any(is_tls) && text.contains("TLS") => Self::Tls,
+            () if text.contains("server does not support TLS") => Self::NoTls,
+            () if begins(["authentication error", "invalid configuration"]) => Self::Settings,
+            () if begins(["error serializing", "error encoding"]) => Self::Size,
+            () => Self::Connection,
+        }
+    }
+}
+
 pub(crate) fn lacks_tls(failure: &tokio_postgres::Error) -> bool {
-    failure.as_db_error().is_none() && with_causes(failure).contains("server does not support TLS")
+    failure.as_db_error().is_none() && DriverFailure::of(failure) == DriverFailure::NoTls
 }
 
 fn kind(code: &str) -> ErrorKind {

@@ -68,6 +68,7 @@ pub enum Encryption {
 /// The TLS part of a connection string.
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
+    /// `sslmode`: whether TLS is used, and how much of the server's certificate is checked.
     pub mode: SslMode,
     /// `sslrootcert`: the authorities to trust; the system's own when absent.
     pub root_cert: Option<PathBuf>,

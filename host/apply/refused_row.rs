@@ -1,0 +1,50 @@
+//! A row that the target does not take, with what is known of which one it is.
+//!
+//! Owns: telling two of them apart. Does not own: finding out which row it was (the plugin, `encode`), waiting for it (`wait`).
+
+use crate::error::Error;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct RefusedRow {
+    pub error: Error,
+    /// The name of its table for messages, where it is known.
+    pub table: Option<String>,
+    /// Its primary key for messages, where it is known.
+    pub key: Option<String>,
+    /// The constraint that it would violate.
+    pub constraint: Option<String>,
+}
+
+impl From<ebb_sdk::Error> for RefusedRow {
+    fn from(error: ebb_sdk::Error) -> Self {
+        let (table, key, constraint) = (error.table.clone(), error.key.clone(), error.constraint.clone());
+        Self { error: error.into(), table, key, constraint }
+    }
+}
+
+impl RefusedRow {
+    /// A row of a table, whose key nobody asked for.
+    pub fn of(table: &ebb_sdk::Table, error: Error) -> Self {
+        Self { error, table: Some(table.to_string()), key: None, constraint: None }
+    }
+
+    /// Whether two refusals are about one row, as far as they say: without a key only the target's words tell.
+    pub fn is_same_row(&self, other: &Self) -> bool {
+        let is_same = (&self.table, &self.key) == (&other.table, &other.key);
+        is_same && (self.key.is_some() || self.error.message == other.error.message)
+    }
+
+    /// Both are named: the correction of this one may be staged already, and only the other be in its way.
+    pub fn with_behind(self, behind: &Self) -> Self {
+        let mut error = self.error;
+        error.message =
+            format!("{}; and together with what is staged behind it: {}", error.message, behind.error.message);
+        for (name, value) in
+            [("behind_table", &behind.table), ("behind_key", &behind.key), ("behind_constraint", &behind.constraint)]
+        {
+            error.fields.extend(value.clone().map(|value| (name, value)));
+        }
+        Self { error, ..self }
+    }
+}
