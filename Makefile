@@ -38,7 +38,7 @@ help:
 	@echo "make fuzz   the parsers of strangers' bytes, FUZZ_SECONDS=600 each"
 	@echo "make deb    a Debian package in target/debian, and a look at what is in it"
 	@echo "make build  the program and the plugins, optimised, in target/release"
-	@echo "make lint   format and lints only"
+	@echo "make lint   format, lints, and licences and advisories of the crates"
 
 demo:
 	@echo "1. install what is missing of $(words $(DEMO_PACKAGES)) Debian packages: up to 2 minutes"
@@ -94,9 +94,17 @@ fuzz:
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=4096 || exit 1; \
 	done
 
+# Advisories come from GitHub, which not every machine reaches; the rest needs nothing but the lock file.
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check licenses bans sources
+	@if $(CARGO) deny fetch db >/dev/null 2>&1; then \
+		$(CARGO) deny check --disable-fetch advisories; \
+	else \
+		echo "advisories: not checked, since https://github.com/RustSec/advisory-db cannot be fetched"; \
+	fi
 
 # Installs what is missing when run as root; else says what to install.
 packages:

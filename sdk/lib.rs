@@ -8,17 +8,20 @@
 
 #![warn(missing_docs)]
 
-mod catalog;
 mod change;
-mod dialect;
-mod error;
-mod fit;
-mod mask;
 mod number;
-mod progress;
+
+mod catalog;
+mod fit;
 mod rounding;
-mod url;
+
+mod progress;
+mod dialect;
+
+mod error;
+mod mask;
 mod values;
+mod url;
 
 pub mod tls;
 

@@ -4,15 +4,17 @@
 //! Owns: the modes and what is printed. Does not own: making rows (`generator`), sending them (`sender`), the process
 //! (`ebb`), the raw loop (`baseline`).
 
-mod backlog;
+mod generator;
+mod server;
+mod ebb;
+mod sender;
+
 mod baseline;
 mod baseline_mysql;
-mod ebb;
-mod generator;
-mod hostile;
-mod sender;
-mod server;
+
+mod backlog;
 mod transaction;
+mod hostile;
 
 use std::time::{Duration, Instant};
 

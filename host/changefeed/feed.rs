@@ -54,7 +54,7 @@ impl Feed {
         }
     }
 
-    /// Somebody may have his reasons to pause it; that nothing comes should not be a riddle.
+    /// There may be reasons to pause it; that nothing comes should not be a riddle.
     fn note_pause(&self, job: &Job) {
         let is_paused = job.state == JobState::Paused;
         if is_paused && !self.paused.swap(is_paused, Ordering::Relaxed) {

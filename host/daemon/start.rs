@@ -33,6 +33,7 @@ use crate::threads;
 /// How often a source that was down at start is looked for.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
 
+#[expect(clippy::too_many_lines, reason = "a start reads from top to bottom")]
 pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Result<Running> {
     let url = DatabaseUrl::parse(config.target.url.reveal())?;
     let plugin = Arc::new(plugin::load(config.target.plugin.as_deref(), &url.scheme, &config.target.plugin_dirs)?);

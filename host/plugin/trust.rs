@@ -1,4 +1,4 @@
-//! A plugin is code that runs with every right of ebb: whoever may replace its file, or a folder on the way to it, could run his own.
+//! A plugin is code that runs with every right of ebb: whoever may replace its file, or a folder on the way to it, could run code of their own.
 //!
 //! Owns: who may own and write a library and the folders above it, and the words that refuse. Does not own: where plugins are
 //! searched. The rule is the one that sshd keeps for its files of keys (StrictModes).
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 const GROUP_WRITES: u32 = 0o020;
 const ALL_WRITE: u32 = 0o002;
-/// In such a folder everybody may make names, and remove or rename none but his own.
+/// In such a folder everybody may make names, and remove or rename none but their own.
 const STICKY: u32 = 0o1000;
 
 /// This process.

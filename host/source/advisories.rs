@@ -30,7 +30,7 @@ const ADVISORIES: &[Advisory] = &[
     },
 ];
 
-/// What a person should know about this version (`CockroachDB CCL v23.1.2 (…)`) before he trusts its changefeeds.
+/// What a person should know about this version (`CockroachDB CCL v23.1.2 (…)`) before trusting its changefeeds.
 pub fn warnings(version: &str, scans: bool) -> Vec<String> {
     let Some(release) = release(version) else { return Vec::new() };
     let concern = |advisory: &&Advisory| (scans || !advisory.of_scans) && advisory.affects(release);

@@ -344,7 +344,7 @@ mod tests {
             let is_admitted = refused.hint.as_deref().unwrap().contains("--allow-tls-mode-disable");
             assert_eq!(is_admitted, !query.ends_with("require"), "{refused:?}");
             assert_eq!(String::from_utf8_lossy(&impostor.heard()), "", "{query}");
-            // He would have got it: what is admitted is told.
+            // It would have got it: what is admitted is told.
             if is_admitted {
                 Source::connect(&config::Source { allow_insecure: true, ..source }).await.err().unwrap();
                 assert!(String::from_utf8_lossy(&impostor.heard()).contains("geheim"), "{query}");

@@ -87,6 +87,7 @@ fn without_answer(failure: &Failure, doing: &str) -> Error {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of the server's error codes")]
 fn kind(answer: &ServerError) -> ErrorKind {
     match answer.code {
         // Lock wait, deadlock, too many locks or transactions; too many connections; disk or table full; read-only, also a

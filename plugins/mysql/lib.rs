@@ -3,22 +3,23 @@
 //! Owns: everything that is MySQL's. Does not own: planning, retries, ordering (the host's).
 //! The modules stand in the order in which a session uses them.
 
-mod checks;
 mod connect;
-mod describe;
-mod not_writable;
 mod rights;
-mod triggers;
 
+mod describe;
+mod checks;
+mod not_writable;
+mod triggers;
 mod fit;
+
 mod own;
 mod progress;
-mod write;
 
-mod effect;
-mod reinsert;
+mod write;
 mod statement;
 mod values;
+mod reinsert;
+mod effect;
 
 mod before;
 mod constraints;

@@ -42,7 +42,7 @@ const TABLES: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 2, 3";
 
 /// One row per column. `base` leads from each type to the one that is not a domain, with the length or precision that
-/// the domain fixes. A type's `=` is that of its index: anybody may make another one in a schema of his own. What version 12 brought is filled in by [`columns_query`].
+/// the domain fixes. A type's `=` is that of its index: anybody may make another one in a schema of their own. What version 12 brought is filled in by [`columns_query`].
 const COLUMNS: &str = "WITH RECURSIVE chain (declared, type, modifier) AS (\
          SELECT oid, oid, -1 FROM pg_catalog.pg_type \
          UNION ALL SELECT chain.declared, t.typbasetype, t.typtypmod \

@@ -4,22 +4,23 @@
 //! Owns: everything that is PostgreSQL's. Does not own: planning, retries, ordering (the host's).
 //! The modules stand in the order in which a session uses them.
 
-mod column;
 mod connect;
+
 mod describe;
-mod fit;
+mod column;
+mod keys;
 mod not_writable;
+mod triggers;
+mod saved;
+mod fit;
+
 mod own;
 mod progress;
-mod saved;
-mod triggers;
-mod write;
 
-mod digits;
-mod keys;
+mod write;
 mod statement;
 mod values;
-
+mod digits;
 mod effect;
 
 mod before;

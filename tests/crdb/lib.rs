@@ -8,35 +8,39 @@
 mod failure;
 mod version;
 
-mod address;
-mod alter;
-mod as_of;
-mod cursor;
-mod duration;
-mod keys;
-mod lex;
-mod options;
-mod rewrite;
-mod settings;
-mod show;
-mod sink_config;
-mod statement;
-
-mod backend;
 mod proxy;
 mod wire;
+mod backend;
 
-mod disorder;
-mod encode;
-mod faults;
+mod rewrite;
+mod statement;
+mod lex;
+mod cursor;
+
+mod options;
+mod sink_config;
+mod duration;
+mod address;
+mod alter;
+
+mod settings;
+mod show;
+mod as_of;
+mod keys;
+
+mod schema;
+mod jobs;
 mod feed;
 mod history;
-mod http;
-mod jobs;
+mod encode;
 mod message;
-mod schema;
+
 mod sink;
+mod http;
 mod tls;
+
+mod faults;
+mod disorder;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

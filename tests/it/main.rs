@@ -1,43 +1,53 @@
 //! The real binary against real servers: a PostgreSQL as target, the CockroachDB stand-in as source, TLS between all of
 //! them. Each test has databases of its own; the servers are shared and end with the process.
 
-mod access;
-mod backups;
-mod bodies;
-mod cases;
-mod changefeed;
-mod command_line_secrets;
-mod config;
-mod connections;
-mod constraints;
-mod fault_rounds;
-mod feed;
-mod findings;
-mod grants;
 mod harness;
-mod keys;
-mod large_transactions;
-mod late_rows;
-mod lease;
-mod lifecycle;
-mod log_values;
-mod mysql;
-mod names;
+
 mod plugins;
-mod procedures;
-mod refused_rows;
-mod refused_tables;
-mod requests;
-mod revocation;
-mod row_errors;
-mod rows;
-mod runbooks;
-mod scripts;
+mod config;
+mod command_line_secrets;
 mod secrets;
-mod source_down;
-mod staging;
+mod log_values;
+
+mod findings;
+mod names;
 mod tables;
+mod refused_tables;
+mod keys;
+
+mod changefeed;
+mod access;
+mod grants;
+mod revocation;
+
+mod requests;
+mod connections;
+mod bodies;
+mod late_rows;
+mod feed;
+
+mod staging;
+
+mod rows;
+mod cases;
+mod constraints;
+mod triggers;
+mod large_transactions;
+mod mysql;
+
+mod row_errors;
+mod refused_rows;
+
+mod lifecycle;
+mod lease;
+mod backups;
+mod source_down;
 mod target_down;
+mod fault_rounds;
+
+mod procedures;
+mod runbooks;
+
+mod scripts;
 mod tidy;
 mod traps;
-mod triggers;

@@ -36,13 +36,168 @@ fn every_file_says_what_it_owns_and_is_not_too_long() {
 
 #[test]
 fn no_dialect_is_named_in_the_host() {
-    // `source` speaks CockroachDB's own protocol; `cli` quotes commands in its help and its tests.
-    let exempt = |path: &Path| path.starts_with("host/source") || path.starts_with("host/cli");
+    // `source` and `jobs.rs` speak CockroachDB's own protocol; `cli` quotes commands in its help and its tests.
+    let exempt =
+        |path: &Path| ["host/source", "host/changefeed/jobs.rs", "host/cli"].iter().any(|room| path.starts_with(room));
     for (path, text) in sources(&["host"]).into_iter().filter(|(path, _)| !exempt(path)) {
         for name in ["postgres", "mysql", "mariadb", "sqlite"] {
             assert!(!text.to_lowercase().contains(name), "{} names {name}", path.display());
         }
     }
+}
+
+/// What no file of a folder, or no such file, may name. Where a rule has an exception, it is below.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    (
+        "host/access",
+        &["apply", "changefeed", "cli", "daemon", "order", "receive", "source", "stage", "tables", "target"],
+    ),
+    ("host/receive", &["apply", "changefeed", "cli", "daemon", "order", "source", "target"]),
+    ("host/stage", &["apply", "changefeed", "cli", "daemon", "order", "receive", "source", "tables", "target"]),
+    ("host/order.rs", &["apply", "changefeed", "cli", "daemon", "receive", "source", "target"]),
+    ("host/apply", &["changefeed", "cli", "daemon", "receive", "source"]),
+    ("host/source", &["apply", "changefeed", "cli", "daemon", "order", "receive", "stage", "tables", "target"]),
+    ("host/target", &["apply", "changefeed", "cli", "daemon", "order", "receive", "source", "tables"]),
+    ("host/tables", &["apply", "changefeed", "cli", "daemon", "order", "receive"]),
+    ("host/triggers", &["apply", "changefeed", "cli", "daemon", "order", "receive", "source"]),
+    ("host/changefeed", &["apply", "cli", "daemon", "order", "receive"]),
+    (
+        "host/plugin",
+        &["apply", "changefeed", "cli", "config", "daemon", "order", "receive", "source", "stage", "tables", "target"],
+    ),
+    (
+        "host/status",
+        &["apply", "changefeed", "cli", "config", "daemon", "order", "receive", "source", "tables", "target"],
+    ),
+    ("host/commands", &["apply", "changefeed", "cli", "daemon", "order", "receive", "source"]),
+    ("host/cli", &["apply", "changefeed", "daemon", "order", "plugin", "stage", "status", "tables", "target"]),
+    ("host/daemon", &["cli"]),
+    (
+        "host/config.rs",
+        &["apply", "changefeed", "cli", "daemon", "order", "receive", "source", "stage", "tables", "target"],
+    ),
+    ("host/row", &["apply", "changefeed", "cli", "daemon", "order", "receive", "source", "target"]),
+    ("sdk", &["ebb"]),
+    ("plugins", &["ebb"]),
+];
+/// Names that stand where a rule forbids them, each for a reason.
+const NAMED_ALL_THE_SAME: &[(&str, &str)] = &[
+    // The proof that rows are in the target, without which none are let go.
+    ("host/stage/backlog.rs", "target"),
+];
+
+/// A module of the program that a line names, or `ebb` for the program from another crate.
+struct Import {
+    line: usize,
+    name: String,
+}
+
+/// The modules that code names, apart from its tests. Trees behind `use crate::{` count line by line.
+fn imports(text: &str) -> Vec<Import> {
+    let mut found = Vec::new();
+    // How deep in braces the tree of a `use crate::{` is.
+    let mut depth = None;
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    for (at, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+        let mut add = |name: String| found.push(Import { line: at + 1, name });
+        let identifier = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        line.split("crate::").skip(1).map(identifier).filter(|name| !name.is_empty()).for_each(&mut add);
+        if line.starts_with("use ebb::") || line.contains(" ebb::") || line.contains("(ebb::") {
+            add("ebb".into());
+        }
+        let tree = match line.split_once("use crate::{") {
+            Some((_, tree)) => {
+                depth = Some(1);
+                tree
+            }
+            None => line,
+        };
+        let mut begins = true;
+        for (place, letter) in tree.char_indices() {
+            let Some(open) = &mut depth else { break };
+            if *open == 1 && begins && letter.is_alphabetic() {
+                add(identifier(&tree[place..]));
+            }
+            begins = matches!(letter, '{' | ',' | ' ') && (begins || letter == ',');
+            match letter {
+                '{' => *open += 1,
+                '}' if *open == 1 => depth = None,
+                '}' => *open -= 1,
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// Every place where a file breaks a rule, as `file:line names module`.
+fn broken_rules(path: &Path, text: &str) -> Vec<String> {
+    let rules = FORBIDDEN.iter().filter(|(room, _)| path.starts_with(room));
+    let forbidden: Vec<&str> = rules.flat_map(|(_, names)| names.iter().copied()).collect();
+    let is_forbidden = |import: &Import| forbidden.contains(&import.name.as_str());
+    let place = |import: Import| format!("{}:{} names {}", path.display(), import.line, import.name);
+    imports(text).into_iter().filter(is_forbidden).map(place).collect()
+}
+
+#[test]
+fn no_room_names_what_lies_behind_it() {
+    let is_test = |path: &Path| path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
+    let mut broken = Vec::new();
+    for (path, text) in sources(&["host", "sdk", "plugins"]).into_iter().filter(|(path, _)| !is_test(path)) {
+        broken.extend(broken_rules(&path, &text));
+    }
+    for (path, name) in NAMED_ALL_THE_SAME {
+        let count = broken.len();
+        broken.retain(|place| !(place.starts_with(&format!("{path}:")) && place.ends_with(&format!(" names {name}"))));
+        assert!(broken.len() < count, "{path} names {name} no more: the exception can go");
+    }
+    assert!(broken.is_empty(), "forbidden by FORBIDDEN:\n{}", broken.join("\n"));
+    for (room, _) in FORBIDDEN {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(room).exists(), "{room} is gone: its rule can go");
+    }
+}
+
+#[test]
+fn a_forbidden_name_is_found_wherever_it_stands() {
+    let text = "use crate::error::Error;\nuse crate::{\n    buffer::{Buffer, apply},\n    daemon::Running, order,\n};\n\
+                // crate::cli\nfn f() {\n    crate::changefeed::begin();\n}\n#[cfg(test)]\nmod tests {\n    use crate::cli;\n}\n";
+    let places = [
+        "host/receive/mod.rs:4 names daemon",
+        "host/receive/mod.rs:4 names order",
+        "host/receive/mod.rs:8 names changefeed",
+    ];
+    assert_eq!(broken_rules(Path::new("host/receive/mod.rs"), text), places);
+    assert_eq!(broken_rules(Path::new("host/main.rs"), text), [""; 0]);
+    assert_eq!(
+        broken_rules(Path::new("sdk/url.rs"), "use ebb::stage::Store;\nuse ebb_sdk::Error;"),
+        ["sdk/url.rs:1 names ebb"]
+    );
+}
+
+/// Words that others took the place of; a new one may be added once none of it is left.
+const WORDS_GONE: &[&str] = &["doors", "incumbent", "Ladder", "Unfit", "Watched", "Settled", "frontier"];
+/// For a connection or a process it is "it", for a person "they".
+const PRONOUNS: &[&str] = &["he", "him", "his"];
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+#[test]
+fn words_that_are_gone_do_not_come_back() {
+    let mut found = Vec::new();
+    for (path, text) in sources(&["host", "sdk", "plugins", "tests", "examples", "benches", "fuzz/targets"]) {
+        if path.ends_with("tidy.rs") {
+            continue;
+        }
+        for (at, line) in text.lines().enumerate() {
+            let comment = line.split_once("//").map_or("", |(_, comment)| comment).to_lowercase();
+            let gone = words(line).filter(|word| WORDS_GONE.contains(word));
+            let pronouns = words(&comment).filter(|word| PRONOUNS.contains(word));
+            found.extend(gone.chain(pronouns).map(|word| format!("{}:{} says {word}", path.display(), at + 1)));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]

@@ -4,14 +4,15 @@
 //! Beside them [`Webhook`], which posts to ebb what a changefeed would. Everything here blocks and uses no runtime, so that it serves synchronous and asynchronous tests alike.
 //! Does not own: connecting to a server (any driver will do), and what a test keeps in it.
 
+mod server;
+mod postgres;
+mod mysql;
+mod process;
 mod certs;
 mod error;
-mod impostor;
-mod mysql;
-mod postgres;
-mod process;
+
 mod proxy;
-mod server;
+mod impostor;
 mod webhook;
 
 pub use certs::{Certs, KeyPair};

@@ -130,6 +130,7 @@ impl World {
     }
 
     /// A process starts, as often as it takes: the power may go while it does.
+    #[expect(clippy::too_many_lines, reason = "a start, and what follows from each way in which it is refused")]
     fn start(&mut self) {
         let staging = loop {
             match Steps::open(Arc::new(self.disk.clone()), self.limits) {

@@ -2,6 +2,7 @@
 //!
 //! Owns: which are shared, and answers that read alike. Does not own: the servers (`ebb_servers`).
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use ebb_servers::{Certs, Dialect, Flavour, Server};
@@ -33,4 +34,15 @@ pub fn answer(server: &Server, database: &str, sql: &str) -> ebb_servers::Result
     }
     let line = |line: &str| line.split('|').map(column).collect::<Vec<_>>().join("|");
     Ok(answer.lines().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+/// The rows that only one side has, a few of them.
+pub fn difference(source: &str, target: &str) -> String {
+    let rows = |side: &str| side.lines().map(String::from).collect::<BTreeSet<_>>();
+    let (source, target) = (rows(source), rows(target));
+    let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
+        let rows: Vec<_> = one.difference(other).cloned().collect();
+        format!("{} {:?}", rows.len(), &rows[..rows.len().min(10)])
+    };
+    format!("only at the source {}, only on the target {}", only(&source, &target), only(&target, &source))
 }

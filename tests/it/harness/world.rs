@@ -321,7 +321,7 @@ impl World {
             }
             if Instant::now() > deadline {
                 let differences: Vec<_> =
-                    source.iter().zip(&target).map(|(source, target)| difference(source, target)).collect();
+                    source.iter().zip(&target).map(|(source, target)| target::difference(source, target)).collect();
                 panic!("the target never became equal: {}\n{}", differences.join("; "), ebb.log());
             }
             std::thread::sleep(POLL);
@@ -340,17 +340,6 @@ impl Drop for World {
             SERVERS.runtime.block_on(crdb.stop());
         }
     }
-}
-
-/// The rows that only one side has, a few of them.
-fn difference(source: &str, target: &str) -> String {
-    let rows = |side: &str| side.lines().map(String::from).collect::<std::collections::BTreeSet<_>>();
-    let (source, target) = (rows(source), rows(target));
-    let only = |one: &std::collections::BTreeSet<String>, other: &std::collections::BTreeSet<String>| {
-        let rows: Vec<_> = one.difference(other).cloned().collect();
-        format!("{} {:?}", rows.len(), &rows[..rows.len().min(10)])
-    };
-    format!("only at the source {}, only on the target {}", only(&source, &target), only(&target, &source))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -130,7 +130,7 @@ async fn a_stranger_without_tls_is_not_told_the_password() {
         };
         check(&error, ErrorKind::Config, said, hint);
         assert_eq!(String::from_utf8_lossy(&impostor.heard()), "", "{query}");
-        // He would have got it: what is admitted is told.
+        // It would have got it: what is admitted is told.
         if is_admitted {
             refused(&url, true).await;
             assert!(String::from_utf8_lossy(&impostor.heard()).contains("mysql_native_password"), "{query}");

@@ -1,25 +1,28 @@
 //! The MySQL dialect against real servers of both flavours, driven as the host drives it but without the ABI between.
 
-#[path = "../../../../tests/edges.rs"]
-mod edges;
-#[path = "../../../../tests/samples.rs"]
-mod samples;
 mod world;
 #[path = "../../../../tests/writer.rs"]
 mod writer;
-
-mod conflicts;
-mod connect;
-mod describe;
-mod failures;
-mod fit;
-mod keys;
-mod letters;
-mod own;
+#[path = "../../../../tests/samples.rs"]
+mod samples;
+#[path = "../../../../tests/edges.rs"]
+mod edges;
 #[path = "../../../../tests/own_tables.rs"]
 mod own_tables;
+
+mod connect;
+mod describe;
+mod fit;
+mod own;
 mod progress;
-mod rounding;
-mod rows;
-mod triggers;
+
 mod values;
+mod rounding;
+mod letters;
+mod keys;
+
+mod rows;
+mod conflicts;
+mod triggers;
+
+mod failures;

@@ -177,7 +177,7 @@ async fn a_stranger_without_tls_is_not_told_the_password() {
         let hint = if is_admitted { "--allow-tls-mode-disable" } else { "turn TLS on" };
         check(&error, ErrorKind::Config, "does not support TLS", hint);
         assert_eq!(String::from_utf8_lossy(&impostor.heard()), "", "{query}");
-        // He would have got it: what is admitted is told.
+        // It would have got it: what is admitted is told.
         if is_admitted {
             refused(&url, true).await;
             assert!(String::from_utf8_lossy(&impostor.heard()).contains("geheim"), "{query}");

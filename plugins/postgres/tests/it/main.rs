@@ -1,27 +1,30 @@
 //! The PostgreSQL dialect against a real server, driven as the host drives it but without the ABI between.
 
-#[path = "../../../../tests/edges.rs"]
-mod edges;
-#[path = "../../../../tests/samples.rs"]
-mod samples;
 mod world;
 #[path = "../../../../tests/writer.rs"]
 mod writer;
-
-mod conflicts;
-mod connect;
-mod describe;
-mod effects;
-mod failures;
-mod fit;
-mod not_writable;
-mod own;
+#[path = "../../../../tests/samples.rs"]
+mod samples;
+#[path = "../../../../tests/edges.rs"]
+mod edges;
 #[path = "../../../../tests/own_tables.rs"]
 mod own_tables;
-mod progress;
-mod rounding;
-mod rows;
+
+mod connect;
 mod search_path;
-mod triggers;
+mod describe;
+mod not_writable;
+mod fit;
+mod own;
+mod progress;
+
 mod values;
+mod rounding;
+
+mod rows;
+mod conflicts;
+mod effects;
+mod triggers;
 mod verify;
+
+mod failures;
