@@ -16,7 +16,7 @@ use crate::code;
 use crate::error::{Error, Result};
 
 /// Of folders that are created.
-pub const FOLDER_MODE: u32 = 0o700;
+pub(crate) const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// As many as Linux follows.
 const LINKS_MAX: usize = 40;
@@ -24,7 +24,7 @@ const LINKS_MAX: usize = 40;
 const OTHERS: u32 = 0o077;
 
 /// Refuses a folder that another user owns or may enter.
-pub fn check(path: &Path) -> Result<()> {
+pub(crate) fn check(path: &Path) -> Result<()> {
     let shown = path.display();
     let unknown = |error: io::Error| {
         Error::new(code::UNNAMED, format!("the staging folder {shown} cannot be looked at: {error}"))
@@ -58,7 +58,7 @@ pub fn check(path: &Path) -> Result<()> {
 }
 
 /// A file, for its owner only, of a kind that neither leads elsewhere nor waits for somebody.
-pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let opened = options.mode(FILE_MODE).custom_flags(flags).open(path);
     let is_file = match &opened {
@@ -76,7 +76,7 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 /// A log, which may name rows: for its owner only where it is made here. Links of root or this user are followed, as to
 /// /dev/stdout, and nobody else's.
-pub fn append(path: &Path) -> io::Result<File> {
+pub(crate) fn append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new().create(true).append(true).mode(FILE_MODE).to_owned();
     let mut place = path.to_owned();
     for _ in 0..LINKS_MAX {
@@ -106,7 +106,7 @@ pub fn append(path: &Path) -> io::Result<File> {
 
 /// A folder as ebb makes them.
 #[cfg(test)]
-pub fn tempdir() -> tempfile::TempDir {
+pub(crate) fn tempdir() -> tempfile::TempDir {
     let mode = Permissions::from_mode(FOLDER_MODE);
     tempfile::Builder::new().permissions(mode).tempdir().expect("a temporary folder")
 }

@@ -12,7 +12,7 @@ const RUN: [&str; 5] =
     ["--mode", "failback", "--allow-tls-mode-disable", "--replicator-flags", "--tlsSelfSigned --disableAuthentication"];
 
 /// Panics where a part of `before`, the canary secret and `after`, taken for a password, is shown.
-pub fn check(before: &str, after: &str) {
+pub(super) fn check(before: &str, after: &str) {
     let password = format!("{before}{CANARY_SECRET}{after}");
     check_urls(&password);
     for args in strays(&password) {

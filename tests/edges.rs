@@ -44,7 +44,7 @@ fn outcome(written: Result<(), Error>) -> Outcome {
 
 /// The section of a column: every value of every type that it takes some values of, written to `v` of the table `tN`, and
 /// to the key `v` of the table `kN` and deleted there again.
-pub async fn section<S: Session>(writer: &mut Writer<S>, at: usize, column: &str) -> String {
+pub(crate) async fn section<S: Session>(writer: &mut Writer<S>, at: usize, column: &str) -> String {
     let mut page = format!("\n## {}\n\n", column.replace('|', "\\|"));
     page.push_str("| from | kept | refused, or rounded where allowed | refused | kept as a key | refused as a key |\n");
     page.push_str("|---|---|---|---|---|---|\n");

@@ -5,7 +5,7 @@
 use rustls::{ClientConnection, ServerConnection};
 
 /// Carries bytes until neither side has more to say, tickets behind the handshake included. `false` where a side refuses.
-pub fn shake(client: &mut ClientConnection, server: &mut ServerConnection) -> bool {
+pub(super) fn shake(client: &mut ClientConnection, server: &mut ServerConnection) -> bool {
     while client.wants_write() || server.wants_write() {
         let mut bytes = Vec::new();
         while client.wants_write() {

@@ -5,7 +5,12 @@
 use ebb_sdk::{Checks, ErrorKind, LeaseRenewal, Session};
 
 /// Tries every way to the progress table, each of which must be refused for `expected`; returns the hint.
-pub async fn progress_is_refused(session: &mut impl Session, feed: &str, planted: &str, expected: &str) -> String {
+pub(crate) async fn progress_is_refused(
+    session: &mut impl Session,
+    feed: &str,
+    planted: &str,
+    expected: &str,
+) -> String {
     let lease = LeaseRenewal { feed: feed.into(), epoch: 1, alive_ms: 1000, note: None };
     let errors = [
         session.progress(feed).await.expect_err("it is refused"),
@@ -21,6 +26,6 @@ pub async fn progress_is_refused(session: &mut impl Session, feed: &str, planted
 }
 
 /// The statements of a hint that are an administrator's.
-pub fn statements(hint: &str) -> &str {
+pub(crate) fn statements(hint: &str) -> &str {
     hint.split_once("administrator of the target: ").expect("statements").1
 }

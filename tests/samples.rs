@@ -11,7 +11,7 @@ use ebb_sdk::{Checks, Family, Fit, Operation, Session, SourceType};
 use crate::writer::{Writer, table_of};
 
 /// A type and the JSON of some of its values.
-pub struct Sample {
+pub(crate) struct Sample {
     pub source: SourceType,
     pub values: Vec<String>,
 }
@@ -32,7 +32,7 @@ fn array(element: Sample, values: &[&str]) -> Sample {
     Sample { source, values: values.iter().map(|&value| value.to_owned()).collect() }
 }
 
-pub fn samples() -> Vec<Sample> {
+pub(crate) fn samples() -> Vec<Sample> {
     let (long, bytes) = (format!("\"{}\"", "x".repeat(300)), format!("\"\\\\x{}\"", "6a".repeat(300)));
     let uuid = "\"7f9c24e8-3b12-4fef-91e0-56a2d5a246ec\"";
     let point = "{\"coordinates\": [1, 2], \"type\": \"Point\"}";
@@ -98,10 +98,10 @@ pub fn samples() -> Vec<Sample> {
 }
 
 /// What was found: for each type of a column what it makes of each type of the source.
-pub type Found = Vec<(&'static str, Vec<(String, Fit)>)>;
+pub(crate) type Found = Vec<(&'static str, Vec<(String, Fit)>)>;
 
 /// Tries every value of every type on a column of each type, `v` of the table `tN` for the Nth of `columns`.
-pub async fn try_all<S: Session>(
+pub(crate) async fn try_all<S: Session>(
     writer: &mut Writer<S>,
     columns: impl Iterator<Item = (usize, &'static str)>,
 ) -> Found {
@@ -131,7 +131,7 @@ pub async fn try_all<S: Session>(
 /// The page of the docs, with sections of single values at its end. With EBB_WRITE_DOCS it is written, else it must be there
 /// already.
 #[track_caller]
-pub fn check_page(name: &str, title: &str, found: &Found, sections: &str) {
+pub(crate) fn check_page(name: &str, title: &str, found: &Found, sections: &str) {
     let mut page = format!(
         "# {title}\n\nMade by the tests, which write values of every type on the left into columns of every type on the right; \
          do not edit it.\n\nValues that a column cannot hold exactly are refused, with table, key, column and value. So are \
@@ -167,17 +167,17 @@ pub fn check_page(name: &str, title: &str, found: &Found, sections: &str) {
 }
 
 /// A row of random values: the JSON of each column of [`RANDOM_COLUMNS`], and what it must show afterwards.
-pub struct Random {
+pub(crate) struct Random {
     pub json: [String; 8],
     pub shown: [String; 8],
 }
 
 /// An integer, an exact number, a double, a text and bytes (both shown in hexadecimal), a day, a moment and a UUID.
-pub const RANDOM_COLUMNS: [&str; 8] = ["i", "n", "f", "t", "b", "d", "m", "u"];
+pub(crate) const RANDOM_COLUMNS: [&str; 8] = ["i", "n", "f", "t", "b", "d", "m", "u"];
 
 impl Random {
     /// Any of the values that both kinds of target hold.
-    pub fn new(rng: &mut fastrand::Rng) -> Self {
+    pub(crate) fn new(rng: &mut fastrand::Rng) -> Self {
         let integer = rng.i64(..) >> rng.u32(0..64);
         let number = format!(
             "{}{}.{:06}",
@@ -227,7 +227,7 @@ impl Random {
     }
 
     /// Fills the table `t` with rows of random values, numbered by `id`; also says from which seed they are.
-    pub async fn fill<S: Session>(writer: &mut Writer<S>) -> (u64, Vec<Self>) {
+    pub(crate) async fn fill<S: Session>(writer: &mut Writer<S>) -> (u64, Vec<Self>) {
         let seed = fastrand::u64(..);
         let mut rng = fastrand::Rng::with_seed(seed);
         let random: Vec<_> = (0..3000).map(|_| Self::new(&mut rng)).collect();
@@ -245,7 +245,7 @@ impl Random {
     }
 
     /// Whether a line of the values, separated by `|`, shows this row.
-    pub fn is_shown(&self, line: &str) -> bool {
+    pub(crate) fn is_shown(&self, line: &str) -> bool {
         let columns: Vec<&str> = line.split('|').collect();
         let mut found = columns.iter().zip(&self.shown).enumerate();
         columns.len() == self.shown.len()

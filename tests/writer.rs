@@ -6,23 +6,29 @@ use ebb_sdk::{
     Advance, Block, Catalog, Checks, Operation, Progress, Result, RowBuffer, Session, Table, Timestamp, Value,
 };
 
-pub const FEED: &str = "/db/public";
+pub(crate) const FEED: &str = "/db/public";
 
-pub struct Writer<S> {
+pub(crate) struct Writer<S> {
     pub session: S,
     pub catalog: Catalog,
     pub progress: Progress,
 }
 
 impl<S: Session> Writer<S> {
-    pub async fn new(mut session: S) -> Self {
+    pub(crate) async fn new(mut session: S) -> Self {
         let progress = session.take_over(FEED, 1).await.expect("the feed");
         let catalog = session.describe().await.expect("a catalog");
         Self { session, catalog, progress }
     }
 
     /// Writes rows of JSON values, in one block and inside the open transaction.
-    pub async fn write(&mut self, table: &str, operation: Operation, columns: &[&str], rows: &[&[&str]]) -> Result<()> {
+    pub(crate) async fn write(
+        &mut self,
+        table: &str,
+        operation: Operation,
+        columns: &[&str],
+        rows: &[&[&str]],
+    ) -> Result<()> {
         let table = table_of(&self.catalog, table);
         let columns: Vec<u32> = columns.iter().map(|name| table.column(name).expect("a column")).collect();
         let mut buffer = RowBuffer::new(columns.len());
@@ -32,7 +38,7 @@ impl<S: Session> Writer<S> {
     }
 
     /// Moves the progress by one step and commits.
-    pub async fn commit(&mut self) -> Result<()> {
+    pub(crate) async fn commit(&mut self) -> Result<()> {
         let to = Timestamp { wall: self.progress.applied.wall + 1, logical: 7 };
         let advance = Advance { feed: FEED.into(), epoch: self.progress.epoch, from: self.progress.applied, to };
         self.session.commit(&advance).await?;
@@ -52,19 +58,19 @@ impl<S: Session> Writer<S> {
     }
 
     /// One transaction of one block.
-    pub async fn upsert(&mut self, table: &str, columns: &[&str], rows: &[&[&str]]) -> Result<()> {
+    pub(crate) async fn upsert(&mut self, table: &str, columns: &[&str], rows: &[&[&str]]) -> Result<()> {
         self.apply(table, Operation::Upsert, columns, rows).await
     }
 
     /// One transaction of one block; the columns are those of the key.
-    pub async fn delete(&mut self, table: &str, columns: &[&str], rows: &[&[&str]]) -> Result<()> {
+    pub(crate) async fn delete(&mut self, table: &str, columns: &[&str], rows: &[&[&str]]) -> Result<()> {
         self.apply(table, Operation::Delete, columns, rows).await
     }
 }
 
 /// A table by its name, or by schema and name.
 #[track_caller]
-pub fn table_of<'a>(catalog: &'a Catalog, name: &str) -> &'a Table {
+pub(crate) fn table_of<'a>(catalog: &'a Catalog, name: &str) -> &'a Table {
     let is_it = |table: &&Table| table.name == name || table.to_string() == name;
     catalog.tables.iter().find(is_it).unwrap_or_else(|| panic!("no table {name}"))
 }

@@ -12,7 +12,7 @@ use crate::sender;
 /// Batches between two resolved timestamps.
 const RESOLVED_BATCHES: usize = 50;
 
-pub async fn run(bench: &Bench, rows: usize) {
+pub(crate) async fn run(bench: &Bench, rows: usize) {
     bench.server.create("backlog");
     let ebb = Ebb::start(bench, "backlog");
     let conninfo = bench.server.postgres().socket_conninfo("backlog");

@@ -16,14 +16,14 @@ use crate::generator::{COLUMNS, Change, History};
 const WINDOW_ROWS_MAX: usize = 10_000;
 
 /// The parameters of one target transaction.
-pub struct Window {
+pub(crate) struct Window {
     pub wall: i64,
     pub upserts: Vec<Vec<String>>,
     pub deletes: Vec<String>,
 }
 
 /// Rows a second, and the checksum of the table that it made.
-pub async fn run(bench: &Bench, history: &History, database: &str) -> (f64, String) {
+pub(crate) async fn run(bench: &Bench, history: &History, database: &str) -> (f64, String) {
     bench.server.create(database);
     bench.server.sql(database, "CREATE TABLE progress (wall bigint NOT NULL); INSERT INTO progress VALUES (0)");
     let windows = windows(history);
@@ -52,7 +52,7 @@ pub async fn run(bench: &Bench, history: &History, database: &str) -> (f64, Stri
 }
 
 /// Whole source transactions, of each key the last version.
-pub fn windows(history: &History) -> Vec<Window> {
+pub(crate) fn windows(history: &History) -> Vec<Window> {
     let mut windows = Vec::new();
     let mut rows: BTreeMap<u64, &Change> = BTreeMap::new();
     let mut count = 0;

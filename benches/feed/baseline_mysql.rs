@@ -19,7 +19,7 @@ const SHAPES: [usize; 4] = [1000, 100, 10, 1];
 type Work = Vec<(String, Vec<Value>)>;
 
 /// Rows a second, and the checksum of the table that it made.
-pub async fn run(bench: &Bench, history: &History, database: &str) -> (f64, String) {
+pub(crate) async fn run(bench: &Bench, history: &History, database: &str) -> (f64, String) {
     bench.server.create(database);
     bench.server.sql(database, "CREATE TABLE progress (wall BIGINT NOT NULL); INSERT INTO progress VALUES (0)");
     let windows: Vec<(i64, Work)> = windows(history).iter().map(|window| (window.wall, work(window))).collect();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::Bench;
 use crate::server::Watch;
 
-pub struct Ebb {
+pub(crate) struct Ebb {
     child: Child,
     watch: Watch,
     pub port: u16,
@@ -22,21 +22,21 @@ pub struct Ebb {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Usage {
+pub(crate) struct Usage {
     pub cpu: Duration,
     pub rss_bytes: u64,
     pub rss_peak_bytes: u64,
 }
 
 impl Usage {
-    pub fn since(&self, before: &Self) -> Self {
+    pub(crate) fn since(&self, before: &Self) -> Self {
         Self { cpu: self.cpu - before.cpu, ..*self }
     }
 }
 
 impl Ebb {
     /// Starts it for a database whose name is also that of its staging.
-    pub fn start(bench: &Bench, database: &str) -> Self {
+    pub(crate) fn start(bench: &Bench, database: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
         let server = bench.certs.server();
         let mut child = Command::new(env!("CARGO_BIN_EXE_ebb"))
@@ -75,7 +75,7 @@ impl Ebb {
     }
 
     /// Waits until the target stands at this time.
-    pub async fn wait_applied(&self, wall: i64) {
+    pub(crate) async fn wait_applied(&self, wall: i64) {
         loop {
             let applied = self.watch.applied().await;
             if applied >= wall {
@@ -85,7 +85,7 @@ impl Ebb {
         }
     }
 
-    pub fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let kib = |name: &str| {
@@ -96,7 +96,7 @@ impl Ebb {
     }
 
     /// Where its time went.
-    pub fn print_threads(&self) {
+    pub(crate) fn print_threads(&self) {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs").flatten();
         for task in tasks {
             let Ok(stat) = fs::read_to_string(task.path().join("stat")) else { continue };
@@ -109,7 +109,7 @@ impl Ebb {
     }
 
     /// SIGTERM, and its end.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         ebb_servers::signal(self.child.id(), ebb_servers::Signal::TERM).expect("it runs");
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "{status}");

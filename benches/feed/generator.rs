@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use crate::Bench;
 
-pub const COLUMNS: [(&str, &str); 9] = [
+pub(crate) const COLUMNS: [(&str, &str); 9] = [
     ("id", "int8"),
     ("customer", "text"),
     ("city", "text"),
@@ -23,27 +23,27 @@ pub const COLUMNS: [(&str, &str); 9] = [
 /// Rows between two resolved timestamps.
 const RESOLVED_ROWS: usize = 5_000;
 const BATCH_ROWS_MAX: usize = 1_000;
-pub const WALL: i64 = 1_700_000_000_000_000_000;
+pub(crate) const WALL: i64 = 1_700_000_000_000_000_000;
 
 /// One changed row: its values as texts, nothing when it was deleted.
-pub struct Change {
+pub(crate) struct Change {
     pub id: u64,
     pub values: Option<[String; 9]>,
 }
 
-pub struct Transaction {
+pub(crate) struct Transaction {
     pub wall: i64,
     pub changes: Vec<Change>,
 }
 
 /// What the source did.
-pub struct History {
+pub(crate) struct History {
     pub transactions: Vec<Transaction>,
     rows: usize,
 }
 
 /// What one connection sends, in order.
-pub struct Bodies {
+pub(crate) struct Bodies {
     /// By connection, then by epoch: what lies between two resolved timestamps.
     pub connections: Vec<Vec<Vec<Vec<u8>>>>,
     pub resolved: Vec<String>,
@@ -52,7 +52,7 @@ pub struct Bodies {
 
 impl History {
     /// Inserts, updates and deletes of a growing table; each key once in a transaction, as CockroachDB sends it.
-    pub fn generate(rows: usize, seed: u64) -> Self {
+    pub(crate) fn generate(rows: usize, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut history = Self { transactions: Vec::new(), rows: 0 };
         let mut next = 1_u64;
@@ -78,17 +78,17 @@ impl History {
         history
     }
 
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
     /// The last resolved timestamp.
-    pub fn end(&self) -> i64 {
+    pub(crate) fn end(&self) -> i64 {
         self.transactions.last().expect("there is one").wall
     }
 
     /// Spread over connections by key, so that versions of one key stay in order.
-    pub fn bodies(&self, bench: &Bench, database: &str) -> Bodies {
+    pub(crate) fn bodies(&self, bench: &Bench, database: &str) -> Bodies {
         let mut bodies = Bodies {
             connections: (0..bench.connections).map(|_| Vec::new()).collect(),
             resolved: Vec::new(),
@@ -117,12 +117,12 @@ impl History {
 
 type Message<'a> = (i64, &'a Change);
 
-pub fn resolved(wall: i64) -> String {
+pub(crate) fn resolved(wall: i64) -> String {
     format!("{{\"resolved\":\"{wall}.0000000000\"}}")
 }
 
 /// In the compact spelling of CockroachDB's webhook sink, columns in the order of their names' bytes.
-pub fn body(messages: &[Message<'_>]) -> Vec<u8> {
+pub(crate) fn body(messages: &[Message<'_>]) -> Vec<u8> {
     let mut text = String::with_capacity(messages.len() * 420 + 64);
     text.push_str("{\"payload\":[");
     for (at, (wall, change)) in messages.iter().enumerate() {
@@ -145,25 +145,25 @@ pub fn body(messages: &[Message<'_>]) -> Vec<u8> {
     text.into_bytes()
 }
 
-pub const BATCH_ROWS: usize = 1_000;
+pub(crate) const BATCH_ROWS: usize = 1_000;
 
 /// Source transactions of [`BATCH_ROWS`] rows each, which can be made one by one and again: of each ten the last two delete
 /// and change the rows of two before them.
 #[derive(Clone, Copy)]
-pub struct Batches {
+pub(crate) struct Batches {
     pub count: usize,
 }
 
 impl Batches {
-    pub fn wall(self, batch: usize) -> i64 {
+    pub(crate) fn wall(self, batch: usize) -> i64 {
         WALL + batch as i64 * 1_000_000
     }
 
-    pub fn resolved(self, batch: usize) -> String {
+    pub(crate) fn resolved(self, batch: usize) -> String {
         resolved(self.wall(batch))
     }
 
-    pub fn body(self, batch: usize) -> Vec<u8> {
+    pub(crate) fn body(self, batch: usize) -> Vec<u8> {
         let rows = self.changes(batch);
         body(&rows.iter().map(|change| (self.wall(batch), change)).collect::<Vec<_>>())
     }
@@ -189,7 +189,7 @@ impl Batches {
     }
 
     /// Every row that must be there is, and every hundredth batch is compared value by value.
-    pub fn compare(self, bench: &Bench, database: &str) {
+    pub(crate) fn compare(self, bench: &Bench, database: &str) {
         let is_there = |batch: &usize| self.last_of(*batch).is_some_and(|last| last % 10 != 8);
         let count = (0..self.count).filter(is_there).count() * BATCH_ROWS;
         assert_eq!(bench.server.sql(database, "SELECT count(*) FROM t"), count.to_string(), "rows are missing");
@@ -212,7 +212,7 @@ const SHOWN: &str = "concat_ws('|', id, customer, city, status, amount, quantity
      to_char(updated AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))";
 
 /// About 300 bytes of JSON.
-pub fn values(id: u64, rng: &mut Rng) -> [String; 9] {
+pub(crate) fn values(id: u64, rng: &mut Rng) -> [String; 9] {
     let word = |rng: &mut Rng, length: usize| -> String { (0..length).map(|_| rng.lowercase()).collect() };
     let time = |rng: &mut Rng| {
         format!(

@@ -63,7 +63,7 @@ const KINDS: [Kind; 8] = [
 const BODY_BYTES_MAX: usize = 34 << 20;
 
 /// Rounds of a quiet feed and one under attack, one after the other.
-pub async fn run(bench: &Bench, rows: usize, rounds: usize, count: usize) {
+pub(crate) async fn run(bench: &Bench, rows: usize, rounds: usize, count: usize) {
     println!(
         "{rows} rows, {} connections; hostile: {count} connections, each anew {} s after its end",
         bench.connections,
@@ -163,7 +163,7 @@ async fn large_body(bench: &Bench, ebb: &Ebb) {
     );
 }
 
-pub struct Crowd {
+pub(crate) struct Crowd {
     count: usize,
     tries: Arc<AtomicU64>,
     kinds: Vec<Kind>,
@@ -192,7 +192,7 @@ impl Crowd {
     }
 
     /// Attacks until what it returns is dropped. Comes back when everybody has connected once.
-    pub async fn attack(&self, bench: &Bench, ebb: &Ebb) -> JoinSet<()> {
+    pub(crate) async fn attack(&self, bench: &Bench, ebb: &Ebb) -> JoinSet<()> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(bench.certs.ca()).expect("the authority")).expect("a certificate");
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -22,7 +22,7 @@ use crate::ebb::Ebb;
 use crate::generator::History;
 
 /// Shakes hands with the changefeed's certificate.
-pub fn connector(bench: &Bench) -> TlsConnector {
+pub(crate) fn connector(bench: &Bench) -> TlsConnector {
     let pair = bench.certs.client("changefeed").expect("a client certificate");
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(bench.certs.ca()).expect("the authority")).expect("a certificate");
@@ -39,13 +39,13 @@ pub fn connector(bench: &Bench) -> TlsConnector {
 }
 
 /// One connection to the receiver.
-pub struct Client {
+pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     path: String,
 }
 
 impl Client {
-    pub async fn connect(bench: &Bench, port: u16, path: &str) -> Self {
+    pub(crate) async fn connect(bench: &Bench, port: u16, path: &str) -> Self {
         let socket = TcpStream::connect(("127.0.0.1", port)).await.expect("the receiver listens");
         socket.set_nodelay(true).expect("an option");
         let name = ServerName::try_from("localhost").expect("a name");
@@ -56,14 +56,14 @@ impl Client {
     }
 
     /// Posts a body; anything but 200 ends the run.
-    pub async fn post(&mut self, body: impl Into<Bytes>) {
+    pub(crate) async fn post(&mut self, body: impl Into<Bytes>) {
         let path = self.path.clone();
         let (status, text) = self.answer(&path, body.into()).await;
         assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&text));
     }
 
     /// Posts a body to this path, which must be refused with this status.
-    pub async fn refused(&mut self, path: &str, body: Vec<u8>, expected: u16) {
+    pub(crate) async fn refused(&mut self, path: &str, body: Vec<u8>, expected: u16) {
         let (status, text) = self.answer(path, body.into()).await;
         assert_eq!(status.as_u16(), expected, "{}", String::from_utf8_lossy(&text));
     }
@@ -85,7 +85,7 @@ impl Client {
 
 /// Sends everything, each connection as fast as it is answered. A feed is what one connection sends between each two
 /// resolved timestamps.
-pub async fn send<I>(bench: &Bench, ebb: &Ebb, feeds: Vec<I>, resolved: Vec<String>)
+pub(crate) async fn send<I>(bench: &Bench, ebb: &Ebb, feeds: Vec<I>, resolved: Vec<String>)
 where
     I: Iterator<Item = Vec<Vec<u8>>> + Send + 'static,
 {
@@ -109,7 +109,7 @@ where
 }
 
 /// The same without resolved timestamps.
-pub async fn send_rows<I>(bench: &Bench, ebb: &Ebb, feeds: Vec<I>)
+pub(crate) async fn send_rows<I>(bench: &Bench, ebb: &Ebb, feeds: Vec<I>)
 where
     I: Iterator<Item = Vec<Vec<u8>>> + Send + 'static,
 {
@@ -148,7 +148,7 @@ async fn resolve(
 }
 
 /// When the rows below a resolved timestamp were due, when it was sent, and when it was visible on the target.
-pub struct Delay {
+pub(crate) struct Delay {
     wall: i64,
     due: Instant,
     sent: Instant,
@@ -156,17 +156,17 @@ pub struct Delay {
 }
 
 impl Delay {
-    pub fn since_due(&self) -> Duration {
+    pub(crate) fn since_due(&self) -> Duration {
         self.visible - self.due
     }
 
-    pub fn since_sent(&self) -> Duration {
+    pub(crate) fn since_sent(&self) -> Duration {
         self.visible - self.sent
     }
 }
 
 /// Sends at an even rate, and lets nothing wait for the target.
-pub async fn send_steadily(bench: &Bench, ebb: &Ebb, history: &History, duration: Duration) -> Vec<Delay> {
+pub(crate) async fn send_steadily(bench: &Bench, ebb: &Ebb, history: &History, duration: Duration) -> Vec<Delay> {
     let bodies = history.bodies(bench, &ebb.database);
     let period = duration / u32::try_from(bodies.resolved.len()).expect("few");
     let begin = tokio::time::Instant::now() + Duration::from_millis(500);

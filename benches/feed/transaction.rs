@@ -34,7 +34,7 @@ impl Rows {
     }
 }
 
-pub async fn run(bench: &Bench, rows: usize) {
+pub(crate) async fn run(bench: &Bench, rows: usize) {
     bench.server.create("large");
     let batches = rows.div_ceil(BATCH_ROWS).max(2);
     let deleted = (batches / 10).max(1);

@@ -19,20 +19,20 @@ const LEAVE_MAX: Duration = Duration::from_secs(20);
 
 /// A signal that has come.
 #[derive(Debug, Clone, Copy)]
-pub struct Interrupted {
+pub(crate) struct Interrupted {
     pub name: &'static str,
     number: u8,
 }
 
 impl Interrupted {
     /// As a shell has it.
-    pub fn exit_code(self) -> ExitCode {
+    pub(crate) fn exit_code(self) -> ExitCode {
         ExitCode::from(128 + self.number)
     }
 }
 
 /// Listens from now on. What comes back is done at the first signal.
-pub fn listen(screen: &Arc<Screen>) -> Result<impl Future<Output = Interrupted> + use<>> {
+pub(crate) fn listen(screen: &Arc<Screen>) -> Result<impl Future<Output = Interrupted> + use<>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;

@@ -13,19 +13,19 @@ use crate::target::Target;
 
 const EVERY: Duration = Duration::from_millis(250);
 
-pub struct Live<'a> {
+pub(crate) struct Live<'a> {
     screen: &'a Screen,
     source: Client,
     target: &'a Target,
 }
 
 impl<'a> Live<'a> {
-    pub fn new(screen: &'a Screen, source: Client, target: &'a Target) -> Self {
+    pub(crate) fn new(screen: &'a Screen, source: Client, target: &'a Target) -> Self {
         Self { screen, source, target }
     }
 
     /// Shows it until the time is over.
-    pub async fn watch(&self, duration: Duration) -> Result<()> {
+    pub(crate) async fn watch(&self, duration: Duration) -> Result<()> {
         let end = Instant::now() + duration;
         while Instant::now() < end {
             self.show().await?;
@@ -34,7 +34,7 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    pub async fn show(&self) -> Result<()> {
+    pub(crate) async fn show(&self) -> Result<()> {
         let source = shop::state(&self.source).await?;
         let target = tokio::task::block_in_place(|| self.target.state())?;
         self.screen.live(&describe(source, self.target.name(), target));

@@ -19,7 +19,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 
 /// Everything that a start needs.
-pub struct Replicator {
+pub(crate) struct Replicator {
     program: PathBuf,
     args: Vec<String>,
     environment: Vec<(&'static str, PathBuf)>,
@@ -29,7 +29,7 @@ pub struct Replicator {
 
 impl Replicator {
     /// Makes the certificates and puts the command together.
-    pub fn new(screen: &Arc<Screen>, dir: &Path, certs: &Certs, source_port: u16, target: &str) -> Result<Self> {
+    pub(crate) fn new(screen: &Arc<Screen>, dir: &Path, certs: &Certs, source_port: u16, target: &str) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("ebb");
         if !program.exists() {
             return Err(format!("{} is not built: run make demo", program.display()).into());
@@ -74,7 +74,7 @@ impl Replicator {
     }
 
     /// The command as a person would type it.
-    pub fn command_line(&self) -> String {
+    pub(crate) fn command_line(&self) -> String {
         let mut lines = String::from("  ebb certs\n  ebb fetch");
         for arg in &self.args[1..] {
             match arg.strip_prefix("--").filter(|_| !arg.contains(' ')) {
@@ -85,7 +85,7 @@ impl Replicator {
         lines
     }
 
-    pub fn start(&self) -> Result<Running> {
+    pub(crate) fn start(&self) -> Result<Running> {
         // It outlives this process when that is killed: ebb ends too, and its folder goes.
         let watcher = Watcher::start(&self.dir)?;
         let mut child = Command::new(&self.program)
@@ -120,7 +120,7 @@ fn show(stream: impl Read + Send + 'static, screen: Arc<Screen>, lines: Unbounde
 }
 
 /// A running ebb. It is killed when this is dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: UnboundedReceiver<String>,
     watcher: Watcher,
@@ -128,7 +128,7 @@ pub struct Running {
 
 impl Running {
     /// Waits for a log line that holds this text.
-    pub async fn wait_for(&mut self, text: &str) -> Result<()> {
+    pub(crate) async fn wait_for(&mut self, text: &str) -> Result<()> {
         let found = async {
             while let Some(line) = self.lines.recv().await {
                 if line.contains(text) {
@@ -141,14 +141,14 @@ impl Running {
         Ok(in_time.unwrap_or_else(|_| Err(format!("ebb did not say {text:?} within {WAIT_MAX:?}")))?)
     }
 
-    pub fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(self.watcher.follow(None)?)
     }
 
     /// SIGTERM; returns the exit code.
-    pub async fn stop(&mut self) -> Result<i32> {
+    pub(crate) async fn stop(&mut self) -> Result<i32> {
         ebb_servers::signal(self.child.id(), Signal::TERM)?;
         let ended = async {
             loop {

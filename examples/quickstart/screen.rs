@@ -15,7 +15,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(1);
 /// Moves to the beginning of the terminal's line and clears it.
 const CLEAR: &str = "\r\x1b[K";
 
-pub struct Screen {
+pub(crate) struct Screen {
     is_terminal: bool,
     steps: &'static [&'static str],
     log_path: PathBuf,
@@ -31,7 +31,7 @@ struct State {
 
 impl Screen {
     /// The log stands among those of the Makefile's steps, beside the folder of this program.
-    pub fn open(steps: &'static [&'static str]) -> Result<Self> {
+    pub(crate) fn open(steps: &'static [&'static str]) -> Result<Self> {
         let program = std::env::current_exe()?;
         let target = program.parent().and_then(Path::parent).ok_or("this program has no folder: run make demo")?;
         let log_path = target.join("logs/demo.log");
@@ -42,7 +42,7 @@ impl Screen {
     }
 
     /// The next step begins.
-    pub fn step(&self) {
+    pub(crate) fn step(&self) {
         let mut state = self.state();
         state.step += 1;
         let text = format!("\n[{}/{}] {}", state.step, self.steps.len(), self.steps[state.step - 1]);
@@ -50,7 +50,7 @@ impl Screen {
     }
 
     /// For the last line: how far it came, and where to read on.
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         let step = self.state().step;
         let title = step.checked_sub(1).map_or("before the first step", |at| self.steps[at]);
         let folder = std::env::current_dir().unwrap_or_default();
@@ -58,12 +58,12 @@ impl Screen {
         format!("in step {step} of {} ({title}); its log is {}", self.steps.len(), log.display())
     }
 
-    pub fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         self.state().print(text);
     }
 
     /// Replaces the live line; where there is no terminal it becomes a line now and then.
-    pub fn live(&self, text: &str) {
+    pub(crate) fn live(&self, text: &str) {
         let mut state = self.state();
         if self.is_terminal {
             state.is_live = true;

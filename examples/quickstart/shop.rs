@@ -16,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::Result;
 use crate::target::Target;
 
-pub const SCHEMA: &str = "
+pub(crate) const SCHEMA: &str = "
 CREATE TYPE order_state AS ENUM ('new', 'paid', 'sent');
 CREATE TABLE customers (
     id uuid PRIMARY KEY, email text NOT NULL, tags text[] NOT NULL, preferences jsonb, since timestamptz NOT NULL);
@@ -32,7 +32,7 @@ const TABLES: [&str; 4] = ["customers", "products", "orders", "order_lines"];
 const PRODUCTS: u64 = 50;
 
 /// A connection of the application to CockroachDB, encrypted and verified.
-pub async fn connect(crdb: &Crdb, certs: &Certs) -> Result<Client> {
+pub(crate) async fn connect(crdb: &Crdb, certs: &Certs) -> Result<Client> {
     let url = DatabaseUrl::parse(&crdb.url("defaultdb", "root"))?;
     let tls = TlsSettings { root_cert: Some(certs.ca()), ..TlsSettings::new(SslMode::VerifyFull) };
     let mut config = Config::new();
@@ -44,26 +44,26 @@ pub async fn connect(crdb: &Crdb, certs: &Certs) -> Result<Client> {
 
 /// What was sold.
 #[derive(Default, Clone, Copy)]
-pub struct Sold {
+pub(crate) struct Sold {
     pub transactions: u64,
     pub rows: u64,
 }
 
 /// Two clients that buy at the same time, until they are stopped.
-pub struct Writer {
+pub(crate) struct Writer {
     stop: Arc<AtomicBool>,
     clients: [JoinHandle<Result<(Client, Sold), tokio_postgres::Error>>; 2],
 }
 
 impl Writer {
-    pub fn start(first: Client, second: Client) -> Self {
+    pub(crate) fn start(first: Client, second: Client) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let buy = |client, number| tokio::spawn(sell(client, number, Arc::clone(&stop)));
         Self { clients: [buy(first, 1), buy(second, 2)], stop }
     }
 
     /// Lets the transactions in hand end, and gives a connection back.
-    pub async fn stop(self) -> Result<(Client, Sold)> {
+    pub(crate) async fn stop(self) -> Result<(Client, Sold)> {
         self.stop.store(true, Ordering::Relaxed);
         let [first, second] = self.clients;
         let ((client, one), (_, two)) = (first.await??, second.await??);
@@ -145,7 +145,7 @@ impl Dice {
 
 /// One side at one moment.
 #[derive(Debug, Clone, Copy)]
-pub struct State {
+pub(crate) struct State {
     pub rows: u64,
     /// When the newest order was placed, in ms of Unix time; 0 before the first.
     pub newest_ms: u64,
@@ -153,27 +153,27 @@ pub struct State {
 
 impl State {
     /// One row of two columns in the words of a dialect, given how it writes the newest moment.
-    pub fn query(newest: &str) -> String {
+    pub(crate) fn query(newest: &str) -> String {
         let counts = TABLES.map(|table| format!("(SELECT count(*) FROM {table})")).join(" + ");
         format!("SELECT concat_ws('|', {counts}, (SELECT coalesce({newest}, 0) FROM orders))")
     }
 
-    pub fn parse(line: &str) -> Result<Self> {
+    pub(crate) fn parse(line: &str) -> Result<Self> {
         let (rows, newest) = line.trim().split_once('|').ok_or_else(|| format!("no two columns: {line}"))?;
         Ok(Self { rows: rows.parse()?, newest_ms: newest.parse()? })
     }
 }
 
-pub const NEWEST: &str = "CAST(floor(extract(epoch FROM max(placed)) * 1000) AS bigint)";
+pub(crate) const NEWEST: &str = "CAST(floor(extract(epoch FROM max(placed)) * 1000) AS bigint)";
 
 /// At the source.
-pub async fn state(source: &Client) -> Result<State> {
+pub(crate) async fn state(source: &Client) -> Result<State> {
     let row = source.query_one(&State::query(NEWEST), &[]).await?;
     State::parse(row.get(0))
 }
 
 /// One table on both sides.
-pub struct Comparison {
+pub(crate) struct Comparison {
     pub name: &'static str,
     pub source_rows: usize,
     pub target_rows: usize,
@@ -181,17 +181,17 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    pub fn is_equal(&self) -> bool {
+    pub(crate) fn is_equal(&self) -> bool {
         self.differing_rows == 0 && self.source_rows == self.target_rows && self.source_rows > 0
     }
 
-    pub fn verdict(&self) -> String {
+    pub(crate) fn verdict(&self) -> String {
         if self.is_equal() { "yes".into() } else { format!("no, {} rows differ", self.differing_rows) }
     }
 }
 
 /// Compares every row of every table as text.
-pub async fn compare(source: &Client, target: &Target) -> Result<Vec<Comparison>> {
+pub(crate) async fn compare(source: &Client, target: &Target) -> Result<Vec<Comparison>> {
     let mut comparisons = Vec::new();
     source.batch_execute("SET TimeZone = 'UTC'").await?;
     for name in TABLES {

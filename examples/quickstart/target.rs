@@ -8,7 +8,7 @@ use ebb_servers::{Certs, Dialect, Flavour, Server};
 use crate::Result;
 use crate::shop::{self, State};
 
-pub struct Target {
+pub(crate) struct Target {
     dialect: Dialect,
     server: Server,
 }
@@ -26,7 +26,7 @@ CREATE TABLE order_lines (
 
 impl Target {
     /// Starts the server that TARGET names, encrypted, with the shop's tables in the database `molt`.
-    pub fn start(certs: &Certs) -> Result<Self> {
+    pub(crate) fn start(certs: &Certs) -> Result<Self> {
         let dialect = match std::env::var("TARGET").as_deref() {
             Err(_) | Ok("" | "postgres") => Dialect::Postgres,
             Ok("mysql") => Dialect::MySql(Flavour::MySql),
@@ -39,7 +39,7 @@ impl Target {
         Ok(Self { dialect, server })
     }
 
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self.dialect {
             Dialect::Postgres => "PostgreSQL",
             Dialect::MySql(Flavour::MySql) => "MySQL",
@@ -48,7 +48,7 @@ impl Target {
     }
 
     /// As the vendor's page has it; certificates are named besides where the dialect has no other way.
-    pub fn url(&self, certs: &Certs) -> String {
+    pub(crate) fn url(&self, certs: &Certs) -> String {
         let port = self.server.port();
         match self.dialect {
             Dialect::Postgres => format!("postgres://postgres:postgres@localhost:{port}/molt?sslmode=verify-full"),
@@ -59,11 +59,11 @@ impl Target {
         }
     }
 
-    pub fn sql(&self, sql: &str) -> Result<String> {
+    pub(crate) fn sql(&self, sql: &str) -> Result<String> {
         Ok(self.server.sql("molt", sql)?)
     }
 
-    pub fn state(&self) -> Result<State> {
+    pub(crate) fn state(&self) -> Result<State> {
         let newest = match self.dialect {
             Dialect::Postgres => shop::NEWEST,
             Dialect::MySql(_) => "timestampdiff(MICROSECOND, '1970-01-01', max(placed)) DIV 1000",
@@ -72,7 +72,7 @@ impl Target {
     }
 
     /// The queries that show every row of a table as one line, at the source and on the target.
-    pub fn shown(&self, table: &str) -> [String; 2] {
+    pub(crate) fn shown(&self, table: &str) -> [String; 2] {
         if self.dialect == Dialect::Postgres {
             let rows = format!("SELECT t::text FROM {table} AS t ORDER BY 1");
             return [rows.clone(), format!("SET TimeZone = 'UTC'; {rows}")];

@@ -15,7 +15,7 @@ static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
 
 /// Has tokens signed and verified here; to be called before either.
-pub fn install() {
+pub(crate) fn install() {
     // It fails when it is installed already, by an earlier call of this function.
     let _ = PROVIDER.install_default();
 }

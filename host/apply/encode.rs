@@ -20,7 +20,7 @@ use crate::tables::{Table, Tables};
 
 /// Rows of one table, operation and set of columns.
 #[derive(Debug)]
-pub struct Block {
+pub(super) struct Block {
     /// Position in the catalog.
     pub table: u32,
     pub operation: Operation,
@@ -30,7 +30,7 @@ pub struct Block {
 }
 
 /// Turns entries into blocks.
-pub struct Encoder<'a> {
+pub(super) struct Encoder<'a> {
     catalog: &'a Catalog,
     tables: &'a Tables,
     case_sensitive: bool,
@@ -52,7 +52,7 @@ struct Mapping {
 
 /// What is to be made of a row. Between two tasks for one table the blocks are taken.
 #[derive(Clone, Copy, Debug)]
-pub enum Task<'t> {
+pub(super) enum Task<'t> {
     /// `Upsert` or `Replace`; the blank columns are written as NULL.
     Whole { operation: Operation, blank: &'t [u32] },
     /// `Delete`, `Verify`, or `Update` of the blank columns to NULL.
@@ -60,7 +60,7 @@ pub enum Task<'t> {
 }
 
 impl<'a> Encoder<'a> {
-    pub fn new(catalog: &'a Catalog, tables: &'a Tables, case_sensitive: bool) -> Self {
+    pub(super) fn new(catalog: &'a Catalog, tables: &'a Tables, case_sensitive: bool) -> Self {
         Self { catalog, tables, case_sensitive, blocks: Vec::new(), mappings: HashMap::new() }
     }
 
@@ -68,7 +68,7 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// When the row has a column that the target lacks, or lacks a key column that the target has.
-    pub fn push(&mut self, entry: &Entry) -> Result<(), Unwritable> {
+    pub(super) fn push(&mut self, entry: &Entry) -> Result<(), Unwritable> {
         match entry.change() {
             Change::Upsert(_) => self.push_as(entry, Task::Whole { operation: Operation::Upsert, blank: &[] }),
             Change::Delete(_) => self.push_as(entry, Task::Key { operation: Operation::Delete, blank: &[] }),
@@ -76,18 +76,18 @@ impl<'a> Encoder<'a> {
     }
 
     /// Bytes collected so far.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.blocks.iter().map(|block| block.rows.bytes()).sum()
     }
 
     /// The blocks collected so far; the encoder can go on.
-    pub fn take(&mut self) -> Vec<Block> {
+    pub(super) fn take(&mut self) -> Vec<Block> {
         self.mappings.values_mut().flatten().for_each(|mapping| mapping.block = None);
         std::mem::take(&mut self.blocks)
     }
 
     /// Adds one row for a phase of a plan. A task for whole rows passes deleted rows over.
-    pub fn push_as(&mut self, entry: &Entry, task: Task<'_>) -> Result<(), Unwritable> {
+    pub(super) fn push_as(&mut self, entry: &Entry, task: Task<'_>) -> Result<(), Unwritable> {
         let table = self.table(entry)?;
         match (task, self.read(entry, table)?) {
             (Task::Whole { operation, blank }, StagedRow::Whole(columns)) => {
@@ -110,7 +110,7 @@ impl<'a> Encoder<'a> {
 
     /// Whether a row has a value for every column that the target does not compute: only then can it be deleted and
     /// inserted again without loss.
-    pub fn covers(&mut self, entry: &Entry) -> Result<bool, Unwritable> {
+    pub(super) fn covers(&mut self, entry: &Entry) -> Result<bool, Unwritable> {
         let table = self.table(entry)?;
         let StagedRow::Whole(columns) = self.read(entry, table)? else { return Ok(true) };
         let at = self.mapping(table, &columns)?;

@@ -14,13 +14,13 @@ use crate::config::Triggers;
 
 /// Tables, by position, that a transaction writes to and deletes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AffectedTables {
+pub(super) struct AffectedTables {
     pub written: BTreeSet<u32>,
     pub deleted: BTreeSet<u32>,
 }
 
 impl AffectedTables {
-    pub fn by(blocks: &[Block]) -> Self {
+    pub(super) fn by(blocks: &[Block]) -> Self {
         let tables = |operation| {
             let of_it = blocks.iter().filter(move |block| block.operation == operation);
             of_it.map(|block| block.table).collect()
@@ -29,14 +29,14 @@ impl AffectedTables {
     }
 
     /// What is not known in advance may touch everything.
-    pub fn all(tables: impl Iterator<Item = u32> + Clone) -> Self {
+    pub(super) fn all(tables: impl Iterator<Item = u32> + Clone) -> Self {
         Self { written: tables.clone().collect(), deleted: tables.collect() }
     }
 }
 
 /// What to do after a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     Try(Plan),
     /// Source transactions merged into one may meet a constraint that none of them meets by itself: one at a time.
     Split,
@@ -44,7 +44,7 @@ pub enum Next {
 }
 
 /// What the choice rests on.
-pub struct Escalation<'a> {
+pub(super) struct Escalation<'a> {
     pub catalog: &'a Catalog,
     pub tables: &'a TablePlans,
     pub triggers: Triggers,
@@ -52,7 +52,7 @@ pub struct Escalation<'a> {
 
 impl Escalation<'_> {
     /// The plan to begin with.
-    pub fn first(&self, affected: &AffectedTables) -> Plan {
+    pub(super) fn first(&self, affected: &AffectedTables) -> Plan {
         let AffectedTables { written, deleted } = affected;
         let fires = self.any(written, |table| table.triggers) || self.any(deleted, |table| table.triggers);
         let cascades =
@@ -66,7 +66,7 @@ impl Escalation<'_> {
     }
 
     /// What follows a plan that was refused; `transactions` is how many source transactions it merges.
-    pub fn next(&self, refused: Plan, affected: &AffectedTables, transactions: usize) -> Next {
+    pub(super) fn next(&self, refused: Plan, affected: &AffectedTables, transactions: usize) -> Next {
         let mut candidates = vec![];
         match refused {
             Plan::UPSERTS_FIRST => candidates.extend([Plan::DELETES_FIRST, Plan::NULLS_FIRST]),
@@ -91,7 +91,7 @@ impl Escalation<'_> {
     }
 
     /// The way out when no plan is left: the right to suspend checks, or a constraint that can wait for COMMIT.
-    pub fn way_out(&self, constraint: Option<&str>) -> String {
+    pub(super) fn way_out(&self, constraint: Option<&str>) -> String {
         let constraint = constraint.unwrap_or("the constraint");
         let later =
             if self.catalog.defers_checks { format!("make {constraint} DEFERRABLE, or ") } else { String::new() };
@@ -102,7 +102,7 @@ impl Escalation<'_> {
     }
 
     /// Tables, of those given, on which triggers or cascades act a second time because nothing suspends them.
-    pub fn acting(&self, tables: impl Iterator<Item = u32>) -> Vec<String> {
+    pub(super) fn acting(&self, tables: impl Iterator<Item = u32>) -> Vec<String> {
         if self.triggers == Triggers::Fire {
             return Vec::new();
         }

@@ -7,7 +7,7 @@ use ebb_sdk::Checks;
 
 /// One pass over the rows of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Whole rows, parents first.
     Upsert,
     /// Children first.
@@ -30,37 +30,37 @@ pub enum Phase {
 
 impl Phase {
     /// Whether it does something to the key of a deleted row that it must not do where the row is there again.
-    pub fn takes_deletes(self) -> bool {
+    pub(super) fn takes_deletes(self) -> bool {
         matches!(self, Self::NullKeys | Self::DeleteForReinsert | Self::Delete)
     }
 }
 
 /// In which order a transaction is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(super) struct Plan {
     pub checks: Checks,
     pub phases: &'static [Phase],
 }
 
 impl Plan {
     /// Rows appear before others refer to them, and vanish after nothing refers to them any more.
-    pub const UPSERTS_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Upsert, Phase::Delete] };
+    pub(super) const UPSERTS_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Upsert, Phase::Delete] };
     /// A unique value that a deleted row held is free for another row.
-    pub const DELETES_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Delete, Phase::Upsert] };
+    pub(super) const DELETES_FIRST: Self = Self { checks: Checks::Immediate, phases: &[Phase::Delete, Phase::Upsert] };
     /// Unique values are given up before they are taken, and circles are closed last.
-    pub const NULLS_FIRST: Self = Self {
+    pub(super) const NULLS_FIRST: Self = Self {
         checks: Checks::Deferred,
         phases: &[Phase::NullKeys, Phase::InsertWithNullRefs, Phase::FillRefs, Phase::Delete],
     };
-    pub const NULLS_AND_DELETES_FIRST: Self = Self {
+    pub(super) const NULLS_AND_DELETES_FIRST: Self = Self {
         checks: Checks::Deferred,
         phases: &[Phase::NullKeys, Phase::Delete, Phase::InsertWithNullRefs, Phase::FillRefs],
     };
     /// As the first, where triggers or cascades of the target would act on what the source has sent already.
-    pub const UPSERTS_FIRST_SUSPENDED: Self =
+    pub(super) const UPSERTS_FIRST_SUSPENDED: Self =
         Self { checks: Checks::Suspended, phases: &[Phase::Upsert, Phase::Delete, Phase::Verify] };
     /// Any order of rows works when all of them go first; their constraints are verified afterwards.
-    pub const REINSERT_SUSPENDED: Self = Self {
+    pub(super) const REINSERT_SUSPENDED: Self = Self {
         checks: Checks::Suspended,
         phases: &[Phase::NullKeys, Phase::DeleteForReinsert, Phase::Reinsert, Phase::Delete, Phase::Verify],
     };

@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct RefusedRow {
+pub(super) struct RefusedRow {
     pub error: Error,
     /// The name of its table for messages, where it is known.
     pub table: Option<String>,
@@ -25,18 +25,18 @@ impl From<ebb_sdk::Error> for RefusedRow {
 
 impl RefusedRow {
     /// A row of a table, whose key nobody asked for.
-    pub fn of(table: &ebb_sdk::Table, error: Error) -> Self {
+    pub(super) fn of(table: &ebb_sdk::Table, error: Error) -> Self {
         Self { error, table: Some(table.to_string()), key: None, constraint: None }
     }
 
     /// Whether two refusals are about one row, as far as they say: without a key only the target's words tell.
-    pub fn is_same_row(&self, other: &Self) -> bool {
+    pub(super) fn is_same_row(&self, other: &Self) -> bool {
         let is_same = (&self.table, &self.key) == (&other.table, &other.key);
         is_same && (self.key.is_some() || self.error.message == other.error.message)
     }
 
     /// Both are named: the correction of this one may be staged already, and only the other be in its way.
-    pub fn with_behind(self, behind: &Self) -> Self {
+    pub(super) fn with_behind(self, behind: &Self) -> Self {
         let mut error = self.error;
         error.message =
             format!("{}; and together with what is staged behind it: {}", error.message, behind.error.message);

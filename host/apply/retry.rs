@@ -8,7 +8,7 @@ use ebb_sdk::ErrorKind;
 
 /// Doubles from the least to the longest delay; a little jitter keeps several writers from meeting again and again.
 #[derive(Debug)]
-pub struct Backoff {
+pub(super) struct Backoff {
     delay_min: Duration,
     delay_max: Duration,
     attempts: u32,
@@ -17,13 +17,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    pub fn new(delay_min: Duration, delay_max: Duration) -> Self {
+    pub(super) fn new(delay_min: Duration, delay_max: Duration) -> Self {
         Self { delay_min, delay_max, attempts: 0, was_doubted: false }
     }
 
     /// Whether connecting anew may help. A commit that has outlived its connection moves the progress row while the
     /// transaction is already being repeated, which then looks like another writer: the row is read once more.
-    pub fn may_help(&mut self, kind: ErrorKind) -> bool {
+    pub(super) fn may_help(&mut self, kind: ErrorKind) -> bool {
         match kind {
             ErrorKind::Retry => true,
             ErrorKind::Broken => self.attempts > 0 && !std::mem::replace(&mut self.was_doubted, true),
@@ -32,12 +32,12 @@ impl Backoff {
     }
 
     /// How often it has been asked for a delay.
-    pub fn attempts(&self) -> u32 {
+    pub(super) fn attempts(&self) -> u32 {
         self.attempts
     }
 
     /// The next delay; `jitter` is any number and takes up to a quarter off.
-    pub fn next(&mut self, jitter: u32) -> Duration {
+    pub(super) fn next(&mut self, jitter: u32) -> Duration {
         let doubled = self.delay_min.saturating_mul(1 << self.attempts.min(30));
         self.attempts = self.attempts.saturating_add(1);
         let delay = doubled.min(self.delay_max);

@@ -10,7 +10,7 @@ use crate::stage::Entry;
 
 /// Why a row cannot be encoded.
 #[derive(Debug)]
-pub enum Unwritable {
+pub(super) enum Unwritable {
     /// The target has no place for it as it is.
     Row(RefusedRow),
     Other(Error),

@@ -16,7 +16,7 @@ use crate::target::Lease;
 
 /// What a changefeed that is created begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begins {
+pub(super) enum Begins {
     /// What an earlier one has left.
     GoesOn,
     /// The changes after a time.

@@ -37,12 +37,12 @@ impl Memory {
 }
 
 /// Which one this folder has created or used last.
-pub fn job(run_state: &RunState) -> Result<Option<i64>> {
+pub(super) fn job(run_state: &RunState) -> Result<Option<i64>> {
     Ok(run_state.load::<Memory>(MetadataFile::Changefeed)?.map(|known| known.job))
 }
 
 /// To be called when it was created or altered.
-pub fn remember(run_state: &RunState, job: i64, spec: &ChangefeedSpec<'_>) -> Result<()> {
+pub(super) fn remember(run_state: &RunState, job: i64, spec: &ChangefeedSpec<'_>) -> Result<()> {
     let mut salt = [0_u8; 16];
     SystemRandom::new().fill(&mut salt).map_err(|_| Error::new(code::UNNAMED, "the system gives no random numbers"))?;
     run_state.save(MetadataFile::Changefeed, &Memory::of(job, spec, hex(&salt)))
@@ -50,7 +50,7 @@ pub fn remember(run_state: &RunState, job: i64, spec: &ChangefeedSpec<'_>) -> Re
 
 /// Alters a changefeed that was created with other settings; it is paused then. One of which nothing is known is taken to
 /// have these.
-pub async fn renew(source: &Source, run_state: &RunState, job: &Job, spec: &ChangefeedSpec<'_>) -> Result<bool> {
+pub(super) async fn renew(source: &Source, run_state: &RunState, job: &Job, spec: &ChangefeedSpec<'_>) -> Result<bool> {
     let Some(known) = run_state.load::<Memory>(MetadataFile::Changefeed)?.filter(|known| known.job == job.id) else {
         return remember(run_state, job.id, spec).map(|()| false);
     };

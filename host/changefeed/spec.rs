@@ -130,7 +130,7 @@ impl ChangefeedSpec<'_> {
 }
 
 /// The sink's URL without its query: what tells one changefeed's receiver from another's.
-pub fn sink_address(settings: &Changefeed, path: &[String]) -> String {
+pub(super) fn sink_address(settings: &Changefeed, path: &[String]) -> String {
     let path: Vec<_> = path.iter().map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect();
     let host = if settings.host.contains(':') { format!("[{}]", settings.host) } else { settings.host.clone() };
     format!("webhook-https://{host}:{}/{}", settings.port, path.join("/"))

@@ -7,7 +7,7 @@ const UNITS: [(&str, f64); 8] =
     [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("μs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
 
 /// Parses a duration that is not negative; a bare `0` needs no unit.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let refused = || "it is not a duration such as 250ms, 30s or 1m30s".to_owned();
     if text == "0" {
         return Ok(Duration::ZERO);

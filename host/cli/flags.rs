@@ -17,11 +17,11 @@ use super::replicator::Replicator;
 use super::{duration, help};
 use crate::config::NewTables;
 
-pub fn secret(text: &str) -> Result<Secret, Infallible> {
+pub(super) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-pub fn timestamp(text: &str) -> Result<Timestamp, String> {
+pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
     text.parse()
         .map_err(|_| "a time is nanoseconds since 1970 with a logical part, 1751161903005030052.0000000000".into())
 }
@@ -38,13 +38,13 @@ const ABOUT: &str = "Replicates changes from CockroachDB back to the database th
 
 #[derive(Debug, Parser)]
 #[command(name = "ebb", about = ABOUT, version = VERSION.as_str(), subcommand_required = true, arg_required_else_help = true)]
-pub struct Cli {
+pub(super) struct Cli {
     #[command(subcommand)]
     pub command: Subcommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Subcommand {
+pub(super) enum Subcommand {
     /// Create or reuse a changefeed, receive it, and apply it to the target
     #[command(after_help = help::fetch())]
     Fetch(Box<Fetch>),
@@ -90,7 +90,7 @@ pub enum Subcommand {
 }
 
 #[derive(Debug, Args)]
-pub struct Fetch {
+pub(super) struct Fetch {
     /// CockroachDB: postgres://user:password@host:port/database?sslmode=verify-full
     #[arg(long, env = "EBB_SOURCE", value_name = "URL", value_parser = secret)]
     pub source: Secret,
@@ -148,7 +148,7 @@ pub struct Fetch {
 
 /// Flags of both commands.
 #[derive(Debug, Clone, Args)]
-pub struct Common {
+pub(super) struct Common {
     /// TOML file with settings under the names of the flags; flags and the environment stand above it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -178,7 +178,7 @@ pub struct Common {
 
 /// How the target is reached, beside its URL.
 #[derive(Debug, Clone, Args)]
-pub struct TargetAccess {
+pub(super) struct TargetAccess {
     /// Dialect of the target: a name or file to search for, or, with a slash, the path of a library; the URL's scheme decides
     /// when not given
     #[arg(long, env = "EBB_TARGET_PLUGIN", value_name = "NAME|PATH")]
@@ -192,7 +192,7 @@ pub struct TargetAccess {
 }
 
 #[derive(Debug, Args)]
-pub struct Start {
+pub(super) struct Start {
     /// The database that changes are applied to
     #[arg(long = "targetConn", env = "EBB_TARGET", value_name = "URL", value_parser = secret)]
     pub target_conn: Secret,
@@ -206,7 +206,7 @@ pub struct Start {
 }
 
 #[derive(Debug, Args)]
-pub struct Plugins {
+pub(super) struct Plugins {
     /// What to do
     #[arg(value_enum)]
     pub action: PluginsAction,
@@ -216,7 +216,7 @@ pub struct Plugins {
 
 /// Where plugins are looked for before the built-in places.
 #[derive(Debug, Clone, Args)]
-pub struct PluginSearch {
+pub(super) struct PluginSearch {
     /// Folder to search for plugins first, from the root on; may be repeated. EBB_PLUGIN_PATH may name more, separated by
     /// colons. Only root and this user may be able to write a plugin and the folders above it
     #[arg(long, value_name = "DIR", value_parser = PathBufValueParser::new().try_map(absolute))]
@@ -227,7 +227,7 @@ pub struct PluginSearch {
 
 /// The folders of `EBB_PLUGIN_PATH`.
 #[derive(Debug, Clone)]
-pub struct PluginPath(Vec<PathBuf>);
+pub(super) struct PluginPath(Vec<PathBuf>);
 
 impl PluginPath {
     /// An empty entry, as a colon at either end makes one, is none.
@@ -251,14 +251,14 @@ fn absolute(folder: PathBuf) -> Result<PathBuf, String> {
 
 impl PluginSearch {
     /// Flags first, then the environment.
-    pub fn dirs(&self) -> Vec<PathBuf> {
+    pub(super) fn dirs(&self) -> Vec<PathBuf> {
         let from_path = self.plugin_path.iter().flat_map(|path| &path.0);
         self.plugin_dir.iter().chain(from_path).cloned().collect()
     }
 }
 
 #[derive(Debug, Args)]
-pub struct Certs {
+pub(super) struct Certs {
     /// Folder for ca.crt, ca.key, server.crt, server.key, client.crt, client.key and revoked.crl
     #[arg(long, default_value = "certs", value_name = "DIR")]
     pub out: PathBuf,
@@ -290,7 +290,7 @@ pub struct Certs {
 }
 
 #[derive(Debug, Args)]
-pub struct MakeJwt {
+pub(super) struct MakeJwt {
     /// PEM file of the private key, EC or RSA
     #[arg(short, long, value_name = "FILE")]
     pub key: Option<PathBuf>,
@@ -312,14 +312,14 @@ pub struct MakeJwt {
 }
 
 #[derive(Debug, clap::Subcommand)]
-pub enum TriggersCommand {
+pub(super) enum TriggersCommand {
     /// Make every trigger that was dropped again, exactly as it was; may be repeated
     #[command(after_help = help::TRIGGERS_RESTORE)]
     Restore(TriggersRestore),
 }
 
 #[derive(Debug, Args)]
-pub struct TriggersRestore {
+pub(super) struct TriggersRestore {
     /// The database whose triggers were dropped
     #[arg(long, visible_alias = "targetConn", env = "EBB_TARGET", value_name = "URL", value_parser = secret)]
     pub target: Secret,
@@ -334,14 +334,14 @@ pub struct TriggersRestore {
 }
 
 #[derive(Debug, Args)]
-pub struct EscapePassword {
+pub(super) struct EscapePassword {
     /// The password; read from standard input when not given, which keeps it out of the shell's history
     #[arg(long, value_name = "PASSWORD", value_parser = secret)]
     pub password: Option<Secret>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-pub enum ConfigCommand {
+pub(super) enum ConfigCommand {
     /// The settings of a command, with secrets masked
     #[command(after_help = help::CONFIG_SHOW)]
     Show {
@@ -355,25 +355,25 @@ pub enum ConfigCommand {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum PluginsAction {
+pub(super) enum PluginsAction {
     List,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum OnExit {
+pub(super) enum OnExit {
     Leave,
     Pause,
     Cancel,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogValues {
+pub(super) enum LogValues {
     On,
     Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Logging {
+pub(super) enum Logging {
     Trace,
     Debug,
     Info,

@@ -39,7 +39,7 @@ is the key; the table [changefeed] may stand for --changefeeds-path), else it ha
 Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.
 Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads certificates and keys again.";
 
-pub const CERTS: &str = "\
+pub(super) const CERTS: &str = "\
 Examples:
   ebb certs                                    for one machine
   ebb certs --host ebb.example.com --days 90   CockroachDB reaches the receiver under that name
@@ -49,7 +49,7 @@ Examples:
 ebb fetch finds certs/server.crt and certs/server.key by itself when it is started in the same folder. Keep ca.key away from
 the receiver: whoever has it can make certificates that may write.";
 
-pub const MAKE_JWT: &str = "\
+pub(super) const MAKE_JWT: &str = "\
 Examples:
   ebb make-jwt --new-key jwt.key --allow molt.public --out changefeed.jwt
   ebb start … --jwt-public-keys jwt.key.pub
@@ -58,7 +58,7 @@ Examples:
   with a key that is there:
   ebb make-jwt -k ec.key -a ycsb.public -o out.jwt";
 
-pub const TRIGGERS_RESTORE: &str = "\
+pub(super) const TRIGGERS_RESTORE: &str = "\
 Example:
   ebb triggers restore --target 'postgres://postgres@db:5432/molt?sslmode=verify-full' --stagingSchema _replicator_1
 
@@ -67,29 +67,29 @@ there already stays as it is. Others may be able to write to that table, so that
 are ebb's: without the folder, or where a record is not ebb's, the statements are printed to be read and nothing is run.
 Exit codes: 0 when no trigger is missing any more, 1 after a failure or when nothing was run, 2 for wrong usage.";
 
-pub const ESCAPE_PASSWORD: &str = "\
+pub(super) const ESCAPE_PASSWORD: &str = "\
 Examples:
   ebb escape-password --password 'a$52&'
   ebb escape-password < password.txt";
 
-pub const CONFIG_SHOW: &str = "\
+pub(super) const CONFIG_SHOW: &str = "\
 Examples:
   ebb config show fetch --config ebb.toml
   ebb config show --json start --targetConn postgres://app@db/molt --tlsSelfSigned --disableAuthentication";
 
-pub const COMPLETIONS: &str = "\
+pub(super) const COMPLETIONS: &str = "\
 Examples:
   ebb completions bash > /etc/bash_completion.d/ebb
   ebb completions zsh > \"${fpath[1]}/_ebb\"";
 
-pub fn fetch() -> String {
+pub(super) fn fetch() -> String {
     let accepted = ignored::names(ignored::OF_FETCH);
     format!(
         "{FETCH}\n\nAccepted without effect, with a warning that says what ebb does instead:\n{accepted}\n\n{LAYERS}"
     )
 }
 
-pub fn start() -> String {
+pub(super) fn start() -> String {
     let accepted = ignored::names(ignored::OF_REPLICATOR);
     format!(
         "{START}\n\nAccepted without effect, with a warning that says what ebb does instead:\n{accepted}\n\n{LAYERS}"

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 type Ignored = (&'static str, bool, &'static str);
 
 /// Those of `replicator start`.
-pub const OF_REPLICATOR: &[Ignored] = &[
+pub(super) const OF_REPLICATOR: &[Ignored] = &[
     ("--assumeIdempotent", false, "repeats are always recognised"),
     ("--bestEffortOnly", false, "source transactions are always applied whole"),
     ("--bestEffortWindow", true, "source transactions are always applied whole"),
@@ -62,7 +62,7 @@ pub const OF_REPLICATOR: &[Ignored] = &[
 ];
 
 /// Those of `molt fetch` that are for loading.
-pub const OF_FETCH: &[Ignored] = &[
+pub(super) const OF_FETCH: &[Ignored] = &[
     ("--source-cdb", true, "only CockroachDB is a source"),
     ("--metrics-scrape-interval", true, "metrics are served while ebb runs"),
     ("--pglogical-publication-and-slot-drop-and-recreate", false, "the source is a changefeed"),
@@ -102,19 +102,19 @@ pub const OF_FETCH: &[Ignored] = &[
 ];
 
 /// The flag of a canonical key of the configuration file, and what ebb does instead.
-pub fn instead_of(key: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn instead_of(key: &str) -> Option<(&'static str, &'static str)> {
     let is_it = |name: &str| name.replace('-', "").eq_ignore_ascii_case(key);
     OF_REPLICATOR.iter().chain(OF_FETCH).find(|(name, ..)| is_it(name)).map(|(name, _, instead)| (*name, *instead))
 }
 
 /// Their names, for the help.
-pub fn names(ignored: &[Ignored]) -> String {
+pub(super) fn names(ignored: &[Ignored]) -> String {
     let names: Vec<_> = ignored.iter().map(|(name, ..)| *name).collect();
     names.join(", ")
 }
 
 /// Takes the flags of `ignored` out, with their values, and says so. A flag that switches may be written `--flag=false`.
-pub fn strip(args: &[OsString], ignored: &[Ignored]) -> (Vec<OsString>, Vec<String>) {
+pub(super) fn strip(args: &[OsString], ignored: &[Ignored]) -> (Vec<OsString>, Vec<String>) {
     let (mut kept, mut warnings) = (Vec::new(), Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {

@@ -26,7 +26,7 @@ const OTHER_VARIABLES: &[&str] = &["EBB_COMMIT", "EBB_CONFIG", "EBB_PLUGIN_PATH"
 
 /// What stands behind the flags. By default there is no file.
 #[derive(Clone, Debug, Default)]
-pub struct Layers {
+pub(super) struct Layers {
     file: Option<File>,
 }
 
@@ -40,7 +40,7 @@ struct File {
 
 impl Layers {
     /// Reads the file that `--config` or `EBB_CONFIG` names, if one does.
-    pub fn find(args: &[OsString], warnings: &mut Vec<String>) -> Result<Self> {
+    pub(super) fn find(args: &[OsString], warnings: &mut Vec<String>) -> Result<Self> {
         let Some(path) = config_flag(args).or_else(|| std::env::var_os("EBB_CONFIG")).filter(|path| !path.is_empty())
         else {
             return Ok(Self::default());
@@ -49,7 +49,7 @@ impl Layers {
     }
 
     /// Reads this file.
-    pub fn read(path: PathBuf, warnings: &mut Vec<String>) -> Result<Self> {
+    pub(super) fn read(path: PathBuf, warnings: &mut Vec<String>) -> Result<Self> {
         let text = std::fs::read_to_string(&path).map_err(|error| {
             Error::new(code::UNNAMED, format!("--config {} cannot be read: {error}", path.display()))
                 .hint("give the path of a TOML file, or leave out --config and EBB_CONFIG")
@@ -59,14 +59,14 @@ impl Layers {
 
     /// Parses as clap does, with the layers behind the flags. `--flag=true` and `--flag=false` are taken too, as Go's
     /// flags may be written.
-    pub fn parse<T: Parser>(&self, args: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
+    pub(super) fn parse<T: Parser>(&self, args: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
         let mut command = self.behind(T::command());
         let matches = matches(&mut command, args)?;
         T::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
 
     /// The command with every layer behind its flags.
-    pub fn behind(&self, command: Command) -> Command {
+    pub(super) fn behind(&self, command: Command) -> Command {
         let command = command.mut_args(|arg| self.behind_arg(boolean(arg)));
         command.mut_subcommands(|command| self.behind(command))
     }
@@ -101,22 +101,22 @@ impl Layers {
     }
 
     /// Whether the file, rather than a default, gives the flag's value.
-    pub fn is_in_file(&self, arg: &Arg) -> bool {
+    pub(super) fn is_in_file(&self, arg: &Arg) -> bool {
         arg.get_long().is_some_and(|long| self.values(arg, long).is_some())
     }
 
-    pub fn path(&self) -> Option<&Path> {
+    pub(super) fn path(&self) -> Option<&Path> {
         self.file.as_ref().map(|file| file.path.as_path())
     }
 
     /// The file's table of the changefeed's settings.
-    pub fn changefeed(&self) -> Option<(&Path, &Map<String, Value>)> {
+    pub(super) fn changefeed(&self) -> Option<(&Path, &Map<String, Value>)> {
         let file = self.file.as_ref()?;
         Some((file.path.as_path(), file.changefeed.as_ref()?))
     }
 
     /// Which layer a value came from that clap does not take, if it was none of the flags; or why it is not shown.
-    pub fn blame(&self, error: &clap::Error) -> Option<String> {
+    pub(super) fn blame(&self, error: &clap::Error) -> Option<String> {
         if let Some(hint) = usage::hint(error) {
             return Some(hint);
         }
@@ -134,7 +134,10 @@ impl Layers {
 }
 
 /// What clap finds, or its error without a value.
-pub fn matches(command: &mut Command, args: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
+pub(super) fn matches(
+    command: &mut Command,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<ArgMatches, clap::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
     command.try_get_matches_from_mut(&args).map_err(|error| usage::without_values(error, &args))
 }
@@ -175,7 +178,7 @@ impl File {
 }
 
 /// Variables that look like settings and are none: a misspelled one would be passed over without a word.
-pub fn unknown_variables() -> Vec<String> {
+pub(super) fn unknown_variables() -> Vec<String> {
     let known = commands();
     let names: Vec<_> = args(&known).flat_map(names).map(|(canonical, _)| canonical).collect();
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -186,7 +189,7 @@ pub fn unknown_variables() -> Vec<String> {
 }
 
 /// `--staging-dir` and `--stagingDir` are `EBB_STAGING_DIR`; runs of capitals stay together.
-pub fn variable(long: &str) -> String {
+pub(super) fn variable(long: &str) -> String {
     let mut name = String::from(PREFIX);
     let mut before = '_';
     for character in long.chars() {

@@ -14,13 +14,13 @@ use super::flags::secret;
 /// What `--replicator-flags` may hold, parsed by itself.
 #[derive(Debug, Parser)]
 #[command(name = "--replicator-flags", disable_help_flag = true, disable_version_flag = true, no_binary_name = true)]
-pub struct ReplicatorOnly {
+pub(super) struct ReplicatorOnly {
     #[command(flatten)]
     pub replicator: Replicator,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct Replicator {
+pub(super) struct Replicator {
     /// Name of the run's staging; give it again to resume [default: _replicator_<unix nanoseconds>]
     #[arg(long = "stagingSchema", value_name = "NAME")]
     pub staging_schema: Option<String>,
@@ -143,7 +143,7 @@ pub struct Replicator {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Triggers {
+pub(super) enum Triggers {
     /// They are suspended for what ebb writes; a start is refused where this user may not, or the target cannot
     Skip,
     /// They act on what ebb writes
@@ -153,7 +153,7 @@ pub enum Triggers {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum OnRowError {
+pub(super) enum OnRowError {
     /// Applying waits in front of its transaction and receiving goes on; it is tried again, also together with later versions
     Wait,
     /// The run ends

@@ -35,7 +35,7 @@ struct Setting {
 }
 
 /// The settings of `command`, which is `fetch` or `start` with its flags.
-pub fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> {
+pub(super) fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> {
     let args: Vec<OsString> = std::iter::once("ebb".into()).chain(command.iter().cloned()).collect();
     let (args, mut warnings) = without_ignored(&args);
     let layers = Layers::find(&args, &mut warnings)?;

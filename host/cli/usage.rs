@@ -14,7 +14,7 @@ const HIDDEN: &str = "…";
 const NAME_CHARS_MAX: usize = 40;
 
 /// The error of parsing `args`, with every value taken out.
-pub fn without_values(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+pub(super) fn without_values(mut error: clap::Error, args: &[OsString]) -> clap::Error {
     // How the argument could be given as a value.
     error.remove(ContextKind::Suggested);
     error.remove(ContextKind::TrailingArg);
@@ -40,7 +40,7 @@ pub fn without_values(mut error: clap::Error, args: &[OsString]) -> clap::Error 
 }
 
 /// Why something is not shown, and how it came to stand there.
-pub fn hint(error: &clap::Error) -> Option<String> {
+pub(super) fn hint(error: &clap::Error) -> Option<String> {
     let is_hidden = text(error, ContextKind::InvalidArg)?.starts_with(HIDDEN);
     is_hidden.then(|| "a value with spaces must stand in quotes; it is not repeated, since it may be a secret".into())
 }

@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     Private,
     Public,
 }
 
 /// Writes beside the file, and puts it in the place of the old one: who reads it meanwhile sees one or the other.
-pub fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
+pub(super) fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
     let failed = |error: std::io::Error| {
         Error::new(code::UNNAMED, format!("{} cannot be written: {error}", path.display()))
             .hint("give a path that this user may write")
@@ -40,7 +40,7 @@ pub fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
 }
 
 /// Refuses to write over what is there.
-pub fn refuse_existing(paths: &[&Path], hint: &str) -> Result<()> {
+pub(super) fn refuse_existing(paths: &[&Path], hint: &str) -> Result<()> {
     match paths.iter().find(|path| path.exists()) {
         Some(path) => {
             Err(Error::new(code::UNNAMED, format!("{} is there already, and is not written over", path.display()))

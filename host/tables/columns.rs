@@ -11,7 +11,7 @@ use crate::source::{SourceColumn, SourceTable};
 
 /// A question to the plugin, and for whom it is asked.
 #[derive(Clone, Debug)]
-pub struct TypeCheck {
+pub(super) struct TypeCheck {
     pub question: FitQuestion,
     /// `public.orders`, on the target.
     pub table: String,
@@ -25,7 +25,7 @@ pub struct TypeCheck {
 
 impl TypeCheck {
     /// What the plugin's answer means for the start.
-    pub fn judge(self, fit: Fit, may_round: bool, findings: &mut Findings) {
+    pub(super) fn judge(self, fit: Fit, may_round: bool, findings: &mut Findings) {
         let Self { question, table, column, shown, target } = self;
         let source = question.source.name;
         match fit {

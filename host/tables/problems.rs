@@ -13,7 +13,7 @@ use crate::source::{SourceTable, identifier};
 
 /// What the judgement rests on.
 #[derive(Clone, Copy)]
-pub struct Judge<'a> {
+pub(super) struct Judge<'a> {
     pub catalog: &'a Catalog,
     pub case_sensitive: bool,
     pub triggers: Triggers,
@@ -21,7 +21,7 @@ pub struct Judge<'a> {
 
 impl Judge<'_> {
     /// Everything that stands in the way of a table, the worst first. `leave_out` ends each hint.
-    pub fn problems(&self, source: Option<&SourceTable>, target: &Table, leave_out: &str) -> Vec<Finding> {
+    pub(super) fn problems(&self, source: Option<&SourceTable>, target: &Table, leave_out: &str) -> Vec<Finding> {
         let mut problems: Vec<Finding> = source.map(|source| self.keys(source, target, leave_out)).unwrap_or_default();
         if target.primary_key.is_empty() {
             problems.push(
@@ -46,7 +46,7 @@ impl Judge<'_> {
     }
 
     /// Tables that may have triggers which this user cannot see, as one problem.
-    pub fn hidden_triggers(&self, targets: &[&Table]) -> Option<Finding> {
+    pub(super) fn hidden_triggers(&self, targets: &[&Table]) -> Option<Finding> {
         if self.triggers == Triggers::Fire {
             return None;
         }
@@ -62,7 +62,7 @@ impl Judge<'_> {
     }
 
     /// Whether a row of the source is one row of the target, and no other row is the same one there.
-    pub fn keys(&self, source: &SourceTable, target: &Table, leave_out: &str) -> Vec<Finding> {
+    pub(super) fn keys(&self, source: &SourceTable, target: &Table, leave_out: &str) -> Vec<Finding> {
         let shown = format!("{}.{}", source.schema, source.name);
         let altered = format!("ALTER TABLE {}.{}", identifier(&source.schema), identifier(&source.name));
         let visible: Vec<_> = source.key_columns.iter().filter(|key| !source.hidden_columns.contains(key)).collect();

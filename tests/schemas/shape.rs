@@ -9,7 +9,7 @@ use crate::values::{COLUMNS, KEYS, LOSSY_KEYS, Type};
 
 /// What is unusual about the first table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trap {
+pub(crate) enum Trap {
     None,
     /// A key column that does not tell apart what the source does.
     LossyKey,
@@ -33,7 +33,7 @@ pub enum Trap {
 
 /// What may come of a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The target equals the model.
     Exact,
     /// Or ebb has ended with an error that names the table.
@@ -41,14 +41,14 @@ pub enum Verdict {
 }
 
 #[derive(Clone, Debug)]
-pub struct Column {
+pub(crate) struct Column {
     pub name: String,
     pub kind: Type,
     pub nullable: bool,
 }
 
 #[derive(Clone, Debug)]
-pub struct Table {
+pub(crate) struct Table {
     pub name: String,
     /// Those of the key first, in the order of messages' `key`.
     pub columns: Vec<Column>,
@@ -67,7 +67,7 @@ pub struct Table {
 }
 
 #[derive(Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     pub tables: Vec<Table>,
     pub trap: Trap,
     pub verdict: Verdict,
@@ -75,7 +75,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    pub fn random(seed: u64, dialect: Dialect, rng: &mut Rng) -> Self {
+    pub(crate) fn random(seed: u64, dialect: Dialect, rng: &mut Rng) -> Self {
         let trap = trap(dialect, rng);
         let count = rng.usize(1..4);
         let tables: Vec<Table> =
@@ -91,12 +91,12 @@ impl Shape {
     }
 
     /// Whether ebb may refuse the seed so: the table with the trap by name.
-    pub fn may_refuse(&self, line: &str) -> bool {
+    pub(crate) fn may_refuse(&self, line: &str) -> bool {
         self.verdict == Verdict::ExactOrRefused && line.contains(&self.tables[0].name)
     }
 
     /// Whether ebb is told where the source is.
-    pub fn has_source(&self) -> bool {
+    pub(crate) fn has_source(&self) -> bool {
         matches!(self.trap, Trap::Region | Trap::Rekeyed)
     }
 }
@@ -159,12 +159,12 @@ impl Table {
     }
 
     /// Whether another table may refer to it.
-    pub fn can_be_parent(&self) -> bool {
+    pub(crate) fn can_be_parent(&self) -> bool {
         self.key_length == 1 && self.columns[0].kind == Type::Int && matches!(self.trap, Trap::None | Trap::Orphans)
     }
 
     /// The statements that make it on the target. References come afterwards.
-    pub fn ddl(&self, dialect: Dialect) -> Vec<String> {
+    pub(crate) fn ddl(&self, dialect: Dialect) -> Vec<String> {
         let mut parts: Vec<String> = self.columns.iter().map(|column| column_ddl(column, dialect)).collect();
         if self.has_target_only {
             parts.push("only_here varchar(20) DEFAULT 'kept'".into());
@@ -217,7 +217,7 @@ impl Table {
     }
 
     /// What the key and the reference have at the source.
-    pub fn source_ddl(&self) -> String {
+    pub(crate) fn source_ddl(&self) -> String {
         let columns: Vec<String> = self
             .columns
             .iter()
@@ -231,7 +231,7 @@ impl Table {
         format!("CREATE TABLE {} ({}, PRIMARY KEY ({}){unique})", self.name, columns.join(", "), key.join(", "))
     }
 
-    pub fn reference_ddl(&self, tables: &[Table]) -> Option<String> {
+    pub(crate) fn reference_ddl(&self, tables: &[Table]) -> Option<String> {
         let (column, parent) = self.reference?;
         let (name, column, parent, action) = (&self.name, &self.columns[column].name, &tables[parent], self.action);
         let key = &parent.columns[0].name;
@@ -242,7 +242,7 @@ impl Table {
     }
 
     /// A query whose rows are the rows of the table, columns separated by `|`, with what only the target has at the end.
-    pub fn show(&self, dialect: Dialect) -> String {
+    pub(crate) fn show(&self, dialect: Dialect) -> String {
         // A lossy key may have another text; that no row is missing is what matters.
         let from = usize::from(self.trap == Trap::LossyKey);
         let mut shown: Vec<String> =

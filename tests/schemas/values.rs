@@ -7,16 +7,16 @@ use fastrand::Rng;
 
 /// One value: JSON for the changefeed, and the text that [`Type::shown`] gives of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Value {
+pub(crate) struct Value {
     pub json: String,
     pub text: String,
 }
 
 /// What the target shows for NULL.
-pub const NULL_TEXT: &str = "~";
+pub(crate) const NULL_TEXT: &str = "~";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
+pub(crate) enum Type {
     Int,
     Text,
     Decimal,
@@ -39,9 +39,9 @@ pub enum Type {
 }
 
 /// What keys are made of, where nothing is lost.
-pub const KEYS: [Type; 8] =
+pub(crate) const KEYS: [Type; 8] =
     [Type::Int, Type::Text, Type::Decimal, Type::Date, Type::Timestamp, Type::Time, Type::Uuid, Type::Bytes];
-pub const COLUMNS: [Type; 11] = [
+pub(crate) const COLUMNS: [Type; 11] = [
     Type::Int,
     Type::Text,
     Type::Decimal,
@@ -55,7 +55,7 @@ pub const COLUMNS: [Type; 11] = [
     Type::Array,
 ];
 /// What a key cannot be made of without losing what tells two rows apart.
-pub const LOSSY_KEYS: [Type; 4] = [Type::Seconds, Type::Tenths, Type::Padded, Type::AnyCaseUuid];
+pub(crate) const LOSSY_KEYS: [Type; 4] = [Type::Seconds, Type::Tenths, Type::Padded, Type::AnyCaseUuid];
 
 /// Labels of the enum; the last ones are what escapes are for.
 const LABELS: [&str; 5] = ["red", "light blue", "c:\\new", "it's", "a,b"];
@@ -63,7 +63,7 @@ const WORDS: [&str; 8] = ["ada", "bo'b", "c\\d", "e\"f", "größe", "🐘", " le
 
 impl Type {
     /// The column's type on the target.
-    pub fn ddl(self, dialect: Dialect) -> String {
+    pub(crate) fn ddl(self, dialect: Dialect) -> String {
         let (postgres, mysql) = match self {
             Self::Int => ("bigint", "bigint"),
             Self::Text => ("text", "varchar(60) collate utf8mb4_bin"),
@@ -92,13 +92,13 @@ impl Type {
     }
 
     /// The statement that PostgreSQL needs before a table can have a column of [`Type::Label`].
-    pub fn labels() -> String {
+    pub(crate) fn labels() -> String {
         let labels: Vec<String> = LABELS.iter().map(|label| format!("'{}'", label.replace('\'', "''"))).collect();
         format!("CREATE TYPE label AS ENUM ({})", labels.join(", "))
     }
 
     /// An expression on the target that gives a value's one text.
-    pub fn shown(self, column: &str, dialect: Dialect) -> String {
+    pub(crate) fn shown(self, column: &str, dialect: Dialect) -> String {
         let text = match (self, dialect) {
             (Self::Bool, Dialect::Postgres) => format!("{column}::int::text"),
             (Self::Bytes, Dialect::Postgres) => format!("encode({column}, 'hex')"),
@@ -113,7 +113,7 @@ impl Type {
     }
 
     /// The value in PostgreSQL's SQL.
-    pub fn literal(self, value: &Value) -> String {
+    pub(crate) fn literal(self, value: &Value) -> String {
         let text = value.text.replace('\'', "''");
         match self {
             _ if *value == null() => "NULL".into(),
@@ -124,7 +124,7 @@ impl Type {
     }
 
     /// One of few values, so that rows meet again.
-    pub fn value(self, rng: &mut Rng) -> Value {
+    pub(crate) fn value(self, rng: &mut Rng) -> Value {
         let n = rng.u32(0..30);
         let quoted = |text: String| Value { json: serde_json::Value::from(text.as_str()).to_string(), text };
         let plain = |text: String| Value { json: text.clone(), text };
@@ -159,6 +159,6 @@ impl Type {
     }
 }
 
-pub fn null() -> Value {
+pub(crate) fn null() -> Value {
     Value { json: "null".into(), text: NULL_TEXT.into() }
 }

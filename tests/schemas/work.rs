@@ -15,17 +15,17 @@ use crate::values::{NULL_TEXT, Value, null};
 type Key = Vec<Value>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     pub values: Vec<Value>,
     /// What the column that only the target has must hold; `None` where a window decides.
     pub note: Option<&'static str>,
 }
 
 /// What only the target's default writes, and what somebody writes on the target later.
-pub const DEFAULT_NOTE: &str = "kept";
-pub const LATER_NOTE: &str = "mine";
+pub(crate) const DEFAULT_NOTE: &str = "kept";
+pub(crate) const LATER_NOTE: &str = "mine";
 
-pub struct Work<'a> {
+pub(crate) struct Work<'a> {
     shape: &'a Shape,
     /// For each table.
     pub rows: Vec<BTreeMap<Key, Row>>,
@@ -35,13 +35,13 @@ pub struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub fn new(shape: &'a Shape) -> Self {
+    pub(crate) fn new(shape: &'a Shape) -> Self {
         let rows = vec![BTreeMap::new(); shape.tables.len()];
         Self { shape, rows, touched: BTreeMap::new(), is_rekeyed: false }
     }
 
     /// A row that the target holds from the beginning, in a child of the first table.
-    pub fn inherit(&mut self, rng: &mut Rng) -> Option<String> {
+    pub(crate) fn inherit(&mut self, rng: &mut Rng) -> Option<String> {
         while self.rows[0].is_empty() {
             self.insert(0, rng);
         }
@@ -53,17 +53,17 @@ impl<'a> Work<'a> {
     }
 
     /// From now on the source's key has its columns in the other order.
-    pub fn rekey(&mut self) {
+    pub(crate) fn rekey(&mut self) {
         self.is_rekeyed = true;
     }
 
     /// Somebody writes [`LATER_NOTE`] into all rows of the target.
-    pub fn annotate(&mut self) {
+    pub(crate) fn annotate(&mut self) {
         self.rows.iter_mut().flat_map(BTreeMap::values_mut).for_each(|row| row.note = Some(LATER_NOTE));
     }
 
     /// A random transaction's messages, in any order.
-    pub fn transaction(&mut self, rng: &mut Rng, is_first: bool) -> Vec<Message> {
+    pub(crate) fn transaction(&mut self, rng: &mut Rng, is_first: bool) -> Vec<Message> {
         self.touched.clear();
         // Only a whole row tells that the order has changed, where the source's catalog does not.
         for _ in 0..if self.is_rekeyed && self.tables()[0].trap == Trap::Rekeyed { 3 } else { 0 } {

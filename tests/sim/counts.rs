@@ -3,7 +3,7 @@
 use std::fmt;
 
 #[derive(Clone, Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     pub rows: u64,
     pub transactions_committed: u64,
     pub crashes: u64,
@@ -26,13 +26,13 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         let (mine, others) = (self.each(), other.clone().each().map(|count| *count));
         mine.into_iter().zip(others).for_each(|(mine, other)| *mine += other);
     }
 
     /// Faults that never came prove nothing.
-    pub fn check_that_everything_happened(&mut self) {
+    pub(crate) fn check_that_everything_happened(&mut self) {
         let text = self.to_string();
         assert!(self.each().into_iter().all(|count| *count > 0), "something never happened: {text}");
     }

@@ -16,7 +16,7 @@ const SECTOR: usize = 512;
 
 /// Clones share it.
 #[derive(Clone)]
-pub struct FakeDisk {
+pub(crate) struct FakeDisk {
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -43,12 +43,12 @@ struct File {
 }
 
 /// What [`FakeDisk::copy`] has kept.
-pub struct Copy {
+pub(crate) struct Copy {
     files: BTreeMap<String, Vec<u8>>,
 }
 
 impl FakeDisk {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let inner = Inner {
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
@@ -64,24 +64,24 @@ impl FakeDisk {
     }
 
     /// The power goes at the n-th call from now; every later call fails too.
-    pub fn cut_power_after(&self, calls: u64) {
+    pub(crate) fn cut_power_after(&self, calls: u64) {
         self.lock().power = Some(calls);
     }
 
-    pub fn has_power(&self) -> bool {
+    pub(crate) fn has_power(&self) -> bool {
         self.lock().power != Some(0)
     }
 
-    pub fn fill(&self, calls: u32) {
+    pub(crate) fn fill(&self, calls: u32) {
         self.lock().full = calls;
     }
 
-    pub fn fail_a_sync(&self) {
+    pub(crate) fn fail_a_sync(&self) {
         self.lock().sync_fails = true;
     }
 
     /// Leaves what a loss of power leaves, and turns it on again.
-    pub fn lose_power(&self) {
+    pub(crate) fn lose_power(&self) {
         let mut inner = self.lock();
         let renamings = inner.renamings.len();
         let kept = inner.rng.usize(0..=renamings);
@@ -99,7 +99,7 @@ impl FakeDisk {
     }
 
     /// Removes the folder. Files that are open can still be written.
-    pub fn remove_all(&self) {
+    pub(crate) fn remove_all(&self) {
         let mut inner = self.lock();
         inner.names.clear();
         inner.durable_names.clear();
@@ -107,14 +107,14 @@ impl FakeDisk {
     }
 
     /// The folder as a backup or a snapshot of the machine keeps it: what is durable.
-    pub fn copy(&self) -> Copy {
+    pub(crate) fn copy(&self) -> Copy {
         let inner = self.lock();
         let synced = |id: &u64| inner.files[id].bytes[..inner.files[id].synced].to_vec();
         Copy { files: inner.durable_names.iter().map(|(name, id)| (name.clone(), synced(id))).collect() }
     }
 
     /// The copy takes the place of the folder.
-    pub fn put_back(&self, copy: &Copy) {
+    pub(crate) fn put_back(&self, copy: &Copy) {
         self.remove_all();
         let mut inner = self.lock();
         for (name, bytes) in &copy.files {
@@ -127,7 +127,7 @@ impl FakeDisk {
     }
 
     /// Flips one bit of a file that counts, if there is one with bytes; says which.
-    pub fn flip_a_bit(&self) -> Option<String> {
+    pub(crate) fn flip_a_bit(&self) -> Option<String> {
         let mut inner = self.lock();
         let is_data = |name: &String| !name.ends_with(".new") && !name.ends_with(".seen");
         let names: Vec<_> =

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use crate::source::{LEFT, Row, Source};
 
 #[derive(Default)]
-pub struct Feed {
+pub(crate) struct Feed {
     /// By position in the source's history.
     pub acknowledged: Vec<bool>,
     /// The latest resolved timestamp that was answered for.
@@ -21,7 +21,7 @@ pub struct Feed {
 
 impl Feed {
     /// A new changefeed in the place of the one before, whose folder is gone.
-    pub fn begin_anew(&mut self, source: &Source, cursor: Timestamp) {
+    pub(crate) fn begin_anew(&mut self, source: &Source, cursor: Timestamp) {
         self.resolved = Timestamp::ZERO;
         self.since = cursor;
         self.acknowledged.clear();
@@ -29,7 +29,7 @@ impl Feed {
     }
 
     /// A new changefeed for a folder that is complete up to the cursor.
-    pub fn go_on(&mut self, source: &Source, cursor: Timestamp, leaves_out: bool) {
+    pub(crate) fn go_on(&mut self, source: &Source, cursor: Timestamp, leaves_out: bool) {
         self.leaves_out = leaves_out;
         self.begin_anew(source, cursor);
         self.resolved = cursor;
@@ -42,13 +42,13 @@ impl Feed {
     }
 
     /// Whether everything was sent.
-    pub fn is_done(&mut self, source: &Source) -> bool {
+    pub(crate) fn is_done(&mut self, source: &Source) -> bool {
         self.grow(source);
         !self.acknowledged.contains(&false)
     }
 
     /// Positions of rows for one request: new ones, and repeats among them.
-    pub fn batch(&mut self, source: &Source, rng: &mut Rng) -> Vec<usize> {
+    pub(crate) fn batch(&mut self, source: &Source, rng: &mut Rng) -> Vec<usize> {
         self.grow(source);
         let mut batch = Vec::new();
         for _ in 0..rng.usize(1..8) {
@@ -80,7 +80,7 @@ impl Feed {
     }
 
     /// A resolved timestamp that CockroachDB may send now: everything up to it was acknowledged.
-    pub fn resolved(&mut self, source: &Source, rng: &mut Rng) -> Timestamp {
+    pub(crate) fn resolved(&mut self, source: &Source, rng: &mut Rng) -> Timestamp {
         self.grow(source);
         let open = (0..source.rows.len()).find(|&at| !self.acknowledged[at]);
         let below = open.map_or(source.now(), |at| {
@@ -96,7 +96,7 @@ impl Feed {
 }
 
 /// Rows as a request brings them.
-pub fn encode<'a>(rows: impl Iterator<Item = &'a Row>) -> RowBatch {
+pub(crate) fn encode<'a>(rows: impl Iterator<Item = &'a Row>) -> RowBatch {
     let mut batch = RowBatch::default();
     for row in rows {
         let json = row.value.map(|value| format!("{{\"id\": {}, \"v\": {value}}}", row.key));

@@ -25,13 +25,13 @@ static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime"));
 
 /// What is open of the folder.
-pub struct Staging {
+pub(crate) struct Staging {
     pub steps: Steps,
     pub backlog: Backlog,
     pub run_state: RunState,
 }
 
-pub struct Process {
+pub(crate) struct Process {
     pub staging: Staging,
     pub applier: Applier,
     pub lease: Lease,
@@ -40,7 +40,7 @@ pub struct Process {
 }
 
 /// Why a start came to nothing.
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// Rows that were acknowledged since are not in this folder.
     OlderCopy,
     /// The target is of a backup of before this folder was begun.
@@ -51,7 +51,7 @@ pub enum Refusal {
 
 impl Process {
     /// Takes the feed over as a start does, as often as it takes.
-    pub fn start(staging: Staging, seed: u64, settings: config::Apply) -> Result<Self, Refusal> {
+    pub(crate) fn start(staging: Staging, seed: u64, settings: config::Apply) -> Result<Self, Refusal> {
         let (catalog, tables) = (Arc::new(target::catalog()), Arc::new(tables()));
         let Staging { backlog, run_state, .. } = &staging;
         let connect = ConnectOptions {

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use ebb_sdk::Timestamp;
 use fastrand::Rng;
 
-pub const TABLES: u32 = 3;
+pub(crate) const TABLES: u32 = 3;
 /// The one that is left out and taken in again.
-pub const LEFT: u32 = 2;
+pub(crate) const LEFT: u32 = 2;
 const KEYS: u32 = 8;
 
 /// The rows of all tables, by table and key.
-pub type Rows = BTreeMap<(u32, u32), u64>;
+pub(crate) type Rows = BTreeMap<(u32, u32), u64>;
 
 /// One changed row; no value when it was deleted.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     pub at: Timestamp,
     pub table: u32,
     pub key: u32,
@@ -23,7 +23,7 @@ pub struct Row {
 }
 
 #[derive(Default)]
-pub struct Source {
+pub(crate) struct Source {
     /// In commit order; rows of one timestamp are one transaction.
     pub rows: Vec<Row>,
     now: Timestamp,
@@ -32,7 +32,7 @@ pub struct Source {
 
 impl Source {
     /// One transaction of some rows, each key once, as CockroachDB sends it.
-    pub fn commit(&mut self, rng: &mut Rng) {
+    pub(crate) fn commit(&mut self, rng: &mut Rng) {
         // Several transactions may share a nanosecond.
         self.now = match rng.bool() {
             true => Timestamp { wall: self.now.wall + rng.i64(1..5), logical: 0 },
@@ -49,19 +49,19 @@ impl Source {
         self.rows.extend(changed.into_iter().map(|((table, key), value)| Row { at, table, key, value }));
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.now
     }
 
     /// What the source had in one table at a time.
-    pub fn table_at(&self, table: u32, at: Timestamp) -> Rows {
+    pub(crate) fn table_at(&self, table: u32, at: Timestamp) -> Rows {
         let mut rows = self.state_at(at);
         rows.retain(|&(of, _), _| of == table);
         rows
     }
 
     /// What a reader of the source saw at a time.
-    pub fn state_at(&self, at: Timestamp) -> Rows {
+    pub(crate) fn state_at(&self, at: Timestamp) -> Rows {
         let mut rows = Rows::new();
         for row in self.rows.iter().take_while(|row| row.at <= at) {
             match row.value {

@@ -15,7 +15,7 @@ use crate::source::{LEFT, Rows, Source, TABLES};
 /// By seed, which stands in the URL.
 static DATABASES: LazyLock<Mutex<HashMap<u64, Arc<Mutex<Database>>>>> = LazyLock::new(Mutex::default);
 
-pub struct Database {
+pub(crate) struct Database {
     pub rows: Rows,
     pub progress: Progress,
     pub source: Source,
@@ -33,7 +33,7 @@ pub struct Database {
 
 impl Database {
     /// Whether the target is the source at its progress, and of the table that is left out, at the time of that.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let at = self.progress.applied;
         let rest = |rows: &Rows, is_left: bool| -> Rows {
             rows.iter()
@@ -51,23 +51,23 @@ impl Database {
         }
     }
 
-    pub fn backup(&self) -> Backup {
+    pub(crate) fn backup(&self) -> Backup {
         Backup { rows: self.rows.clone(), progress: self.progress }
     }
 
-    pub fn restore(&mut self, backup: Backup) {
+    pub(crate) fn restore(&mut self, backup: Backup) {
         (self.rows, self.progress) = (backup.rows, backup.progress);
     }
 }
 
 /// What a backup of the target holds.
-pub struct Backup {
+pub(crate) struct Backup {
     rows: Rows,
     progress: Progress,
 }
 
 /// Makes the database that `sim://seed` connects to.
-pub fn create(seed: u64) -> Arc<Mutex<Database>> {
+pub(crate) fn create(seed: u64) -> Arc<Mutex<Database>> {
     let database = Arc::new(Mutex::new(Database {
         rows: Rows::new(),
         progress: Progress { applied: Timestamp::ZERO, epoch: 0, writer: 0 },
@@ -84,11 +84,11 @@ pub fn create(seed: u64) -> Arc<Mutex<Database>> {
     database
 }
 
-pub fn forget(seed: u64) {
+pub(crate) fn forget(seed: u64) {
     DATABASES.lock().expect("no panic holds it").remove(&seed);
 }
 
-pub fn catalog() -> Catalog {
+pub(crate) fn catalog() -> Catalog {
     let column = |name: &str| Column { name: name.into(), ..Column::default() };
     let table = |number: u32| Table {
         namespace: vec!["sim".into()],
@@ -100,7 +100,7 @@ pub fn catalog() -> Catalog {
     Catalog { namespace: vec!["sim".into()], tables: (0..TABLES).map(table).collect(), ..Catalog::default() }
 }
 
-pub struct Sim;
+pub(crate) struct Sim;
 
 impl Dialect for Sim {
     type Session = Connection;
@@ -120,7 +120,7 @@ impl Dialect for Sim {
 
 type Changes = Vec<((u32, u32), Option<u64>)>;
 
-pub struct Connection {
+pub(crate) struct Connection {
     database: Arc<Mutex<Database>>,
     /// What the open transaction has changed; no value for a deleted row.
     open: Option<Changes>,

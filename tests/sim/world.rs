@@ -24,7 +24,7 @@ use crate::target::{self, Backup, Database};
 
 const STEPS: u32 = 120;
 
-pub struct World {
+pub(crate) struct World {
     seed: u64,
     rng: Rng,
     disk: FakeDisk,
@@ -45,7 +45,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let limits = StagingLimits {
             segment_bytes_max: rng.choice([600, 2000, 8000]).expect("one of three"),
@@ -78,7 +78,7 @@ impl World {
         }
     }
 
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         self.database().faults = self.rng.choice([0, 3, 15]).expect("one of three");
         self.start();
         for _ in 0..STEPS {

@@ -36,7 +36,7 @@ const START_BIND_ADDR: &str = ":26258";
 const FETCH_PAGES_ADDR: &str = "127.0.0.1:3030";
 
 /// The configuration of `ebb fetch`.
-pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Result<Config> {
+pub(super) fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Result<Config> {
     check_mode(fetch.mode.as_deref())?;
     let insecure = fetch.common.access.allow_tls_mode_disable;
     let filters = filters(fetch)?;
@@ -89,7 +89,7 @@ pub fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) -> Resu
 }
 
 /// The configuration of `ebb start`.
-pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
+pub(super) fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
     let replicator = &start.replicator;
     let bind_addr = replicator.bind_addr.as_deref().unwrap_or(START_BIND_ADDR);
     let allow_insecure = start.common.access.allow_tls_mode_disable;
@@ -114,7 +114,7 @@ pub fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config> {
 }
 
 /// What `--changefeeds-path`, or the table of `--config` in its place, says of the changefeed.
-pub fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Overrides> {
+pub(super) fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Overrides> {
     match (&fetch.changefeeds_path, layers.changefeed()) {
         (Some(path), Some((config, _))) => Err(Error::new(code::UNNAMED, format!(
             "--changefeeds-path {} and the table [changefeed] of --config {} both describe the changefeed",
@@ -176,7 +176,7 @@ fn filters(fetch: &Fetch) -> Result<([Regex; 2], Option<Regex>)> {
 }
 
 /// What `--replicator-flags` says, with the layers behind it.
-pub fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<String>) -> Result<Replicator> {
+pub(super) fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<String>) -> Result<Replicator> {
     let (words, more) = replicator_words(text)?;
     warnings.extend(more);
     let parsed = layers.parse::<ReplicatorOnly>(words).map_err(|error| {
@@ -192,7 +192,7 @@ pub fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<String>)
 }
 
 /// The words of `--replicator-flags` that mean something, and warnings about those that do not.
-pub fn replicator_words(text: &str) -> Result<(Vec<std::ffi::OsString>, Vec<String>)> {
+pub(super) fn replicator_words(text: &str) -> Result<(Vec<std::ffi::OsString>, Vec<String>)> {
     let words = shlex::split(text).ok_or_else(|| {
         Error::new(code::UNNAMED, "--replicator-flags cannot be read: a quote is not closed")
             .hint("quote it as a shell would")
@@ -251,7 +251,7 @@ fn staging_dir(given: Option<&PathBuf>) -> Result<PathBuf> {
 }
 
 /// `ebb triggers restore`.
-pub fn restore_triggers(given: &TriggersRestore) -> Result<restore::Options> {
+pub(super) fn restore_triggers(given: &TriggersRestore) -> Result<restore::Options> {
     check_target_url(&given.target)?;
     Ok(restore::Options {
         target: Target {

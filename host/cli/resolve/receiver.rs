@@ -24,7 +24,7 @@ const AUTHORITY: &str = "ca.crt";
 const HEADER_BYTES_MIN: u32 = 8 << 10;
 
 /// `overrides` are those of a changefeed that this run creates.
-pub fn receiver(
+pub(super) fn receiver(
     replicator: &Replicator,
     bind_addr: &str,
     overrides: Option<&Overrides>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::code;
 use crate::error::{Error, Result};
 
-pub fn at_least_one(flag: &str, value: usize) -> Result<usize> {
+pub(super) fn at_least_one(flag: &str, value: usize) -> Result<usize> {
     if value == 0 {
         Err(Error::new(code::UNNAMED, format!("{flag} 0 admits nothing")).hint("give at least 1"))
     } else {
@@ -16,7 +16,7 @@ pub fn at_least_one(flag: &str, value: usize) -> Result<usize> {
     }
 }
 
-pub fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
+pub(super) fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
     if value.is_zero() {
         return Err(Error::new(code::UNNAMED, format!("{flag} 0 leaves no time")).hint("give a duration such as 30s"));
     }
@@ -24,7 +24,7 @@ pub fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
 }
 
 /// `host:port`, or `:port` for every interface, as Go writes it.
-pub fn address(flag: &str, text: &str) -> Result<SocketAddr> {
+pub(super) fn address(flag: &str, text: &str) -> Result<SocketAddr> {
     let refused = |why: String| {
         Error::new(code::UNNAMED, format!("{flag} is not an address: {why}"))
             .hint(format!("give {flag} as host:port or :port"))

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::world::{Ebb, World};
 
-pub const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
-pub const SETTINGS: &str =
+pub(crate) const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
+pub(crate) const SETTINGS: &str =
     r#"{"sink_query_parameters": "insecure_tls_skip_verify=true", "webhook_auth_header": "Bearer geheim"}"#;
 const TIMES: [(&str, &str); 5] = [
     ("--handshake-timeout", "1s"),
@@ -17,10 +17,10 @@ const TIMES: [(&str, &str); 5] = [
     ("--httpResponseTimeout", "2s"),
 ];
 /// A header that every request with a body has.
-pub const JSON: &str = "Content-Type: application/json";
+pub(crate) const JSON: &str = "Content-Type: application/json";
 
 /// A world whose receiver admits a header, with these limits.
-pub fn receiver(name: &str, limits: &str) -> (World, Ebb) {
+pub(crate) fn receiver(name: &str, limits: &str) -> (World, Ebb) {
     let world = World::new(name, TABLE);
     world.write_changefeed_settings(SETTINGS);
     let times: String =
@@ -30,7 +30,7 @@ pub fn receiver(name: &str, limits: &str) -> (World, Ebb) {
 }
 
 /// The changefeed still gets through.
-pub fn goes_on(world: &World, ebb: Ebb) {
+pub(crate) fn goes_on(world: &World, ebb: Ebb) {
     world.source("INSERT INTO t SELECT coalesce(max(id), 0) + 1, 1 FROM t");
     world.wait_equal(&ebb, &["t"]);
     let log = ebb.stop();
@@ -38,7 +38,7 @@ pub fn goes_on(world: &World, ebb: Ebb) {
 }
 
 /// Roughly so long: on a slow machine a part of it is over before the measuring begins, and the end comes late.
-pub fn took(what: &str, elapsed: Duration, seconds: u64) {
+pub(crate) fn took(what: &str, elapsed: Duration, seconds: u64) {
     let (least, most) = (Duration::from_millis(seconds * 250), Duration::from_secs(seconds + 8));
     assert!(elapsed >= least && elapsed < most, "{what} took {elapsed:?} instead of {seconds} s");
 }

@@ -34,7 +34,7 @@ const KINDS: [Kind; 8] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     KillEbb,
     EndEbb,
     KillTarget,
@@ -61,7 +61,7 @@ const FEED_FAULTS: [(Fault, u32, Option<u32>); 9] = [
 
 /// What was done and seen.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     pub rounds: u32,
     pub faults: BTreeMap<Kind, u32>,
     pub transactions: u64,
@@ -71,7 +71,7 @@ pub struct Report {
 }
 
 /// One world under one workload.
-pub struct Chaos {
+pub(crate) struct Chaos {
     world: Arc<World>,
     workload: &'static Workload,
     seed: u64,
@@ -85,7 +85,7 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    pub fn start(dialect: Dialect, name: &str, workload: &'static Workload, seed: u64) -> Self {
+    pub(crate) fn start(dialect: Dialect, name: &str, workload: &'static Workload, seed: u64) -> Self {
         let world = Arc::new(World::with_own_target(dialect, name, workload.source, workload.target));
         let ebb = Some(world.fetch(&[]).ready());
         world.source(workload.fill);
@@ -105,7 +105,7 @@ impl Chaos {
     }
 
     /// One fault, and work before and after it.
-    pub fn round(&mut self) {
+    pub(crate) fn round(&mut self) {
         // Every kind once before any comes again.
         let at = self.report.rounds as usize % KINDS.len();
         let kind =
@@ -122,7 +122,7 @@ impl Chaos {
     }
 
     /// Waits until everything has arrived, and compares both sides row by row.
-    pub fn compare(&mut self) {
+    pub(crate) fn compare(&mut self) {
         self.application.pause();
         let ebb = self.ebb.as_mut().expect("it runs");
         ebb.must_run();
@@ -132,7 +132,7 @@ impl Chaos {
     }
 
     /// Ends everything in order and says what was done.
-    pub fn finish(mut self) -> Report {
+    pub(crate) fn finish(mut self) -> Report {
         self.compare();
         self.observer.check(self.seed, &self.report, self.ebb.as_ref());
         self.report.transactions = self.application.end();
@@ -328,7 +328,7 @@ impl Observer {
 
 impl Report {
     #[cfg_attr(test, expect(dead_code, reason = "only long runs have several"))]
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.rounds += other.rounds;
         self.transactions += other.transactions;
         self.rows += other.rows;

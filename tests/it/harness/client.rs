@@ -12,7 +12,7 @@ use super::world::{Dialect, World};
 const END: &str = "end-of-answer";
 
 /// One session; it ends, and rolls back, when this is dropped.
-pub struct Client {
+pub(crate) struct Client {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -21,7 +21,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn connect(dialect: Dialect, url: &str) -> Self {
+    pub(crate) fn connect(dialect: Dialect, url: &str) -> Self {
         let (mut command, end) = match dialect {
             Dialect::Postgres => (psql(url), "\\echo end-of-answer"),
             Dialect::MySql(_) => (mariadb(url), "SELECT 'end-of-answer';"),
@@ -34,7 +34,7 @@ impl Client {
     }
 
     /// Runs statements and returns the last line that they print; `None` when one fails, or the session is lost.
-    pub fn ask(&mut self, sql: &str) -> Option<String> {
+    pub(crate) fn ask(&mut self, sql: &str) -> Option<String> {
         writeln!(self.input, "{sql};\n{}", self.end).ok()?;
         let mut last = String::new();
         loop {
@@ -79,7 +79,7 @@ fn mariadb(url: &str) -> Command {
 }
 
 /// Begins a transaction on the target, and keeps it open until what this returns is dropped.
-pub fn hold(world: &World, sql: &str) -> Client {
+pub(crate) fn hold(world: &World, sql: &str) -> Client {
     let mut session = Client::connect(Dialect::Postgres, &world.target_url());
     session.ask(&format!("BEGIN; {sql}")).unwrap_or_else(|| panic!("the target refuses: {sql}"));
     session

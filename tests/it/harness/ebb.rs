@@ -12,7 +12,7 @@ use ebb_servers::{Signal, Watcher};
 use super::world::{POLL, WAIT_MAX, wait_for};
 
 /// A running `ebb`. Its output is collected line by line.
-pub struct Ebb {
+pub(crate) struct Ebb {
     child: Child,
     lines: Arc<Lines>,
     // Ends the child when this process is killed.
@@ -26,7 +26,7 @@ struct Lines {
 }
 
 impl Ebb {
-    pub fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut watcher = Watcher::start(command.get_current_dir().expect("a world's folder")).expect("a watcher");
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ebb starts");
@@ -46,12 +46,12 @@ impl Ebb {
         Self { child, lines, watcher }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.lines.text.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
     /// Waits for a line that holds this text, and returns it.
-    pub fn wait_line(&mut self, text: &str) -> String {
+    pub(crate) fn wait_line(&mut self, text: &str) -> String {
         let deadline = Instant::now() + WAIT_MAX;
         loop {
             let lines = self.lines.text.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,39 +66,39 @@ impl Ebb {
     }
 
     /// Waits until the changefeed runs and requests are taken.
-    pub fn ready(mut self) -> Self {
+    pub(crate) fn ready(mut self) -> Self {
         self.wait_line("\"message\":\"changefeed created\"");
         self
     }
 
     /// Panics when it has ended by itself.
-    pub fn must_run(&mut self) {
+    pub(crate) fn must_run(&mut self) {
         let ended = self.child.try_wait().expect("the child can be asked");
         assert!(ended.is_none(), "it has ended by itself: {ended:?}\n{}", self.log());
     }
 
     /// How it has ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         let ended = self.child.try_wait().expect("the child can be asked");
         ended.inspect(|_| std::thread::sleep(POLL))
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         ebb_servers::signal(self.pid(), signal).expect("it runs");
     }
 
     /// `kill -9`.
-    pub fn kill9(mut self) {
+    pub(crate) fn kill9(mut self) {
         self.child.kill().expect("the child can be killed");
         self.child.wait().expect("the child can be waited for");
     }
 
     /// SIGTERM; the exit code must be 0.
-    pub fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         // A process that has said nothing yet does not listen for signals yet either.
         wait_for("a first line", String::new, || !self.log().is_empty());
         self.signal(Signal::TERM);
@@ -108,7 +108,7 @@ impl Ebb {
     }
 
     /// Waits for the end.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + WAIT_MAX;
         loop {
             if let Some(status) = self.child.try_wait().expect("the child can be asked") {
@@ -123,7 +123,7 @@ impl Ebb {
     }
 
     /// Waits for a failure and returns its one error line.
-    pub fn failure(mut self) -> String {
+    pub(crate) fn failure(mut self) -> String {
         let status = self.wait();
         assert_eq!(status.code(), Some(1), "{}", self.log());
         let log = self.log();

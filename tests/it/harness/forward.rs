@@ -7,18 +7,18 @@ use std::thread;
 use super::world::World;
 
 /// The source's URL with a port where nobody listens.
-pub fn dead_url(world: &World, port: u16) -> String {
+pub(crate) fn dead_url(world: &World, port: u16) -> String {
     world.source_url().replace(&format!(":{}/", source_port(world)), &format!(":{port}/"))
 }
 
-pub fn source_port(world: &World) -> u16 {
+pub(crate) fn source_port(world: &World) -> u16 {
     let url = world.source_url();
     let (_, rest) = url.split_once("@localhost:").expect("host and port");
     rest.split_once('/').expect("a database").0.parse().expect("a port")
 }
 
 /// What the port receives from now on goes to the other one.
-pub fn forward(port: u16, real: u16) -> thread::JoinHandle<()> {
+pub(crate) fn forward(port: u16, real: u16) -> thread::JoinHandle<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {

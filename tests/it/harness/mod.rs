@@ -3,19 +3,19 @@
 //! Owns: no test. `tests/it`, `tests/schemas` and `tests/soak` have it as a module. Does not own: the servers themselves
 //! (`tests/servers`) and the stand-in for CockroachDB (`tests/crdb`).
 
-pub mod world;
-pub mod target;
-pub mod ebb;
-pub mod pages;
+pub(crate) mod world;
+pub(crate) mod target;
+pub(crate) mod ebb;
+pub(crate) mod pages;
 
-pub mod client;
-pub mod folders;
-pub mod forward;
+pub(crate) mod client;
+pub(crate) mod folders;
+pub(crate) mod forward;
 
-pub mod post;
-pub mod raw_client;
-pub mod receiver;
-pub mod attack;
+pub(crate) mod post;
+pub(crate) mod raw_client;
+pub(crate) mod receiver;
+pub(crate) mod attack;
 
-pub mod workloads;
-pub mod chaos;
+pub(crate) mod workloads;
+pub(crate) mod chaos;

@@ -3,16 +3,16 @@
 //! Owns: asking for one. Does not own: what it should say.
 
 /// What `/_/status` says.
-pub fn status(pages: &str) -> serde_json::Value {
+pub(crate) fn status(pages: &str) -> serde_json::Value {
     let page = http_get(pages, "/_/status");
     serde_json::from_str(&page[page.find('{').expect("JSON")..]).expect("JSON")
 }
 
-pub fn http_get(addr: &str, path: &str) -> String {
+pub(crate) fn http_get(addr: &str, path: &str) -> String {
     try_http_get(addr, path).expect("the pages answer")
 }
 
-pub fn try_http_get(addr: &str, path: &str) -> std::io::Result<String> {
+pub(crate) fn try_http_get(addr: &str, path: &str) -> std::io::Result<String> {
     use std::io::{Read, Write};
     let mut socket = std::net::TcpStream::connect(addr)?;
     write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::world::World;
 
 /// A request. By default it shows the changefeed's client certificate and goes to the target's schema.
-pub struct Post<'a> {
+pub(crate) struct Post<'a> {
     pub world: &'a World,
     /// The common name of the client certificate.
     pub certificate: Option<&'a str>,
@@ -16,13 +16,13 @@ pub struct Post<'a> {
 }
 
 /// Status code (0 when there was none) and body.
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub body: String,
 }
 
 impl<'a> Post<'a> {
-    pub fn new(world: &'a World) -> Self {
+    pub(crate) fn new(world: &'a World) -> Self {
         Self {
             world,
             certificate: Some("changefeed"),
@@ -31,22 +31,22 @@ impl<'a> Post<'a> {
         }
     }
 
-    pub fn without_certificate(mut self) -> Self {
+    pub(crate) fn without_certificate(mut self) -> Self {
         self.certificate = None;
         self
     }
 
-    pub fn path(mut self, path: impl Into<String>) -> Self {
+    pub(crate) fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
-    pub fn header(mut self, header: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, header: impl Into<String>) -> Self {
         self.headers.push(header.into());
         self
     }
 
-    pub fn send(&self, body: &str) -> Answer {
+    pub(crate) fn send(&self, body: &str) -> Answer {
         let url = format!("https://localhost:{}/{}", self.world.port(), self.path);
         // The receiver may have made its own certificate; whether it is verified is not what these requests are about.
         let mut curl = Command::new("curl");
@@ -66,20 +66,20 @@ impl<'a> Post<'a> {
 }
 
 /// A body with one row of `t`, as the changefeed sends it.
-pub fn one_row(id: u32, updated: &str) -> String {
+pub(crate) fn one_row(id: u32, updated: &str) -> String {
     format!(
         r#"{{"payload":[{{"after":{{"id":{id},"v":1}},"key":[{id}],"topic":"t","updated":"{updated}"}}],"length":1}}"#
     )
 }
 
 /// A time a moment ahead of what the changefeed has sent, by the clock that it uses too.
-pub fn a_moment_from_now() -> String {
+pub(crate) fn a_moment_from_now() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_nanos();
     format!("{}.0000000000", now + 1_500_000_000)
 }
 
 /// A time that the test does not come to, and that ebb still takes.
-pub fn an_hour_from_now() -> String {
+pub(crate) fn an_hour_from_now() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
     format!("{}.0000000000", (now + std::time::Duration::from_secs(3600)).as_nanos())
 }

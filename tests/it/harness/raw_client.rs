@@ -13,13 +13,13 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::world::{WAIT_MAX, World};
 
-pub struct RawClient {
+pub(crate) struct RawClient {
     stream: StreamOwned<ClientConnection, TcpStream>,
 }
 
 impl RawClient {
     /// Shakes hands and says nothing yet. `alpn` is `http/1.1` or `h2`.
-    pub fn connect(world: &World, alpn: &str) -> Self {
+    pub(crate) fn connect(world: &World, alpn: &str) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(world.certs().ca()).expect("the authority")).expect("a certificate");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -37,19 +37,19 @@ impl RawClient {
     }
 
     /// `false` when the other side has ended the connection.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush()).is_ok()
     }
 
     /// The head of a request that may write, with these further headers.
-    pub fn send_head(&mut self, world: &World, headers: &[&str]) -> bool {
+    pub(crate) fn send_head(&mut self, world: &World, headers: &[&str]) -> bool {
         let head = format!("POST /{}/public HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer geheim\r\n", world.database());
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         self.send(format!("{head}{headers}\r\n"))
     }
 
     /// One answer: status and text. 0 when the connection ended without one.
-    pub fn answer(&mut self) -> (u16, String) {
+    pub(crate) fn answer(&mut self) -> (u16, String) {
         let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
         loop {
             let found = String::from_utf8_lossy(&text).into_owned();
@@ -71,19 +71,19 @@ impl RawClient {
     }
 
     /// How long it takes until the other side ends the connection.
-    pub fn until_closed(mut self) -> Duration {
+    pub(crate) fn until_closed(mut self) -> Duration {
         closed(&mut self.stream)
     }
 }
 
-pub fn tcp(world: &World) -> TcpStream {
+pub(crate) fn tcp(world: &World) -> TcpStream {
     let socket = TcpStream::connect(("127.0.0.1", world.port())).expect("the receiver listens");
     socket.set_read_timeout(Some(WAIT_MAX)).expect("an option");
     socket
 }
 
 /// Reads until the end.
-pub fn closed(stream: &mut impl Read) -> Duration {
+pub(crate) fn closed(stream: &mut impl Read) -> Duration {
     let (began, mut chunk) = (Instant::now(), [0; 4096]);
     loop {
         match stream.read(&mut chunk) {

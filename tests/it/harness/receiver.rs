@@ -21,7 +21,7 @@ const REFUSALS_MAX: Duration = Duration::from_secs(8);
 
 /// One row message; all but the topic are JSON texts.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub(crate) struct Message {
     pub topic: String,
     pub key: String,
     /// `null` for a delete.
@@ -32,9 +32,9 @@ pub struct Message {
 
 /// Why the rows that were posted did not all arrive: the error line with which ebb has ended.
 #[derive(Debug)]
-pub struct Refusal(pub String);
+pub(crate) struct Refusal(pub String);
 
-pub struct Receiver {
+pub(crate) struct Receiver {
     ebb: Ebb,
     hook: Webhook,
     pages: String,
@@ -44,7 +44,7 @@ pub struct Receiver {
 
 impl Receiver {
     /// Starts ebb on the database and waits until it listens. `folder` holds its staging.
-    pub fn start(
+    pub(crate) fn start(
         server: &Server,
         database: &str,
         target: &str,
@@ -92,18 +92,18 @@ impl Receiver {
     }
 
     /// Rows of the present source transaction.
-    pub fn rows(&mut self, messages: &[Message]) -> Result<(), Refusal> {
+    pub(crate) fn rows(&mut self, messages: &[Message]) -> Result<(), Refusal> {
         let body = body(messages, &self.time());
         self.post(&body)
     }
 
     /// Ends the present source transaction; no resolved timestamp follows it.
-    pub fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.transactions += 1;
     }
 
     /// Ends the present source transaction, and says that it and all before are complete.
-    pub fn resolve(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn resolve(&mut self) -> Result<(), Refusal> {
         let body = format!(r#"{{"resolved":"{}"}}"#, self.time());
         self.post(&body)?;
         self.commit();
@@ -133,7 +133,7 @@ impl Receiver {
     }
 
     /// Waits until the target has everything that was resolved.
-    pub fn wait_applied(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn wait_applied(&mut self) -> Result<(), Refusal> {
         let wanted = FIRST_SECOND + self.transactions - 1;
         let deadline = Instant::now() + WAIT_MAX;
         loop {
@@ -150,7 +150,7 @@ impl Receiver {
         }
     }
 
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.ebb.stop();
     }
 }

@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 use ebb_servers::{Certs, Dialect, Flavour, Server};
 
 /// All that ebb writes to with the mysql plugin.
-pub const MYSQLS: [Dialect; 2] = [Dialect::MySql(Flavour::MariaDb), Dialect::MySql(Flavour::MySql)];
+pub(crate) const MYSQLS: [Dialect; 2] = [Dialect::MySql(Flavour::MariaDb), Dialect::MySql(Flavour::MySql)];
 
 /// The server of all tests, which demands TLS.
-pub fn shared(dialect: Dialect, certs: &'static Certs) -> &'static Server {
+pub(crate) fn shared(dialect: Dialect, certs: &'static Certs) -> &'static Server {
     static POSTGRES: OnceLock<Server> = OnceLock::new();
     static MARIADB: OnceLock<Server> = OnceLock::new();
     static MYSQL: OnceLock<Server> = OnceLock::new();
@@ -24,7 +24,7 @@ pub fn shared(dialect: Dialect, certs: &'static Certs) -> &'static Server {
 }
 
 /// What the statements print, NULL as nothing.
-pub fn answer(server: &Server, database: &str, sql: &str) -> ebb_servers::Result<String> {
+pub(crate) fn answer(server: &Server, database: &str, sql: &str) -> ebb_servers::Result<String> {
     let answer = server.sql(database, sql)?;
     if matches!(server, Server::Postgres(_)) {
         return Ok(answer);
@@ -37,7 +37,7 @@ pub fn answer(server: &Server, database: &str, sql: &str) -> ebb_servers::Result
 }
 
 /// The rows that only one side has, a few of them.
-pub fn difference(source: &str, target: &str) -> String {
+pub(crate) fn difference(source: &str, target: &str) -> String {
     let rows = |side: &str| side.lines().map(String::from).collect::<BTreeSet<_>>();
     let (source, target) = (rows(source), rows(target));
     let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| {

@@ -4,7 +4,7 @@
 
 use fastrand::Rng;
 
-pub struct Workload {
+pub(crate) struct Workload {
     pub name: &'static str,
     pub source: &'static str,
     pub target: &'static str,
@@ -18,7 +18,7 @@ pub struct Workload {
 }
 
 /// Transfers between accounts, each written down twice in a ledger.
-pub const BANK: Workload = Workload {
+pub(crate) const BANK: Workload = Workload {
     name: "bank",
     source: "CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL);
         CREATE TABLE ledger (id bigint PRIMARY KEY, transfer bigint NOT NULL, account int NOT NULL, amount bigint NOT NULL);
@@ -49,7 +49,7 @@ pub const BANK: Workload = Workload {
 };
 
 /// Diamonds with a shortcut: a has b, b has c, c belongs to b's a too, d belongs to b and c. A counter at the top.
-pub const FAMILY: Workload = Workload {
+pub(crate) const FAMILY: Workload = Workload {
     name: "family",
     source: "CREATE TABLE a (id bigint PRIMARY KEY, kids int NOT NULL);
         CREATE TABLE b (id bigint PRIMARY KEY, a bigint NOT NULL REFERENCES a);
@@ -98,7 +98,7 @@ pub const FAMILY: Workload = Workload {
 };
 
 /// Twenty seats that are never empty: swapped, rotated, handed from a guest who leaves to one who comes.
-pub const SEATS: Workload = Workload {
+pub(crate) const SEATS: Workload = Workload {
     name: "seats",
     source: "CREATE TABLE guests (id bigint PRIMARY KEY, seat int NOT NULL UNIQUE DEFERRABLE INITIALLY DEFERRED)",
     target: "CREATE TABLE guests (id bigint PRIMARY KEY, seat int NOT NULL UNIQUE)",

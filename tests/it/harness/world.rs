@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use ebb_crdb::{Crdb, CrdbOptions, Fault, Tls};
 use ebb_servers::{Authentication, Certs, Postgres, Proxy, Watcher};
-pub use ebb_servers::{Dialect, Server};
+pub(crate) use ebb_servers::{Dialect, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-pub use super::ebb::Ebb;
+pub(crate) use super::ebb::Ebb;
 use super::target;
 
 /// Longest wait for anything; reached only when something is broken.
-pub const WAIT_MAX: Duration = Duration::from_secs(40);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(40);
 /// The release of CockroachDB that most tests have as their source.
 const RELEASE: &str = "25.2.1";
-pub const POLL: Duration = Duration::from_millis(30);
+pub(crate) const POLL: Duration = Duration::from_millis(30);
 
 /// Shared by all tests of the process.
 struct Servers {
@@ -40,12 +40,12 @@ static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
 });
 
 /// The authority and certificates of all tests.
-pub fn certs() -> &'static Certs {
+pub(crate) fn certs() -> &'static Certs {
     &SERVERS.certs
 }
 
 /// A stand-in for several tests, and the PostgreSQL behind it.
-pub fn start_source() -> (Postgres, Crdb) {
+pub(crate) fn start_source() -> (Postgres, Crdb) {
     start_source_of(RELEASE)
 }
 
@@ -59,13 +59,13 @@ fn start_source_of(version: &str) -> (Postgres, Crdb) {
     (backend, crdb)
 }
 
-pub fn crdb_url(crdb: &Crdb, user: &str, database: &str) -> String {
+pub(crate) fn crdb_url(crdb: &Crdb, user: &str, database: &str) -> String {
     let (port, authority) = (crdb.addr().port(), SERVERS.certs.ca());
     format!("postgres://{user}@localhost:{port}/{database}?sslmode=verify-full&sslrootcert={}", authority.display())
 }
 
 /// One test's own source, target and folders.
-pub struct World {
+pub(crate) struct World {
     name: String,
     crdb: Option<Crdb>,
     target: Target,
@@ -85,29 +85,29 @@ enum Target {
 
 impl World {
     /// Makes both databases and runs `schema` on each.
-    pub fn new(name: &str, schema: &str) -> Self {
+    pub(crate) fn new(name: &str, schema: &str) -> Self {
         Self::with_schemas(name, schema, schema)
     }
 
     /// The same with a schema of its own for either side.
-    pub fn with_schemas(name: &str, source_schema: &str, target_schema: &str) -> Self {
+    pub(crate) fn with_schemas(name: &str, source_schema: &str, target_schema: &str) -> Self {
         Self::with_target(Dialect::Postgres, name, source_schema, target_schema)
     }
 
     /// The same with a target of this dialect.
-    pub fn with_target(dialect: Dialect, name: &str, source_schema: &str, target_schema: &str) -> Self {
+    pub(crate) fn with_target(dialect: Dialect, name: &str, source_schema: &str, target_schema: &str) -> Self {
         Self::on(Target::Shared(target::shared(dialect, &SERVERS.certs)), name, source_schema, target_schema)
     }
 
     /// The same with a target server that is this world's alone, behind a proxy.
-    pub fn with_own_target(dialect: Dialect, name: &str, source_schema: &str, target_schema: &str) -> Self {
+    pub(crate) fn with_own_target(dialect: Dialect, name: &str, source_schema: &str, target_schema: &str) -> Self {
         let server = Server::start(dialect, None, true).expect("the target's server");
         let proxy = Proxy::start(server.port(), server.protocol()).expect("a proxy");
         Self::on(Target::Own { server: Mutex::new(server), proxy }, name, source_schema, target_schema)
     }
 
     /// The same with a source of this release of CockroachDB.
-    pub fn of_release(version: &str, name: &str, schema: &str) -> Self {
+    pub(crate) fn of_release(version: &str, name: &str, schema: &str) -> Self {
         let target = Target::Shared(target::shared(Dialect::Postgres, &SERVERS.certs));
         Self::between(version, target, name, schema, schema)
     }
@@ -134,16 +134,16 @@ impl World {
     }
 
     /// Runs SQL on CockroachDB's side, as an application would, and returns what psql prints.
-    pub fn source(&self, sql: &str) -> String {
+    pub(crate) fn source(&self, sql: &str) -> String {
         self.try_source(sql).unwrap_or_else(|error| panic!("the source refuses: {error}\n{sql}"))
     }
 
-    pub fn try_source(&self, sql: &str) -> Result<String, String> {
+    pub(crate) fn try_source(&self, sql: &str) -> Result<String, String> {
         psql(&self.source_url(), sql)
     }
 
     /// Runs SQL on the target.
-    pub fn target(&self, sql: &str) -> String {
+    pub(crate) fn target(&self, sql: &str) -> String {
         let answer = match &self.target {
             Target::Shared(server) => target::answer(server, &self.name, sql),
             Target::Own { server, .. } => target::answer(&lock(server), &self.name, sql),
@@ -152,68 +152,68 @@ impl World {
     }
 
     /// The target's own server.
-    pub fn server(&self) -> std::sync::MutexGuard<'_, Server> {
+    pub(crate) fn server(&self) -> std::sync::MutexGuard<'_, Server> {
         match &self.target {
             Target::Own { server, .. } => lock(server),
             Target::Shared(_) => panic!("this world shares its target"),
         }
     }
 
-    pub fn proxy(&self) -> &Proxy {
+    pub(crate) fn proxy(&self) -> &Proxy {
         match &self.target {
             Target::Own { proxy, .. } => proxy,
             Target::Shared(_) => panic!("this world shares its target"),
         }
     }
 
-    pub fn source_url(&self) -> String {
+    pub(crate) fn source_url(&self) -> String {
         self.source_url_as("root")
     }
 
-    pub fn source_url_as(&self, user: &str) -> String {
+    pub(crate) fn source_url_as(&self, user: &str) -> String {
         crdb_url(self.crdb.as_ref().expect("the stand-in runs"), user, &self.name)
     }
 
-    pub fn target_url(&self) -> String {
+    pub(crate) fn target_url(&self) -> String {
         match &self.target {
             Target::Shared(server) => server.url(&self.name),
             Target::Own { server, proxy } => lock(server).plain_url(proxy.port(), &self.name),
         }
     }
 
-    pub fn target_url_as(&self, user: &str, password: &str) -> String {
+    pub(crate) fn target_url_as(&self, user: &str, password: &str) -> String {
         match &self.target {
             Target::Shared(server) => server.url_as(user, password, &self.name),
             Target::Own { server, .. } => lock(server).url_as(user, password, &self.name),
         }
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub fn database(&self) -> &str {
+    pub(crate) fn database(&self) -> &str {
         &self.name
     }
 
-    pub fn certs(&self) -> &'static Certs {
+    pub(crate) fn certs(&self) -> &'static Certs {
         &SERVERS.certs
     }
 
-    pub fn inject(&self, fault: Fault, count: u32, amount: Option<u32>) {
+    pub(crate) fn inject(&self, fault: Fault, count: u32, amount: Option<u32>) {
         self.crdb.as_ref().expect("the stand-in runs").inject_fault(fault, count, amount);
     }
 
-    pub fn faults_left(&self, fault: Fault) -> u32 {
+    pub(crate) fn faults_left(&self, fault: Fault) -> u32 {
         self.crdb.as_ref().expect("the stand-in runs").faults_left(fault)
     }
 
     /// Writes the file of `--changefeeds-path`: certificates, quick resolved timestamps, and `more` keys.
-    pub fn write_changefeed_settings(&self, more: &str) {
+    pub(crate) fn write_changefeed_settings(&self, more: &str) {
         let query = self.certs().sink_query("changefeed").expect("a client certificate");
         let mut settings = serde_json::json!({
             "port": self.port,
@@ -232,7 +232,7 @@ impl World {
     }
 
     /// `ebb fetch`, with the seed's flags and `more`.
-    pub fn fetch(&self, more: &[&str]) -> Ebb {
+    pub(crate) fn fetch(&self, more: &[&str]) -> Ebb {
         let (source, target, settings) = (self.source_url(), self.target_url(), self.settings_path());
         let settings = settings.display().to_string();
         let mut args = vec!["fetch", "--mode", "failback", "--non-interactive"];
@@ -256,7 +256,7 @@ impl World {
 
     /// `ebb start` on the target, on the port that the changefeed sends to, with `more`, once it listens. The certificate and
     /// the key of the receiver come by the environment; whoever gives others may.
-    pub fn start(&self, more: &[&str]) -> Ebb {
+    pub(crate) fn start(&self, more: &[&str]) -> Ebb {
         let (target, bind) = (self.target_url(), format!("127.0.0.1:{}", self.port));
         let mut ebb = self.ebb(&[&["start", "--targetConn", &target, "--bindAddr", &bind][..], more].concat());
         ebb.wait_line("receiver listening");
@@ -264,7 +264,7 @@ impl World {
     }
 
     /// The binary with any arguments; certificates and folders come by the environment.
-    pub fn ebb(&self, args: &[&str]) -> Ebb {
+    pub(crate) fn ebb(&self, args: &[&str]) -> Ebb {
         let server = self.certs().server();
         let mut command = self.bare(env!("CARGO_BIN_EXE_ebb"));
         command.args(args).env("EBB_TLS_CERTIFICATE", server.cert).env("EBB_TLS_PRIVATE_KEY", server.key);
@@ -272,14 +272,14 @@ impl World {
     }
 
     /// A command of the binary that ends by itself and must succeed; returns what it prints.
-    pub fn run(&self, args: &[&str]) -> String {
+    pub(crate) fn run(&self, args: &[&str]) -> String {
         let output = self.bare(env!("CARGO_BIN_EXE_ebb")).args(args).output().expect("ebb starts");
         assert!(output.status.success(), "{args:?}: {output:?}");
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
     /// A program in the world's folder, which knows of this world nothing but where to stage and where plugins are.
-    pub fn bare(&self, program: &str) -> Command {
+    pub(crate) fn bare(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(self.dir.path())
@@ -297,13 +297,13 @@ impl World {
     }
 
     /// Waits until both sides hold the same rows in these tables, which must not be empty altogether.
-    pub fn wait_equal(&self, ebb: &Ebb, tables: &[&str]) {
+    pub(crate) fn wait_equal(&self, ebb: &Ebb, tables: &[&str]) {
         let is_filled = |table: &&str| self.source(&format!("SELECT EXISTS (SELECT FROM {table})")) == "t";
         assert!(tables.iter().any(is_filled), "nothing to compare");
         self.wait_equal_maybe_empty(ebb, tables);
     }
 
-    pub fn wait_equal_maybe_empty(&self, ebb: &Ebb, tables: &[&str]) {
+    pub(crate) fn wait_equal_maybe_empty(&self, ebb: &Ebb, tables: &[&str]) {
         let sorted = |text: &str| {
             let mut lines: Vec<_> = text.lines().collect();
             lines.sort_unstable();
@@ -329,7 +329,7 @@ impl World {
     }
 
     /// Waits until a query on the target gives this text.
-    pub fn wait_target(&self, ebb: &Ebb, sql: &str, expected: &str) {
+    pub(crate) fn wait_target(&self, ebb: &Ebb, sql: &str, expected: &str) {
         wait_for(&format!("{sql} to give {expected}"), || ebb.log(), || self.target(sql).trim() == expected);
     }
 }
@@ -360,7 +360,7 @@ fn start_crdb(backend: &Postgres, version: &str) -> Crdb {
 }
 
 /// Waits for a condition; panics with what was awaited and the log when it never comes.
-pub fn wait_for(what: &str, log: impl Fn() -> String, condition: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, log: impl Fn() -> String, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + WAIT_MAX;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain for {what}\n{}", log());
@@ -369,16 +369,16 @@ pub fn wait_for(what: &str, log: impl Fn() -> String, condition: impl Fn() -> bo
 }
 
 /// The folder of the plugins that were built beside the binary.
-pub fn plugin_path() -> PathBuf {
+pub(crate) fn plugin_path() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_ebb")).parent().expect("the binary has a folder").join("deps")
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }
 
-pub fn psql(url: &str, sql: &str) -> Result<String, String> {
+pub(crate) fn psql(url: &str, sql: &str) -> Result<String, String> {
     let output = Command::new("psql")
         .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql])
         .output()

@@ -9,9 +9,9 @@ use ebb_servers::{Flavour, MySqlOptions};
 
 use tokio::task::JoinHandle;
 
-pub use crate::writer::{FEED, Writer, table_of};
+pub(crate) use crate::writer::{FEED, Writer, table_of};
 
-pub const APPLY_TIMEOUT_MS: u64 = 20_000;
+pub(crate) const APPLY_TIMEOUT_MS: u64 = 20_000;
 const KILL_WAIT: Duration = Duration::from_secs(60);
 
 type Server = ebb_servers::MySql;
@@ -26,7 +26,7 @@ fn start(flavour: Flavour) -> Server {
 }
 
 /// A database of its own.
-pub struct World {
+pub(crate) struct World {
     pub database: String,
     pub flavour: Flavour,
     server: &'static Server,
@@ -34,7 +34,7 @@ pub struct World {
 
 impl World {
     /// The same on both servers.
-    pub fn both(database: &str, schema: &str) -> [World; 2] {
+    pub(crate) fn both(database: &str, schema: &str) -> [World; 2] {
         [(Flavour::MariaDb, &MARIADB), (Flavour::MySql, &MYSQL)].map(|(flavour, server)| {
             server.sql("mysql", &format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4")).expect("a database");
             let world = World { database: database.to_owned(), flavour, server };
@@ -47,19 +47,19 @@ impl World {
 
     /// Runs statements as `root`.
     #[track_caller]
-    pub fn sql(&self, sql: &str) -> String {
+    pub(crate) fn sql(&self, sql: &str) -> String {
         let found = self.server.sql(&self.database, sql);
         found.unwrap_or_else(|error| panic!("{:?}: {error}\n{sql}", self.flavour)).trim_end().to_owned()
     }
 
     /// Runs statements that end with `;;`, since the body of a trigger may hold semicolons.
     #[track_caller]
-    pub fn sql_bodies(&self, sql: &str) {
+    pub(crate) fn sql_bodies(&self, sql: &str) {
         self.sql(&format!("DELIMITER ;;\n{sql};;"));
     }
 
     /// Ends every other connection to the database once a question has this answer, in another thread.
-    pub fn kill_when(&self, question: &'static str, answer: &'static str) -> JoinHandle<()> {
+    pub(crate) fn kill_when(&self, question: &'static str, answer: &'static str) -> JoinHandle<()> {
         let (server, database) = (self.server, self.database.clone());
         tokio::task::spawn_blocking(move || {
             let is_so = || server.sql(&database, question).is_ok_and(|found| found.trim_end() == answer);
@@ -77,29 +77,29 @@ impl World {
         })
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.server.url(&self.database)
     }
 
-    pub fn url_as(&self, user: &str, password: &str) -> String {
+    pub(crate) fn url_as(&self, user: &str, password: &str) -> String {
         self.server.url_as(user, password, &self.database)
     }
 
-    pub async fn session(&self) -> Session {
+    pub(crate) async fn session(&self) -> Session {
         connect(&self.url()).await.expect("a session")
     }
 
     /// A session that has taken over the feed and knows the tables.
-    pub async fn writer(&self) -> Writer<Session> {
+    pub(crate) async fn writer(&self) -> Writer<Session> {
         Writer::new(self.session().await).await
     }
 }
 
-pub async fn connect(url: &str) -> Result<Session> {
+pub(crate) async fn connect(url: &str) -> Result<Session> {
     connect_with(url, true, APPLY_TIMEOUT_MS).await
 }
 
-pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64) -> Result<Session> {
+pub(crate) async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64) -> Result<Session> {
     MySql::connect(&ConnectOptions {
         url: url.to_owned(),
         allow_insecure,
@@ -112,13 +112,13 @@ pub async fn connect_with(url: &str, allow_insecure: bool, apply_timeout_ms: u64
 }
 
 /// As the host does it, which gives back what it knows as its own.
-pub async fn restore(session: &mut Session) -> Result<Vec<SavedTrigger>> {
+pub(crate) async fn restore(session: &mut Session) -> Result<Vec<SavedTrigger>> {
     let saved = session.saved_triggers("").await?;
     session.restore_triggers("", &saved).await
 }
 
 /// A session that may round in these columns.
-pub async fn connect_rounding(url: &str, columns: &[&str]) -> Session {
+pub(crate) async fn connect_rounding(url: &str, columns: &[&str]) -> Session {
     let options = ConnectOptions {
         url: url.to_owned(),
         allow_insecure: true,
@@ -131,6 +131,6 @@ pub async fn connect_rounding(url: &str, columns: &[&str]) -> Session {
 }
 
 /// The error of a connection that must not come about.
-pub async fn refused(url: &str, allow_insecure: bool) -> Error {
+pub(crate) async fn refused(url: &str, allow_insecure: bool) -> Error {
     connect_with(url, allow_insecure, APPLY_TIMEOUT_MS).await.err().expect("an error")
 }

@@ -43,7 +43,7 @@ const SHOWN: &str = "SELECT g.tgrelid::regclass, g.tgname, g.tgenabled, pg_get_t
         (SELECT count(*) FROM pg_depend d WHERE d.objid = g.oid AND d.deptype = 'x')
     FROM pg_trigger g WHERE NOT g.tgisinternal ORDER BY 1, 2";
 
-pub fn saved(catalog: &Catalog) -> Vec<SavedTrigger> {
+pub(crate) fn saved(catalog: &Catalog) -> Vec<SavedTrigger> {
     let of_table = |table: &ebb_sdk::Table| {
         let (namespace, name) = (table.namespace.clone(), table.name.clone());
         let save = move |trigger: &Trigger| SavedTrigger {
