@@ -10,8 +10,10 @@ pub mod findings;
 pub mod log;
 pub mod mask;
 mod private;
-pub mod row;
 pub mod threads;
+
+pub mod names;
+pub mod columns;
 
 pub mod access;
 pub mod cli;
@@ -24,10 +26,11 @@ pub mod tables;
 pub mod target;
 pub mod triggers;
 
-pub mod apply;
-pub mod order;
 pub mod receive;
 pub mod stage;
+pub mod row;
+pub mod order;
+pub mod apply;
 
 pub mod changefeed;
 pub mod daemon;

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use ebb::columns::columns;
 use ebb::receive::payload::{Body, Message, Stopped, canonical_key, read};
-use ebb::row::pairs;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
@@ -33,9 +33,9 @@ fuzz_target!(|body: &[u8]| {
 fn check(message: &Message<'_>) {
     for row in message.after.iter().chain(message.before.iter().flatten()) {
         assert!(row.get().starts_with('{'));
-        if let Ok(pairs) = pairs(row.get()) {
-            let names: BTreeSet<_> = pairs.iter().map(|(name, _)| name).collect();
-            assert_eq!(names.len(), pairs.len(), "{}", row.get());
+        if let Ok(columns) = columns(row.get()) {
+            let names: BTreeSet<_> = columns.names().collect();
+            assert_eq!(names.len(), columns.names().count(), "{}", row.get());
         }
     }
     let Ok(key) = canonical_key(message.key) else { return };

@@ -16,6 +16,7 @@ use super::retry::Backoff;
 use super::transaction::WriteError;
 use crate::error::Error;
 use crate::order::WindowLimits;
+use crate::plugin::Applied;
 use crate::target::Lease;
 
 /// So many attempts in a row that were cut off or timed out count as too many rows for the target.
@@ -44,7 +45,7 @@ impl From<ApplyError> for Error {
 
 /// What became of a batch.
 pub(super) enum BatchOutcome {
-    Committed,
+    Committed(Applied),
     /// A stop was asked for meanwhile.
     Stopped,
     /// It is to be read from staging in batches of these limits.
@@ -73,9 +74,9 @@ impl Applier {
                 None => self.staged(rest, limits)?,
             };
             match self.write_batch(lease, &mut batch)? {
-                BatchOutcome::Committed => {
+                BatchOutcome::Committed(applied) => {
                     rest.from = batch.interval.to;
-                    self.committed(lease, &batch)?;
+                    self.committed(lease, &batch, applied)?;
                 }
                 BatchOutcome::Stopped => return Ok(false),
                 // The rest of the interval goes in such batches too.
@@ -95,8 +96,11 @@ impl Applier {
                 Content::Encoded(blocks) => writer.write_blocks(session, blocks, &advance).map_err(WriteError::Target),
                 Content::Staged(window) => writer.write(session, window, batch.plan, &advance),
             };
-            let Err(failure) = written else { return Ok(BatchOutcome::Committed) };
-            let failure = match self.remedy(batch, rolled_back(lease, failure), &mut backoff) {
+            let failure = match written {
+                Ok(applied) => return Ok(BatchOutcome::Committed(applied)),
+                Err(failure) => rolled_back(lease, failure),
+            };
+            let failure = match self.remedy(batch, failure, &mut backoff) {
                 Remedy::Reconnect(failure) => failure,
                 Remedy::Replan(plan) => {
                     batch.plan = plan;
@@ -106,7 +110,7 @@ impl Applier {
                 Remedy::GiveUp(error) => return Err(error),
             };
             match self.reconnect(lease, &failure, &mut backoff, batch.interval)? {
-                CommitOutcome::Committed => return Ok(BatchOutcome::Committed),
+                CommitOutcome::Committed(applied) => return Ok(BatchOutcome::Committed(applied)),
                 CommitOutcome::Stopped => return Ok(BatchOutcome::Stopped),
                 CommitOutcome::NotCommitted if backoff.attempts() >= SLOW_ATTEMPTS => {
                     self.slow_down(batch.rows(), &failure);
@@ -174,9 +178,10 @@ impl Applier {
     }
 
     /// What the target has confirmed.
-    pub(super) fn committed(&self, lease: &mut Lease, batch: &Batch) -> Result<(), ApplyError> {
+    pub(super) fn committed(&self, lease: &mut Lease, batch: &Batch, applied: Applied) -> Result<(), ApplyError> {
         let (to, transactions, rows) = (batch.interval.to, batch.transactions, batch.rows());
-        self.backlog.release(lease.committed(to));
+        lease.committed(applied);
+        self.backlog.release(applied);
         self.pace.keep_up();
         self.status.applied(to, transactions as u64, rows as u64);
         if !self.target.connect.allow_rounding.is_empty() {

@@ -12,10 +12,11 @@ use super::refused_row::RefusedRow;
 use super::unwritable::{Unwritable, not_applied, unknown_key, unread};
 use super::value::push_value;
 use crate::code;
+use crate::columns::Columns;
 use crate::error::{Error, Result};
-use crate::row::{Columns, StagedRow};
+use crate::names::{self, ColumnMatch};
+use crate::row::StagedRow;
 use crate::stage::{Change, Entry};
-use crate::tables::names::{self, ColumnMatch};
 use crate::tables::{Table, Tables};
 
 /// Rows of one table, operation and set of columns.

@@ -12,7 +12,7 @@ use super::{Applier, Pause};
 use crate::code;
 use crate::error::{Error, Result};
 use crate::order::Interval;
-use crate::plugin::Session;
+use crate::plugin::{Applied, Session};
 use crate::target::refuse_restored_target;
 use crate::target::{FeedState, Holder, Lease};
 
@@ -22,7 +22,7 @@ const LOGGED_EVERY: u32 = 30;
 
 /// What became of a transaction whose connection was lost.
 pub(super) enum CommitOutcome {
-    Committed,
+    Committed(Applied),
     NotCommitted,
     /// A stop was asked for before it could be found out.
     Stopped,
@@ -152,7 +152,7 @@ impl Applier {
         match progress.applied {
             applied if applied == interval.to => {
                 tracing::info!(to = %applied, "the transaction whose answer was lost had been committed");
-                Ok(CommitOutcome::Committed)
+                Ok(CommitOutcome::Committed(Applied::shown(Some(progress))))
             }
             applied if applied == interval.from => Ok(CommitOutcome::NotCommitted),
             applied => Err(Error::new(

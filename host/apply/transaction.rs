@@ -17,7 +17,7 @@ use super::table_plan::{TablePlan, TablePlans};
 use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
 use crate::order::{Window, WindowLimits, WindowRows, identity};
-use crate::plugin::Session;
+use crate::plugin::{Applied, Session};
 use crate::stage::{Backlog, Entry};
 use crate::tables::{Table, Tables};
 
@@ -71,7 +71,7 @@ impl Writer<'_> {
         session: &mut Session,
         blocks: &mut [Block],
         advance: &Advance,
-    ) -> ebb_sdk::Result<()> {
+    ) -> ebb_sdk::Result<Applied> {
         session.begin(Checks::Immediate)?;
         blocks.sort_by_key(|block| {
             let rank = self.plans[block.table].rank;
@@ -90,7 +90,7 @@ impl Writer<'_> {
         window: &Window,
         plan: Plan,
         advance: &Advance,
-    ) -> Result<(), WriteError> {
+    ) -> Result<Applied, WriteError> {
         let rows = Rows::of(window);
         if matches!(rows, Rows::Staged(_)) {
             self.refuse_unknown(window)?;

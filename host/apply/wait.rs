@@ -218,8 +218,8 @@ impl Applier {
         let limits = WindowLimits { transactions_max, rows_max: usize::MAX, ..self.limits() };
         let mut batch = Batch { is_whole: true, ..self.staged(interval, limits)? };
         let outcome = match self.write_batch(lease, &mut batch) {
-            Ok(BatchOutcome::Committed) => {
-                self.committed(lease, &batch)?;
+            Ok(BatchOutcome::Committed(applied)) => {
+                self.committed(lease, &batch, applied)?;
                 tracing::info!(to = %batch.interval.to, "the target takes the rows again");
                 RetryOutcome::Taken
             }

@@ -83,12 +83,12 @@ fn begin_at(lease: &mut Lease, feed: &str, at: Timestamp) -> Result<()> {
     let progress = lease.progress();
     let advance = Advance { feed: feed.to_owned(), epoch: progress.epoch, from: progress.applied, to: at };
     // The plugin's own runtime blocks this thread.
-    tokio::task::block_in_place(|| {
+    let applied = tokio::task::block_in_place(|| {
         lease.session.begin(Checks::Immediate)?;
         lease.session.commit(&advance)
     })?;
     // Staging has nothing to drop yet.
-    let _ = lease.committed(at);
+    lease.committed(applied);
     Ok(())
 }
 

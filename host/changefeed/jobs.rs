@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use ebb_sdk::Timestamp;
 use regex::Regex;
-use tokio_postgres::SimpleQueryRow;
 
 use super::spec::{ChangefeedSpec, sink_address};
 use crate::code;
 use crate::config::{Changefeed, STAGING_PARAMETER};
 use crate::error::{Error, Result};
-use crate::source::{Cause, Source};
+use crate::source::{AnswerRow, Cause, Source};
 
 /// Longest wait for a job to reach the state that was asked for.
 const CHANGE_MAX: Duration = Duration::from_secs(60);
@@ -216,7 +215,7 @@ fn overdue(id: i64, what: &str) -> Error {
         .hint(format!("see SHOW CHANGEFEED JOB {id}, and start ebb again"))
 }
 
-fn job(row: &SimpleQueryRow) -> Option<Job> {
+fn job(row: &AnswerRow) -> Option<Job> {
     let text = |name: &str| row.try_get(name).ok().flatten().unwrap_or_default().to_owned();
     Some(Job {
         id: text("job_id").parse().ok()?,
@@ -245,7 +244,7 @@ fn without_queries(text: &str) -> String {
     QUERY.replace_all(text, "$1").into_owned()
 }
 
-/// The elements of an array in PostgreSQL's text, `{a.b.c,"\"x\".y.z"}`.
+/// The elements of an array as text, `{a.b.c,"\"x\".y.z"}`.
 fn listed(array: &str) -> Vec<String> {
     let mut names = vec![String::new()];
     let mut quoted = false;

@@ -2,6 +2,7 @@
 //!
 //! Owns: where plugins are searched and in which order. Does not own: what a plugin does.
 
+mod applied;
 mod library;
 mod session;
 mod trust;
@@ -14,6 +15,7 @@ use ebb_sdk::abi::PluginRef;
 use ebb_sdk::export::root_module;
 use ebb_sdk::{ConnectOptions, Dialect, DialectInfo};
 
+pub use applied::Applied;
 pub use session::Session;
 
 use crate::code;

@@ -16,6 +16,8 @@ use ebb_sdk::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Applied;
+
 /// How long a transaction may be silent while it is read for.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -112,9 +114,11 @@ impl Session {
         self.call(CALL_RESTORE_TRIGGERS, &(feed, saved))?.ok_or_else(no_triggers)
     }
 
-    pub fn commit(&mut self, advance: &Advance) -> Result<()> {
-        let advance = encode(advance)?;
-        done(self.inner.commit(RStr::from_str(&advance)))
+    /// The proof is of the commit that the target has confirmed, and of all before it.
+    pub fn commit(&mut self, advance: &Advance) -> Result<Applied> {
+        let text = encode(advance)?;
+        done(self.inner.commit(RStr::from_str(&text)))?;
+        Ok(Applied::committed(advance.to))
     }
 
     pub fn rollback(&mut self) -> Result<()> {

@@ -14,8 +14,8 @@ use super::memory::Share;
 use super::payload::{self, Body, Malformed, Message, Stopped, canonical_key};
 use crate::access::{Reach, allow_flags};
 use crate::code;
+use crate::columns;
 use crate::error::Error;
-use crate::row;
 use crate::stage::{Change, RowBatch};
 use crate::tables::Origin;
 use crate::tables::two_tables;
@@ -105,16 +105,16 @@ impl<'h, 'a> Intake<'h, 'a> {
         let key = canonical_key(message.key).map_err(|malformed: Malformed| bad(malformed.to_string()))?;
         let topic = &message.topic;
         let unreadable = |why: Unreadable| Untaken::Key(unreadable_key(topic, &key.text, &why));
-        let flawed = |why: row::Flawed| {
+        let flawed = |why: columns::Flawed| {
             bad(format!("the row of {} with the key {}: {why}", shown(topic), shown_value(&shown(&key.text))))
         };
         table.key.check_count(message.updated, key.values).map_err(unreadable)?;
         if let Some(after) = message.after {
-            let columns = row::columns(after.get()).map_err(flawed)?;
+            let columns = columns::columns(after.get()).map_err(flawed)?;
             table.key.check_row(message.updated, &parts_of(&key.text), &columns).map_err(unreadable)?;
         }
         if let Some(before) = message.before.flatten() {
-            row::columns(before.get()).map_err(flawed)?;
+            columns::columns(before.get()).map_err(flawed)?;
         }
         let change = match (message.after, message.before) {
             (Some(after), _) => Some(Change::Upsert(after.get())),

@@ -12,7 +12,7 @@ use ebb_sdk::Timestamp;
 use serde::de::DeserializeSeed;
 use serde_json::value::RawValue;
 
-use crate::row::canonical_value;
+use crate::columns::canonical_value;
 use reading::Reading;
 
 /// Longest `key`, in bytes of JSON. No index of a target takes one that is near it.

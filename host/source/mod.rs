@@ -15,3 +15,5 @@ pub use cause::Cause;
 pub use connect::{Source, check_url, may_pass};
 pub use identifier::identifier;
 pub use release::{Release, own_options, release, tells_json_null};
+/// One row of an answer, as texts by the names of columns.
+pub(crate) use tokio_postgres::SimpleQueryRow as AnswerRow;

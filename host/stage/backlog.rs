@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::scan::Scan;
 use super::space::{Forecast, Space};
 use super::store::Store;
-use crate::target::Applied;
+use crate::plugin::Applied;
 
 /// Clones share it.
 #[derive(Clone)]

@@ -5,8 +5,8 @@
 use ebb_sdk::{Fit, FitQuestion, Identity, Table};
 
 use super::matching::Names;
-use super::names::{self, ColumnMatch, word};
 use crate::findings::{Finding, FindingId, Findings};
+use crate::names::{self, ColumnMatch, word};
 use crate::source::{SourceColumn, SourceTable};
 
 /// A question to the plugin, and for whom it is asked.

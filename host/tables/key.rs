@@ -15,8 +15,8 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::names;
-use crate::row::{Columns, canonical_value};
+use crate::columns::{Columns, canonical_value};
+use crate::names;
 use crate::source::SourceTable;
 
 /// The columns of a source's primary key, in the order of a message's `key`, from a time on.
@@ -309,7 +309,7 @@ mod tests {
     }
 
     fn row(json: &str) -> Columns<'_> {
-        crate::row::columns(json).unwrap()
+        crate::columns::columns(json).unwrap()
     }
 
     #[test]

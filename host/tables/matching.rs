@@ -5,12 +5,12 @@
 
 use ebb_sdk::{Catalog, Timestamp};
 
-use super::names::word;
 use super::problems::Judge;
-use super::{KeyShape, Scope, TableMatch, TableRoute, join, names};
+use super::{KeyShape, Scope, TableMatch, TableRoute, join};
 use crate::config;
 use crate::error::{Error, listed};
 use crate::findings::{Finding, FindingId, Findings};
+use crate::names::{self, word};
 use crate::source::SourceTable;
 use crate::stage::Bounds;
 

@@ -6,7 +6,6 @@
 mod columns;
 mod key;
 mod matching;
-pub mod names;
 mod origin;
 mod problems;
 mod remembered;

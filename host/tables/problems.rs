@@ -5,10 +5,11 @@
 
 use ebb_sdk::{Catalog, Table};
 
-use super::{join, names};
+use super::join;
 use crate::config::Triggers;
 use crate::error::listed;
 use crate::findings::{Finding, FindingId};
+use crate::names;
 use crate::source::{SourceTable, identifier};
 
 /// What the judgement rests on.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use ebb_sdk::{LeaseState, Progress, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Applied;
-use crate::plugin::Session;
+use crate::plugin::{Applied, Session};
 
 /// Schema and name of a table at the source.
 pub type SourceName = (String, String);
@@ -49,7 +48,7 @@ impl FeedState {
 
     /// The same for staging. Nothing where the target is down or has no progress.
     pub fn confirmed(&self) -> Applied {
-        Applied::confirmed(self.applied())
+        Applied::shown(self.progress)
     }
 
     /// The tables of the last run; `None` when that is not known.

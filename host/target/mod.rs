@@ -3,7 +3,6 @@
 //! Owns: telling the two apart, and waiting for a target that nothing is known of. Does not own: what happens when it is
 //! lost later (`apply`).
 
-mod applied;
 mod feed_state;
 mod lease;
 mod refusals;
@@ -12,16 +11,15 @@ mod starts;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress, Timestamp};
+use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress};
 use tokio::task::spawn_blocking;
 
 use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
-use crate::plugin::{Plugin, Session};
+use crate::plugin::{Applied, Plugin, Session};
 use crate::stage::{MetadataFile, RunState};
 
-pub use applied::Applied;
 pub use feed_state::{FeedState, SourceName};
 pub use lease::{Holder, Keeper};
 pub use refusals::{refuse_lost_staging, refuse_restored_target};
@@ -54,13 +52,12 @@ impl Lease {
     }
 
     pub fn applied(&self) -> Applied {
-        Applied::confirmed(self.progress.applied)
+        Applied::shown(Some(self.progress))
     }
 
-    /// To be called once the target has confirmed the commit of everything up to a time, and only then.
-    pub(crate) fn committed(&mut self, to: Timestamp) -> Applied {
-        self.progress.applied = to;
-        self.applied()
+    /// To be called once a commit is proven.
+    pub(crate) fn committed(&mut self, applied: Applied) {
+        self.progress.applied = applied.up_to();
     }
 }
 

@@ -4,7 +4,6 @@
 //! the target one belongs to. Pure.
 
 mod canonical;
-mod staged;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,9 +12,8 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::tables::names;
+use crate::names;
 pub use canonical::canonical_value;
-pub use staged::{StagedRow, Unread, columns_of};
 
 /// Column by column, values untouched.
 #[derive(Debug, Default)]

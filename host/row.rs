@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Columns, Flawed, columns};
+use crate::columns::{Columns, Flawed, columns};
 use crate::stage::{Change, Entry};
 use crate::tables::{SourceKey, Unreadable, parts_of};
 
