@@ -80,6 +80,9 @@ pub(super) enum Subcommand {
         #[arg(value_name = "CODE")]
         code: String,
     },
+    /// Print the page of settings of the manual
+    #[command(name = "settings-page", hide = true)]
+    SettingsPage,
     /// Write the manual pages into a folder
     #[command(hide = true)]
     Man {

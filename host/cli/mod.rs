@@ -10,6 +10,7 @@ mod layers;
 pub mod overrides;
 mod replicator;
 mod resolve;
+mod settings_page;
 mod show;
 mod usage;
 
@@ -126,6 +127,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
         Subcommand::Config(ConfigCommand::Show { json, command }) => show::show(&command, json).map(Command::Print),
         Subcommand::Completions { shell } => Ok(Command::Print(generate::completions(Cli::command(), shell))),
         Subcommand::Explain { code } => explain::explain(&code).map(Command::Print).map_err(Exit::from),
+        Subcommand::SettingsPage => settings_page::text().map(Command::Print).map_err(Exit::from),
         Subcommand::Man { dir } => Ok(Command::Man { dir }),
     }
 }

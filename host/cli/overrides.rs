@@ -99,6 +99,19 @@ pub fn defaults() -> Result<Overrides> {
     check(Map::new(), "the defaults")
 }
 
+/// Every key with its default, in the order in which they are described.
+pub(super) fn keys() -> Result<Vec<(&'static str, Option<String>)>> {
+    let Overrides { host, port, sink_query_parameters, .. } = defaults()?;
+    let mut keys = vec![
+        ("host", Some(host)),
+        ("port", Some(port.to_string())),
+        ("sink_query_parameters", Some(sink_query_parameters.reveal().to_owned())),
+        ("cursor", None),
+    ];
+    keys.extend(OPTIONS.iter().map(|(name, default)| (*name, default.map(str::to_owned))));
+    Ok(keys)
+}
+
 /// Reads the file.
 pub fn read(path: &Path) -> Result<Overrides> {
     let text = std::fs::read_to_string(path).map_err(|error| {
