@@ -27,7 +27,7 @@ GET_MYSQL = [ -e target/mysql/complete ] || $(STEP)/mysql.log "download MySQL in
 # What `ebb --version` says of an optimised build.
 build demo deb: export EBB_COMMIT = $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help demo test fresh soak fuzz bench build deb lint packages mysql clean
+.PHONY: help demo test fresh soak fuzz bench build deb docs lint packages mysql clean
 
 help:
 	@echo "make demo   build, run the main job on real servers, show the result; TARGET=mysql or mariadb"
@@ -37,6 +37,7 @@ help:
 	@echo "make bench  rows a second through ebb beside a raw loop, as a ratio; BENCH=--help for more"
 	@echo "make fuzz   the parsers of strangers' bytes, FUZZ_SECONDS=600 each"
 	@echo "make deb    a Debian package in target/debian, and a look at what is in it"
+	@echo "make docs   the manual as a book, in target/book"
 	@echo "make build  the program and the plugins, optimised, in target/release"
 	@echo "make lint   format, lints, and licences and advisories of the crates"
 
@@ -84,6 +85,12 @@ deb: build
 	target/release/ebb completions fish > target/packaging/ebb.fish
 	$(CARGO) deb --no-build --output target/debian/
 	packaging/check-deb.sh "$$(ls -t target/debian/ebb_*.deb | head -1)"
+
+docs: export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+docs:
+	@exec scripts/packages.sh $(PACKAGES_BUILD)
+	mdbook --version >/dev/null 2>&1 || $(CARGO) install --locked mdbook
+	mdbook build docs
 
 # Coverage needs a flag that stable compilers keep for themselves.
 fuzz:

@@ -48,6 +48,7 @@ mod fault_rounds;
 mod procedures;
 mod runbooks;
 
+mod docs;
 mod scripts;
 mod tidy;
 mod traps;

@@ -1,6 +1,7 @@
-//! The procedures of `docs/operate.md` that no other file runs: each as it is written there.
+//! The procedures of `docs` that no other file runs: each as it is written there.
 
-use crate::harness::world::World;
+use crate::harness::pages::{http_get, status};
+use crate::harness::world::{World, free_port, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 
@@ -88,4 +89,48 @@ fn what_an_older_version_has_left_is_taken_up() {
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();
     assert_ne!(world.target("SELECT note FROM ebb_progress"), "");
+}
+
+/// Cutting back: what the page says decides when ebb is stopped, and the application goes on with new keys.
+#[test]
+fn the_application_goes_back_once_the_target_has_caught_up() {
+    let world = World::new("procedure_back", "CREATE TABLE employees (id serial PRIMARY KEY, name text)");
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    world.source("INSERT INTO employees VALUES (1, 'a'), (2, 'b'); DELETE FROM employees WHERE id = 1");
+    let last = world.source("SELECT cluster_logical_timestamp()").trim().to_owned();
+    let has_caught_up = || {
+        let status = status(&pages);
+        // Both have as many digits, so that the order of texts is that of times.
+        status["applied"].as_str() > Some(&last) && status["waiting"].is_null()
+    };
+    wait_for("the target", || ebb.log(), has_caught_up);
+    assert!(http_get(&pages, "/_/readyz").contains("OK"));
+    ebb.stop();
+    assert_eq!(world.target("SELECT id, name FROM employees"), world.source("SELECT id, name FROM employees"));
+    world.target("SELECT setval(pg_get_serial_sequence('employees', 'id'), (SELECT max(id) FROM employees))");
+    world.target("INSERT INTO employees (name) VALUES ('c')");
+    assert_eq!(world.target("SELECT max(id) FROM employees"), "3");
+}
+
+/// A clean end on all three sides: a run of the same name begins anew afterwards.
+#[test]
+fn a_run_is_removed_from_all_three_sides() {
+    let world = World::new("procedure_end", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    insert(&world, 1);
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+    let job = world.source("SELECT job_id FROM [SHOW CHANGEFEED JOBS]");
+    world.source(&format!("CANCEL JOB {}", job.trim()));
+    world.target("DELETE FROM ebb_progress WHERE feed = '_replicator_1'");
+    assert_eq!(world.target("SELECT count(*) FROM ebb_progress"), "0");
+    world.target("DROP TABLE ebb_progress");
+    std::fs::remove_dir_all(world.dir().join("staging/_replicator_1")).expect("the folder");
+    let mut ebb = world.fetch(&[]);
+    ebb.wait_line("new run: changes after");
+    let ebb = ebb.ready();
+    insert(&world, 2);
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
 }

@@ -13,7 +13,7 @@ use crate::harness::pages::http_get;
 use crate::harness::target::MYSQLS;
 use crate::harness::world::{Dialect, World, free_port, wait_for};
 
-const SEED_POSTGRES: &str = r#"molt fetch \
+pub(crate) const SEED_POSTGRES: &str = r#"molt fetch \
 --source 'postgres://root@localhost:26257/defaultdb?sslmode=verify-full' \
 --target 'postgres://postgres:postgres@localhost:5432/molt?sslmode=verify-full' \
 --table-filter 'employees' \
@@ -22,7 +22,7 @@ const SEED_POSTGRES: &str = r#"molt fetch \
 --mode failback \
 --changefeeds-path 'changefeed-secure.json'"#;
 
-const SEED_MYSQL: &str = r#"molt fetch \
+pub(crate) const SEED_MYSQL: &str = r#"molt fetch \
 --source 'postgres://root@localhost:26257/defaultdb?sslmode=verify-full' \
 --target 'mysql://user:password@localhost/molt?sslcert=.%2fsource_certs%2fclient.root.crt&sslkey=.%2fsource_certs%2fclient.root.key&sslmode=verify-full&sslrootcert=.%2fsource_certs%2fca.crt' \
 --table-filter 'employees' \
