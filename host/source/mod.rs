@@ -10,7 +10,7 @@ mod identifier;
 mod release;
 mod types;
 
-pub use catalog::{Place, SourceColumn, SourceTable};
+pub use catalog::{Chosen, Place, SourceColumn, SourceTable};
 pub use cause::Cause;
 pub use connect::{Source, check_url, may_pass};
 pub use identifier::identifier;
