@@ -217,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_findings_has_lines_on_a_console() {
+        let mut others = vec![(CODE, Value::from("EBB-K001")), ("hint", Value::from("1) mend\n2) drop"))];
+        let line = |others: &[_]| {
+            let fields = Fields { message: "2 findings:\n1) a\n2) b".into(), others: others.to_vec() };
+            console_line(Level::ERROR, &fields)
+        };
+        assert!(line(&others).ends_with(" error [EBB-K001] 2 findings:\n1) a\n2) b\nhint:\n1) mend\n2) drop\n"));
+        others[0].1 = "EBB-K002".into();
+        assert_eq!(line(&others).lines().count(), 1);
+    }
+
+    #[test]
     fn no_text_makes_a_line_of_its_own_or_steers_a_terminal() {
         let forged = "no table t\n12:00:00 error all is lost\u{1b}[2J\u{9b}1m\u{202e}";
         let fields = Fields { message: forged.into(), others: vec![("path", Value::from(forged))] };

@@ -184,7 +184,9 @@ fn a_changefeed_that_somebody_pauses_is_waited_for_and_told() {
     let mut ebb = world.fetch(&[]).ready();
     world.source(&format!("PAUSE JOB {}", job(&world)));
     let line = ebb.wait_line("was paused by somebody");
-    assert!(line.contains("RESUME JOB"), "{line}");
+    assert!(line.contains("RESUME JOB") && line.contains("error_code\":\"EBB-C012\""), "{line}");
+    let line = ebb.wait_line("was paused by somebody 3");
+    assert!(line.contains(" s ago"), "{line}");
     world.source("INSERT INTO t VALUES (1, 1)");
     world.source(&format!("RESUME JOB {}", job(&world)));
     ebb.wait_line("was resumed");
@@ -331,7 +333,7 @@ fn a_running_changefeed_is_not_taken_from_a_run_that_is_not_known() {
     let world = World::new("fail_unknown_run", TABLE);
     world.fetch(&[]).ready().stop();
     let line = world.fetch(&["--replicator-flags", "--stagingSchema another"]).failure();
-    for text in ["already sends these tables here", "give --stagingSchema of the run that created it", "CANCEL JOB"] {
+    for text in ["already sends these tables here", "give --stagingSchema of the run that created it", "CANCEL JOB", "are then lost for the target", "error_code\":\"EBB-C025\""] {
         assert!(line.contains(text), "{text:?} is not in {line}");
     }
     assert!(!line.contains("geheim"), "{line}");

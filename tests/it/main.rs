@@ -26,6 +26,7 @@ mod bodies;
 mod late_rows;
 mod feed;
 
+mod silence;
 mod staging;
 
 mod rows;

@@ -29,7 +29,9 @@ fn what_is_staged_is_applied_and_the_source_is_looked_for() {
     stage_and_die(&world);
     let port = free_port();
     let mut ebb = world.fetch(&["--source", &dead_url(&world, port)]);
-    ebb.wait_line("cannot connect to the source");
+    let line = ebb.wait_line("cannot connect to the source");
+    assert!(line.contains("error_code\":\"EBB-S010\""), "{line}");
+    ebb.wait_line("the source has been down for 3");
     // The stand-in still sends, and what it sends is taken.
     world.source("INSERT INTO t VALUES (3, 3, 3)");
     world.wait_equal(&ebb, &["t"]);
