@@ -1,7 +1,7 @@
 //! Where a changefeed that is created begins, and whether everything before it is where it must be.
 //!
-//! Owns: the cursor of a new run and of a run that goes on. Does not own: finding a changefeed that is there, its statement
-//! (`source`), which tables it may take up (`tables`).
+//! Owns: the cursor of a new run and of a run that goes on. Does not own: finding a changefeed that is there (`mod`), its statement
+//! (`spec`), which tables it may take up (`tables`).
 
 use ebb_sdk::{Advance, Checks, Timestamp};
 

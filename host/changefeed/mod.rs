@@ -1,6 +1,6 @@
 //! Which changefeed feeds this run: the one that is there, resumed, or a new one, and from which time on.
 //!
-//! Owns: the decisions of the start that could lose rows if they were wrong. Does not own: the statements (`source`).
+//! Owns: the decisions of the start that could lose rows if they were wrong. Does not own: the statements (`spec`), the jobs (`jobs`).
 //!
 //! Rows up to the target's progress are in the target. Rows behind it that CockroachDB was told it need not send again are
 //! in the staging folder, or nowhere: a changefeed may only go on where that folder is whole.

@@ -1,7 +1,7 @@
 //! What a changefeed was created with, and making it what the settings say now: a secret or certificate that was replaced
 //! must reach the changefeed that is there.
 //!
-//! Owns: the memory of it, which is a salted digest: no secret is on the disk. Does not own: the statements (`source`).
+//! Owns: the memory of it, which is a salted digest: no secret is on the disk. Does not own: the statements (`spec`).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The text of CREATE CHANGEFEED.
+//! The text of CREATE CHANGEFEED and ALTER CHANGEFEED.
 //!
 //! Owns: quoting and the sink's URL. Does not own: which options and tables. Pure. The text holds keys and tokens, so it
 //! is a [`Secret`]; a second text without them is for people.

@@ -28,9 +28,9 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait for full segments to be sorted to disk.
 const BEHIND_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Proof that what a request brought is on disk. Only the writer makes one, and only `receive` takes one: a 200
-/// cannot be sent for bytes that could still be lost.
-#[derive(Clone, Debug)]
+/// Proof that what a request brought is on disk. Only the writer makes one, and a delivery is answered with 200 only for
+/// one: never for bytes that could still be lost.
+#[derive(Debug)]
 #[must_use]
 pub struct Staged {
     _made_here: (),

@@ -64,10 +64,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "host/plugin",
         &["apply", "changefeed", "cli", "config", "daemon", "order", "receive", "source", "stage", "tables", "target"],
     ),
-    (
-        "host/status",
-        &["apply", "changefeed", "cli", "config", "daemon", "order", "receive", "source", "tables", "target"],
-    ),
+    ("host/status", &["apply", "changefeed", "cli", "daemon", "order", "receive", "source", "tables", "target"]),
     ("host/commands", &["apply", "changefeed", "cli", "daemon", "order", "receive", "source"]),
     ("host/cli", &["apply", "changefeed", "daemon", "order", "plugin", "stage", "status", "tables", "target"]),
     ("host/daemon", &["cli"]),
@@ -94,7 +91,7 @@ fn imports(text: &str) -> Vec<Import> {
     let mut found = Vec::new();
     // How deep in braces the tree of a `use crate::{` is.
     let mut depth = None;
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
     for (at, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
         let mut add = |name: String| found.push(Import { line: at + 1, name });
         let identifier = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
@@ -164,6 +161,69 @@ fn a_forbidden_name_is_found_wherever_it_stands() {
         broken_rules(Path::new("sdk/url.rs"), "use ebb::stage::Store;\nuse ebb_sdk::Error;"),
         ["sdk/url.rs:1 names ebb"]
     );
+}
+
+/// Files that compute and do nothing else, as ARCHITECTURE.md says.
+const PURE: &[&str] = &[
+    "host/apply/plan.rs",
+    "host/apply/retry.rs",
+    "host/apply/table_plan.rs",
+    "host/columns/canonical.rs",
+    "host/columns/mod.rs",
+    "host/names.rs",
+    "host/order.rs",
+    "host/receive/payload.rs",
+    "host/row.rs",
+    "host/tables/key.rs",
+    "host/tables/route.rs",
+];
+const NOT_PURE: &[&str] =
+    &["std::fs", "std::net", "std::io", "std::process", "tokio::", "tracing::", "SystemTime", "Instant"];
+
+#[test]
+fn files_that_compute_do_no_io() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in PURE {
+        let text = fs::read_to_string(root.join(file)).expect("a pure file");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let found: Vec<_> = lines.filter(|line| NOT_PURE.iter().any(|name| line.contains(name))).collect();
+        assert!(found.is_empty(), "{file} is to do no I/O: {found:?}");
+    }
+}
+
+/// Where threads and tasks may begin, and who hears of their end.
+const MAY_SPAWN: &[&str] = &[
+    // The one place for threads.
+    "host/threads.rs",
+    // Those of a run, each of which ends it.
+    "host/daemon/tasks.rs",
+    // One for each connection: it ends alone.
+    "host/receive/connection.rs",
+    "host/status/pages.rs",
+    // The driver's half of a connection: the next statement reports its end.
+    "host/source/connect.rs",
+    "plugins/postgres/connect.rs",
+    // They wait for signals and do nothing that can fail.
+    "host/signals.rs",
+];
+
+#[test]
+fn nothing_is_spawned_where_its_end_would_be_overlooked() {
+    let is_test = |path: &Path| path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
+    let mut spawning = Vec::new();
+    for (path, text) in sources(&["host", "sdk", "plugins"]).into_iter().filter(|(path, _)| !is_test(path)) {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let spawns = ["tokio::spawn(", "thread::spawn(", "Builder::new().name", "tasks.spawn(", "set.spawn("];
+        if spawns.iter().any(|spawn| code.contains(spawn)) {
+            spawning.push(path);
+        }
+    }
+    let unknown: Vec<_> = spawning
+        .iter()
+        .filter(|path| !path.starts_with("host/daemon") && !MAY_SPAWN.iter().any(|may| path.ends_with(may)))
+        .collect();
+    assert!(unknown.is_empty(), "who hears of the end of what these start? {unknown:?}");
 }
 
 /// Words that others took the place of; a new one may be added once none of it is left.
