@@ -4,7 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::jobs::{Job, JobState, ended};
+use super::faults::ended;
+use super::jobs::{Job, JobState};
 use super::rivalry;
 use crate::code;
 use crate::config::{Changefeed, OnExit};

@@ -6,6 +6,7 @@
 //! in the staging folder, or nowhere: a changefeed may only go on where that folder is whole.
 
 mod begin;
+mod faults;
 mod feed;
 mod jobs;
 mod settings;

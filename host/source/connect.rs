@@ -14,6 +14,7 @@ use tokio_postgres::config::SslMode as Wire;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::unreachable::{REACH, unreachable};
 use crate::code::{self, Code};
 use crate::config;
 use crate::error::{Error, Result, SqlState};
@@ -55,7 +56,7 @@ impl Source {
         let encryption = tls
             .encryption(settings.allow_insecure, &format!("the source {url}"))
             .map_err(|error| coded(code::source::NOT_ENCRYPTED, error))?;
-        tls.client_config().map_err(|error| coded(code::source::CERTIFICATE, error))?;
+        tls.client_config().map_err(|error| of_flag(code::source::CERTIFICATE, error))?;
         if encryption != Encryption::Never {
             warn_unless_verified(&url, &tls);
         }
@@ -191,8 +192,7 @@ fn passing<T>(error: Error) -> Result<Result<T>> {
 
 fn taken_apart(url: &Secret) -> Result<(DatabaseUrl, TlsSettings)> {
     let url = DatabaseUrl::parse(url.reveal())
-        .map_err(|error| coded(code::source::URL, error))
-        .map_err(|error| Error { message: format!("--source: {}", error.message), ..error })?;
+        .map_err(|error| of_flag(code::source::URL, error))?;
     if !matches!(url.scheme.as_str(), "postgres" | "postgresql") {
         return Err(Error::new(
             code::source::NOT_COCKROACHDB,
@@ -200,12 +200,17 @@ fn taken_apart(url: &Secret) -> Result<(DatabaseUrl, TlsSettings)> {
         )
         .hint(SWAPPED));
     }
-    let tls = TlsSettings::libpq(&url).map_err(|error| coded(code::source::URL, error))?;
+    let tls = TlsSettings::libpq(&url).map_err(|error| of_flag(code::source::URL, error))?;
     Ok((url, tls))
 }
 
 fn coded(code: Code, error: ebb_sdk::Error) -> Error {
     Error { code, ..error.into() }
+}
+
+/// Of a part of the connection string, whichever side's it may be.
+fn of_flag(code: Code, error: ebb_sdk::Error) -> Error {
+    Error { message: format!("--source: {}", error.message), ..coded(code, error) }
 }
 
 /// Encrypted, but with whom? Said once.
@@ -315,55 +320,6 @@ where
     // An error ends the connection, and the next statement reports it.
     tokio::spawn(async move { drop(connection.await) });
     client
-}
-
-const REACH: &str = "check host and port in --source, and that the cluster runs";
-
-fn unreachable(url: &DatabaseUrl, tls: &TlsSettings, failure: &tokio_postgres::Error) -> Error {
-    let state = failure.code().and_then(|code| SqlState::new(code.code()));
-    let text = with_causes(failure);
-    let lower = text.to_lowercase();
-    let (code, why, hint) = match state {
-        Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION) => {
-            (code::source::CREDENTIALS, text, "check user and password in --source")
-        }
-        Some(SqlState::INVALID_CATALOG_NAME) => (
-            code::source::DATABASE_MISSING,
-            text,
-            "check the database in --source: postgres://user@host:26257/DATABASE",
-        ),
-        _ if lower.contains("password missing") => (
-            code::source::CREDENTIALS,
-            "it asks for a password, and --source has none".into(),
-            "write postgres://USER:PASSWORD@HOST:26257/DATABASE; the variable EBB_SOURCE keeps it out of the list of processes",
-        ),
-        _ if lower.contains("unknownissuer") => (
-            code::source::CERTIFICATE_UNTRUSTED,
-            format!("its certificate was not issued by an authority that is trusted: {}", authority(url, tls)),
-            "add sslrootcert=PATH of the cluster's CA certificate (ca.crt) to --source, or set PGSSLROOTCERT",
-        ),
-        _ if lower.contains("certificate") => (
-            code::source::CERTIFICATE,
-            text,
-            "check sslrootcert, sslcert and sslkey in --source, and that the cluster's certificate is valid for the host",
-        ),
-        _ => (code::source::UNREACHABLE, text, REACH),
-    };
-    Error::new(code, format!("cannot connect to the source {url}: {why}")).hint(hint).sqlstate(state)
-}
-
-/// What the source's certificate was verified with.
-fn authority(url: &DatabaseUrl, tls: &TlsSettings) -> String {
-    let is_named = url.parameter("sslrootcert").is_some() || std::env::var_os("PGSSLROOTCERT").is_some();
-    match &tls.root_cert {
-        Some(path) => format!("ebb trusts those in {}", path.display()),
-        None if is_named => "ebb trusts those of this machine (sslrootcert=system)".into(),
-        None => {
-            "--source has no sslrootcert, and ~/.postgresql/root.crt does not exist, so that ebb trusts those of this \
-                 machine"
-                .into()
-        }
-    }
 }
 
 #[cfg(test)]

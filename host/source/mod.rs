@@ -9,6 +9,7 @@ mod connect;
 mod identifier;
 mod release;
 mod types;
+mod unreachable;
 
 pub use catalog::{Chosen, Place, SourceColumn, SourceTable};
 pub use cause::Cause;
