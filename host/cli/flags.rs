@@ -46,10 +46,12 @@ pub(super) struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Subcommand {
     /// Create or reuse a changefeed, receive it, and apply it to the target
-    #[command(after_help = help::fetch())]
+    #[command(before_long_help = help::FETCH, after_long_help = help::LAYERS, help_template = help::TEMPLATE,
+        override_usage = help::FETCH_USAGE)]
     Fetch(Box<Fetch>),
     /// Receive a changefeed that somebody else creates, and apply it to the target
-    #[command(after_help = help::start())]
+    #[command(before_long_help = help::START, after_long_help = help::LAYERS, help_template = help::TEMPLATE,
+        override_usage = help::START_USAGE)]
     Start(Box<Start>),
     /// List the dialect plugins: name, version, URL schemes, path
     Plugins(Plugins),
@@ -81,7 +83,6 @@ pub(super) enum Subcommand {
         code: String,
     },
     /// Write the manual pages into a folder
-    #[command(hide = true)]
     Man {
         /// The folder, which is created when missing
         #[arg(value_name = "DIR")]

@@ -4,7 +4,7 @@
 
 use super::ignored;
 
-const FETCH: &str = "\
+pub(super) const FETCH: &str = "\
 Examples:
   ebb certs
   ebb fetch \\
@@ -20,7 +20,7 @@ Examples:
 
 What --replicator-flags may hold: ebb start --help.";
 
-const START: &str = "\
+pub(super) const START: &str = "\
 Example:
   ebb start --targetConn 'postgres://app@db:5432/molt?sslmode=verify-full' \\
     --stagingSchema _replicator_1 --bindAddr :30004 --metricsAddr 127.0.0.1:30005 \\
@@ -33,7 +33,7 @@ Example:
       cursor = '…', webhook_client_timeout = '10s',
       webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}';";
 
-const LAYERS: &str = "\
+pub(super) const LAYERS: &str = "\
 A setting comes from its flag, else from its variable of the environment, else from the file of --config (the flag's name
 is the key; the table [changefeed] may stand for --changefeeds-path), else it has its default. ebb config show tells which.
 Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.
@@ -82,16 +82,29 @@ Examples:
   ebb completions bash > /etc/bash_completion.d/ebb
   ebb completions zsh > \"${fpath[1]}/_ebb\"";
 
-pub(super) fn fetch() -> String {
-    let accepted = ignored::names(ignored::OF_FETCH);
+/// What stands between usage and flags in `--help`.
+pub(super) const TEMPLATE: &str =
+    "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}";
+
+pub(super) const FETCH_USAGE: &str =
+    "ebb fetch --source <URL> --target <URL> --mode failback --changefeeds-path <FILE> [OPTIONS]";
+pub(super) const START_USAGE: &str =
+    "ebb start --targetConn <URL> --tlsCertificate <FILE> --tlsPrivateKey <FILE> [OPTIONS]";
+
+/// Where the rest of a command's help is.
+pub(super) fn more(command: &str) -> String {
     format!(
-        "{FETCH}\n\nAccepted without effect, with a warning that says what ebb does instead:\n{accepted}\n\n{LAYERS}"
+        "A value may also come from a variable (EBB_…) or from the file of --config.\n\
+         All flags, with examples: ebb {command} --help. Manual pages: ebb man DIR."
     )
 }
 
-pub(super) fn start() -> String {
-    let accepted = ignored::names(ignored::OF_REPLICATOR);
-    format!(
-        "{START}\n\nAccepted without effect, with a warning that says what ebb does instead:\n{accepted}\n\n{LAYERS}"
-    )
+/// The flags of MOLT that are accepted without effect, for the manual page of a command.
+pub(super) fn accepted(command: &str) -> Option<String> {
+    let names = match command {
+        "fetch" => ignored::names(ignored::OF_FETCH),
+        "start" => ignored::names(ignored::OF_REPLICATOR),
+        _ => return None,
+    };
+    Some(format!("Accepted without effect, with a warning that says what ebb does instead:\n{names}"))
 }

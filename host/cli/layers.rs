@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::flags::Cli;
 use super::replicator::ReplicatorOnly;
-use super::{ignored, usage};
+use super::{groups, ignored, usage};
 use crate::code;
 use crate::error::{Error, Result};
 
@@ -67,7 +67,7 @@ impl Layers {
 
     /// The command with every layer behind its flags.
     pub(super) fn behind(&self, command: Command) -> Command {
-        let command = command.mut_args(|arg| self.behind_arg(boolean(arg)));
+        let command = groups::under_headings(command).mut_args(|arg| self.behind_arg(boolean(arg)));
         command.mut_subcommands(|command| self.behind(command))
     }
 
@@ -139,6 +139,9 @@ pub(super) fn matches(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<ArgMatches, clap::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
+    if args.iter().any(|arg| arg == "-h") {
+        *command = groups::on_one_screen(std::mem::take(command));
+    }
     command.try_get_matches_from_mut(&args).map_err(|error| usage::without_values(error, &args))
 }
 

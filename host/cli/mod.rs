@@ -4,6 +4,7 @@
 
 mod duration;
 mod flags;
+mod groups;
 mod help;
 mod ignored;
 mod layers;
@@ -177,7 +178,12 @@ fn make_jwt_options(given: flags::MakeJwt) -> Result<make_jwt::Options, Exit> {
 
 /// Writes the manual pages of all commands, with the defaults that no settings have changed.
 pub fn write_manual_pages(dir: &Path) -> crate::error::Result<()> {
-    generate::manual_pages(Layers::default().behind(Cli::command()), dir)
+    let command = Layers::default().behind(Cli::command());
+    let with_accepted = |command: clap::Command| match help::accepted(command.get_name()) {
+        Some(accepted) => command.after_long_help(format!("{accepted}\n\n{}", help::LAYERS)),
+        None => command,
+    };
+    generate::manual_pages(command.mut_subcommands(with_accepted), dir)
 }
 
 #[cfg(test)]
