@@ -159,8 +159,8 @@ pub(super) fn on_one_screen(command: Command) -> Command {
             let long = arg.get_long().unwrap_or_default().to_owned();
             let Some((_, text)) = shown.iter().find(|(flag, _)| *flag == long) else { return arg.hide(long != "help") };
             let takes_value = arg.get_action().takes_values();
-            let arg = arg.help_heading(None::<&str>).help(*text).hide_default_value(true).hide_env(true);
-            if takes_value { arg.hide_possible_values(true) } else { arg }
+            let arg = arg.help_heading(None::<&str>).help(*text).hide_env(true);
+            if takes_value { arg.hide_possible_values(true).hide_default_value(true) } else { arg }
         };
         command.mut_args(short).after_help(help::more(&name))
     })

@@ -8,10 +8,12 @@ mod groups;
 mod help;
 mod ignored;
 mod layers;
+mod nearest;
 pub mod overrides;
 mod replicator;
 mod resolve;
 mod show;
+mod size;
 mod usage;
 
 use std::ffi::OsString;
@@ -94,7 +96,7 @@ impl From<Error> for Exit {
 /// Parses and checks everything, reading the files that flags name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let (args, mut warnings) = without_ignored(&args);
+    let (args, mut warnings) = without_ignored(&args)?;
     // The command line behind `config show` is parsed when it is shown.
     let has_settings = args.get(1).is_some_and(|command| command == "fetch" || command == "start");
     let layers = if has_settings { Layers::find(&args, &mut warnings)? } else { Layers::default() };
@@ -133,14 +135,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
 
 fn run(config: Config, mut warnings: Vec<String>) -> Command {
     mask::remember(&config);
-    let unknown = layers::unknown_variables();
-    warnings
-        .extend(unknown.iter().map(|name| format!("the variable {name} is no setting of ebb: see ebb start --help")));
+    warnings.extend(layers::unknown_variables());
     Command::Run(Box::new(config), warnings)
 }
 
 /// Takes out flags of MOLT that mean nothing here.
-fn without_ignored(args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
+fn without_ignored(args: &[OsString]) -> crate::error::Result<(Vec<OsString>, Vec<String>)> {
     let ignored = match args.get(1).and_then(|command| command.to_str()) {
         Some("fetch") => ignored::OF_FETCH,
         Some("start") => ignored::OF_REPLICATOR,
@@ -262,6 +262,9 @@ mod tests {
             check(&["--allow-tls-mode-disable", "--replicator-flags", &flags], expected);
         };
         check("--applyTimeout 5", "is not a duration");
+        check("--staging-max-bytes 10GX", "10GX is not a size; write 10737418240 or 10GiB");
+        check("--tlsSelfSignd", "did you mean --tlsSelfSigned?");
+        check("--userscript a.ts", "would change what is written");
         check("--httpResponseTimeout 0s", "--httpResponseTimeout");
         check("--bindAddr 30004", "--bindAddr as host:port or :port");
         check("--connections-max 0", "at least 1");
@@ -332,11 +335,11 @@ mod tests {
 
     #[test]
     fn flags_without_meaning_are_accepted_with_a_warning() {
-        let flags = "--tlsSelfSigned --disableAuthentication --stagingCreateSchema --parallelism 16 --userscript=a.ts";
+        let flags = "--tlsSelfSigned --disableAuthentication --stagingCreateSchema --parallelism 16 --scanSize=1";
         let args =
             [SEED, &["--allow-tls-mode-disable", "--table-handling", "none", "--replicator-flags", flags]].concat();
         let Ok(Command::Run(_, warnings)) = run(&args) else { panic!("refused") };
-        for flag in ["--table-handling", "--stagingCreateSchema", "--parallelism", "--userscript"] {
+        for flag in ["--table-handling", "--stagingCreateSchema", "--parallelism", "--scanSize"] {
             assert!(warnings.iter().any(|warning| warning.contains(flag)), "{flag}: {warnings:?}");
         }
     }

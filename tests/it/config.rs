@@ -62,7 +62,11 @@ fn a_run_needs_no_flag_at_all() {
     world.source("INSERT INTO t VALUES (1, 1)");
     world.wait_equal(&ebb, &["t"]);
     let log = ebb.stop();
-    for text in ["staging database name: by_file", "--parallelism has no effect", "EBB_TARGTE is no setting"] {
+    for text in [
+        "staging database name: by_file",
+        "--parallelism has no effect",
+        "EBB_TARGTE is no setting of ebb; did you mean EBB_TARGET?",
+    ] {
         assert!(log.contains(text), "{text} is not in {log}");
     }
 }

@@ -17,6 +17,7 @@ use super::ignored;
 use super::layers::Layers;
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
+use super::usage;
 use crate::code;
 use crate::commands::restore_triggers as restore;
 use crate::config::{
@@ -184,8 +185,9 @@ pub(super) fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<S
         // Behind the first empty line stands how ebb itself is used.
         let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
         let first = lines.join(" ").trim_start_matches("error: ").to_owned();
+        let meant = usage::meant(&error).map(|meant| format!("; {meant}")).unwrap_or_default();
         let origin = layers.blame(&error).map(|origin| format!(" ({origin})")).unwrap_or_default();
-        Error::new(code::UNNAMED, format!("--replicator-flags: {first}{origin}"))
+        Error::new(code::UNNAMED, format!("--replicator-flags: {first}{meant}{origin}"))
             .hint("its flags are those of `ebb start --help`")
     })?;
     Ok(parsed.replicator)
@@ -198,7 +200,7 @@ pub(super) fn replicator_words(text: &str) -> Result<(Vec<std::ffi::OsString>, V
             .hint("quote it as a shell would")
     })?;
     let words: Vec<_> = words.into_iter().map(std::ffi::OsString::from).collect();
-    Ok(ignored::strip(&words, ignored::OF_REPLICATOR))
+    ignored::strip(&words, ignored::OF_REPLICATOR)
 }
 
 fn source(url: &Secret, allow_insecure: bool) -> Result<Source> {
