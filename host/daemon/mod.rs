@@ -5,6 +5,7 @@
 mod establish;
 mod start;
 mod tasks;
+mod words;
 
 use std::time::Duration;
 
@@ -111,6 +112,9 @@ impl Running {
             (Some(feed), Some(settings)) => feed.end(settings.on_exit).await,
             _ => Ok(()),
         };
+        if outcome.is_ok() && ended.is_ok() {
+            words::say_end(&self.config, &self.stage, *self.applied.borrow(), self.feed.as_ref());
+        }
         // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
         outcome.and(ended)
     }
