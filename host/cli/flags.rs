@@ -13,6 +13,7 @@ use clap::{Args, Parser, ValueEnum};
 use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
 
+use super::init::Init;
 use super::replicator::Replicator;
 use super::{duration, help};
 use crate::config::NewTables;
@@ -53,6 +54,9 @@ pub(super) enum Subcommand {
     #[command(before_long_help = help::START, after_long_help = help::LAYERS, help_template = help::TEMPLATE,
         override_usage = help::START_USAGE)]
     Start(Box<Start>),
+    /// Ask for source, target, tables and host, try them, and write ebb.toml and certificates for a first run
+    #[command(after_help = help::INIT)]
+    Init(Box<Init>),
     /// List the dialect plugins: name, version, URL schemes, path
     Plugins(Plugins),
     /// Make an authority, certificates for the receiver and the changefeed, and a ready changefeed-secure.json

@@ -39,6 +39,13 @@ is the key; the table [changefeed] may stand for --changefeeds-path), else it ha
 Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.
 Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads certificates and keys again.";
 
+pub(super) const INIT: &str = "\
+Examples:
+  ebb init                                     asks, and tries every connection
+  ebb init --yes --source 'postgres://…' --target 'postgres://…' --tables '^employees$' --host ebb.example.com
+
+Then: ebb fetch --config ebb.toml";
+
 pub(super) const CERTS: &str = "\
 Examples:
   ebb certs                                    for one machine

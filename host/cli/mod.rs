@@ -7,6 +7,7 @@ mod flags;
 mod groups;
 mod help;
 mod ignored;
+mod init;
 mod layers;
 mod nearest;
 pub mod overrides;
@@ -37,6 +38,8 @@ pub enum Command {
     Run(Box<Config>, Vec<String>),
     /// List the plugins in these folders and the built-in places.
     Plugins { dirs: Vec<PathBuf> },
+    /// Ask for what a first run needs, and write its files; the folders are searched for plugins.
+    Init(crate::commands::init::Options, Vec<PathBuf>),
     /// Make certificates.
     Certs(certs::Options),
     /// Revoke a certificate.
@@ -114,6 +117,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             Ok(run(config, warnings))
         }
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
+        Subcommand::Init(given) => {
+            let (options, dirs) = given.options();
+            Ok(Command::Init(options, dirs))
+        }
         Subcommand::Certs(flags::Certs { revoke: Some(certificate), out, .. }) => {
             Ok(Command::Revoke(revoke::Options { dir: out, certificate }))
         }

@@ -7,6 +7,7 @@ pub mod escape_password;
 pub mod explain;
 mod files;
 pub mod generate;
+pub mod init;
 pub mod make_jwt;
 pub mod plugins;
 pub mod restore_triggers;

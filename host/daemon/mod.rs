@@ -3,6 +3,7 @@
 //! Owns: which event ends the run, and the orderly end. Does not own: the start (`start`), any step of a change's life.
 
 mod establish;
+pub mod probe;
 mod start;
 mod tasks;
 mod words;
