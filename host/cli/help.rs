@@ -34,10 +34,12 @@ Example:
       webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}';";
 
 pub(super) const LAYERS: &str = "\
-A setting comes from its flag, else from its variable of the environment, else from the file of --config (the flag's name
-is the key; the table [changefeed] may stand for --changefeeds-path), else it has its default. ebb config show tells which.
+A setting comes from its flag, else from its variable of the environment, else from the file of
+--config (the flag's name is the key; the table [changefeed] may stand for --changefeeds-path), else
+it has its default. ebb config show tells which.
 Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.
-Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads certificates and keys again.";
+Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads
+certificates and keys again.";
 
 pub(super) const INIT: &str = "\
 Examples:
@@ -106,12 +108,43 @@ pub(super) fn more(command: &str) -> String {
     )
 }
 
-/// The flags of MOLT that are accepted without effect, for the manual page of a command.
-pub(super) fn accepted(command: &str) -> Option<String> {
-    let names = match command {
-        "fetch" => ignored::names(ignored::OF_FETCH),
-        "start" => ignored::names(ignored::OF_REPLICATOR),
-        _ => return None,
+const EXIT_STATUS: &str = "\
+0  done: after SIGTERM or ctrl-c, or an answer was printed
+1  a failure
+2  wrong usage";
+
+const ENVIRONMENT: &str = "\
+A setting comes from its flag, else from its variable, else from the file of --config, else it has its default.
+A variable is EBB_ and the flag's name in capitals: EBB_STAGING_DIR for --staging-dir, EBB_TLS_CERTIFICATE for --tlsCertificate.
+EBB_SOURCE and EBB_TARGET are the connection strings, EBB_CONFIG is the file of --config.
+EBB_PLUGIN_PATH names folders of plugins, separated by colons.";
+
+const FILES: &str = "\
+certs/server.crt, certs/server.key  the receiver's certificate and key, as ebb certs makes them
+changefeed-secure.json              settings of the changefeed, for --changefeeds-path
+$XDG_STATE_HOME/ebb, else ~/.local/state/ebb
+                                    the staging folders";
+
+/// What stands behind the options in the manual page of a command.
+pub(super) fn sections(command: &clap::Command, name: &str) -> Vec<(&'static str, String)> {
+    let of_help = command.get_before_long_help().or(command.get_after_help()).map(ToString::to_string);
+    let mut all = Vec::new();
+    all.extend(of_help.map(|text| ("EXAMPLES", text)));
+    let accepted = match name {
+        "ebb fetch" => Some(ignored::names(ignored::OF_FETCH)),
+        "ebb start" => Some(ignored::names(ignored::OF_REPLICATOR)),
+        _ => None,
     };
-    Some(format!("Accepted without effect, with a warning that says what ebb does instead:\n{names}"))
+    let accepted = accepted.map(|names| names.replace(", ", "\n"));
+    all.extend(accepted.map(|names| {
+        (
+            "\"FLAGS OF MOLT WITHOUT EFFECT\"",
+            format!("Each is accepted with a warning that says what ebb does instead.\n{names}"),
+        )
+    }));
+    all.push(("\"EXIT STATUS\"", EXIT_STATUS.into()));
+    if matches!(name, "ebb" | "ebb fetch" | "ebb start") {
+        all.extend([("ENVIRONMENT", ENVIRONMENT.to_owned()), ("FILES", FILES.to_owned())]);
+    }
+    all
 }

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::code;
-use crate::commands::{certs, escape_password, explain, generate, make_jwt, restore_triggers, revoke};
+use crate::commands::{certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke};
 use crate::config::Config;
 use crate::error::Error;
 use crate::mask;
@@ -185,12 +185,7 @@ fn make_jwt_options(given: flags::MakeJwt) -> Result<make_jwt::Options, Exit> {
 
 /// Writes the manual pages of all commands, with the defaults that no settings have changed.
 pub fn write_manual_pages(dir: &Path) -> crate::error::Result<()> {
-    let command = Layers::default().behind(Cli::command());
-    let with_accepted = |command: clap::Command| match help::accepted(command.get_name()) {
-        Some(accepted) => command.after_long_help(format!("{accepted}\n\n{}", help::LAYERS)),
-        None => command,
-    };
-    generate::manual_pages(command.mut_subcommands(with_accepted), dir)
+    man::write(Layers::default().behind(Cli::command()), dir, &help::sections)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod files;
 pub mod generate;
 pub mod init;
 pub mod make_jwt;
+pub mod man;
 pub mod plugins;
 pub mod restore_triggers;
 pub mod revoke;
