@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, PathBufValueParser, TypedValueParser};
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
 
@@ -135,16 +135,16 @@ pub(super) struct Fetch {
     /// What becomes of the changefeed when ebb ends
     #[arg(long, value_enum, default_value = "leave")]
     pub on_exit: OnExit,
-    /// Least level of log lines
-    #[arg(long, value_enum, default_value = "info")]
-    pub logging: Logging,
-    /// Log file, or stdout; fetch-<time>.log when no name is given [default: stdout]
-    #[arg(long, value_name = "FILE")]
+    /// Least level of log lines; stands above -v in --replicator-flags [default: info]
+    #[arg(long, value_enum)]
+    pub logging: Option<Logging>,
+    /// Log file, or stdout; fetch-<time>.log when no name is given; stands above --logDestination [default: stdout]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log_file: Option<Option<String>>,
     /// Log lines for people instead of JSON
     #[arg(long)]
     pub use_console_writer: bool,
-    /// Address of the pages for health, metrics and status [default: 127.0.0.1:3030]
+    /// Address of the pages for health, metrics and status; stands above --metricsAddr [default: 127.0.0.1:3030]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen_addr: Option<String>,
     #[command(flatten)]

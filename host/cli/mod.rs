@@ -309,6 +309,19 @@ mod tests {
     }
 
     #[test]
+    fn of_twins_the_flag_of_fetch_counts() {
+        let flags = "--tlsSelfSigned --disableAuthentication --metricsAddr 127.0.0.1:1 --logDestination b.log -vv";
+        let base = ["--allow-tls-mode-disable", "--replicator-flags", flags];
+        let inner = config(&base);
+        assert_eq!((inner.pages.unwrap().addr.port(), inner.log.level), (1, tracing::Level::TRACE));
+        assert!(matches!(inner.log.destination, LogDestination::File(path) if path == Path::new("b.log")));
+        let own = ["--metrics-listen-addr", "127.0.0.1:2", "--log-file", "a.log", "--logging", "warn"];
+        let both = config(&[&base[..], &own].concat());
+        assert_eq!((both.pages.unwrap().addr.port(), both.log.level), (2, tracing::Level::WARN));
+        assert!(matches!(both.log.destination, LogDestination::File(path) if path == Path::new("a.log")));
+    }
+
+    #[test]
     fn flags_may_be_written_as_go_writes_them() {
         let flags = "--tlsSelfSigned=true --disableAuthentication=true --bindAddr=:0";
         let config = config(&[

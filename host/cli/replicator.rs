@@ -45,7 +45,7 @@ pub(super) struct Replicator {
     /// Address to listen on, host:port or :port [default: :26258; in fetch the changefeed's port]
     #[arg(long = "bindAddr", value_name = "ADDRESS")]
     pub bind_addr: Option<String>,
-    /// Address of the pages for health, metrics and status, host:port or :port
+    /// Address of the pages for health, metrics and status, host:port or :port; in fetch --metrics-listen-addr stands above it
     #[arg(long = "metricsAddr", value_name = "ADDRESS")]
     pub metrics_addr: Option<String>,
     /// PEM file of the receiver's certificate chain [default: certs/server.crt, as `ebb certs` makes it, where it is there]
@@ -134,10 +134,10 @@ pub(super) struct Replicator {
     /// How long a body may take altogether
     #[arg(long, default_value = "10m", value_parser = duration::parse, value_name = "DURATION")]
     pub body_timeout: Duration,
-    /// -v debug lines, -vv everything
+    /// -v debug lines, -vv everything; in fetch --logging stands above it
     #[arg(short = 'v', long = "verbose", action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Log file [default: standard output]
+    /// Log file; in fetch --log-file stands above it [default: standard output]
     #[arg(long = "logDestination", value_name = "FILE")]
     pub log_destination: Option<PathBuf>,
 }

@@ -46,13 +46,14 @@ pub(super) fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) 
     overrides.demand_header(replicator.webhook_auth_header.as_ref())?;
     let bind_addr = replicator.bind_addr.clone().unwrap_or_else(|| format!(":{}", overrides.port));
     let receiver = receiver(&replicator, &bind_addr, Some(&overrides), warnings)?;
-    let pages = match (&replicator.metrics_addr, &fetch.metrics_listen_addr) {
-        (Some(given), _) => pages("--metricsAddr", given, true)?,
-        (None, Some(given)) => pages("--metrics-listen-addr", given, true)?,
+    // Of twins the flag of fetch itself stands above the one in --replicator-flags.
+    let pages = match (&fetch.metrics_listen_addr, &replicator.metrics_addr) {
+        (Some(given), _) => pages("--metrics-listen-addr", given, true)?,
+        (None, Some(given)) => pages("--metricsAddr", given, true)?,
         (None, None) => pages("--metrics-listen-addr", FETCH_PAGES_ADDR, false)?,
     };
     let log = Log {
-        level: level(fetch.logging).max(verbosity(replicator.verbose)),
+        level: fetch.logging.map_or_else(|| Level::INFO.max(verbosity(replicator.verbose)), level),
         destination: destination(fetch.log_file.as_ref(), replicator.log_destination.as_ref()),
         format: if fetch.use_console_writer { LogFormat::Console } else { LogFormat::Json },
         hide_values: fetch.common.log_values == LogValues::Off,
