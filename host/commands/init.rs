@@ -37,12 +37,14 @@ pub struct Options {
     pub yes: bool,
 }
 
+/// Its version, and the names of its tables.
+pub type TargetFound = (String, Vec<String>);
+
 /// How the servers are tried.
 pub struct Servers<'a> {
     /// Gives the version.
     pub source: &'a dyn Fn(&Secret, bool) -> Result<String>,
-    /// Gives the version, and the names of the tables.
-    pub target: &'a dyn Fn(&Secret, bool) -> Result<(String, Vec<String>)>,
+    pub target: &'a dyn Fn(&Secret, bool) -> Result<TargetFound>,
 }
 
 /// The person at the other end of standard input.
