@@ -134,7 +134,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
             keys,
             backlog: stage.backlog.clone(),
             resolved: stage.backlog.watch_resolved(),
-            status,
+            status: Arc::clone(&status),
             pace: Arc::new(Pace::new(config.apply.transaction_rows_max)),
             stop: stopped,
             hangups,
@@ -142,7 +142,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
         },
         lease,
     )?;
-    Ok(Running { config, receiver, pages, stage, feed, search, applied, lease_lost, stop, applier })
+    Ok(Running { config, receiver, pages, stage, status, feed, search, applied, lease_lost, stop, applier })
 }
 
 /// The source, where it is wanted and can be reached.
