@@ -29,6 +29,11 @@ impl Feed {
         Self { source, job, settings: settings.clone(), paused: AtomicBool::new(false), failing: AtomicU32::new(0) }
     }
 
+    /// Its job on CockroachDB.
+    pub fn job(&self) -> i64 {
+        self.job
+    }
+
     /// An error once the changefeed has ended, or another one sends here too. A source that cannot be asked is not an error: what it sends counts.
     pub async fn look(&self) -> Result<()> {
         let unseen = |error: Error| tracing::debug!("the changefeed cannot be looked at: {error}");

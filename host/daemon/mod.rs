@@ -3,9 +3,13 @@
 //! Owns: which event ends the run, and the orderly end. Does not own: the start (`start`), any step of a change's life.
 
 mod establish;
+pub mod probe;
+mod progress;
 mod start;
 mod tasks;
+mod words;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ebb_sdk::Timestamp;
@@ -19,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::receive::{self, Receiver};
 use crate::signals::Signals;
 use crate::stage::Stage;
-use crate::status::Pages;
+use crate::status::{Pages, Status};
 use start::{Search, start};
 use tasks::Tasks;
 
@@ -58,6 +62,7 @@ struct Running {
     receiver: Option<Receiver>,
     pages: Option<Pages>,
     stage: Stage,
+    status: Arc<Status>,
     feed: Option<Feed>,
     /// Looks for a source that was down at start.
     search: Option<Search>,
@@ -78,6 +83,8 @@ impl Running {
         if let Some(pages) = self.pages.take() {
             tasks.spawn("pages", pages.run());
         }
+        let (status, backlog) = (Arc::clone(&self.status), self.stage.backlog.clone());
+        tasks.spawn("progress", progress::report(status, backlog, self.config.staging.schema.clone()));
         let mut failed = self.stage.inbox.failed();
         let outcome = tokio::select! {
             biased;
@@ -111,6 +118,9 @@ impl Running {
             (Some(feed), Some(settings)) => feed.end(settings.on_exit).await,
             _ => Ok(()),
         };
+        if outcome.is_ok() && ended.is_ok() {
+            words::say_end(&self.config, &self.stage, *self.applied.borrow(), self.feed.as_ref());
+        }
         // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
         outcome.and(ended)
     }

@@ -88,7 +88,12 @@ impl Receiver {
         let (reloader, tls) = Reloader::new(settings, Arc::clone(&gate))?;
         let listener = TcpListener::bind(settings.bind_addr).await.map_err(|error| {
             Error::new(code::UNNAMED, format!("cannot listen on {}: {error}", settings.bind_addr))
-                .hint("choose a free address with --bindAddr, or another \"port\" in the --changefeeds-path file")
+                .hint(match error.kind() {
+                    std::io::ErrorKind::PermissionDenied => {
+                        "ports below 1024 need the capability CAP_NET_BIND_SERVICE; give it to ebb, or choose a higher port"
+                    }
+                    _ => "choose a free address with --bindAddr, or another \"port\" in the --changefeeds-path file",
+                })
         })?;
         let limits = settings.limits;
         let handler = Handler {
