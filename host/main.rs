@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use ebb::cli::{self, Command};
-use ebb::commands::{self, answer, certs, plugins, revoke};
+use ebb::commands::{self, answer, certs, init, plugins, revoke};
 use ebb::config::Config;
+use ebb::daemon::{self, probe};
 use ebb::error::Error;
-use ebb::{daemon, log};
+use ebb::log;
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
@@ -16,6 +17,10 @@ fn main() -> ExitCode {
     match command {
         Command::Run(config, warnings) => run(*config, &warnings),
         Command::Plugins { dirs } => answer(Ok(plugins::list(&dirs))),
+        Command::Init(options, dirs) => answer(init::run(
+            &options,
+            &init::Servers { source: &probe::source, target: &|url, insecure| probe::target(url, insecure, &dirs) },
+        )),
         Command::Certs(options) => answer(certs::make(&options)),
         Command::Revoke(options) => answer(revoke::revoke(&options)),
         Command::MakeJwt(options) => commands::make_token(&options),

@@ -37,6 +37,11 @@ impl Feed {
         Self { source, job, settings, since, paused: None, silent: None, unseen: None }
     }
 
+    /// Its job on CockroachDB.
+    pub fn job(&self) -> i64 {
+        self.job
+    }
+
     /// An error once the changefeed has ended, or another one sends here too. A source that cannot be asked is not an error:
     /// what it sends counts. `arrived`: when it last sent something.
     pub async fn look(&mut self, arrived: Option<Instant>) -> Result<()> {

@@ -279,8 +279,8 @@ fn normalized(names: impl IntoIterator<Item = String>) -> Vec<String> {
 
 #[cfg(test)]
 impl Job {
-    pub(super) fn with_status(state: JobState, running_status: &str, error: &str) -> Job {
-        Job {
+    pub(super) fn with_status(state: JobState, running_status: &str, error: &str) -> Self {
+        Self {
             id: 7,
             state,
             running_status: running_status.into(),
@@ -290,6 +290,7 @@ impl Job {
             staging: None,
             tables: String::new(),
         }
+    }
 }
 
 #[cfg(test)]
@@ -311,8 +312,6 @@ mod tests {
         );
         check("running: resolved=17.5,0", "running: resolved=17.5,0");
         check("is that so? yes: https://a/b", "is that so? yes: https://a/b");
-    }
-
     }
 
     #[test]

@@ -9,10 +9,11 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, PathBufValueParser, TypedValueParser};
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
 
+use super::init::Init;
 use super::replicator::Replicator;
 use super::{duration, help};
 use crate::config::NewTables;
@@ -46,11 +47,16 @@ pub(super) struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Subcommand {
     /// Create or reuse a changefeed, receive it, and apply it to the target
-    #[command(after_help = help::fetch())]
+    #[command(before_long_help = help::FETCH, after_long_help = help::LAYERS, help_template = help::TEMPLATE,
+        override_usage = help::FETCH_USAGE)]
     Fetch(Box<Fetch>),
     /// Receive a changefeed that somebody else creates, and apply it to the target
-    #[command(after_help = help::start())]
+    #[command(before_long_help = help::START, after_long_help = help::LAYERS, help_template = help::TEMPLATE,
+        override_usage = help::START_USAGE)]
     Start(Box<Start>),
+    /// Ask for source, target, tables and host, try them, and write ebb.toml and certificates for a first run
+    #[command(after_help = help::INIT)]
+    Init(Box<Init>),
     /// List the dialect plugins: name, version, URL schemes, path
     Plugins(Plugins),
     /// Make an authority, certificates for the receiver and the changefeed, and a ready changefeed-secure.json
@@ -84,7 +90,6 @@ pub(super) enum Subcommand {
     #[command(name = "settings-page", hide = true)]
     SettingsPage,
     /// Write the manual pages into a folder
-    #[command(hide = true)]
     Man {
         /// The folder, which is created when missing
         #[arg(value_name = "DIR")]
@@ -133,16 +138,16 @@ pub(super) struct Fetch {
     /// What becomes of the changefeed when ebb ends
     #[arg(long, value_enum, default_value = "leave")]
     pub on_exit: OnExit,
-    /// Least level of log lines
-    #[arg(long, value_enum, default_value = "info")]
-    pub logging: Logging,
-    /// Log file, or stdout; fetch-<time>.log when no name is given [default: stdout]
-    #[arg(long, value_name = "FILE")]
+    /// Least level of log lines; stands above -v in --replicator-flags [default: info]
+    #[arg(long, value_enum)]
+    pub logging: Option<Logging>,
+    /// Log file, or stdout; fetch-<time>.log when no name is given; stands above --logDestination [default: stdout]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log_file: Option<Option<String>>,
     /// Log lines for people instead of JSON
     #[arg(long)]
     pub use_console_writer: bool,
-    /// Address of the pages for health, metrics and status [default: 127.0.0.1:3030]
+    /// Address of the pages for health, metrics and status; stands above --metricsAddr [default: 127.0.0.1:3030]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen_addr: Option<String>,
     #[command(flatten)]

@@ -4,7 +4,7 @@
 
 use super::ignored;
 
-const FETCH: &str = "\
+pub(super) const FETCH: &str = "\
 Examples:
   ebb certs
   ebb fetch \\
@@ -20,7 +20,7 @@ Examples:
 
 What --replicator-flags may hold: ebb start --help.";
 
-const START: &str = "\
+pub(super) const START: &str = "\
 Example:
   ebb start --targetConn 'postgres://app@db:5432/molt?sslmode=verify-full' \\
     --stagingSchema _replicator_1 --bindAddr :30004 --metricsAddr 127.0.0.1:30005 \\
@@ -33,11 +33,20 @@ Example:
       cursor = '…', webhook_client_timeout = '10s',
       webhook_sink_config = '{\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}';";
 
-const LAYERS: &str = "\
-A setting comes from its flag, else from its variable of the environment, else from the file of --config (the flag's name
-is the key; the table [changefeed] may stand for --changefeeds-path), else it has its default. ebb config show tells which.
+pub(super) const LAYERS: &str = "\
+A setting comes from its flag, else from its variable of the environment, else from the file of
+--config (the flag's name is the key; the table [changefeed] may stand for --changefeeds-path), else
+it has its default. ebb config show tells which.
 Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.
-Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads certificates and keys again.";
+Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads
+certificates and keys again.";
+
+pub(super) const INIT: &str = "\
+Examples:
+  ebb init                                     asks, and tries every connection
+  ebb init --yes --source 'postgres://…' --target 'postgres://…' --tables '^employees$' --host ebb.example.com
+
+Then: ebb fetch --config ebb.toml";
 
 pub(super) const CERTS: &str = "\
 Examples:
@@ -82,16 +91,60 @@ Examples:
   ebb completions bash > /etc/bash_completion.d/ebb
   ebb completions zsh > \"${fpath[1]}/_ebb\"";
 
-pub(super) fn fetch() -> String {
-    let accepted = ignored::names(ignored::OF_FETCH);
+/// What stands between usage and flags in `--help`.
+pub(super) const TEMPLATE: &str =
+    "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}";
+
+pub(super) const FETCH_USAGE: &str =
+    "ebb fetch --source <URL> --target <URL> --mode failback --changefeeds-path <FILE> [OPTIONS]";
+pub(super) const START_USAGE: &str =
+    "ebb start --targetConn <URL> --tlsCertificate <FILE> --tlsPrivateKey <FILE> [OPTIONS]";
+
+/// Where the rest of a command's help is.
+pub(super) fn more(command: &str) -> String {
     format!(
-        "{FETCH}\n\nAccepted without effect, with a warning that says what ebb does instead:\n{accepted}\n\n{LAYERS}"
+        "A value may also come from a variable (EBB_…) or from the file of --config.\n\
+         All flags, with examples: ebb {command} --help. Manual pages: ebb man DIR."
     )
 }
 
-pub(super) fn start() -> String {
-    let accepted = ignored::names(ignored::OF_REPLICATOR);
-    format!(
-        "{START}\n\nAccepted without effect, with a warning that says what ebb does instead:\n{accepted}\n\n{LAYERS}"
-    )
+const EXIT_STATUS: &str = "\
+0  done: after SIGTERM or ctrl-c, or an answer was printed
+1  a failure
+2  wrong usage";
+
+const ENVIRONMENT: &str = "\
+A setting comes from its flag, else from its variable, else from the file of --config, else it has its default.
+A variable is EBB_ and the flag's name in capitals: EBB_STAGING_DIR for --staging-dir, EBB_TLS_CERTIFICATE for --tlsCertificate.
+EBB_SOURCE and EBB_TARGET are the connection strings, EBB_CONFIG is the file of --config.
+EBB_PLUGIN_PATH names folders of plugins, separated by colons.";
+
+const FILES: &str = "\
+certs/server.crt, certs/server.key  the receiver's certificate and key, as ebb certs makes them
+changefeed-secure.json              settings of the changefeed, for --changefeeds-path
+$XDG_STATE_HOME/ebb, else ~/.local/state/ebb
+                                    the staging folders";
+
+/// What stands behind the options in the manual page of a command.
+pub(super) fn sections(command: &clap::Command, name: &str) -> Vec<(&'static str, String)> {
+    let of_help = command.get_before_long_help().or(command.get_after_help()).map(ToString::to_string);
+    let mut all = Vec::new();
+    all.extend(of_help.map(|text| ("EXAMPLES", text)));
+    let accepted = match name {
+        "ebb fetch" => Some(ignored::names(ignored::OF_FETCH)),
+        "ebb start" => Some(ignored::names(ignored::OF_REPLICATOR)),
+        _ => None,
+    };
+    let accepted = accepted.map(|names| names.replace(", ", "\n"));
+    all.extend(accepted.map(|names| {
+        (
+            "\"FLAGS OF MOLT WITHOUT EFFECT\"",
+            format!("Each is accepted with a warning that says what ebb does instead.\n{names}"),
+        )
+    }));
+    all.push(("\"EXIT STATUS\"", EXIT_STATUS.into()));
+    if matches!(name, "ebb" | "ebb fetch" | "ebb start") {
+        all.extend([("ENVIRONMENT", ENVIRONMENT.to_owned()), ("FILES", FILES.to_owned())]);
+    }
+    all
 }

@@ -1,9 +1,12 @@
 //! Flags of MOLT that mean nothing here: accepted, so that published runbooks go on working, with a warning
 //! that says what ebb does instead.
 //!
-//! Owns: their list. Does not own: flags that do something (`flags`).
+//! Owns: their list, and those that are refused because the rows would be others with them. Does not own: flags that do something (`flags`).
 
 use std::ffi::OsString;
+
+use crate::code;
+use crate::error::{Error, Result};
 
 /// Name, whether a value follows, what ebb does instead.
 type Ignored = (&'static str, bool, &'static str);
@@ -58,7 +61,6 @@ pub(super) const OF_REPLICATOR: &[Ignored] = &[
     ("--targetStatementCacheSize", true, "one statement per table and operation is prepared"),
     ("--taskGracePeriod", true, "see --gracePeriod"),
     ("--timestampLimit", true, "see --transaction-rows-max"),
-    ("--userscript", true, "rows are applied as they are"),
 ];
 
 /// Those of `molt fetch` that are for loading.
@@ -70,7 +72,6 @@ pub(super) const OF_FETCH: &[Ignored] = &[
     ("--pglogical-replication-slot-name", true, "the source is a changefeed"),
     ("--pglogical-replication-slot-plugin", true, "the source is a changefeed"),
     ("--pprof-listen-addr", true, "there are no profiling pages"),
-    ("--transformations-file", true, "tables are matched by name"),
     ("--filter-path", true, "rows are not filtered"),
     ("--type-map-file", true, "tables are not created"),
     ("--table-handling", true, "tables are not created"),
@@ -101,6 +102,30 @@ pub(super) const OF_FETCH: &[Ignored] = &[
     ("--continuation-file-name", true, "nothing is loaded"),
 ];
 
+/// With them MOLT would write other rows: a run without them would leave the target wrong. What to do instead.
+pub(super) const REFUSED: &[(&str, &str)] = &[
+    (
+        "--userscript",
+        "leave it out, and do on the target what the script did: a view, a generated column, or a trigger with --triggers fire; \
+         --ignore-columns leaves columns out",
+    ),
+    (
+        "--transformations-file",
+        "leave it out: tables are matched by name, so rename the target's tables to those of CockroachDB, and leave columns \
+         out with --ignore-columns",
+    ),
+];
+
+/// The error for a flag of them, by its canonical key.
+pub(super) fn refused(key: &str) -> Option<Error> {
+    let is_it = |name: &str| name.replace('-', "").eq_ignore_ascii_case(key);
+    let (name, instead) = REFUSED.iter().find(|(name, _)| is_it(name))?;
+    Some(
+        Error::new(code::UNNAMED, format!("{name} would change what is written, and ebb writes rows as they are"))
+            .hint(*instead),
+    )
+}
+
 /// The flag of a canonical key of the configuration file, and what ebb does instead.
 pub(super) fn instead_of(key: &str) -> Option<(&'static str, &'static str)> {
     let is_it = |name: &str| name.replace('-', "").eq_ignore_ascii_case(key);
@@ -114,12 +139,18 @@ pub(super) fn names(ignored: &[Ignored]) -> String {
 }
 
 /// Takes the flags of `ignored` out, with their values, and says so. A flag that switches may be written `--flag=false`.
-pub(super) fn strip(args: &[OsString], ignored: &[Ignored]) -> (Vec<OsString>, Vec<String>) {
+/// Those that would change the rows are refused.
+pub(super) fn strip(args: &[OsString], ignored: &[Ignored]) -> Result<(Vec<OsString>, Vec<String>)> {
     let (mut kept, mut warnings) = (Vec::new(), Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let text = arg.to_string_lossy();
         let (name, value) = text.split_once('=').map_or((text.as_ref(), None), |(name, value)| (name, Some(value)));
+        if let Some((known, _)) = REFUSED.iter().find(|(known, _)| *known == name)
+            && let Some(error) = refused(&known.replace('-', ""))
+        {
+            return Err(error);
+        }
         match ignored.iter().find(|(known, _, _)| *known == name) {
             Some((name, takes_value, instead)) => {
                 if *takes_value && value.is_none() {
@@ -136,7 +167,7 @@ pub(super) fn strip(args: &[OsString], ignored: &[Ignored]) -> (Vec<OsString>, V
             }
         }
     }
-    (kept, warnings)
+    Ok((kept, warnings))
 }
 
 #[cfg(test)]
@@ -147,7 +178,7 @@ mod tests {
     fn flags_go_with_their_values() {
         let check = |args: &str, kept: &str, warnings: usize| {
             let args: Vec<_> = args.split(' ').map(OsString::from).collect();
-            let (found, said) = strip(&args, OF_REPLICATOR);
+            let (found, said) = strip(&args, OF_REPLICATOR).unwrap();
             let found: Vec<_> = found.iter().map(|arg| arg.to_string_lossy()).collect();
             assert_eq!((found.join(" ").as_str(), said.len()), (kept, warnings), "{said:?}");
         };

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::flags::Cli;
 use super::replicator::ReplicatorOnly;
-use super::{ignored, usage};
+use super::{groups, ignored, nearest, usage};
 use crate::code;
 use crate::error::{Error, Result};
 
@@ -67,7 +67,7 @@ impl Layers {
 
     /// The command with every layer behind its flags.
     pub(super) fn behind(&self, command: Command) -> Command {
-        let command = command.mut_args(|arg| self.behind_arg(boolean(arg)));
+        let command = groups::under_headings(command).mut_args(|arg| self.behind_arg(boolean(arg)));
         command.mut_subcommands(|command| self.behind(command))
     }
 
@@ -139,6 +139,9 @@ pub(super) fn matches(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<ArgMatches, clap::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
+    if args.iter().any(|arg| arg == "-h") {
+        *command = groups::on_one_screen(std::mem::take(command));
+    }
     command.try_get_matches_from_mut(&args).map_err(|error| usage::without_values(error, &args))
 }
 
@@ -148,7 +151,13 @@ impl File {
         // The parser's own text quotes the line, which may hold a password.
         let table: toml::Table = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            refused(format!("it is not TOML (line {line}): {}", error.message()))
+            let refused = refused(format!("it is not TOML (line {line}): {}", error.message()));
+            // A bare word is taken for true, false or a number.
+            let is_bare = ["boolean", "string values must be quoted", "number", "float", "integer"];
+            match is_bare.iter().any(|word| error.message().contains(word)) {
+                true => refused.hint("put quotes round text: key = 'text'"),
+                false => refused,
+            }
         })?;
         let known = commands();
         let names: BTreeMap<String, String> = args(&known).flat_map(names).collect();
@@ -163,13 +172,16 @@ impl File {
                     refused(format!("{key} must be a text, a number, true or false, or a list of texts"))
                 })?;
                 values.insert(name, texts);
+            } else if let Some(error) = ignored::refused(&name) {
+                return Err(error);
             } else if let Some((flag, instead)) = ignored::instead_of(&name) {
                 warnings.push(format!("{flag} has no effect: {instead}"));
             } else {
                 let mut known: Vec<_> = names.into_values().collect();
                 known.sort_unstable();
                 known.dedup();
-                return Err(refused(format!("the key {key} is not known"))
+                let meant = nearest::did_you_mean(&key, known.iter().map(String::as_str));
+                return Err(refused(format!("the key {key} is not known{meant}"))
                     .hint(format!("known are {}, and the table [{CHANGEFEED}]", known.join(", "))));
             }
         }
@@ -177,14 +189,19 @@ impl File {
     }
 }
 
-/// Variables that look like settings and are none: a misspelled one would be passed over without a word.
+/// What is said of variables that look like settings and are none: a misspelled one would be passed over without a word.
 pub(super) fn unknown_variables() -> Vec<String> {
     let known = commands();
     let names: Vec<_> = args(&known).flat_map(names).map(|(canonical, _)| canonical).collect();
+    let spelled: Vec<_> = args(&known).filter_map(Arg::get_long).map(variable).collect();
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     variables
         .filter(|name| name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name.as_str()))
         .filter(|name| !names.contains(&canonical_variable(name)))
+        .map(|name| {
+            let meant = nearest::did_you_mean(&name, spelled.iter().map(String::as_str));
+            format!("the variable {name} is no setting of ebb{meant} (see ebb config show)")
+        })
         .collect()
 }
 
@@ -314,6 +331,10 @@ mod tests {
             "nonsense = 1",
             "nonsense is not known known are allow-rounding, allow-tls-mode-disable, apply-only, applyTimeout",
         );
+        check("table-filtr = 'a'", "table-filtr is not known; did you mean table-filter?");
+        check("source = geheim", "put quotes round text");
+        check("source = true\ntarget = tgeheim", "put quotes round text");
+        check("userscript = 'a.ts'", "would change what is written");
         check("applyTimeout = 1.5", "applyTimeout must be a text");
         check("changefeed = 1", "must be a table");
         let mut warnings = Vec::new();

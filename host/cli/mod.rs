@@ -4,14 +4,18 @@
 
 mod duration;
 mod flags;
+mod groups;
 mod help;
 mod ignored;
+mod init;
 mod layers;
+mod nearest;
 pub mod overrides;
 mod replicator;
 mod resolve;
 mod settings_page;
 mod show;
+mod size;
 mod usage;
 
 use std::ffi::OsString;
@@ -21,7 +25,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::code;
-use crate::commands::{certs, escape_password, explain, generate, make_jwt, restore_triggers, revoke};
+use crate::commands::{certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke};
 use crate::config::Config;
 use crate::error::Error;
 use crate::mask;
@@ -35,6 +39,8 @@ pub enum Command {
     Run(Box<Config>, Vec<String>),
     /// List the plugins in these folders and the built-in places.
     Plugins { dirs: Vec<PathBuf> },
+    /// Ask for what a first run needs, and write its files; the folders are searched for plugins.
+    Init(crate::commands::init::Options, Vec<PathBuf>),
     /// Make certificates.
     Certs(certs::Options),
     /// Revoke a certificate.
@@ -94,7 +100,7 @@ impl From<Error> for Exit {
 /// Parses and checks everything, reading the files that flags name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let (args, mut warnings) = without_ignored(&args);
+    let (args, mut warnings) = without_ignored(&args)?;
     // The command line behind `config show` is parsed when it is shown.
     let has_settings = args.get(1).is_some_and(|command| command == "fetch" || command == "start");
     let layers = if has_settings { Layers::find(&args, &mut warnings)? } else { Layers::default() };
@@ -112,6 +118,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             Ok(run(config, warnings))
         }
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
+        Subcommand::Init(given) => {
+            let (options, dirs) = given.options();
+            Ok(Command::Init(options, dirs))
+        }
         Subcommand::Certs(flags::Certs { revoke: Some(certificate), out, .. }) => {
             Ok(Command::Revoke(revoke::Options { dir: out, certificate }))
         }
@@ -134,14 +144,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
 
 fn run(config: Config, mut warnings: Vec<String>) -> Command {
     mask::remember(&config);
-    let unknown = layers::unknown_variables();
-    warnings
-        .extend(unknown.iter().map(|name| format!("the variable {name} is no setting of ebb: see ebb start --help")));
+    warnings.extend(layers::unknown_variables());
     Command::Run(Box::new(config), warnings)
 }
 
 /// Takes out flags of MOLT that mean nothing here.
-fn without_ignored(args: &[OsString]) -> (Vec<OsString>, Vec<String>) {
+fn without_ignored(args: &[OsString]) -> crate::error::Result<(Vec<OsString>, Vec<String>)> {
     let ignored = match args.get(1).and_then(|command| command.to_str()) {
         Some("fetch") => ignored::OF_FETCH,
         Some("start") => ignored::OF_REPLICATOR,
@@ -179,7 +187,7 @@ fn make_jwt_options(given: flags::MakeJwt) -> Result<make_jwt::Options, Exit> {
 
 /// Writes the manual pages of all commands, with the defaults that no settings have changed.
 pub fn write_manual_pages(dir: &Path) -> crate::error::Result<()> {
-    generate::manual_pages(Layers::default().behind(Cli::command()), dir)
+    man::write(Layers::default().behind(Cli::command()), dir, &help::sections)
 }
 
 #[cfg(test)]
@@ -258,6 +266,9 @@ mod tests {
             check(&["--allow-tls-mode-disable", "--replicator-flags", &flags], expected);
         };
         check("--applyTimeout 5", "is not a duration");
+        check("--staging-max-bytes 10GX", "10GX is not a size; write 10737418240 or 10GiB");
+        check("--tlsSelfSignd", "did you mean --tlsSelfSigned?");
+        check("--userscript a.ts", "would change what is written");
         check("--httpResponseTimeout 0s", "--httpResponseTimeout");
         check("--bindAddr 30004", "--bindAddr as host:port or :port");
         check("--connections-max 0", "at least 1");
@@ -300,6 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn of_twins_the_flag_of_fetch_counts() {
+        let flags = "--tlsSelfSigned --disableAuthentication --metricsAddr 127.0.0.1:1 --logDestination b.log -vv";
+        let base = ["--allow-tls-mode-disable", "--replicator-flags", flags];
+        let inner = config(&base);
+        assert_eq!((inner.pages.unwrap().addr.port(), inner.log.level), (1, tracing::Level::TRACE));
+        assert!(matches!(inner.log.destination, LogDestination::File(path) if path == Path::new("b.log")));
+        let own = ["--metrics-listen-addr", "127.0.0.1:2", "--log-file", "a.log", "--logging", "warn"];
+        let both = config(&[&base[..], &own].concat());
+        assert_eq!((both.pages.unwrap().addr.port(), both.log.level), (2, tracing::Level::WARN));
+        assert!(matches!(both.log.destination, LogDestination::File(path) if path == Path::new("a.log")));
+    }
+
+    #[test]
     fn flags_may_be_written_as_go_writes_them() {
         let flags = "--tlsSelfSigned=true --disableAuthentication=true --bindAddr=:0";
         let config = config(&[
@@ -328,11 +352,11 @@ mod tests {
 
     #[test]
     fn flags_without_meaning_are_accepted_with_a_warning() {
-        let flags = "--tlsSelfSigned --disableAuthentication --stagingCreateSchema --parallelism 16 --userscript=a.ts";
+        let flags = "--tlsSelfSigned --disableAuthentication --stagingCreateSchema --parallelism 16 --scanSize=1";
         let args =
             [SEED, &["--allow-tls-mode-disable", "--table-handling", "none", "--replicator-flags", flags]].concat();
         let Ok(Command::Run(_, warnings)) = run(&args) else { panic!("refused") };
-        for flag in ["--table-handling", "--stagingCreateSchema", "--parallelism", "--userscript"] {
+        for flag in ["--table-handling", "--stagingCreateSchema", "--parallelism", "--scanSize"] {
             assert!(warnings.iter().any(|warning| warning.contains(flag)), "{flag}: {warnings:?}");
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use ebb_sdk::Secret;
 
-use super::duration;
 use super::flags::secret;
+use super::{duration, size};
 
 /// What `--replicator-flags` may hold, parsed by itself.
 #[derive(Debug, Parser)]
@@ -31,9 +31,9 @@ pub(super) struct Replicator {
     /// of a program (FUSE). A start is refused there otherwise
     #[arg(long)]
     pub staging_unsafe_filesystem: bool,
-    /// Bytes of staged rows at which requests are held until rows are applied; what only remembers applied rows
+    /// Size of staged rows (10GiB, 10GB, or plain bytes, as for every size) at which requests are held until rows are applied; what only remembers applied rows
     /// (--retireOffset) gives way before [default: what its disk holds]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_parser = size::parse::<u64>, value_name = "SIZE")]
     pub staging_max_bytes: Option<u64>,
     /// Take the feed over from another ebb that gave a sign of life within the last minute; that one ends
     #[arg(long)]
@@ -45,7 +45,7 @@ pub(super) struct Replicator {
     /// Address to listen on, host:port or :port [default: :26258; in fetch the changefeed's port]
     #[arg(long = "bindAddr", value_name = "ADDRESS")]
     pub bind_addr: Option<String>,
-    /// Address of the pages for health, metrics and status, host:port or :port
+    /// Address of the pages for health, metrics and status, host:port or :port; in fetch --metrics-listen-addr stands above it
     #[arg(long = "metricsAddr", value_name = "ADDRESS")]
     pub metrics_addr: Option<String>,
     /// PEM file of the receiver's certificate chain [default: certs/server.crt, as `ebb certs` makes it, where it is there]
@@ -96,8 +96,8 @@ pub(super) struct Replicator {
     /// Rows of one target transaction, unless one source transaction has more
     #[arg(long, default_value_t = 10_000, value_name = "ROWS")]
     pub transaction_rows_max: usize,
-    /// Bytes of one target transaction, unless one source transaction has more
-    #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
+    /// Size of one target transaction, unless one source transaction has more
+    #[arg(long, default_value = "16MiB", value_parser = size::parse::<usize>, value_name = "SIZE")]
     pub transaction_bytes_max: usize,
     /// What becomes of the target's triggers while ebb writes
     #[arg(long, value_enum, default_value = "skip")]
@@ -105,13 +105,13 @@ pub(super) struct Replicator {
     /// What a row does that the target refuses
     #[arg(long, value_enum, default_value = "wait")]
     pub on_row_error: OnRowError,
-    /// Largest request body in bytes, decompressed: a batch of 1 MiB (Flush.Bytes) and one row more, which is what a statement
+    /// Largest request body, decompressed: a batch of 1 MiB (Flush.Bytes) and one row more, which is what a statement
     /// of 16 MiB can bring with every byte as two digits. With the option diff, twice as much may come
-    #[arg(long, default_value_t = 34 << 20, value_name = "BYTES")]
+    #[arg(long, default_value = "34MiB", value_parser = size::parse::<usize>, value_name = "SIZE")]
     pub body_bytes_max: usize,
     /// Memory for all request bodies at once and the rows made of them; at least twice --body-bytes-max and
     /// 16 MiB
-    #[arg(long, default_value_t = 112 << 20, value_name = "BYTES")]
+    #[arg(long, default_value = "112MiB", value_parser = size::parse::<usize>, value_name = "SIZE")]
     pub in_flight_bytes_max: usize,
     /// Connections at once that have shown who they are; more wait
     #[arg(long, default_value_t = 1024, value_name = "COUNT")]
@@ -119,8 +119,8 @@ pub(super) struct Replicator {
     /// Connections at once that have not; beyond it the oldest is closed
     #[arg(long, default_value_t = 512, value_name = "COUNT")]
     pub untrusted_connections_max: usize,
-    /// Bytes of the headers of one request
-    #[arg(long, default_value_t = 16 << 10, value_name = "BYTES")]
+    /// Size of the headers of one request
+    #[arg(long, default_value = "16KiB", value_parser = size::parse::<u32>, value_name = "SIZE")]
     pub header_bytes_max: u32,
     /// How long a new connection may take until its first request is known to be one that may write
     #[arg(long, default_value = "10s", value_parser = duration::parse, value_name = "DURATION")]
@@ -134,10 +134,10 @@ pub(super) struct Replicator {
     /// How long a body may take altogether
     #[arg(long, default_value = "10m", value_parser = duration::parse, value_name = "DURATION")]
     pub body_timeout: Duration,
-    /// -v debug lines, -vv everything
+    /// -v debug lines, -vv everything; in fetch --logging stands above it
     #[arg(short = 'v', long = "verbose", action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Log file [default: standard output]
+    /// Log file; in fetch --log-file stands above it [default: standard output]
     #[arg(long = "logDestination", value_name = "FILE")]
     pub log_destination: Option<PathBuf>,
 }

@@ -81,5 +81,11 @@ fn tables() -> Result<String> {
             let _ = writeln!(text, "| `{flag}` | {instead} |");
         }
     }
+    text.push_str(
+        "\n## MOLT flags that ebb refuses\n\nWith them MOLT would write other rows.\n\n| flag | what to do instead |\n|---|---|\n",
+    );
+    for (flag, instead) in ignored::REFUSED {
+        let _ = writeln!(text, "| `{flag}` | {instead} |");
+    }
     Ok(text)
 }

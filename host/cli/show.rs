@@ -37,7 +37,7 @@ struct Setting {
 /// The settings of `command`, which is `fetch` or `start` with its flags.
 pub(super) fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> {
     let args: Vec<OsString> = std::iter::once("ebb".into()).chain(command.iter().cloned()).collect();
-    let (args, mut warnings) = without_ignored(&args);
+    let (args, mut warnings) = without_ignored(&args)?;
     let layers = Layers::find(&args, &mut warnings)?;
     let mut cli = layers.behind(Cli::command());
     let refused = |error: clap::Error| {

@@ -8,6 +8,8 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::size;
+
 /// What stands in the place of a value.
 const HIDDEN: &str = "…";
 /// The longest name that is taken for a mistyped flag.
@@ -19,7 +21,8 @@ pub(super) fn without_values(mut error: clap::Error, args: &[OsString]) -> clap:
     error.remove(ContextKind::Suggested);
     error.remove(ContextKind::TrailingArg);
     if let Some(value) = text(&error, ContextKind::InvalidValue).filter(|value| !value.is_empty()) {
-        if let Some(source) = error.source().map(|source| source.to_string().replace(&value, HIDDEN)) {
+        let shown = |why: String| if size::is_mistyped(&value, &why) { why } else { why.replace(&value, HIDDEN) };
+        if let Some(source) = error.source().map(|source| shown(source.to_string())) {
             let arg = text(&error, ContextKind::InvalidArg).unwrap_or_default();
             error = clap::Error::raw(error.kind(), format!("invalid value for '{arg}': {source}\n"));
             error.insert(ContextKind::InvalidArg, ContextValue::String(arg));
@@ -43,6 +46,12 @@ pub(super) fn without_values(mut error: clap::Error, args: &[OsString]) -> clap:
 pub(super) fn hint(error: &clap::Error) -> Option<String> {
     let is_hidden = text(error, ContextKind::InvalidArg)?.starts_with(HIDDEN);
     is_hidden.then(|| "a value with spaces must stand in quotes; it is not repeated, since it may be a secret".into())
+}
+
+/// The flag that was meant, by clap's own measure.
+pub(super) fn meant(error: &clap::Error) -> Option<String> {
+    let flag = text(error, ContextKind::SuggestedArg)?;
+    Some(format!("did you mean {}?", flag.split([' ', '=']).next()?))
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {

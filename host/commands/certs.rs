@@ -51,10 +51,11 @@ pub struct Options {
 /// Writes the files, and returns what is to be printed.
 pub fn make(options: &Options) -> Result<String> {
     let file = |name: &str| options.dir.join(name);
+    let renewed = options.renew.then(|| read_authority(&options.dir, "--renew")).transpose()?;
     let hosts = hosts(options)?;
     let server = certificate(&hosts[0], &hosts, ExtendedKeyUsagePurpose::ServerAuth, options.days)?;
     let client = certificate(&options.client_name, &[], ExtendedKeyUsagePurpose::ClientAuth, options.days)?;
-    let authority = if options.renew { read_authority(&options.dir, "--renew")? } else { new_authority(options)? };
+    let authority = renewed.map_or_else(|| new_authority(options), Ok)?;
     keep_out_of_git(&options.dir)?;
     let (server, client) = (sign(&server, &authority)?, sign(&client, &authority)?);
     let settings = settings(options, &hosts[0], &client, &authority)?;

@@ -1,31 +1,17 @@
-//! `ebb man`, `ebb completions` and `ebb settings-page`: what is generated from the flags.
+//! `ebb completions` and `ebb settings-page`: what is generated from the flags.
 //!
 //! Owns: writing it. Does not own: the flags (`cli`).
 
 use std::fmt::Write;
-use std::path::Path;
 
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, Command};
-
-use crate::code;
-use crate::error::{Error, Result};
 
 /// The completions of a shell.
 pub fn completions(mut command: Command, shell: clap_complete::Shell) -> String {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, "ebb", &mut text);
     String::from_utf8_lossy(&text).into_owned()
-}
-
-/// Writes the manual pages of all commands.
-pub fn manual_pages(command: Command, dir: &Path) -> Result<()> {
-    let written = std::fs::create_dir_all(dir)
-        .and_then(|()| clap_mangen::generate_to(command.version(env!("CARGO_PKG_VERSION")), dir));
-    written.map_err(|error| {
-        Error::new(code::UNNAMED, format!("the manual pages cannot be written to {}: {error}", dir.display()))
-            .hint("give another folder")
-    })
 }
 
 /// One section of the page of settings.
@@ -58,7 +44,8 @@ Precedence: flag, environment variable, file, default. The file is TOML, and `--
 keys are the names of the flags without the dashes, and its table `[changefeed]` may replace the file of
 `--changefeeds-path`. `ebb config show fetch` prints the effective settings and their source.
 
-A duration is a number with a unit, such as `250ms`, `30s`, `2m` or `24h`. A size is a number of bytes.
+A duration is a number with a unit, such as `250ms`, `30s`, `2m` or `24h`. A size is a number of bytes, with
+or without a unit: `34MiB`, `10GB`.
 ";
 
 fn is_setting(flag: &Arg) -> bool {

@@ -46,6 +46,13 @@ pub enum Key {
 pub fn make(options: &Options) -> Result<String> {
     let schemas = options.allow.iter().map(|schema| schema.split('.').map(str::to_owned).collect());
     let grant = Grant { schemas: schemas.collect() };
+    if let Some(slashed) = options.allow.iter().find(|schema| schema.contains('/')) {
+        return Err(Error::new(
+            code::UNNAMED,
+            format!("--allow {slashed} would never match: database and schema stand with a dot"),
+        )
+        .hint(format!("write --allow {}", slashed.trim_matches('/').replace('/', "."))));
+    }
     if grant.schemas.iter().flatten().any(String::is_empty) {
         return Err(Error::new(code::UNNAMED, "--allow is no schema")
             .hint("write it as database.schema, or database for a target without schemas"));

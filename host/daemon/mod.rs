@@ -3,8 +3,11 @@
 //! Owns: which event ends the run, and the orderly end. Does not own: the start (`start`), any step of a change's life.
 
 mod establish;
+pub mod probe;
+mod progress;
 mod start;
 mod tasks;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,12 +62,12 @@ struct Running {
     receiver: Option<Receiver>,
     pages: Option<Pages>,
     stage: Stage,
+    status: Arc<Status>,
     feed: Option<Feed>,
     /// Looks for a source that was down at start.
     search: Option<Search>,
     /// How far the target is.
     applied: watch::Receiver<Timestamp>,
-    status: Arc<Status>,
     lease_lost: watch::Receiver<Option<Error>>,
     stop: watch::Sender<bool>,
     applier: oneshot::Receiver<Result<()>>,
@@ -80,6 +83,8 @@ impl Running {
         if let Some(pages) = self.pages.take() {
             tasks.spawn("pages", pages.run());
         }
+        let (status, backlog) = (Arc::clone(&self.status), self.stage.backlog.clone());
+        tasks.spawn("progress", progress::report(status, backlog, self.config.staging.schema.clone()));
         let mut failed = self.stage.inbox.failed();
         let outcome = tokio::select! {
             biased;
@@ -119,6 +124,9 @@ impl Running {
             (Some(feed), Some(settings)) => feed.end(settings.on_exit).await,
             _ => Ok(()),
         };
+        if outcome.is_ok() && ended.is_ok() {
+            words::say_end(&self.config, &self.stage, *self.applied.borrow(), self.feed.as_ref());
+        }
         // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
         outcome.and(ended)
     }

@@ -12,9 +12,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
-use super::Running;
 use super::establish::{TablesAtStart, TargetAtStart, establish, match_tables};
 use super::tasks::AGAIN;
+use super::{Running, words};
 use crate::apply::{Applier, Pace, TablePlans};
 use crate::changefeed::{self, Feed};
 use crate::code;
@@ -56,6 +56,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
         target = target_at_start.catalog.server_version,
         "connected"
     );
+    words::say_resume(&stage.run_state, target_at_start.found.applied());
     warn_of_advisories(source.as_ref(), config.changefeed.as_ref());
     let matched = match_tables(&config, &target, source.as_ref(), &stage, &mut target_at_start).await?;
     if matched.are_types_known != target.connect.source_is_known {
@@ -91,6 +92,8 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
         tracing::info!(address = %addr, "pages listening");
     }
+
+    words::say_sink(&config, &target_at_start.catalog, &stage.run_state);
 
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is established: a changefeed that is being replaced must not deliver another resolved timestamp, and
@@ -141,7 +144,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
         },
         lease,
     )?;
-    Ok(Running { config, receiver, pages, stage, feed, search, applied, status, lease_lost, stop, applier })
+    Ok(Running { config, receiver, pages, stage, status, feed, search, applied, lease_lost, stop, applier })
 }
 
 /// The source, where it is wanted and can be reached.

@@ -191,8 +191,7 @@ fn passing<T>(error: Error) -> Result<Result<T>> {
 }
 
 fn taken_apart(url: &Secret) -> Result<(DatabaseUrl, TlsSettings)> {
-    let url = DatabaseUrl::parse(url.reveal())
-        .map_err(|error| of_flag(code::source::URL, error))?;
+    let url = DatabaseUrl::parse(url.reveal()).map_err(|error| of_flag(code::source::URL, error))?;
     if !matches!(url.scheme.as_str(), "postgres" | "postgresql") {
         return Err(Error::new(
             code::source::NOT_COCKROACHDB,

@@ -62,7 +62,11 @@ fn a_run_needs_no_flag_at_all() {
     world.source("INSERT INTO t VALUES (1, 1)");
     world.wait_equal(&ebb, &["t"]);
     let log = ebb.stop();
-    for text in ["staging database name: by_file", "--parallelism has no effect", "EBB_TARGTE is no setting"] {
+    for text in [
+        "staging database name: by_file",
+        "--parallelism has no effect",
+        "EBB_TARGTE is no setting of ebb; did you mean EBB_TARGET?",
+    ] {
         assert!(log.contains(text), "{text} is not in {log}");
     }
 }
@@ -114,13 +118,12 @@ fn help_pages_and_completions_cover_every_command() {
     };
     let fetch = run(&["fetch", "--help"]);
     for text in
-        ["EBB_SOURCE", "EBB_TABLE_FILTER", "--on-exit", "[default: leave]", "ebb certs", "--table-handling", "SIGHUP"]
+        ["EBB_SOURCE", "EBB_TABLE_FILTER", "--on-exit", "[default: leave]", "ebb certs", "Connections:", "SIGHUP"]
     {
         assert!(fetch.contains(text), "{text} is not in {fetch}");
     }
     let start = run(&["start", "--help"]);
-    for text in ["EBB_STAGING_DIR", "--untrusted-connections-max", "[default: 512]", "--flushSize", "--jwt-public-keys"]
-    {
+    for text in ["EBB_STAGING_DIR", "--untrusted-connections-max", "[default: 512]", "--jwt-public-keys"] {
         assert!(start.contains(text), "{text} is not in {start}");
     }
     for shell in ["bash", "zsh", "fish"] {
@@ -132,6 +135,29 @@ fn help_pages_and_completions_cover_every_command() {
     for name in ["ebb.1", "ebb-fetch.1", "ebb-start.1", "ebb-certs.1", "ebb-make-jwt.1", "ebb-config-show.1"] {
         assert!(pages.iter().any(|page| page == name), "{name} is not in {pages:?}");
     }
+    let page = |name: &str| fs::read_to_string(world.dir().join("pages").join(name)).expect("a page");
+    let whole = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "CONNECTIONS",
+        "EXAMPLES",
+        "EXIT STATUS",
+        "ENVIRONMENT",
+        "FILES",
+        "SEE ALSO",
+    ];
+    for (name, flag) in [("ebb-fetch.1", "table\\-handling"), ("ebb-start.1", "flushSize")] {
+        let page = page(name);
+        for title in whole {
+            assert!(
+                page.contains(&format!("SH {title}")) || page.contains(&format!("SH \"{title}\"")),
+                "{title}\n{page}"
+            );
+        }
+        assert!(page.contains(flag) && !page.contains("SH VERSION"), "{page}");
+    }
+    assert!(page("ebb-certs.1").contains("SH EXAMPLES") && page("ebb.1").contains("ebb\\-init"));
     assert_eq!(run(&["escape-password", "--password", "a$52&"]).lines().nth(1), Some("a%2452%26"));
 }
 

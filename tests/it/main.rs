@@ -5,6 +5,7 @@ mod harness;
 
 mod plugins;
 mod config;
+mod init;
 mod command_line_secrets;
 mod secrets;
 mod log_values;

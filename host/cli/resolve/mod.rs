@@ -17,6 +17,7 @@ use super::ignored;
 use super::layers::Layers;
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
+use super::usage;
 use crate::code;
 use crate::commands::restore_triggers as restore;
 use crate::config::{
@@ -45,13 +46,14 @@ pub(super) fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) 
     overrides.demand_header(replicator.webhook_auth_header.as_ref())?;
     let bind_addr = replicator.bind_addr.clone().unwrap_or_else(|| format!(":{}", overrides.port));
     let receiver = receiver(&replicator, &bind_addr, Some(&overrides), warnings)?;
-    let pages = match (&replicator.metrics_addr, &fetch.metrics_listen_addr) {
-        (Some(given), _) => pages("--metricsAddr", given, true)?,
-        (None, Some(given)) => pages("--metrics-listen-addr", given, true)?,
+    // Of twins the flag of fetch itself stands above the one in --replicator-flags.
+    let pages = match (&fetch.metrics_listen_addr, &replicator.metrics_addr) {
+        (Some(given), _) => pages("--metrics-listen-addr", given, true)?,
+        (None, Some(given)) => pages("--metricsAddr", given, true)?,
         (None, None) => pages("--metrics-listen-addr", FETCH_PAGES_ADDR, false)?,
     };
     let log = Log {
-        level: level(fetch.logging).max(verbosity(replicator.verbose)),
+        level: fetch.logging.map_or_else(|| Level::INFO.max(verbosity(replicator.verbose)), level),
         destination: destination(fetch.log_file.as_ref(), replicator.log_destination.as_ref()),
         format: if fetch.use_console_writer { LogFormat::Console } else { LogFormat::Json },
         hide_values: fetch.common.log_values == LogValues::Off,
@@ -184,8 +186,9 @@ pub(super) fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<S
         // Behind the first empty line stands how ebb itself is used.
         let lines: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
         let first = lines.join(" ").trim_start_matches("error: ").to_owned();
+        let meant = usage::meant(&error).map(|meant| format!("; {meant}")).unwrap_or_default();
         let origin = layers.blame(&error).map(|origin| format!(" ({origin})")).unwrap_or_default();
-        Error::new(code::UNNAMED, format!("--replicator-flags: {first}{origin}"))
+        Error::new(code::UNNAMED, format!("--replicator-flags: {first}{meant}{origin}"))
             .hint("its flags are those of `ebb start --help`")
     })?;
     Ok(parsed.replicator)
@@ -198,7 +201,7 @@ pub(super) fn replicator_words(text: &str) -> Result<(Vec<std::ffi::OsString>, V
             .hint("quote it as a shell would")
     })?;
     let words: Vec<_> = words.into_iter().map(std::ffi::OsString::from).collect();
-    Ok(ignored::strip(&words, ignored::OF_REPLICATOR))
+    ignored::strip(&words, ignored::OF_REPLICATOR)
 }
 
 fn source(url: &Secret, allow_insecure: bool) -> Result<Source> {
