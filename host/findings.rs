@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::code::{self, Code};
-use crate::error::Error;
+use crate::error::{Error, listed, visible};
 
 /// How bad it is, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,7 +196,7 @@ impl Findings {
         let (narrow, warnings): (Vec<_>, Vec<_>) =
             warnings.into_iter().partition(|finding| finding.id == FindingId::ValuesRefused);
         for finding in warnings {
-            tracing::warn!(hint = finding.fix, "{}", finding.reason);
+            tracing::warn!(error_code = finding.id.code().text(), hint = finding.fix, "{}", finding.reason);
         }
         log_narrow(&narrow);
         match fatal.len() {
@@ -207,7 +207,7 @@ impl Findings {
                 let fixes = numbered(fatal.iter().map(|finding| finding.fix.as_deref().unwrap_or("-")));
                 Err(Error::new(
                     code::table::SEVERAL_FINDINGS,
-                    format!("{count} findings keep ebb from starting: {reasons}"),
+                    format!("{count} findings keep ebb from starting:\n{reasons}"),
                 )
                 .hint(fixes))
             }
@@ -215,28 +215,41 @@ impl Findings {
     }
 }
 
-/// One line for all tables; each column by itself only for those who want to know.
+/// Tables that are named each in a line of its own.
+const TABLES_SHOWN_MAX: usize = 10;
+
+/// One line for each table, the first ten; each column by itself only for those who want to know.
 fn log_narrow(narrow: &[Finding]) {
-    if narrow.is_empty() {
-        return;
-    }
     let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
     narrow.iter().for_each(|finding| *columns.entry(&finding.subject).or_default() += 1);
-    let tables: Vec<_> = columns.iter().map(|(table, count)| format!("{table} {count}")).collect();
-    tracing::warn!(
-        hint = "such a row is refused by name when it comes; --logging debug lists every column",
-        "values beyond the range of {} columns of the target would be refused: {}",
-        narrow.len(),
-        tables.join(", ")
-    );
+    let error_code = code::table::VALUES_REFUSED.text();
+    let hint = "ebb refuses such a row by name when it comes; --logging debug lists every column";
+    for (table, count) in columns.iter().take(TABLES_SHOWN_MAX) {
+        tracing::warn!(
+            error_code,
+            hint,
+            "values beyond the range of {count} columns of the target's table {table} would be refused"
+        );
+    }
+    let others: Vec<_> = columns.keys().skip(TABLES_SHOWN_MAX).collect();
+    if !others.is_empty() {
+        tracing::warn!(
+            error_code,
+            hint,
+            "the same holds for columns of {} further tables of the target: {}",
+            others.len(),
+            listed(&others)
+        );
+    }
     for finding in narrow {
         tracing::debug!("the target's column {}", finding.reason);
     }
 }
 
+/// One a line. Nothing in them makes a line of its own: see `log`.
 fn numbered<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    let texts = texts.enumerate().map(|(at, text)| format!("{}) {text}", at + 1));
-    texts.collect::<Vec<_>>().join("; ")
+    let texts = texts.enumerate().map(|(at, text)| format!("{}) {}", at + 1, visible(text, "")));
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -252,7 +265,7 @@ mod tests {
         findings.add(Finding::fatal(FindingId::TableMissing, "a", "a is missing").fix("create a"));
         findings.add(Finding::harm(FindingId::TableNotWritable, "b", "b has a rule").fix("drop it"));
         let error = findings.conclude().unwrap_err();
-        assert_eq!(error.message, "2 findings keep ebb from starting: 1) b has a rule; 2) a is missing");
-        assert_eq!(error.hint.as_deref(), Some("1) drop it; 2) create a"));
+        assert_eq!(error.message, "2 findings keep ebb from starting:\n1) b has a rule\n2) a is missing");
+        assert_eq!(error.hint.as_deref(), Some("1) drop it\n2) create a"));
     }
 }

@@ -7,6 +7,8 @@ pub mod code;
 pub mod config;
 pub mod error;
 pub mod findings;
+pub mod lasting;
+pub mod listen;
 pub mod log;
 pub mod mask;
 mod private;

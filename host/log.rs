@@ -124,9 +124,15 @@ fn console_line(level: Level, fields: &Fields) -> String {
     let time = Local::now().format("%H:%M:%S");
     let code = fields.others.iter().find(|(name, _)| *name == CODE).and_then(|(_, value)| value.as_str());
     let code = code.map(|code| format!("[{code}] ")).unwrap_or_default();
-    let mut line = format!("{time} {:<5} {code}{}", level_name(level), visible(&fields.message, ""));
+    // What it lists was made visible before it was numbered.
+    let is_list = fields.has_code(code::table::SEVERAL_FINDINGS);
+    let message = visible(&fields.message, if is_list { "\n" } else { "" });
+    let mut line = format!("{time} {:<5} {code}{message}", level_name(level));
     for (name, value) in fields.others.iter().filter(|(name, _)| *name != CODE) {
-        line.push_str(&format!(" {name}={}", visible(&value.to_string(), "")));
+        match value.as_str().filter(|_| is_list && *name == "hint") {
+            Some(list) => line.push_str(&format!("\nhint:\n{}", visible(list, "\n"))),
+            None => line.push_str(&format!(" {name}={}", visible(&value.to_string(), ""))),
+        }
     }
     line.push('\n');
     line
@@ -158,6 +164,10 @@ impl Fields {
         };
         let others = self.others.iter().map(|(name, value)| (*name, field(name, value))).collect();
         Self { message: mask::clean(&self.message), others }
+    }
+
+    fn has_code(&self, code: code::Code) -> bool {
+        self.others.iter().any(|(name, value)| *name == CODE && value.as_str() == Some(code.text()))
     }
 
     fn add(&mut self, field: &Field, value: Value) {
@@ -204,6 +214,18 @@ mod tests {
         let line = json_line(Level::INFO, &fields);
         assert!(line.starts_with("{\"level\":\"info\",\"time\":\""), "{line}");
         assert!(line.ends_with(",\"message\":\"applied \\\"x\\\"\",\"rows\":3}\n"), "{line}");
+    }
+
+    #[test]
+    fn a_list_of_findings_has_lines_on_a_console() {
+        let mut others = vec![(CODE, Value::from("EBB-K001")), ("hint", Value::from("1) mend\n2) drop"))];
+        let line = |others: &[_]| {
+            let fields = Fields { message: "2 findings:\n1) a\n2) b".into(), others: others.to_vec() };
+            console_line(Level::ERROR, &fields)
+        };
+        assert!(line(&others).ends_with(" error [EBB-K001] 2 findings:\n1) a\n2) b\nhint:\n1) mend\n2) drop\n"));
+        others[0].1 = "EBB-K002".into();
+        assert_eq!(line(&others).lines().count(), 1);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Signals {
 
 impl Signals {
     pub fn listen() -> Result<Self> {
-        let no_signals = |error| Error::new(code::UNNAMED, format!("cannot listen for signals: {error}"));
+        let no_signals = |error| Error::new(code::defect::SYSTEM, format!("cannot listen for signals: {error}"));
         let mut term = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;

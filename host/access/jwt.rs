@@ -175,14 +175,14 @@ fn decoding_key(key: &SubjectPublicKeyInfoDer<'_>) -> Option<DecodingKey> {
 
 fn read_revoked(path: &Path) -> Result<HashSet<String>> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::new(code::UNNAMED, format!("--jwt-revoked-ids {} cannot be read: {error}", path.display()))
+        Error::new(code::access::REVOKED_IDS, format!("--jwt-revoked-ids {} cannot be read: {error}", path.display()))
             .hint("give a file with one id (jti) a line; it may be empty")
     })?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 fn unusable(path: &Path, why: &str) -> Error {
-    Error::new(code::UNNAMED, format!("--jwt-public-keys {} cannot be used: {why}", path.display()))
+    Error::new(code::access::KEYS, format!("--jwt-public-keys {} cannot be used: {why}", path.display()))
         .hint("give a PEM file of public keys, or a folder of such files; ebb make-jwt --new-key makes one")
 }
 

@@ -125,7 +125,7 @@ impl Gate {
         headers.extend(header.reveal().parse().ok().map(|value| (AUTHORIZATION, value)));
         for schema in schemas {
             self.admit(&headers, None, schema).map_err(|denied| {
-                Error::new(code::UNNAMED, format!(
+                Error::new(code::access::OWN_HEADER, format!(
                     "the changefeed's own webhook_auth_header would be refused for the schema {}: {denied}",
                     schema.join(".")
                 ))
@@ -147,8 +147,9 @@ impl Gate {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         if let Some(left) = end.map(|end| end.saturating_sub(now)).filter(|left| *left < TOLD_SECONDS) {
             tracing::warn!(
+                error_code = code::access::TOKEN_ENDS.text(),
                 hint = "make another with ebb make-jwt --days …, give it as webhook_auth_header, and start ebb fetch again",
-                "the changefeed's token is valid for {} more hours",
+                "the changefeed's token expires in {} hours",
                 left / 3600
             );
         }

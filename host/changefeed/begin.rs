@@ -98,8 +98,8 @@ fn refuse_half_a_scan(desired: &Desired<'_>) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
-        code::UNNAMED,
-        "the changefeed is gone, and its initial scan had not been applied: the rows that are staged are a part of it",
+        code::changefeed::HALF_A_SCAN,
+        "the changefeed has ended before its initial scan was complete: only some of its rows are staged",
     )
-    .hint("start again with a new --stagingSchema: the scan is then made whole"))
+    .hint("start again with a new --stagingSchema: the scan is then made again from its beginning"))
 }

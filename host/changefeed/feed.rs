@@ -1,32 +1,40 @@
 //! The changefeed of a run that goes on: what becomes of it is noticed and said.
 //!
-//! Owns: looking at its job. Does not own: when (`daemon`), which changefeed it is (`mod`).
+//! Owns: looking at its job, and saying why nothing arrives. Does not own: when (`daemon`), which changefeed it is (`mod`).
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use super::jobs::{Job, JobState, ended};
+use super::faults::ended;
+use super::jobs::{Job, JobState};
 use super::rivalry;
+use crate::code;
 use crate::config::{Changefeed, OnExit};
 use crate::error::{Error, Result};
+use crate::lasting::{Lasting, for_so_long};
 use crate::source::Source;
+
+/// A silence, or a source that cannot be asked, is said after so long: a few attempts may fail.
+const TOLD_AFTER: Duration = Duration::from_secs(15);
 
 /// The changefeed of a run.
 pub struct Feed {
     source: Source,
     job: i64,
     settings: Changefeed,
-    /// It was seen paused.
-    paused: AtomicBool,
-    /// So many looks in a row have seen that its attempts fail.
-    failing: AtomicU32,
+    /// When something could arrive first.
+    since: Instant,
+    /// It is paused.
+    paused: Option<Lasting>,
+    /// Nothing arrives, and its attempts fail.
+    silent: Option<Lasting>,
+    /// The source does not say what becomes of it.
+    unseen: Option<Lasting>,
 }
-
-/// After so many looks, half a minute, it is said.
-const FAILING_TOLD: u32 = 6;
 
 impl Feed {
     pub fn new(source: Source, job: i64, settings: &Changefeed) -> Self {
-        Self { source, job, settings: settings.clone(), paused: AtomicBool::new(false), failing: AtomicU32::new(0) }
+        let (since, settings) = (Instant::now(), settings.clone());
+        Self { source, job, settings, since, paused: None, silent: None, unseen: None }
     }
 
     /// Its job on CockroachDB.
@@ -34,61 +42,91 @@ impl Feed {
         self.job
     }
 
-    /// An error once the changefeed has ended, or another one sends here too. A source that cannot be asked is not an error: what it sends counts.
-    pub async fn look(&self) -> Result<()> {
-        let unseen = |error: Error| tracing::debug!("the changefeed cannot be looked at: {error}");
-        match self.source.job(self.job).await {
+    /// An error once the changefeed has ended, or another one sends here too. A source that cannot be asked is not an error:
+    /// what it sends counts. `arrived`: when it last sent something.
+    pub async fn look(&mut self, arrived: Option<Instant>) -> Result<()> {
+        let job = match self.source.job(self.job).await {
             Ok(Some(job)) if job.is_paused_by_error() => return Err(ended(self.job, Some(&job))),
-            Ok(Some(job)) if job.state != JobState::Ended => {
-                self.note_pause(&job);
-                self.note_failures(&job);
-            }
+            Ok(Some(job)) if job.state != JobState::Ended => job,
             Ok(job) => return Err(ended(self.job, job.as_ref())),
             Err(error) => {
-                unseen(error);
+                self.note_unseen(&error);
                 return Ok(());
             }
-        }
+        };
+        self.note_pause(&job);
+        self.note_silence(&job, arrived);
         match self.source.rival(&self.settings, self.job).await {
-            Ok(None) => Ok(()),
-            Ok(Some(rival)) => Err(rivalry(&self.settings, &rival)),
-            Err(error) => {
-                unseen(error);
-                Ok(())
+            Ok(None) => self.note_seen(),
+            Ok(Some(rival)) => return Err(rivalry(&self.settings, &rival)),
+            Err(error) => self.note_unseen(&error),
+        }
+        Ok(())
+    }
+
+    /// There may be reasons to pause it; that nothing arrives should not be a riddle.
+    fn note_pause(&mut self, job: &Job) {
+        if job.state == JobState::Paused {
+            if let Some(lasted) = self.paused.get_or_insert_with(Lasting::begun).due() {
+                let ago = if lasted.as_secs() == 0 { String::new() } else { format!(" {} s ago", lasted.as_secs()) };
+                tracing::warn!(
+                    error_code = code::changefeed::PAUSED.text(),
+                    hint = format!("RESUME JOB {}", job.id),
+                    "the changefeed (job {}) was paused by somebody{ago}: it sends nothing until it is resumed",
+                    job.id
+                );
             }
+        } else if let Some(paused) = self.paused.take() {
+            self.since = Instant::now();
+            tracing::info!("the changefeed (job {}) was resumed after {} s", job.id, paused.lasted().as_secs());
         }
     }
 
-    /// There may be reasons to pause it; that nothing comes should not be a riddle.
-    fn note_pause(&self, job: &Job) {
-        let is_paused = job.state == JobState::Paused;
-        if is_paused && !self.paused.swap(is_paused, Ordering::Relaxed) {
-            tracing::warn!(
-                hint = format!("RESUME JOB {}", job.id),
-                "the changefeed (job {}) was paused by somebody: nothing is sent until it is resumed",
-                job.id
-            );
-        } else if !is_paused && self.paused.swap(false, Ordering::Relaxed) {
-            tracing::info!("the changefeed (job {}) was resumed", job.id);
-        }
-    }
-
-    /// Nothing comes while its attempts fail, and here nothing may be seen of them.
-    fn note_failures(&self, job: &Job) {
-        if !job.is_backing_off() {
-            if self.failing.swap(0, Ordering::Relaxed) >= FAILING_TOLD {
-                tracing::info!("the changefeed (job {}) gets through again", job.id);
+    /// Nothing of its attempts may be seen here: a name that CockroachDB cannot resolve, a port that is closed.
+    fn note_silence(&mut self, job: &Job, arrived: Option<Instant>) {
+        let last = arrived.map_or(self.since, |arrived| arrived.max(self.since));
+        if job.state == JobState::Paused {
+            self.silent = None;
+        } else if last.elapsed() < TOLD_AFTER {
+            if let Some(silent) = self.silent.take() {
+                tracing::info!(
+                    "the changefeed (job {}) gets through again after {} s",
+                    job.id,
+                    silent.lasted().as_secs()
+                );
             }
-        } else if self.failing.fetch_add(1, Ordering::Relaxed) + 1 == FAILING_TOLD {
+        } else if job.is_backing_off() || job.state != JobState::Running {
+            let Some(lasted) = self.silent.get_or_insert_with(|| Lasting::since(last)).due() else { return };
+            let (code, hint) = mended(&job.running_status, &self.settings);
             tracing::warn!(
-                hint = format!(
-                    "see that every node of CockroachDB reaches {}:{}, and trusts its certificate",
-                    self.settings.host, self.settings.port
-                ),
-                "nothing comes: the changefeed (job {}) has failed for half a minute: {}",
+                error_code = code.text(),
+                hint,
+                "nothing has arrived for {} s: CockroachDB reports for job {}: {}",
+                lasted.as_secs(),
                 job.id,
                 job.running_status
             );
+        }
+    }
+
+    fn note_unseen(&mut self, error: &Error) {
+        let unseen = self.unseen.get_or_insert_with(Lasting::begun);
+        if unseen.lasted() >= TOLD_AFTER
+            && let Some(lasted) = unseen.due()
+        {
+            tracing::warn!(
+                error_code = error.code.text(),
+                hint = error.hint,
+                "the changefeed (job {}) cannot be looked at{}: {error}; what arrives is received and applied",
+                self.job,
+                for_so_long(lasted)
+            );
+        }
+    }
+
+    fn note_seen(&mut self) {
+        if let Some(unseen) = self.unseen.take().filter(Lasting::was_told) {
+            tracing::info!("the source answers again after {} s", unseen.lasted().as_secs());
         }
     }
 
@@ -99,5 +137,57 @@ impl Feed {
             OnExit::Pause => self.source.pause(self.job).await,
             OnExit::Cancel => self.source.cancel(self.job).await,
         }
+    }
+}
+
+/// What mends that CockroachDB does not get through, by what it says of its last attempt.
+fn mended(status: &str, settings: &Changefeed) -> (code::Code, String) {
+    let Changefeed { host, port, .. } = settings;
+    let is_tls = ["x509", "certificate", "tls:"].iter().any(|text| status.contains(text));
+    if is_tls {
+        let hint = format!(
+            "the receiver's certificate (--tlsCertificate) must be valid, be for \"{host}\" and be issued by the ca_cert in \
+             the changefeeds file: ebb certs --renew --host {host}, then start ebb again"
+        );
+        return (code::changefeed::RECEIVER_NOT_TRUSTED, hint);
+    }
+    let hint = format!(
+        "\"host\" in the changefeeds file is {host}, \"port\" is {port}: it must be the name by which every CockroachDB node \
+         reaches this machine"
+    );
+    (code::changefeed::NOTHING_ARRIVES, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{InitialScan, NewTables};
+
+    #[test]
+    fn what_cockroachdb_reports_tells_what_to_mend() {
+        let settings = Changefeed {
+            table_filter: regex::Regex::new("").unwrap(),
+            table_exclusion_filter: None,
+            schema_filter: regex::Regex::new("").unwrap(),
+            host: "ebb.nosuch.invalid".into(),
+            port: 30004,
+            sink_query_parameters: ebb_sdk::Secret::new(""),
+            options: Vec::new(),
+            cursor: None,
+            new_tables: NewTables::Refuse,
+            initial_scan: InitialScan::No,
+            on_exit: OnExit::Leave,
+        };
+        let check = |status: &str, code, part: &str| {
+            let (found, hint) = mended(status, &settings);
+            assert_eq!(found, code, "{status}");
+            assert!(hint.contains(part) && hint.contains("ebb.nosuch.invalid"), "{hint}");
+        };
+        let unreachable = code::changefeed::NOTHING_ARRIVES;
+        check("transient error: lookup ebb.nosuch.invalid: no such host", unreachable, "every CockroachDB node");
+        check("transient error: dial tcp: connect: connection refused", unreachable, "30004");
+        let untrusted = code::changefeed::RECEIVER_NOT_TRUSTED;
+        check("retryable error: x509: certificate signed by unknown authority", untrusted, "--tlsCertificate");
+        check("transient error: remote error: tls: bad certificate", untrusted, "ca_cert");
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ebb_sdk::Timestamp;
 use regex::Regex;
 
+use super::faults::{ended, explain};
 use super::spec::{ChangefeedSpec, sink_address};
 use crate::code;
 use crate::config::{Changefeed, STAGING_PARAMETER};
@@ -128,24 +129,27 @@ impl Source {
         for table in spec.identifiers() {
             let sql = format!("SELECT 1 FROM {table} AS OF SYSTEM TIME '{cursor}' LIMIT 1");
             let Err(error) = self.rows(&sql).await else { continue };
-            let (what, hint) = match Cause::of(&error) {
+            let (code, what, hint) = match Cause::of(&error) {
                 Some(Cause::HistoryGone) => (
+                    code::changefeed::HISTORY_GONE,
                     format!("the changefeed cannot begin at {cursor}, which is too old for {table}"),
                     "load the target anew, and begin a new run at the time of that load: a new --stagingSchema, with --cursor; \
                      gc.ttlseconds says how long history is kept",
                 ),
                 Some(Cause::Future) => (
+                    code::changefeed::CURSOR_AHEAD,
                     format!("the changefeed cannot begin at {cursor}, which lies in the future"),
-                    "give --cursor a time that SELECT cluster_logical_timestamp() has given",
+                    "give --cursor a time that SELECT cluster_logical_timestamp() returned on the source",
                 ),
                 Some(Cause::NoTable) => (
+                    code::changefeed::CURSOR_BEFORE_TABLE,
                     format!("the changefeed cannot begin at {cursor}: {table} was made, or got its name, after that"),
                     "leave the table out with --table-exclusion-filter until the run has come past that; then load it, and take it \
                      in with --new-tables TIME",
                 ),
                 _ => continue,
             };
-            return Err(Error::new(code::UNNAMED, format!("{what}: {}", error.message)).hint(hint));
+            return Err(Error::new(code, format!("{what}: {}", error.message)).hint(hint));
         }
         Ok(())
     }
@@ -155,7 +159,9 @@ impl Source {
         let created = self.rows(spec.sql().reveal()).await;
         let rows = created.map_err(|error| explain(error, spec, self.user()))?;
         let id = rows.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok());
-        id.ok_or_else(|| Error::new(code::UNNAMED, "the source created the changefeed but did not say its job"))
+        id.ok_or_else(|| {
+            Error::new(code::source::UNEXPECTED_ANSWER, "the source created the changefeed but did not say its job")
+        })
     }
 
     /// Gives a paused changefeed the spec's sink and options, and takes these others from it.
@@ -211,8 +217,11 @@ impl Source {
 }
 
 fn overdue(id: i64, what: &str) -> Error {
-    Error::new(code::UNNAMED, format!("the changefeed (job {id}) did not {what} within {} s", CHANGE_MAX.as_secs()))
-        .hint(format!("see SHOW CHANGEFEED JOB {id}, and start ebb again"))
+    Error::new(
+        code::changefeed::JOB_SLOW,
+        format!("the changefeed (job {id}) did not {what} within {} s", CHANGE_MAX.as_secs()),
+    )
+    .hint(format!("look at SHOW CHANGEFEED JOB {id} on CockroachDB, then start ebb again"))
 }
 
 fn job(row: &AnswerRow) -> Option<Job> {
@@ -268,69 +277,20 @@ fn normalized(names: impl IntoIterator<Item = String>) -> Vec<String> {
     names
 }
 
-/// A refused CREATE CHANGEFEED, with what mends it and without the secrets of the statement.
-fn explain(mut error: Error, spec: &ChangefeedSpec<'_>, user: &str) -> Error {
-    error.message = spec.redacted(&error.message);
-    error.hint = error.hint.map(|hint| spec.redacted(&hint));
-    let hint = match Cause::of(&error) {
-        Some(Cause::Privilege) => format!("GRANT CHANGEFEED ON TABLE {} TO {user};", spec.table_list()),
-        Some(Cause::Rangefeeds) => "SET CLUSTER SETTING kv.rangefeed.enabled = true;".into(),
-        Some(Cause::HistoryGone) => format!(
-            "changes after {} are gone from the source (gc.ttlseconds): load the target anew, and start with a new \
-             --stagingSchema",
-            spec.cursor
-        ),
-        Some(Cause::License) if error.hint.is_none() => {
-            "this version of CockroachDB needs one for changefeeds: SET CLUSTER SETTING enterprise.license = '…';"
-                .into()
+#[cfg(test)]
+impl Job {
+    pub(super) fn with_status(state: JobState, running_status: &str, error: &str) -> Self {
+        Self {
+            id: 7,
+            state,
+            running_status: running_status.into(),
+            error: error.into(),
+            high_water: None,
+            sink: String::new(),
+            staging: None,
+            tables: String::new(),
         }
-        Some(Cause::Families) => {
-            "leave the table out with --table-exclusion-filter: a row in several column families arrives in pieces"
-                .into()
-        }
-        Some(Cause::Targets) if error.hint.is_none() => {
-            "the table was there a moment ago: start ebb again, or leave it out with --table-exclusion-filter".into()
-        }
-        _ => return error,
-    };
-    error.hint(hint)
-}
-
-/// Why a changefeed that has ended sends nothing more, and what to do.
-pub(super) fn ended(id: i64, job: Option<&Job>) -> Error {
-    const AGAIN: &str = "start ebb again: it creates a new one where staging is complete";
-    let Some(job) = job else {
-        return Error::new(code::UNNAMED, format!("the changefeed (job {id}) is not listed any more")).hint(AGAIN);
-    };
-    // The status of a cancelled job may still be the last one of its life.
-    let why =
-        [&job.error, &job.running_status].into_iter().find(|text| !text.is_empty() && !text.starts_with("running"));
-    let message = match why {
-        Some(why) => format!("the changefeed (job {id}) has ended: {why}"),
-        None => format!("the changefeed (job {id}) was cancelled"),
-    };
-    let hint = match why.and_then(|why| Cause::told(why)) {
-        Some(Cause::Truncated) => {
-            "TRUNCATE is not sent by changefeeds, and none can begin before one: leave the table out with \
-             --table-exclusion-filter and start ebb again; for the table itself, load the target anew and start with a new \
-             --stagingSchema"
-        }
-        Some(Cause::Dropped) => {
-            "DROP TABLE is not sent by changefeeds: start ebb again, and it goes on without the table; on the target it stays \
-             until you drop it"
-        }
-        Some(Cause::Families) => {
-            "tables with several column families cannot be watched; leave the table out with --table-exclusion-filter"
-        }
-        Some(Cause::HistoryGone) => {
-            "changes since the target's progress are gone from the source (gc.ttlseconds): load the target anew, and start \
-             with a new --stagingSchema"
-        }
-        _ => AGAIN,
-    };
-    // A paused one would be found and resumed.
-    let first = if job.is_paused_by_error() { format!("CANCEL JOB {id}; then: ") } else { String::new() };
-    Error::new(code::UNNAMED, message).hint(format!("{first}{hint}"))
+    }
 }
 
 #[cfg(test)]
@@ -354,40 +314,12 @@ mod tests {
         check("is that so? yes: https://a/b", "is that so? yes: https://a/b");
     }
 
-    fn with_status(state: JobState, running_status: &str, error: &str) -> Job {
-        Job {
-            id: 7,
-            state,
-            running_status: running_status.into(),
-            error: error.into(),
-            high_water: None,
-            sink: String::new(),
-            staging: None,
-            tables: String::new(),
-        }
-    }
-
     #[test]
     fn only_a_running_job_backs_off() {
-        let check = |state: JobState, text: &str| with_status(state, text, "").is_backing_off();
+        let check = |state: JobState, text: &str| Job::with_status(state, text, "").is_backing_off();
         assert!(check(JobState::Running, "transient error: connection refused"));
         assert!(check(JobState::Running, "retryable error: connection refused"));
         assert!(!check(JobState::Paused, "transient error: connection refused"));
         assert!(!check(JobState::Running, "running: resolved=1,0"));
-    }
-
-    #[test]
-    fn an_ended_changefeed_says_what_to_do() {
-        let check = |running_status: &str, error: &str, message: &str, hint: &str| {
-            let error = ended(7, Some(&with_status(JobState::Ended, running_status, error)));
-            assert!(error.message.contains(message), "{error}");
-            assert!(error.hint.as_deref().unwrap().contains(hint), "{:?}", error.hint);
-        };
-        check("running: resolved=1,0", "", "(job 7) was cancelled", "start ebb again");
-        check("", "\"t\" was truncated", "has ended: \"t\" was truncated", "--table-exclusion-filter");
-        check("", "\"t\" was dropped", "was dropped", "goes on without the table");
-        check("", "t has 2 column families", "families", "--table-exclusion-filter");
-        check("", "must be after replica GC threshold 1,0", "GC threshold", "--stagingSchema");
-        assert!(ended(7, None).message.contains("not listed any more"));
     }
 }

@@ -6,6 +6,7 @@
 //! in the staging folder, or nowhere: a changefeed may only go on where that folder is whole.
 
 mod begin;
+mod faults;
 mod feed;
 mod jobs;
 mod settings;
@@ -71,14 +72,19 @@ pub async fn establish(
         if desired.agreed != Some(job.id) {
             agree_to_replace(job, lease.progress(), feed, consent)?;
         }
-        tracing::warn!(job = job.id, from = %applied, "the staging folder is gone; replacing the changefeed");
+        tracing::warn!(
+            error_code = code::changefeed::STAGING_GONE.text(),
+            job = job.id,
+            from = %applied,
+            "the staging folder is gone; replacing the changefeed by one that sends again from the target's progress"
+        );
     }
     let begins = begin::place(&source, desired, &mut spec, applied, is_complete).await?;
     if begins == Begins::GoesOn || desired.settings.cursor.is_some() {
         source.refuse_cursor(&spec).await?;
     }
     if begins != Begins::GoesOn && !consent.to_plan(&describe(desired, &spec)) {
-        return Err(Error::new(code::UNNAMED, "the plan was not agreed to; nothing was changed"));
+        return Err(Error::new(code::changefeed::NOT_AGREED, "the answer was not yes: nothing was changed"));
     }
     end(&source, desired, &stale).await?;
     refuse_rival(&source, desired.settings, 0).await?;
@@ -157,12 +163,18 @@ async fn end(source: &Source, desired: &Desired<'_>, stale: &[Job]) -> Result<()
         let acknowledged = job.high_water.map(|at| at.to_string());
         match is_of(job, desired.run_state) && !is_whole(job, desired) {
             true => tracing::warn!(
+                error_code = code::changefeed::STAGING_PUT_BACK.text(),
                 job = job.id,
                 acknowledged,
                 "the staging folder was moved or put back, or the machine was started anew, and it may lack rows that were \
                  acknowledged: the changefeed is replaced by one that sends again from where the folder is complete"
             ),
-            false => tracing::warn!(job = job.id, acknowledged, "the changefeed of an earlier start is replaced"),
+            false => tracing::warn!(
+                error_code = code::changefeed::REPLACED.text(),
+                job = job.id,
+                acknowledged,
+                "the changefeed of an earlier start is replaced"
+            ),
         }
         source.cancel(job.id).await?;
     }
@@ -174,8 +186,14 @@ pub async fn resume(source: &Source, desired: &Desired<'_>) -> Result<i64> {
     let spec = desired.spec(Timestamp::ZERO);
     let Changefeeds { own, stale, .. } = changefeeds(source, desired, &spec).await?;
     let job = own.ok_or_else(|| {
-        Error::new(code::UNNAMED, "the changefeed that delivers to this staging folder is gone, sends other tables, or has to be replaced")
-            .hint("start again once source and target are there: the changefeed is then created anew, where staging is complete")
+        Error::new(
+            code::changefeed::NOT_RESUMABLE,
+            "the changefeed of this staging folder has ended, or sends other tables than the filters choose",
+        )
+        .hint(
+            "start again once source and target can both be reached: ebb then creates a changefeed that sends on from \
+                   where staging is complete",
+        )
     })?;
     end(source, desired, &stale).await?;
     reuse(source, desired, &job, &spec).await
@@ -240,7 +258,12 @@ async fn reuse(source: &Source, desired: &Desired<'_>, job: &Job, spec: &Changef
     let is_altered = settings::renew(source, desired.run_state, job, spec).await?;
     if is_altered || job.state == JobState::Paused {
         if job.is_paused_by_error() {
-            tracing::warn!(job = job.id, "the changefeed was paused by an error: {}", job.running_status);
+            tracing::warn!(
+                error_code = code::changefeed::PAUSED_BY_ERROR.text(),
+                job = job.id,
+                "the changefeed was paused by an error, and is resumed: {}",
+                job.running_status
+            );
         }
         source.resume(job.id).await?;
         tracing::info!(job = job.id, "resumed the paused changefeed");
@@ -268,43 +291,48 @@ async fn refuse_rival(source: &Source, settings: &Changefeed, own: i64) -> Resul
 
 fn rivalry(settings: &Changefeed, rival: &Job) -> Error {
     Error::new(
-        code::UNNAMED,
+        code::changefeed::RIVAL,
         format!(
-            "another changefeed (job {}) sends to this receiver, {}:{}: a receiver takes one",
+            "another changefeed (job {}) sends to this receiver, {}:{}, which takes rows of one changefeed only",
             rival.id, settings.host, settings.port
         ),
     )
-    .hint(format!("end it with CANCEL JOB {}, or give it an ebb of its own with another \"port\"", rival.id))
+    .hint(format!("end it with CANCEL JOB {}, or start a second ebb for it with another \"port\"", rival.id))
 }
 
 /// A changefeed that has delivered rows to a folder that is gone must not go on.
 fn agree_to_replace(job: &Job, progress: Progress, feed: &str, consent: Consent) -> Result<()> {
     if progress.applied == Timestamp::ZERO {
-        return Err(Error::new(code::UNNAMED, format!(
+        return Err(Error::new(code::changefeed::STAGING_UNKNOWN, format!(
             "a changefeed (job {}) already sends these tables here, but nothing is known of the staging schema {feed}: \
              rows that it has delivered would be missing",
             job.id
         ))
         .hint(format!(
             "give --stagingSchema of the run that created it (SELECT feed FROM ebb_progress on the target), or end it: \
-             CANCEL JOB {}",
+             CANCEL JOB {} (rows since its last delivery are then lost for the target: load it anew)",
             job.id
         )));
     }
     let what = format!(
-        "The staging folder of {feed} is gone, or not the one given. The changefeed (job {}) must be replaced by a new one from {} on, the \
-         target's progress. Do it?",
+        "This staging folder has no rows of {feed}, but a changefeed (job {}) has delivered some to another. It must be replaced \
+         by one that sends again from {} on, the target's progress. Replace it?",
         job.id, progress.applied
     );
     if !consent.to_grave(&what) {
         return Err(Error::new(
-            code::UNNAMED,
+            code::changefeed::STAGING_GONE,
             format!(
-                "the staging folder of {feed} is gone, or another was given: changefeed {} has delivered rows to it",
+                "this staging folder has no rows of {feed}, but a changefeed (job {}) has delivered some to another: it is gone, \
+                 on another machine, or another --staging-dir",
                 job.id
             ),
         )
-        .hint("give --staging-dir the folder of the earlier run, or --non-interactive to replace the changefeed"));
+        .hint(format!(
+            "give --staging-dir the folder of the earlier run; or, if that is gone, --non-interactive: the changefeed is then \
+             replaced by one that sends again from {} on, the target's progress",
+            progress.applied
+        )));
     }
     Ok(())
 }

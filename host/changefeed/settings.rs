@@ -44,7 +44,9 @@ pub(super) fn job(run_state: &RunState) -> Result<Option<i64>> {
 /// To be called when it was created or altered.
 pub(super) fn remember(run_state: &RunState, job: i64, spec: &ChangefeedSpec<'_>) -> Result<()> {
     let mut salt = [0_u8; 16];
-    SystemRandom::new().fill(&mut salt).map_err(|_| Error::new(code::UNNAMED, "the system gives no random numbers"))?;
+    SystemRandom::new()
+        .fill(&mut salt)
+        .map_err(|_| Error::new(code::defect::SYSTEM, "the system gives no random numbers"))?;
     run_state.save(MetadataFile::Changefeed, &Memory::of(job, spec, hex(&salt)))
 }
 

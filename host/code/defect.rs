@@ -4,4 +4,7 @@
 
 use super::Code;
 
-pub const ALL: &[Code] = &[super::UNNAMED];
+pub const SYSTEM: Code = Code("EBB-X040");
+pub const TASK_ENDED: Code = Code("EBB-X041");
+
+pub const ALL: &[Code] = &[super::UNNAMED, SYSTEM, TASK_ENDED];

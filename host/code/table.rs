@@ -27,6 +27,22 @@ pub const TRIGGERS_ACT: Code = Code("EBB-K027");
 pub const TRIGGERS_HIDDEN: Code = Code("EBB-K028");
 pub const TYPE_INCOMPATIBLE: Code = Code("EBB-K029");
 pub const VALUES_REFUSED: Code = Code("EBB-K030");
+pub const LEFT: Code = Code("EBB-K040");
+pub const OTHER_DATABASE: Code = Code("EBB-K041");
+pub const NOT_REMEMBERED: Code = Code("EBB-K042");
+pub const TABLE_GONE: Code = Code("EBB-K043");
+pub const NEW_TABLES: Code = Code("EBB-K044");
+pub const TAKEN_IN: Code = Code("EBB-K045");
+pub const ORIGINS: Code = Code("EBB-K046");
+pub const VANISHED: Code = Code("EBB-K047");
+pub const KEY_READ_BLINDLY: Code = Code("EBB-K048");
+pub const KEY_UNDATED: Code = Code("EBB-K049");
+pub const KEYS_UNREAD: Code = Code("EBB-K050");
+pub const KEY_UNREADABLE: Code = Code("EBB-K051");
+pub const TRIGGERS_FIRE: Code = Code("EBB-K052");
+pub const TABLES_CHANGED: Code = Code("EBB-K053");
+pub const FILTERS_WAIT: Code = Code("EBB-K054");
+pub const DIGITS_ROUNDED: Code = Code("EBB-K055");
 
 pub const ALL: &[Code] = &[
     SEVERAL_FINDINGS,
@@ -51,4 +67,20 @@ pub const ALL: &[Code] = &[
     TRIGGERS_HIDDEN,
     TYPE_INCOMPATIBLE,
     VALUES_REFUSED,
+    LEFT,
+    OTHER_DATABASE,
+    NOT_REMEMBERED,
+    TABLE_GONE,
+    NEW_TABLES,
+    TAKEN_IN,
+    ORIGINS,
+    VANISHED,
+    KEY_READ_BLINDLY,
+    KEY_UNDATED,
+    KEYS_UNREAD,
+    KEY_UNREADABLE,
+    TRIGGERS_FIRE,
+    TABLES_CHANGED,
+    FILTERS_WAIT,
+    DIGITS_ROUNDED,
 ];

@@ -4,4 +4,7 @@
 
 use super::Code;
 
-pub const ALL: &[Code] = &[];
+pub const RECEIVING_ONLY: Code = Code("EBB-T040");
+pub const GRACE_PERIOD: Code = Code("EBB-T041");
+
+pub const ALL: &[Code] = &[RECEIVING_ONLY, GRACE_PERIOD];

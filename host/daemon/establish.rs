@@ -48,7 +48,10 @@ impl TargetAtStart {
                     if let Some(catalog) = target::known_catalog(run_state)?
                         && changefeed::is_there(config, source, &catalog, run_state, holder.is_continued()?).await?
                     {
-                        tracing::warn!("receiving goes on while the target is down; rows are applied once it is there");
+                        tracing::warn!(
+                            error_code = code::target::RECEIVING_ONLY.text(),
+                            "receiving goes on while the target is down; rows are applied once it is there"
+                        );
                         return Ok(Self { catalog, session: None, found: FeedState::default(), is_as_before: true });
                     }
                     target.wait(config.target.wait).await?
@@ -100,7 +103,7 @@ impl TargetAtStart {
 }
 
 fn changed() -> Error {
-    Error::new(code::UNNAMED, "the target's tables have changed while ebb started")
+    Error::new(code::table::TABLES_CHANGED, "the target's tables were changed while ebb started")
         .hint("start again with the same command")
 }
 
@@ -181,8 +184,9 @@ fn warn_of_filters(config: &Config, routes: &[TableRoute]) {
     let names: Vec<String> = others.map(|(schema, name)| format!("{schema}.{name}")).collect();
     if !names.is_empty() {
         tracing::warn!(
-            hint = "start again once CockroachDB is there: the changefeed is then replaced by one without them",
-            "still replicated, though the filters leave them out: {}",
+            error_code = code::table::FILTERS_WAIT.text(),
+            hint = "start again once CockroachDB can be reached: the changefeed is then replaced by one without them",
+            "ebb still replicates tables that the filters leave out, since the changefeed sends them: {}",
             listed(&names)
         );
     }
@@ -207,7 +211,7 @@ async fn take_in(
     let taken_in = match tables::taken_in(routes, (found, last.as_deref()), run_state, allowed, now) {
         // Where CockroachDB may be gone for good, the other tables are worth having.
         Err(error) if config.apply_only => {
-            tracing::warn!("{error}: no row of them is applied");
+            tracing::warn!(error_code = error.code.text(), hint = error.hint, "{error}: ebb applies no row of them");
             let unknown = tables::new_tables(routes, (found, last.as_deref()));
             bound(routes, &unknown, |bounds| Bounds { up_to: Some(Timestamp::ZERO), ..bounds });
             return Ok(Vec::new());
@@ -258,12 +262,13 @@ pub(super) async fn establish(
         tables::outdate(&stage.run_state)?;
         if !is_continued {
             tracing::warn!(
+                error_code = code::changefeed::STAGING_PUT_BACK.text(),
                 hint = format!(
-                    "create the changefeed anew WITH cursor = '{}' if it was; repeats do no harm",
+                    "create the changefeed anew WITH cursor = '{}', so that it sends them again: repeats do no harm",
                     stage.run_state.resolved()
                 ),
-                "the staging folder was moved or put back, or the machine was started anew: whether it holds every row that was \
-                 acknowledged is not known"
+                "the staging folder was moved or put back, or the machine was started anew: ebb does not know whether the folder \
+                 holds every row that was acknowledged"
             );
         }
     }
@@ -274,7 +279,11 @@ pub(super) async fn establish(
             Ok(()) => holder.note_established(is_compared)?,
             // It knows this folder from before; the rest is made up for when it is there again.
             Err(error) if error.kind == ErrorKind::Retry && !stage.run_state.is_fresh() => {
-                tracing::warn!("the target is down: {error}");
+                tracing::warn!(
+                    error_code = code::target::RECEIVING_ONLY.text(),
+                    hint = error.hint,
+                    "the target is down: {error}"
+                );
                 is_held = false;
             }
             Err(error) => return Err(error.into()),

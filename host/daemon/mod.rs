@@ -27,6 +27,7 @@ use crate::status::{Pages, Status};
 use start::{Search, start};
 use tasks::Tasks;
 
+const THREADS: &str = "raise the system's limit of threads for this user (ulimit -u), then start again";
 /// How often the state of the changefeed's job is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -34,10 +35,9 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 pub fn run(config: Config) -> Result<()> {
     // Whatever the run writes holds rows or what is run on the target.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let runtime = Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(code::UNNAMED, format!("cannot start the runtime: {error}")))?;
+    let runtime = Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Error::new(code::defect::SYSTEM, format!("cannot start the runtime: {error}")).hint(THREADS)
+    })?;
     let outcome = runtime.block_on(start_and_run(config));
     // Requests and lookups that are still under way must not hold up the end; threads that use it end with the process.
     std::mem::forget(runtime);
@@ -93,11 +93,11 @@ impl Running {
             // 2. What comes is another process's now.
             error = lost(&mut self.lease_lost) => Err(error),
             // 3. The applier ends by itself only when it cannot go on.
-            ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new(code::UNNAMED, "the applier was never started"))),
+            ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new(code::defect::TASK_ENDED, "the applier ended without an outcome").hint(tasks::AGAIN))),
             // 4. Somebody wants it to end.
             () = signals.first() => refuse_half(&self.config, &self.stage, *self.applied.borrow()),
             // 5. The changefeed is gone, and nothing more will come.
-            error = watch_feed(&mut self.feed, self.search.as_ref()) => Err(error),
+            error = watch_feed(&mut self.feed, self.search.as_ref(), &self.status) => Err(error),
             // 6. A part that goes on as long as the run has ended.
             error = tasks.ended() => Err(error),
             // 7. Nothing more is to be applied.
@@ -111,7 +111,13 @@ impl Running {
         if !self.applier.is_terminated() {
             let ended = tokio::time::timeout(self.config.grace_period, &mut self.applier).await;
             if ended.is_err() {
-                tracing::warn!("the transaction in hand did not end within --gracePeriod; it is left to be repeated");
+                tracing::warn!(
+                    error_code = code::target::GRACE_PERIOD.text(),
+                    hint = "give it more time with --gracePeriod, if the target is slow",
+                    "the transaction in hand did not end within {} s (--gracePeriod): the target rolls it back, and the next \
+                     start repeats it",
+                    self.config.grace_period.as_secs()
+                );
             }
         }
         let ended = match (&self.feed, &self.config.changefeed) {
@@ -135,11 +141,11 @@ async fn lost(lease: &mut watch::Receiver<Option<Error>>) -> Error {
 }
 
 fn disk_error(error: Option<Error>) -> Error {
-    error.unwrap_or_else(|| Error::new(code::UNNAMED, "staging ended unexpectedly"))
+    error.unwrap_or_else(|| Error::new(code::defect::TASK_ENDED, "staging ended without an error").hint(tasks::AGAIN))
 }
 
 /// Comes back only when the changefeed has ended for good.
-async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>) -> Error {
+async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>, status: &Status) -> Error {
     if let (None, Some(search)) = (&feed, search) {
         match search.run().await {
             Ok(found) => *feed = Some(found),
@@ -149,7 +155,7 @@ async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>) -> Error {
     let Some(feed) = feed else { return std::future::pending().await };
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
-        if let Err(error) = feed.look().await {
+        if let Err(error) = feed.look(status.arrived_last()).await {
             return error;
         }
     }
@@ -170,8 +176,8 @@ fn refuse_half(config: &Config, stage: &Stage, applied: Timestamp) -> Result<()>
         return Ok(());
     }
     Err(Error::new(
-        code::UNNAMED,
-        format!("ended by a signal at {applied}, before everything staged up to {resolved} was applied"),
+        code::staging::ENDED_EARLY,
+        format!("a signal ended ebb at {applied}, before it had applied everything that is staged up to {resolved}"),
     )
     .hint("start again with the same command: it goes on where it stopped"))
 }
@@ -179,16 +185,18 @@ fn refuse_half(config: &Config, stage: &Stage, applied: Timestamp) -> Result<()>
 fn report_rest(stage: &Stage) -> Result<()> {
     let resolved = stage.backlog.resolved();
     if resolved == Timestamp::ZERO {
-        return Err(Error::new(code::UNNAMED,
-            "nothing staged can be applied: no resolved timestamp has come yet, so that no source transaction is known to be complete",
+        return Err(Error::new(code::staging::NOT_COMPLETE,
+            "nothing that is staged can be applied: no resolved timestamp has come yet, so that no source transaction is known to \
+             be complete",
         )
-        .hint("what is staged is a part of an initial scan, and the target does not equal the source at any time: load it anew"));
+        .hint("the staged rows are a part of an initial scan, and the target equals the source at no time: load the target anew"));
     }
     let rest = stage.backlog.scan(resolved, Timestamp { wall: i64::MAX, logical: 0 });
     let rows = rest.map(|row| row.map(drop)).collect::<Result<Vec<()>>>()?.len();
     tracing::info!(rows_left = rows, "everything staged was applied: the target equals the source at {resolved}");
     if rows > 0 {
         tracing::warn!(
+            error_code = code::staging::NOT_COMPLETE.text(),
             "{rows} later rows stay staged: no resolved timestamp has said that their transactions are complete"
         );
     }

@@ -20,7 +20,7 @@ pub fn source(url: &Secret, allow_insecure: bool) -> Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::new(code::UNNAMED, format!("cannot start the runtime: {error}")))?;
+        .map_err(|error| Error::new(code::defect::SYSTEM, format!("cannot start the runtime: {error}")))?;
     runtime.block_on(async {
         let source = Source::connect(&config::Source { url: url.clone(), allow_insecure }).await?;
         source.check_rangefeeds().await?;

@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use super::establish::{TablesAtStart, TargetAtStart, establish, match_tables};
+use super::tasks::AGAIN;
 use super::{Running, words};
 use crate::apply::{Applier, Pace, TablePlans};
 use crate::changefeed::{self, Feed};
@@ -20,6 +21,7 @@ use crate::code;
 use crate::config::{self, Config, InitialScan};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
+use crate::lasting::{Lasting, for_so_long};
 use crate::plugin;
 use crate::receive::Receiver;
 use crate::source::{Source, advisories};
@@ -166,7 +168,7 @@ async fn reach(config: &Config) -> Result<Reached> {
 fn source_at_start(config: &Config, reached: Reached, run_state: &RunState, holder: &Holder) -> Result<Option<Source>> {
     if config.apply_only && run_state.is_fresh() {
         return Err(Error::new(
-            code::UNNAMED,
+            code::staging::NOTHING_STAGED,
             format!("nothing is staged for {} in {}", config.staging.schema, config.staging.dir.display()),
         )
         .hint("give --stagingSchema and --staging-dir of the run whose rows are to be applied"));
@@ -176,13 +178,14 @@ fn source_at_start(config: &Config, reached: Reached, run_state: &RunState, hold
         Reached::Unwanted => Ok(None),
         Reached::Down(error) if run_state.is_fresh() || !tables::are_remembered(run_state)? => Err(error),
         // Only CockroachDB knows what it was acknowledged: what it sends now may come behind rows that are missing.
-        Reached::Down(error) if !holder.is_continued()? => Err(Error::new(code::UNNAMED, format!(
-            "{error}; and the staging folder was moved or put back, or the machine was started anew, so that it has to be asked \
+        Reached::Down(error) if !holder.is_continued()? => Err(Error::new(code::changefeed::STAGING_PUT_BACK, format!(
+            "{error}; the staging folder was moved or put back, or the machine was started anew, and only CockroachDB can say \
              whether the folder holds every row that was acknowledged"
         ))
         .hint("start again once CockroachDB can be reached; or give --apply-only, which applies what is complete here and ends")),
         Reached::Down(error) => {
             tracing::warn!(
+                error_code = error.code.text(),
                 hint = error.hint,
                 "{error}; what is staged is applied meanwhile, with tables and keys as they were at the last start"
             );
@@ -223,16 +226,26 @@ impl Search {
     }
 
     pub(super) async fn run(&self) -> Result<Feed> {
+        let mut down = Lasting::begun();
+        // The start has said it.
+        down.due();
         loop {
             tokio::time::sleep(SEARCH_INTERVAL).await;
             let source = match Source::reach(&self.source).await? {
                 Ok(source) => source,
                 Err(error) => {
-                    tracing::debug!("the source is still down: {error}");
+                    if let Some(lasted) = down.due() {
+                        tracing::warn!(
+                            error_code = error.code.text(),
+                            hint = error.hint,
+                            "the source has been down{}: {error}; what is staged is applied, and what arrives is received",
+                            for_so_long(lasted)
+                        );
+                    }
                     continue;
                 }
             };
-            tracing::info!(source = source.version(), "the source is there again");
+            tracing::info!(source = source.version(), "the source is there again after {} s", down.lasted().as_secs());
             let Self { settings, routes, catalog, run_state, is_continued, .. } = self;
             let desired = changefeed::Desired::new(settings, routes, catalog, run_state, &source, *is_continued);
             return changefeed::resume(&source, &desired).await.map(|job| Feed::new(source, job, &self.settings));
@@ -260,7 +273,9 @@ async fn bind_receiver(
 fn warn_of_advisories(source: Option<&Source>, changefeed: Option<&config::Changefeed>) {
     let scans = changefeed.is_none_or(|settings| settings.initial_scan != InitialScan::No);
     let version = source.map_or("", Source::version);
-    advisories::warnings(version, scans).iter().for_each(|warning| tracing::warn!("{warning}"));
+    for warning in advisories::warnings(version, scans) {
+        tracing::warn!(error_code = code::source::ADVISORY.text(), "{warning}");
+    }
 }
 
 fn holder(settings: &config::Staging, run_state: &RunState) -> Holder {
@@ -289,7 +304,11 @@ async fn bind_pages(config: &Config, status: &Arc<Status>, backlog: &Backlog) ->
         Ok(bound) => Ok(Some(bound)),
         Err(error) if pages.required => Err(error),
         Err(error) => {
-            tracing::warn!("no pages for health and metrics: {error}");
+            tracing::warn!(
+                error_code = error.code.text(),
+                hint = error.hint,
+                "no pages for health and metrics: {error}"
+            );
             Ok(None)
         }
     }
@@ -297,9 +316,9 @@ async fn bind_pages(config: &Config, status: &Arc<Status>, backlog: &Backlog) ->
 
 /// Disk work blocks; it gets a thread that may.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    spawn_blocking(work)
-        .await
-        .map_err(|error| Error::new(code::UNNAMED, format!("a part of the start broke off: {error}")))?
+    spawn_blocking(work).await.map_err(|error| {
+        Error::new(code::defect::TASK_ENDED, format!("a part of the start broke off: {error}")).hint(AGAIN)
+    })?
 }
 
 fn spawn_applier(applier: Applier, lease: Option<Lease>) -> Result<oneshot::Receiver<Result<()>>> {

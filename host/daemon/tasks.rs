@@ -11,6 +11,9 @@ use tokio::task::{Id, JoinSet};
 use crate::code;
 use crate::error::Error;
 
+/// Of a defect.
+pub(super) const AGAIN: &str = "start again: no acknowledged row was lost; report this with the log lines above";
+
 /// Everything that was started.
 #[derive(Default)]
 pub(super) struct Tasks {
@@ -32,8 +35,7 @@ impl Tasks {
             None => pending().await,
         };
         let name = self.names.get(&id).unwrap_or(&"?");
-        Error::new(code::UNNAMED, format!("the task {name} {how}"))
-            .hint("start again: nothing acknowledged was lost; report this with the lines above")
+        Error::new(code::defect::TASK_ENDED, format!("the task {name} {how}")).hint(AGAIN)
     }
 
     /// Ends all of them, and waits until nothing of them runs any more.

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::Refusal;
 use super::memory::{Memory, Share};
 use crate::buffer::Buffer;
+use crate::code;
 use crate::config::ReceiverLimits;
 
 /// Of the body of a refused request so much is read, in so much time.
@@ -80,9 +81,14 @@ impl Bodies {
             if share.needs_lane(stated.map_or(usize::MAX, |length| 2 * length)) {
                 share.enter_lane(0).await?;
             }
-            let raw = timeout(self.limits.body_timeout, self.collect(body, stated, &mut share))
-                .await
-                .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body took too long (--body-timeout)"))??;
+            let raw =
+                timeout(self.limits.body_timeout, self.collect(body, stated, &mut share)).await.map_err(|_| {
+                    Refusal::new(
+                        code::receiver::BODY_SLOW,
+                        StatusCode::REQUEST_TIMEOUT,
+                        "the body took too long (--body-timeout)",
+                    )
+                })??;
             let bytes = match encoding {
                 Encoding::Identity => raw,
                 _ => match self.decompress(encoding, &raw, &mut share).await? {
@@ -109,11 +115,17 @@ impl Bodies {
         let mut bytes = Buffer::expecting(stated.unwrap_or(self.limits.body_bytes_max));
         loop {
             let frame = timeout(self.limits.body_idle_timeout, body.frame()).await.map_err(|_| {
-                Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body stopped arriving (--body-idle-timeout)")
+                Refusal::new(
+                    code::receiver::BODY_SLOW,
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the body stopped arriving (--body-idle-timeout)",
+                )
             })?;
             let frame = match frame {
                 None => break,
-                Some(frame) => frame.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the body was cut off"))?,
+                Some(frame) => frame.map_err(|_| {
+                    Refusal::new(code::receiver::MALFORMED, StatusCode::BAD_REQUEST, "the body was cut off")
+                })?,
             };
             let data: &[u8] = frame.data_ref().map_or(&[], |data| data);
             if bytes.len() + data.len() > self.limits.body_bytes_max {
@@ -123,14 +135,19 @@ impl Bodies {
             bytes.extend(data);
         }
         if stated.is_some_and(|length| length != bytes.len()) {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "the body is not as long as its Content-Length"));
+            return Err(Refusal::new(
+                code::receiver::MALFORMED,
+                StatusCode::BAD_REQUEST,
+                "the body is not as long as its Content-Length",
+            ));
         }
         Ok(bytes)
     }
 
     /// `None` when it turns out to be large, and has to wait for its memory.
     async fn decompress(&self, encoding: Encoding, raw: &[u8], share: &mut Share) -> Result<Option<Buffer>, Refusal> {
-        let broken = || Refusal::new(StatusCode::BAD_REQUEST, "the body cannot be decompressed");
+        let broken =
+            || Refusal::new(code::receiver::MALFORMED, StatusCode::BAD_REQUEST, "the body cannot be decompressed");
         let mut reader: Box<dyn Read + Send> = match encoding {
             Encoding::Identity => Box::new(raw),
             Encoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(raw)),
@@ -164,7 +181,7 @@ impl Bodies {
              Flush in its webhook_sink_config lowered where it is not one row alone",
             self.limits.body_bytes_max
         );
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, cause)
+        Refusal::new(code::receiver::TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE, cause)
     }
 }
 
@@ -201,9 +218,11 @@ impl Encoding {
             None | Some(b"" | b"identity") => Ok(Self::Identity),
             Some(b"gzip") => Ok(Self::Gzip),
             Some(b"zstd") => Ok(Self::Zstd),
-            Some(_) => {
-                Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is neither plain, gzip nor zstd"))
-            }
+            Some(_) => Err(Refusal::new(
+                code::receiver::FORMAT,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the body is neither plain, gzip nor zstd",
+            )),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! answered.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Handler;
 use super::admission::{Admission, Connection, End};
+use super::handshake::Fault;
 use super::tls::Current;
+use crate::code;
 use crate::config::ReceiverLimits;
 
 /// Requests at once on one HTTP/2 connection.
@@ -73,12 +76,22 @@ pub(super) async fn accept(
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => {
+            Ok((socket, client)) => {
                 let tls = TlsWatch::now(tls.clone());
-                tasks.spawn(admit(socket, tls, Arc::clone(&admission), limits, Arc::clone(&handler)));
+                tasks.spawn(admit(
+                    (socket, client.ip().to_canonical()),
+                    tls,
+                    Arc::clone(&admission),
+                    limits,
+                    Arc::clone(&handler),
+                ));
             }
             Err(error) => {
-                tracing::warn!("a connection could not be accepted: {error}");
+                tracing::warn!(
+                    error_code = code::receiver::NOT_ACCEPTED.text(),
+                    hint = "raise the limit of open files (ulimit -n; LimitNOFILE in a systemd unit)",
+                    "the system refuses a new connection: {error}"
+                );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -88,7 +101,7 @@ pub(super) async fn accept(
 
 /// Serves a connection until it ends or gives way to newer ones.
 async fn admit(
-    socket: TcpStream,
+    socket: (TcpStream, IpAddr),
     tls: TlsWatch,
     admission: Arc<Admission>,
     limits: ReceiverLimits,
@@ -104,7 +117,7 @@ async fn admit(
 }
 
 async fn serve(
-    socket: TcpStream,
+    (socket, client): (TcpStream, IpAddr),
     tls: TlsWatch,
     connection: Arc<Connection>,
     limits: ReceiverLimits,
@@ -115,14 +128,14 @@ async fn serve(
     let handshake = tokio::select! {
         handshake = acceptor.accept(socket) => handshake,
         _ = connection.expiry() => {
-            handler.handshake_failed("it took too long (--handshake-timeout)");
+            handler.handshake_failed(client, &Fault::slow());
             return;
         }
     };
     let stream = match handshake {
         Ok(stream) => stream,
         Err(error) => {
-            handler.handshake_failed(&error.to_string());
+            handler.handshake_failed(client, &Fault::of(&error));
             return;
         }
     };

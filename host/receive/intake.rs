@@ -13,7 +13,8 @@ use super::Refusal;
 use super::memory::Share;
 use super::payload::{self, Body, Malformed, Message, Stopped, canonical_key};
 use crate::access::{Reach, allow_flags};
-use crate::code;
+use crate::code::receiver::MALFORMED;
+use crate::code::{self, Code};
 use crate::columns;
 use crate::error::Error;
 use crate::stage::{Change, RowBatch};
@@ -91,7 +92,7 @@ impl<'h, 'a> Intake<'h, 'a> {
                 self.check_whole_run()?;
                 Ok(Delivery::Resolved(timestamp))
             }
-            Err(Stopped::Malformed(malformed)) => Err(bad(malformed.to_string())),
+            Err(Stopped::Malformed(malformed)) => Err(bad(MALFORMED, malformed.to_string())),
             Err(Stopped::Refused(untaken)) => Err(untaken),
         }
     }
@@ -102,11 +103,14 @@ impl<'h, 'a> Intake<'h, 'a> {
             Some((topic, table)) if *topic == message.topic => table,
             _ => self.table_of(&message.topic)?,
         };
-        let key = canonical_key(message.key).map_err(|malformed: Malformed| bad(malformed.to_string()))?;
+        let key = canonical_key(message.key).map_err(|malformed: Malformed| bad(MALFORMED, malformed.to_string()))?;
         let topic = &message.topic;
         let unreadable = |why: Unreadable| Untaken::Key(unreadable_key(topic, &key.text, &why));
         let flawed = |why: columns::Flawed| {
-            bad(format!("the row of {} with the key {}: {why}", shown(topic), shown_value(&shown(&key.text))))
+            bad(
+                MALFORMED,
+                format!("the row of {} with the key {}: {why}", shown(topic), shown_value(&shown(&key.text))),
+            )
         };
         table.key.check_count(message.updated, key.values).map_err(unreadable)?;
         if let Some(after) = message.after {
@@ -135,10 +139,11 @@ impl<'h, 'a> Intake<'h, 'a> {
         let (schema, found) = match self.tables.find(self.path, topic) {
             Destination::Table(table, origin) => (&table.schema[..], Ok((table, origin))),
             Destination::Refused(schema, why) => (schema, Err(why)),
-            Destination::Unknown => return Err(bad(unknown_table(topic))),
+            Destination::Unknown => return Err(bad(code::receiver::UNKNOWN_TABLE, unknown_table(topic))),
         };
         if !self.reach.covers(schema) {
             return Err(Untaken::Request(Refusal::new(
+                code::receiver::OTHER_SCHEMA,
                 StatusCode::FORBIDDEN,
                 format!(
                     "this access token is not for the schema {}, which the table of the topic {} is in: show one for it as \
@@ -164,6 +169,7 @@ impl<'h, 'a> Intake<'h, 'a> {
         let schemas = self.tables.schemas();
         let Some(missing) = schemas.iter().find(|schema| !self.reach.covers(schema)) else { return Ok(()) };
         Err(Untaken::Request(Refusal::new(
+            code::receiver::OTHER_SCHEMA,
             StatusCode::FORBIDDEN,
             format!(
                 "this access token is not for the schema {}, and a resolved timestamp is about every schema that ebb writes \
@@ -182,10 +188,13 @@ impl<'h, 'a> Intake<'h, 'a> {
             AHEAD_MAX => "24 hours",
             _ => "5 minutes",
         };
-        Err(bad(format!(
-            "the timestamp {timestamp} is more than {shown} ahead of the clock of the machine that ebb runs on: set that \
+        Err(bad(
+            code::receiver::CLOCK,
+            format!(
+                "the timestamp {timestamp} is more than {shown} ahead of the clock of the machine that ebb runs on: set that \
              clock if it is behind (timedatectl); CockroachDB's own cannot be so far ahead of each other"
-        )))
+            ),
+        ))
     }
 }
 
@@ -200,8 +209,8 @@ fn latest(ahead_max: Duration) -> Timestamp {
     Timestamp { wall: i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX), logical: i32::MAX }
 }
 
-fn bad(cause: String) -> Untaken {
-    Untaken::Request(Refusal::new(StatusCode::BAD_REQUEST, cause))
+fn bad(code: Code, cause: String) -> Untaken {
+    Untaken::Request(Refusal::new(code, StatusCode::BAD_REQUEST, cause))
 }
 
 fn shown(text: &str) -> String {
@@ -210,9 +219,9 @@ fn shown(text: &str) -> String {
 
 fn unreadable_key(topic: &str, key: &str, why: &Unreadable) -> Error {
     let (topic, key) = (shown(topic), shown(key));
-    Error::new(code::UNNAMED, format!("a row of {topic} came with the key {}, {why}", shown_value(&key)))
+    Error::new(code::table::KEY_UNREADABLE, format!("a row of {topic} came with the key {}, {why}", shown_value(&key)))
         .hint(
-            "give both sides the same primary key, and give --sourceConn where the source's has more columns; after ALTER \
+            "give both sides the same primary key; where the source's has more columns, start with --sourceConn; after ALTER \
              PRIMARY KEY, start again with the same command",
         )
         .field("table", topic)

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Refusal;
+use crate::code;
 
 /// One permit stands for so many bytes.
 const PERMIT_BYTES: usize = 1024;
@@ -98,11 +99,12 @@ impl Memory {
     }
 
     pub(super) fn busy(&self) -> Refusal {
-        Refusal::busy(format!(
+        let cause = format!(
             "there is no memory for the body now: other bodies and their rows hold the {} bytes that there are \
              (--in-flight-bytes-max); send it again",
             self.bytes_max
-        ))
+        );
+        Refusal::busy(code::receiver::MEMORY, cause)
     }
 
     /// Asks the body that has the lane, where its sender is slow, and others with slow senders until `bytes` will be free.

@@ -9,6 +9,7 @@
 mod admission;
 mod body;
 mod connection;
+mod handshake;
 mod intake;
 mod memory;
 mod open_files;
@@ -19,7 +20,7 @@ mod reload;
 mod tests;
 mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,14 +39,16 @@ pub use open_files::raise_open_files;
 pub use reload::Reloader;
 
 use crate::access::{Denied, Gate, Reach};
-use crate::code;
+use crate::code::{self, Code};
 use crate::config::{self, ReceiverLimits, STAGING_PARAMETER};
 use crate::error::{Error, Result, visible};
+use crate::listen::listen;
 use crate::stage::{Inbox, RunState, Sender, Staged};
 use crate::status::Status;
 use crate::tables::{KeyWatch, Origins, Tables};
 use admission::Connection;
 use body::{Bodies, Shape};
+use handshake::Fault;
 use intake::{Delivery, Intake, Untaken, rows_bytes};
 use refusals::Refusals;
 
@@ -86,15 +89,8 @@ impl Receiver {
         let gate = Arc::new(Gate::open(&settings.access, &tables.schemas())?);
         settings.access.client_ca.as_ref().map_or(Ok(()), tls::warn_of_public_authority)?;
         let (reloader, tls) = Reloader::new(settings, Arc::clone(&gate))?;
-        let listener = TcpListener::bind(settings.bind_addr).await.map_err(|error| {
-            Error::new(code::UNNAMED, format!("cannot listen on {}: {error}", settings.bind_addr))
-                .hint(match error.kind() {
-                    std::io::ErrorKind::PermissionDenied => {
-                        "ports below 1024 need the capability CAP_NET_BIND_SERVICE; give it to ebb, or choose a higher port"
-                    }
-                    _ => "choose a free address with --bindAddr, or another \"port\" in the --changefeeds-path file",
-                })
-        })?;
+        let listener =
+            listen(settings.bind_addr, "--bindAddr (in ebb fetch: \"port\" in the --changefeeds-path file)").await?;
         let limits = settings.limits;
         let handler = Handler {
             inbox,
@@ -114,7 +110,7 @@ impl Receiver {
     pub fn addr(&self) -> Result<SocketAddr> {
         self.listener
             .local_addr()
-            .map_err(|error| Error::new(code::UNNAMED, format!("the listening address is not known: {error}")))
+            .map_err(|error| Error::new(code::defect::SYSTEM, format!("the listening address is not known: {error}")))
     }
 
     /// What reads certificates and keys again while the receiver runs.
@@ -131,23 +127,26 @@ impl Receiver {
 
 impl Handler {
     /// A client got no further than the handshake.
-    fn handshake_failed(&self, why: &str) {
+    fn handshake_failed(&self, client: IpAddr, fault: &Fault) {
         self.status.handshake_failed();
-        self.refusals.handshake(why);
+        self.refusals.handshake(client, fault);
     }
 
     async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<bytes::Bytes>> {
         let path = request.uri().path().to_owned();
         let (head, mut body) = request.into_parts();
         match self.take(head, &mut body, connection).await {
-            Ok(Some(staged)) => ok(staged),
+            Ok(Some(staged)) => {
+                self.status.arrived();
+                ok(staged)
+            }
             Ok(None) => Response::new(Full::from("OK\n")),
             Err(refusal) => {
                 // A connection that is closed with something unread may take the answer along.
                 body::discard(body).await;
                 connection.refuse();
                 self.status.refused(refusal.status.as_u16());
-                self.refusals.request(connection.peer(), &refusal.cause, &path, refusal.status);
+                self.refusals.request(connection.peer(), &refusal, &path);
                 refusal.response()
             }
         }
@@ -159,19 +158,20 @@ impl Handler {
         if segments.first().is_some_and(|first| first == "_") {
             return match segments.get(1).map(String::as_str) {
                 Some("healthz" | "readyz") if segments.len() == 2 => Ok(None),
-                _ => Err(Refusal::new(StatusCode::NOT_FOUND, "no such page")),
+                _ => Err(Refusal::new(code::receiver::PATH, StatusCode::NOT_FOUND, "no such page")),
             };
         }
         // Nothing is told to, and nothing taken from, a client that may not write.
         let reach = self.gate.admit(&head.headers, head.uri.query(), &segments).map_err(|denied| match denied {
-            Denied::Unknown => Refusal::new(StatusCode::UNAUTHORIZED, denied.to_string()),
-            Denied::Elsewhere => Refusal::new(StatusCode::FORBIDDEN, denied.to_string()),
+            Denied::Unknown => Refusal::new(code::receiver::CREDENTIAL, StatusCode::UNAUTHORIZED, denied.to_string()),
+            Denied::Elsewhere => Refusal::new(code::receiver::OTHER_SCHEMA, StatusCode::FORBIDDEN, denied.to_string()),
         })?;
         let shape = self.check_head(&head, &segments).and_then(|()| Shape::of(&head.headers));
         // Headers take many times the bytes that they came in, and nobody counts them while a request waits.
         drop(head);
         if !connection.authenticate().await {
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections (--connections-max)"));
+            let cause = "too many connections (--connections-max)".to_owned();
+            return Err(Refusal::busy(code::receiver::CONNECTIONS, cause));
         }
         let body = self.bodies.read(shape?, body).await?;
         self.stage(&segments, &reach, body).await.map(Some)
@@ -180,13 +180,18 @@ impl Handler {
     /// What is refused before the body is read.
     fn check_head(&self, head: &Parts, segments: &[String]) -> Result<(), Refusal> {
         if head.method != Method::POST {
-            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "a changefeed sends POST"));
+            return Err(Refusal::new(
+                code::receiver::METHOD,
+                StatusCode::METHOD_NOT_ALLOWED,
+                "a changefeed sends POST",
+            ));
         }
         if !self.tables.has_path(segments) {
-            return Err(Refusal::new(StatusCode::NOT_FOUND, self.expected_path()));
+            return Err(Refusal::new(code::receiver::PATH, StatusCode::NOT_FOUND, self.expected_path()));
         }
         if !self.is_for_this_folder(head.uri.query().unwrap_or_default()) {
             return Err(Refusal::new(
+                code::receiver::OTHER_FOLDER,
                 StatusCode::CONFLICT,
                 "this changefeed delivers to the staging folder of another ebb, which has taken its place",
             ));
@@ -197,6 +202,7 @@ impl Handler {
             None => Ok(()),
             Some(kind) if kind.eq_ignore_ascii_case(b"application/json") => Ok(()),
             Some(_) => Err(Refusal::new(
+                code::receiver::FORMAT,
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the Content-Type is not application/json: create the changefeed WITH format = 'json' (the default)",
             )),
@@ -254,10 +260,12 @@ impl Handler {
             Ok(Ok(staged)) => Ok(staged),
             // The run goes on: it is the request that was at fault.
             Ok(Err(error)) if self.inbox.failed().borrow().is_none() => {
-                Err(Refusal::new(StatusCode::BAD_REQUEST, error.message))
+                Err(Refusal::new(error.code, StatusCode::BAD_REQUEST, error.message))
             }
             Ok(Err(_)) => Err(Refusal::ending()),
-            Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "staging is behind (--httpResponseTimeout)")),
+            Err(_) => {
+                Err(Refusal::busy(code::receiver::STAGING_SLOW, "staging is behind (--httpResponseTimeout)".into()))
+            }
         }
     }
 
@@ -268,7 +276,7 @@ impl Handler {
             Untaken::Request(refusal) => return refusal,
             Untaken::Run(error) | Untaken::Key(error) => error,
         };
-        let refusal = Refusal::new(StatusCode::BAD_REQUEST, error.message.clone());
+        let refusal = Refusal::new(error.code, StatusCode::BAD_REQUEST, error.message.clone());
         if covers_run {
             self.inbox.fail(error);
         }
@@ -293,7 +301,7 @@ fn ok(_staged: Staged) -> Response<Full<bytes::Bytes>> {
 }
 
 fn path_segments(path: &str) -> Result<Vec<String>, Refusal> {
-    segments(path).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "no such path"))
+    segments(path).ok_or_else(|| Refusal::new(code::receiver::PATH, StatusCode::NOT_FOUND, "no such path"))
 }
 
 /// The segments of a path, decoded; empty ones count for nothing. `None` when they are not UTF-8.
@@ -305,21 +313,23 @@ pub fn segments(path: &str) -> Option<Vec<String>> {
 /// An answer other than 200. Its cause is for a person, and holds neither row data nor secrets.
 #[derive(Debug)]
 struct Refusal {
+    /// For the log only.
+    code: Code,
     status: StatusCode,
     cause: String,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, cause: impl Into<String>) -> Self {
-        Self { status, cause: cause.into() }
+    fn new(code: Code, status: StatusCode, cause: impl Into<String>) -> Self {
+        Self { code, status, cause: cause.into() }
     }
 
-    fn busy(cause: String) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, cause)
+    fn busy(code: Code, cause: String) -> Self {
+        Self::new(code, StatusCode::SERVICE_UNAVAILABLE, cause)
     }
 
     fn ending() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ebb is ending")
+        Self::busy(code::receiver::ENDING, "ebb is ending".into())
     }
 
     fn response(&self) -> Response<Full<bytes::Bytes>> {

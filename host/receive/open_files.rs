@@ -2,6 +2,7 @@
 //!
 //! Owns: the process's limit of them. Does not own: the limits of connections (`admission`).
 
+use crate::code;
 use crate::config::ReceiverLimits;
 
 /// Files that are open beside connections: staging, logs, libraries, databases.
@@ -20,8 +21,10 @@ pub fn raise_open_files(limits: &ReceiverLimits) {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: now.maximum });
     if raised.is_err() || wanted < needed {
         tracing::warn!(
-            hint = "raise it with ulimit -n, or lower --connections-max and --untrusted-connections-max",
-            "{needed} open files may be needed, and {} are allowed",
+            error_code = code::receiver::OPEN_FILES.text(),
+            hint = "raise the limit (ulimit -n; LimitNOFILE in a systemd unit), or lower --connections-max and \
+                    --untrusted-connections-max",
+            "ebb may need {needed} open files, and the system allows it {}",
             now.maximum.unwrap_or(wanted)
         );
     }

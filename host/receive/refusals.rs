@@ -4,11 +4,14 @@
 //! refused, and the counters (`status`).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ebb_sdk::{SHOWN_CHARS_MAX, shortened};
-use hyper::StatusCode;
 use parking_lot::Mutex;
+
+use super::Refusal;
+use super::handshake::Fault;
 
 /// The same refusal is logged once in so much time: a changefeed repeats itself for ever.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -41,16 +44,21 @@ struct Logged {
 }
 
 impl Refusals {
-    pub(super) fn handshake(&self, why: &str) {
-        if let Some(more) = self.news(Peer::NoHandshake, why) {
-            tracing::warn!("a TLS handshake failed: {why}{more}");
+    /// By its kind: dates and ports make another text of each attempt.
+    pub(super) fn handshake(&self, client: IpAddr, fault: &Fault) {
+        if let Some(more) = self.news(Peer::NoHandshake, fault.code.text()) {
+            let what = &fault.what;
+            let (error_code, hint) = (fault.code.text(), fault.hint);
+            tracing::warn!(error_code, hint, "a TLS handshake failed: {client}: {what}{more}");
         }
     }
 
-    pub(super) fn request(&self, peer: Peer, cause: &str, path: &str, status: StatusCode) {
+    pub(super) fn request(&self, peer: Peer, refusal: &Refusal, path: &str) {
+        let Refusal { code, status, cause } = refusal;
         if let Some(more) = self.news(peer, cause) {
-            let path = shortened(path, SHOWN_CHARS_MAX);
-            tracing::warn!(status = u64::from(status.as_u16()), path, "a request was refused: {cause}{more}");
+            let (error_code, path) = (code.text(), shortened(path, SHOWN_CHARS_MAX));
+            let status = u64::from(status.as_u16());
+            tracing::warn!(error_code, status, path, "a request was refused: {cause}{more}");
         }
     }
 

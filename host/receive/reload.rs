@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::tls::{self, Current, Identified};
 use crate::access::Gate;
+use crate::code;
 use crate::config::{self, ClientCa, Identity};
 use crate::error::Result;
 
@@ -61,14 +62,16 @@ impl Reloader {
     /// Reads everything now, and says so where all of it could be used.
     pub(super) fn reload(&self) {
         *self.seen.lock() = fingerprint(&self.settings);
-        let kept = "the ones from before stay in force";
+        let kept = "those read before stay in use";
         let certificates = self.certificates();
         if let Err(error) = &certificates {
-            tracing::warn!(hint = error.hint, "certificates cannot be read again, {kept}: {error}");
+            let (error_code, hint) = (error.code.text(), error.hint.as_deref());
+            tracing::warn!(error_code, hint, "certificates cannot be read again, {kept}: {error}");
         }
         let keys = self.gate.reload();
         if let Err(error) = &keys {
-            tracing::warn!(hint = error.hint, "keys of tokens cannot be read again, {kept}: {error}");
+            let (error_code, hint) = (error.code.text(), error.hint.as_deref());
+            tracing::warn!(error_code, hint, "keys of tokens cannot be read again, {kept}: {error}");
         }
         if certificates.is_ok() && keys.is_ok() {
             tracing::info!("read certificates and keys again");
@@ -83,11 +86,12 @@ impl Reloader {
         let current = Current::read(&identified, &self.settings.access)?;
         let before = self.tls.send_replace(Arc::new(current));
         if before.trust != self.tls.borrow().trust {
-            tracing::info!("client certificates are judged anew; open connections end after the requests in hand");
+            tracing::info!("client certificates are verified anew; open connections end after the requests in hand");
             if matches!(self.settings.access.client_ca, Some(ClientCa::Changefeed(_))) {
                 tracing::warn!(
-                    hint = "start ebb fetch again where the changefeed's own certificate was replaced as well",
-                    "the changefeed shows the certificate that it was created or altered with"
+                    error_code = code::changefeed::OLD_CERTIFICATE.text(),
+                    hint = "start ebb fetch again, if the changefeed's own certificate was replaced, too",
+                    "the changefeed still shows the client certificate that it was created or altered with"
                 );
             }
         }

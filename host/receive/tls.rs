@@ -18,6 +18,8 @@ use crate::code;
 use crate::config::{Access, ClientCa, Identity};
 use crate::error::{Error, Result};
 
+const CRL: &str = "--tlsClientCRL";
+
 /// What new connections get.
 pub(super) struct Current {
     pub(super) config: Arc<ServerConfig>,
@@ -37,7 +39,7 @@ impl Current {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| Error::new(code::UNNAMED, format!("no usable TLS version: {error}")))?;
+            .map_err(|error| Error::new(code::defect::SYSTEM, format!("no usable TLS version: {error}")))?;
         let (builder, trust) = match &access.client_ca {
             None => (builder.with_no_client_auth(), Vec::new()),
             Some(authority) => {
@@ -47,9 +49,11 @@ impl Current {
         };
         let Identified { chain, key } = identified;
         let mut config = builder.with_single_cert(chain.clone(), key.clone_key()).map_err(|error| {
-            Error::new(code::UNNAMED, format!("the receiver's certificate and key cannot be used: {error}")).hint(
-                "--tlsCertificate must hold the chain and --tlsPrivateKey the key of its first certificate, both PEM",
+            Error::new(
+                code::access::CERTIFICATE_FILES,
+                format!("the receiver's certificate and key cannot be used: {error}"),
             )
+            .hint("--tlsCertificate must hold the chain and --tlsPrivateKey the key of its first certificate, both PEM")
         })?;
         if access.client_ca.is_some() {
             // A session that is resumed shows no certificate: it would go on when that has expired.
@@ -75,9 +79,10 @@ pub(super) fn warn_of_public_authority(authority: &ClientCa) -> Result<()> {
     let public: HashSet<_> = rustls_native_certs::load_native_certs().certs.into_iter().collect();
     if read_authority(authority)?.iter().any(|certificate| public.contains(certificate)) {
         tracing::warn!(
+            error_code = code::access::PUBLIC_AUTHORITY.text(),
             hint = "give an authority of your own with --tlsClientCA; ebb certs makes one",
-            "this machine trusts the authority of client certificates by itself: if it is a public one, anybody can have a \
-             certificate that may write to the target database"
+            "the authority of client certificates is in this machine's trust store: if it is a public one, anybody can get a \
+             certificate of it, and write to the target"
         );
     }
     Ok(())
@@ -120,9 +125,9 @@ impl JudgedBy {
 fn self_signed() -> Result<Identified> {
     let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
     let made = rcgen::generate_simple_self_signed(names)
-        .map_err(|error| Error::new(code::UNNAMED, format!("cannot make a self-signed certificate: {error}")))?;
+        .map_err(|error| Error::new(code::defect::SYSTEM, format!("cannot make a self-signed certificate: {error}")))?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
-        .map_err(|error| Error::new(code::UNNAMED, format!("cannot make a self-signed certificate: {error}")))?;
+        .map_err(|error| Error::new(code::defect::SYSTEM, format!("cannot make a self-signed certificate: {error}")))?;
     Ok(Identified { chain: vec![made.cert.der().clone()], key })
 }
 
@@ -140,13 +145,13 @@ fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>
     let read = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(lists) if !lists.is_empty() => Ok(lists),
-        Ok(_) => Err(unusable("--tlsClientCRL", path, "it holds no revocation list in PEM form")),
-        Err(error) => Err(unusable("--tlsClientCRL", path, error)),
+        Ok(_) => Err(unusable(CRL, path, "it holds no revocation list in PEM form")),
+        Err(error) => Err(unusable(CRL, path, error)),
     }
 }
 
 fn unusable_authority(why: &str) -> Error {
-    Error::new(code::UNNAMED, format!("the authority of client certificates cannot be used: {why}"))
+    Error::new(code::access::CLIENT_CA, format!("the authority of client certificates cannot be used: {why}"))
         .hint("give a PEM file of CA certificates with --tlsClientCA")
 }
 
@@ -161,6 +166,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn unusable(flag: &str, path: &Path, why: impl std::fmt::Display) -> Error {
-    Error::new(code::UNNAMED, format!("{flag} {} cannot be used: {why}", path.display()))
+    let code = if flag == CRL { code::access::CLIENT_CRL } else { code::access::CERTIFICATE_FILES };
+    Error::new(code, format!("{flag} {} cannot be used: {why}", path.display()))
         .hint(format!("give {flag} the path of a PEM file that this user may read"))
 }

@@ -33,6 +33,13 @@ pub struct SourceTable {
 /// Schema and name of a table.
 pub type Place = (String, String);
 
+/// The tables of the source as the filters divide them.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub tables: Vec<SourceTable>,
+    pub left_out: Vec<Place>,
+}
+
 /// One of its columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceColumn {
@@ -170,21 +177,24 @@ impl Source {
     }
 
     /// The tables that the filters choose.
-    pub async fn chosen_tables(&self, settings: &Changefeed) -> Result<Vec<SourceTable>> {
+    pub async fn chosen_tables(&self, settings: &Changefeed) -> Result<Chosen> {
         let all = self.tables().await?;
         let names: Vec<String> = all.iter().map(|table| format!("{}.{}", table.schema, table.name)).collect();
         let is_chosen = |table: &SourceTable| settings.chooses(&table.schema, &table.name);
-        let chosen: Vec<SourceTable> = all.into_iter().filter(is_chosen).collect();
+        let (chosen, others): (Vec<_>, Vec<_>) = all.into_iter().partition(is_chosen);
         if names.is_empty() {
             return Err(Error::new(
-                code::UNNAMED,
+                code::source::NO_TABLE,
                 format!("the source's database {} has no table that can be seen", self.database()),
             )
-            .hint(format!("see the database in --source, and the rights of {}", self.user())));
+            .hint(format!(
+                "check the database in --source; or grant the right to see its tables: GRANT SELECT, CHANGEFEED ON * TO {};",
+                self.user()
+            )));
         }
         if chosen.is_empty() {
             let exclusion = settings.table_exclusion_filter.as_ref().map_or("", Regex::as_str);
-            return Err(Error::new(code::UNNAMED, format!(
+            return Err(Error::new(code::source::NONE_CHOSEN, format!(
                 "no table of the source's database {} is chosen by the filters",
                 self.database()
             ))
@@ -196,7 +206,7 @@ impl Source {
                 listed(&names)
             )));
         }
-        Ok(chosen)
+        Ok(Chosen { tables: chosen, left_out: others.into_iter().map(|table| (table.schema, table.name)).collect() })
     }
 }
 

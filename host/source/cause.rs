@@ -67,7 +67,7 @@ mod tests {
     fn a_cause_is_known_by_its_state_or_its_words() {
         let check = |state: Option<&str>, text: &str, expected: Option<Cause>| {
             assert_eq!(
-                Cause::of(&Error::new(code::UNNAMED, text).sqlstate(state.and_then(SqlState::new))),
+                Cause::of(&Error::new(code::source::REFUSES, text).sqlstate(state.and_then(SqlState::new))),
                 expected,
                 "{text}"
             );

@@ -6,7 +6,7 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use ebb_sdk::tls::{Encryption, TlsSettings};
+use ebb_sdk::tls::{Encryption, SslMode, TlsSettings};
 use ebb_sdk::{DatabaseUrl, Secret, Timestamp, with_causes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
@@ -14,7 +14,8 @@ use tokio_postgres::config::SslMode as Wire;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::code;
+use super::unreachable::{REACH, unreachable};
+use crate::code::{self, Code};
 use crate::config;
 use crate::error::{Error, Result, SqlState};
 
@@ -25,6 +26,7 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const PORT: u16 = 26257;
 /// Whatever the default of the user or the database: a transaction that is not serializable has no timestamp of its own.
 const ISOLATION: &str = "SET default_transaction_isolation = 'serializable'";
+const SWAPPED: &str = "--source is CockroachDB and --target the database migrated from: are they swapped?";
 const RANGEFEEDS: &str = "kv.rangefeed.enabled";
 
 /// The source, over one connection that is made anew when it was lost.
@@ -51,11 +53,12 @@ impl Source {
     /// The same; the inner error is one that may pass by itself.
     pub async fn reach(settings: &config::Source) -> Result<Result<Self>> {
         let (url, tls) = taken_apart(&settings.url)?;
-        let encryption = tls.encryption(settings.allow_insecure, &format!("the source {url}"))?;
-        tls.client_config()?;
-        if let Some(warning) = tls.warning(&format!("the source {url}")).filter(|_| encryption != Encryption::Never) {
-            static WARNED: Once = Once::new();
-            WARNED.call_once(|| tracing::warn!("{warning}"));
+        let encryption = tls
+            .encryption(settings.allow_insecure, &format!("the source {url}"))
+            .map_err(|error| coded(code::source::NOT_ENCRYPTED, error))?;
+        tls.client_config().map_err(|error| of_flag(code::source::CERTIFICATE, error))?;
+        if encryption != Encryption::Never {
+            warn_unless_verified(&url, &tls);
         }
         let client = match open(&url, &tls, encryption).await {
             Ok(client) => Mutex::new(Some(client)),
@@ -68,10 +71,10 @@ impl Source {
         };
         if !source.version.starts_with("CockroachDB") {
             return Err(Error::new(
-                code::UNNAMED,
+                code::source::NOT_COCKROACHDB,
                 format!("the source {} is not a CockroachDB: {}", source.url, source.version),
             )
-            .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
+            .hint(SWAPPED));
         }
         Ok(Ok(source))
     }
@@ -95,14 +98,15 @@ impl Source {
     pub async fn check_rangefeeds(&self) -> Result<()> {
         let value = self.value(&format!("SHOW CLUSTER SETTING {RANGEFEEDS}")).await.map_err(|error| match error {
             error if error.sqlstate == Some(SqlState::INSUFFICIENT_PRIVILEGE) => {
-                error.hint(format!("GRANT SYSTEM VIEWCLUSTERSETTING TO {};", self.user()))
+                Error { code: code::source::RIGHTS, ..error }
+                    .hint(format!("GRANT SYSTEM VIEWCLUSTERSETTING TO {};", self.user()))
             }
             error => error,
         })?;
         match value.as_str() {
             "t" | "true" | "on" => Ok(()),
             _ => Err(Error::new(
-                code::UNNAMED,
+                code::source::RANGEFEEDS,
                 format!("rangefeeds are off on the source {} ({RANGEFEEDS} = {value})", self.url),
             )
             .hint(format!("SET CLUSTER SETTING {RANGEFEEDS} = true;"))),
@@ -112,7 +116,9 @@ impl Source {
     /// The source's own time: everything committed so far lies at or below it.
     pub async fn now(&self) -> Result<Timestamp> {
         let text = self.value("SELECT cluster_logical_timestamp()").await?;
-        text.parse().map_err(|_| Error::new(code::UNNAMED, format!("the source's time {text} is not a timestamp")))
+        text.parse().map_err(|_| {
+            Error::new(code::source::UNEXPECTED_ANSWER, format!("the source's time {text} is not a timestamp"))
+        })
     }
 
     async fn value(&self, sql: &str) -> Result<String> {
@@ -120,7 +126,7 @@ impl Source {
         let value = rows.first().and_then(|row| row.get(0));
         value
             .map(str::to_owned)
-            .ok_or_else(|| Error::new(code::UNNAMED, format!("the source gives no answer to {sql}")))
+            .ok_or_else(|| Error::new(code::source::UNEXPECTED_ANSWER, format!("the source gives no answer to {sql}")))
     }
 
     /// Rows as text, within the time limit. A statement that was under way when the connection broke is not repeated.
@@ -133,10 +139,10 @@ impl Source {
         let answer = tokio::time::timeout(STATEMENT_TIMEOUT, client.simple_query(sql)).await;
         let answer = answer.map_err(|_| {
             Error::new(
-                code::UNNAMED,
+                code::source::UNREACHABLE,
                 format!("the source {} does not answer within {} s", self.url, STATEMENT_TIMEOUT.as_secs()),
             )
-            .hint("see that the cluster is healthy")
+            .hint("check that the cluster is healthy: cockroach node status")
         })?;
         *idle = Some(client);
         let messages = answer.map_err(|failure| self.failed(&failure))?;
@@ -151,13 +157,18 @@ impl Source {
     fn failed(&self, failure: &tokio_postgres::Error) -> Error {
         match failure.as_db_error() {
             None => Error::new(
-                code::UNNAMED,
+                code::source::UNREACHABLE,
                 format!("the connection to the source {} failed: {}", self.url, with_causes(failure)),
             )
-            .hint("see that the cluster runs and can be reached"),
+            .hint("check that the cluster runs, and that this machine reaches its SQL port"),
             Some(answer) => {
-                let error = Error::new(code::UNNAMED, format!("the source {} refuses: {}", self.url, answer.message()))
-                    .sqlstate(SqlState::new(answer.code().code()));
+                let state = SqlState::new(answer.code().code());
+                let code = match state {
+                    Some(SqlState::INSUFFICIENT_PRIVILEGE) => code::source::RIGHTS,
+                    _ => code::source::REFUSES,
+                };
+                let message = format!("the source {} refuses a statement: {}", self.url, answer.message());
+                let error = Error::new(code, message).sqlstate(state);
                 match answer.hint() {
                     Some(hint) => error.hint(hint),
                     None => error,
@@ -180,17 +191,42 @@ fn passing<T>(error: Error) -> Result<Result<T>> {
 }
 
 fn taken_apart(url: &Secret) -> Result<(DatabaseUrl, TlsSettings)> {
-    let url = DatabaseUrl::parse(url.reveal())
-        .map_err(|error| Error { message: format!("the source: {}", error.message), ..error.into() })?;
+    let url = DatabaseUrl::parse(url.reveal()).map_err(|error| of_flag(code::source::URL, error))?;
     if !matches!(url.scheme.as_str(), "postgres" | "postgresql") {
         return Err(Error::new(
-            code::UNNAMED,
+            code::source::NOT_COCKROACHDB,
             format!("the source {url} is not a CockroachDB: its scheme is not postgres://"),
         )
-        .hint("--source is CockroachDB and --target the database migrated from: are they swapped?"));
+        .hint(SWAPPED));
     }
-    let tls = TlsSettings::libpq(&url)?;
+    let tls = TlsSettings::libpq(&url).map_err(|error| of_flag(code::source::URL, error))?;
     Ok((url, tls))
+}
+
+fn coded(code: Code, error: ebb_sdk::Error) -> Error {
+    Error { code, ..error.into() }
+}
+
+/// Of a part of the connection string, whichever side's it may be.
+fn of_flag(code: Code, error: ebb_sdk::Error) -> Error {
+    Error { message: format!("--source: {}", error.message), ..coded(code, error) }
+}
+
+/// Encrypted, but with whom? Said once.
+fn warn_unless_verified(url: &DatabaseUrl, tls: &TlsSettings) {
+    static WARNED: Once = Once::new();
+    if tls.mode == SslMode::Disable || tls.is_verified() {
+        return;
+    }
+    let named = url.parameter("sslmode").map_or("no sslmode".to_owned(), |_| format!("sslmode={}", tls.mode));
+    WARNED.call_once(|| {
+        tracing::warn!(
+            error_code = code::source::NOT_VERIFIED.text(),
+            hint = "use sslmode=verify-full with sslrootcert=PATH of the cluster's CA certificate",
+            "the connection to the source {url} is encrypted, but the server's certificate is not verified ({named}): another \
+             server that answers in its place learns the password"
+        );
+    });
 }
 
 fn config(url: &DatabaseUrl) -> Result<Config> {
@@ -215,14 +251,14 @@ fn config(url: &DatabaseUrl) -> Result<Config> {
                 Ok(seconds @ 1_u64..) => drop(config.connect_timeout(Duration::from_secs(seconds))),
                 _ => {
                     return Err(Error::new(
-                        code::UNNAMED,
-                        "connect_timeout in the source's URL is no number of seconds",
+                        code::source::URL,
+                        "connect_timeout in --source is not a number of seconds",
                     )
                     .hint("write it as connect_timeout=10"));
                 }
             },
             _ => {
-                return Err(Error::new(code::UNNAMED, format!("the parameter {name} in the source's URL is not known")).hint(
+                return Err(Error::new(code::source::URL, format!("--source has an unknown parameter, {name}")).hint(
                     "known are sslmode, sslrootcert, sslcert, sslkey, sslcrl, connect_timeout, options, application_name",
                 ));
             }
@@ -241,15 +277,15 @@ async fn open(url: &DatabaseUrl, tls: &TlsSettings, encryption: Encryption) -> R
     let limit = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
     let opened = async {
         let client = log_in(config, url, tls, encryption).await?;
-        client.simple_query(ISOLATION).await.map_err(|failure| unreachable(url, &failure))?;
+        client.simple_query(ISOLATION).await.map_err(|failure| unreachable(url, tls, &failure))?;
         Ok(client)
     };
     tokio::time::timeout(limit, opened).await.unwrap_or_else(|_| {
         Err(Error::new(
-            code::UNNAMED,
+            code::source::UNREACHABLE,
             format!("cannot connect to the source {url}: no answer within {} s", limit.as_secs()),
         )
-        .hint("see host and port in --source, and that the cluster runs"))
+        .hint(REACH))
     })
 }
 
@@ -258,7 +294,7 @@ async fn log_in(mut config: Config, url: &DatabaseUrl, tls: &TlsSettings, encryp
         config.ssl_mode(Wire::Disable);
         match config.connect(NoTls).await {
             Ok((client, connection)) => return Ok(drive(client, connection)),
-            Err(failure) if encryption == Encryption::Never => return Err(unreachable(url, &failure)),
+            Err(failure) if encryption == Encryption::Never => return Err(unreachable(url, tls, &failure)),
             // The server may demand TLS; what it says to that attempt is what counts.
             Err(_) => {}
         }
@@ -269,8 +305,8 @@ async fn log_in(mut config: Config, url: &DatabaseUrl, tls: &TlsSettings, encryp
         let lacks_tls = failure.as_db_error().is_none() && with_causes(&failure).contains("does not support TLS");
         match lacks_tls {
             // It may have answered in the cluster's place, so that trying again may help.
-            true => tls.unencrypted(&format!("connect to the source {url}")).into(),
-            false => unreachable(url, &failure),
+            true => coded(code::source::NOT_ENCRYPTED, tls.unencrypted(&format!("connect to the source {url}"))),
+            false => unreachable(url, tls, &failure),
         }
     })
 }
@@ -283,20 +319,6 @@ where
     // An error ends the connection, and the next statement reports it.
     tokio::spawn(async move { drop(connection.await) });
     client
-}
-
-fn unreachable(url: &DatabaseUrl, failure: &tokio_postgres::Error) -> Error {
-    let state = failure.code().and_then(|code| SqlState::new(code.code()));
-    let text = with_causes(failure);
-    let hint = match state {
-        Some(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION) => "see user and password in --source",
-        Some(SqlState::INVALID_CATALOG_NAME) => "see the database in --source",
-        _ if text.to_lowercase().contains("certificate") => {
-            "see sslmode, sslrootcert, sslcert and sslkey in --source, and the cluster's certificates"
-        }
-        _ => "see host and port in --source, and that the cluster runs",
-    };
-    Error::new(code::UNNAMED, format!("cannot connect to the source {url}: {text}")).hint(hint).sqlstate(state)
 }
 
 #[cfg(test)]

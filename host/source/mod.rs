@@ -9,8 +9,9 @@ mod connect;
 mod identifier;
 mod release;
 mod types;
+mod unreachable;
 
-pub use catalog::{Place, SourceColumn, SourceTable};
+pub use catalog::{Chosen, Place, SourceColumn, SourceTable};
 pub use cause::Cause;
 pub use connect::{Source, check_url, may_pass};
 pub use identifier::identifier;

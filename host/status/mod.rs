@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use ebb_sdk::{Rounded, Timestamp};
 use parking_lot::Mutex;
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 pub use pages::Pages;
 pub use snapshot::Snapshot;
 
+use crate::code;
 use crate::config::Access;
 use crate::error::Error;
 use crate::stage::Forecast;
@@ -29,6 +30,8 @@ use crate::stage::Forecast;
 #[derive(Debug, Default)]
 pub struct Status {
     rows_received: AtomicU64,
+    /// When the last request was accepted.
+    arrived: Mutex<Option<Instant>>,
     /// By status code.
     requests_refused: Mutex<BTreeMap<u16, u64>>,
     /// How clients show that they may write.
@@ -70,6 +73,15 @@ impl Status {
         if self.authentication.is_empty() { "disabled".into() } else { self.authentication.join(", ") }
     }
 
+    /// A request was accepted: rows, or a resolved timestamp.
+    pub fn arrived(&self) {
+        *self.arrived.lock() = Some(Instant::now());
+    }
+
+    pub fn arrived_last(&self) -> Option<Instant> {
+        *self.arrived.lock()
+    }
+
     pub fn received(&self, rows: u64) {
         self.rows_received.fetch_add(rows, Ordering::Relaxed);
     }
@@ -91,7 +103,12 @@ impl Status {
             let place = (table, column);
             if !rounded.contains_key(&place) {
                 let (table, column) = &place;
-                tracing::warn!(table, column, "values have lost digits, as --allow-rounding allows");
+                tracing::warn!(
+                    error_code = code::table::DIGITS_ROUNDED.text(),
+                    table,
+                    column,
+                    "values have lost digits, as --allow-rounding allows"
+                );
             }
             *rounded.entry(place).or_default() += values;
         }

@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::{Snapshot, Status, json, prometheus};
-use crate::code;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::listen::listen;
 use crate::stage::Backlog;
 
 /// Connections at once; beyond it the one that has been silent for the longest is closed.
@@ -50,10 +50,7 @@ impl Run {
 
 impl Pages {
     pub async fn bind(addr: SocketAddr, status: Arc<Status>, backlog: Backlog, feed: String) -> Result<Self> {
-        let listener = TcpListener::bind(addr).await.map_err(|error| {
-            Error::new(code::UNNAMED, format!("cannot listen on {addr}: {error}"))
-                .hint("choose a free address with --metricsAddr")
-        })?;
+        let listener = listen(addr, "--metricsAddr").await?;
         Ok(Self { listener, run: Arc::new(Run { status, backlog, feed }) })
     }
 

@@ -32,7 +32,7 @@ fn busy() -> Status {
     let rounded = |table: &str, values| Rounded { table: table.into(), column: "n".into(), values };
     status.rounded(vec![rounded("b\"\\\n", 2), rounded("a", 1)]);
     status.rounded(vec![rounded("a", 3)]);
-    let error = Error::new(code::UNNAMED, "refused")
+    let error = Error::new(code::target::GRACE_PERIOD, "refused")
         .hint("mend it")
         .field("table", "t")
         .field("key", "[1]")

@@ -7,11 +7,12 @@ use ebb_sdk::{Catalog, Timestamp};
 
 use super::problems::Judge;
 use super::{KeyShape, Scope, TableMatch, TableRoute, join};
+use crate::code;
 use crate::config;
 use crate::error::{Error, listed};
 use crate::findings::{Finding, FindingId, Findings};
 use crate::names::{self, word};
-use crate::source::SourceTable;
+use crate::source::{Chosen, Place, SourceTable};
 use crate::stage::Bounds;
 
 /// Names of both sides, and how they are compared.
@@ -24,7 +25,7 @@ pub(super) struct Names<'a> {
 
 impl Names<'_> {
     /// Every chosen table of the source with its counterpart.
-    pub(super) fn matched(&self, database: &str, chosen: &[SourceTable]) -> TableMatch {
+    pub(super) fn matched(&self, database: &str, Chosen { tables: chosen, left_out }: &Chosen) -> TableMatch {
         let first_schema = &chosen[0].schema;
         let one_schema = chosen.iter().all(|table| table.schema == *first_schema);
         let mut matched =
@@ -57,7 +58,7 @@ impl Names<'_> {
             matched.findings.add(problem);
         }
         self.name_accepted_triggers(&matched.routes);
-        self.without_source(&mut matched);
+        self.without_source(&mut matched, left_out);
         matched
     }
 
@@ -73,17 +74,25 @@ impl Names<'_> {
         for table in routes.iter().map(|route| &self.catalog.tables[route.position as usize]) {
             if !table.triggers.is_empty() {
                 let names: Vec<_> = table.triggers.iter().map(|trigger| &trigger.name).collect();
-                tracing::warn!("triggers of {table} act on what ebb writes, as --triggers fire says: {}", join(&names));
+                tracing::warn!(
+                    error_code = code::table::TRIGGERS_FIRE.text(),
+                    "triggers of {table} act on what ebb writes, as --triggers fire says: {}",
+                    join(&names)
+                );
             }
         }
     }
 
-    /// Tables of the target, in its default schema, that no row will come for.
-    fn without_source(&self, matched: &mut TableMatch) {
+    /// Tables of the target, in its default schema, that no row will come for; but for those that the filters leave out, as
+    /// somebody wanted.
+    fn without_source(&self, matched: &mut TableMatch, left_out: &[Place]) {
+        let is_left_out = |table: &ebb_sdk::Table| left_out.iter().any(|(_, name)| self.same(name, &table.name));
         let is_served = |position: u32| matched.routes.iter().any(|route| route.position == position);
         let tables = self.catalog.tables.iter().zip(0_u32..);
         let idle: Vec<_> = tables
-            .filter(|(table, position)| table.namespace == self.catalog.namespace && !is_served(*position))
+            .filter(|(table, position)| {
+                table.namespace == self.catalog.namespace && !is_served(*position) && !is_left_out(table)
+            })
             .map(|(table, _)| &table.name)
             .collect();
         if !idle.is_empty() {
@@ -93,7 +102,7 @@ impl Names<'_> {
                     "target",
                     format!("no row will come for {} tables of the target: {}", idle.len(), listed(&idle)),
                 )
-                .fix("the source does not have them, or the filters leave them out"),
+                .fix("the source has no tables for them: nothing is to be done if that is intended"),
             );
         }
     }
@@ -162,16 +171,18 @@ impl Names<'_> {
 
     fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<u32> {
         let shown = format!("{}.{}", table.schema, table.name);
-        let (id, what, mend) = match self.candidates(table).as_slice() {
+        let (namespace, candidates) = self.candidates(table);
+        let namespace = namespace.join(".");
+        let (id, what, mend) = match candidates.as_slice() {
             [position] => return Some(*position),
             [] => (
                 FindingId::TableMissing,
-                "is missing on the target",
-                format!("create it in {} on the target", self.catalog.namespace.join(".")),
+                format!("is missing on the target: {namespace} has no table {}", table.name),
+                format!("create {} in {namespace} on the target", table.name),
             ),
             _ => (
                 FindingId::TableAmbiguous,
-                "has several counterparts on the target that differ in case only",
+                format!("has several counterparts in {namespace} on the target that differ in case only"),
                 "rename one of them, or start with --case-sensitive".into(),
             ),
         };
@@ -181,19 +192,20 @@ impl Names<'_> {
     }
 
     /// The target's table of this name: in the schema of the same name where there is one, else in the default one. Several
-    /// when they differ in case only and none has the name to the letter.
-    fn candidates(&self, table: &SourceTable) -> Vec<u32> {
+    /// when they differ in case only and none has the name to the letter. With the schema that was meant.
+    fn candidates(&self, table: &SourceTable) -> (&[String], Vec<u32>) {
         let default = &self.catalog.namespace;
         let mut own = default.clone();
         if let Some(last) = own.last_mut().filter(|_| default.len() > 1 && table.schema != "public") {
             last.clone_from(&table.schema);
         }
-        let namespace = if self.catalog.tables.iter().any(|target| target.namespace == own) { &own } else { default };
+        let of_schema = self.catalog.tables.iter().find(|target| target.namespace == own);
+        let namespace = of_schema.map_or(default, |target| &target.namespace);
         let tables = self.catalog.tables.iter().zip(0_u32..);
         let there: Vec<_> = tables.filter(|(target, _)| target.namespace == *namespace).collect();
         let exact = there.iter().find(|(target, _)| target.name == table.name);
         let folded = || there.iter().filter(|(target, _)| self.same(&target.name, &table.name));
-        exact.map_or_else(|| folded().map(|(_, at)| *at).collect(), |(_, at)| vec![*at])
+        (namespace, exact.map_or_else(|| folded().map(|(_, at)| *at).collect(), |(_, at)| vec![*at]))
     }
 
     pub(super) fn same(&self, a: &str, b: &str) -> bool {
@@ -289,7 +301,8 @@ mod tests {
         let triggers = config::Triggers::Skip;
         let names =
             Names { catalog: &catalog, case_sensitive: false, ignored_columns: &["spare".to_owned()], triggers };
-        match (names.matched("defaultdb", tables).check_types(&catalog, None), expected) {
+        let chosen = Chosen { tables: tables.to_vec(), left_out: Vec::new() };
+        match (names.matched("defaultdb", &chosen).check_types(&catalog, None), expected) {
             (Ok(routes), Ok(expected)) => {
                 assert_eq!(routes.iter().map(|table| table.position).collect::<Vec<_>>(), expected);
             }
@@ -334,7 +347,7 @@ mod tests {
         check(
             std::slice::from_ref(&wide),
             Err(
-                "2 findings keep ebb from starting: 1) the target's table public.Orders lacks the source's column public.orders.extra",
+                "2 findings keep ebb from starting:\n1) the target's table public.Orders lacks the source's column public.orders.extra",
             ),
         );
         check(&[wide, source("public", "gone", &["id"], &["id"])], Err("3) the source's table public.gone is missing"));

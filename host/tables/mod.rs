@@ -19,7 +19,7 @@ use std::sync::Arc;
 use ebb_sdk::{Catalog, ConnectOptions, FitQuestion};
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, listed};
 use crate::findings::{Finding, FindingId, Findings};
 use crate::plugin::Session;
 use crate::source::{Source, SourceTable, tells_json_null};
@@ -37,7 +37,7 @@ pub use route::{Destination, Table, Tables};
 pub use taken_in::{forget_refusals, new_tables, taken_in};
 pub use watch::KeyWatch;
 
-/// Reasons listed in a message.
+/// Tables that are named each in a line of its own.
 const SHOWN_MAX: usize = 10;
 
 /// A table that the run applies.
@@ -95,7 +95,7 @@ pub async fn matched(config: &Config, source: Option<&Source>, catalog: &Catalog
             source.check_rangefeeds().await?;
             let chosen = source.chosen_tables(settings).await?;
             let mut matched = names.matched(source.database(), &chosen);
-            matched.note_json_null(source.version(), &chosen);
+            matched.note_json_null(source.version(), &chosen.tables);
             Ok(matched)
         }
         (source, _) => {
@@ -172,16 +172,19 @@ impl TableRoute {
 
 fn note_refused(routes: &[TableRoute], findings: &mut Findings) {
     let refused: Vec<_> = routes.iter().filter_map(|route| route.refused.as_ref()).collect();
-    if !refused.is_empty() {
-        let hints: Vec<_> = refused.iter().filter_map(|error| error.hint.as_deref()).collect();
-        let shown: Vec<_> = refused.iter().take(SHOWN_MAX).map(|error| error.message.as_str()).collect();
+    for error in refused.iter().take(SHOWN_MAX) {
+        let table = error.fact("table").unwrap_or_default();
+        let reason = format!("a row of {table} would end the run: {}", error.message);
+        let finding = Finding::warning(FindingId::TablesRefused, table, reason);
+        findings.add(Finding { fix: error.hint.clone(), ..finding });
+    }
+    if refused.len() > SHOWN_MAX {
+        let names = refused.iter().skip(SHOWN_MAX).filter_map(|error| error.fact("table"));
+        let reason =
+            format!("a row of {} further tables would end the run: {}", refused.len() - SHOWN_MAX, listed(names));
         findings.add(
-            Finding::warning(
-                FindingId::TablesRefused,
-                "target",
-                format!("a row of {} tables would end the run: {}", refused.len(), shown.join("; ")),
-            )
-            .fix(hints.into_iter().take(SHOWN_MAX).collect::<Vec<_>>().join("; ")),
+            Finding::warning(FindingId::TablesRefused, "target", reason)
+                .fix("mend those above, then start again: ebb names the next ones"),
         );
     }
 }

@@ -111,7 +111,7 @@ impl Origins {
 pub(crate) fn two_tables(one: &Origin, other: &Origin) -> Error {
     let shown = |origin: &Origin| shortened(&origin.to_string(), SHOWN_CHARS_MAX);
     Error::new(
-        code::UNNAMED,
+        code::table::ORIGINS,
         format!(
             "rows of two tables of the source, {} and {}, come for one table of the target",
             shown(one),

@@ -105,7 +105,7 @@ pub fn outdate(run_state: &RunState) -> Result<()> {
 pub fn refuse_other_database(run_state: &RunState, database: &str) -> Result<()> {
     match run_state.load::<Remembered>(MetadataFile::Tables)? {
         Some(known) if known.database != database => Err(Error::new(
-            code::UNNAMED,
+            code::table::OTHER_DATABASE,
             format!(
                 "this staging folder was filled from the database {} of CockroachDB, and --source names {database}",
                 known.database
@@ -135,8 +135,8 @@ pub fn keep_bounds(run_state: &RunState, routes: &mut [TableRoute], catalog: &Ca
 pub fn remembered(run_state: &RunState, catalog: &Catalog) -> Result<(Vec<TableRoute>, Option<String>)> {
     let known = run_state.load::<Remembered>(MetadataFile::Tables)?;
     let Remembered { database, tables, .. } = known.ok_or_else(|| {
-        Error::new(code::UNNAMED, "the staging folder does not say which tables its rows are of")
-            .hint("start once without --apply-only, while CockroachDB can be reached")
+        Error::new(code::table::NOT_REMEMBERED, "the staging folder does not say which tables its rows are of")
+            .hint("start once without --apply-only while CockroachDB can be reached: ebb then notes its tables")
     })?;
     let routes = tables.into_iter().map(|known| known.route(catalog)).collect::<Result<_>>()?;
     Ok((routes, Some(database)))
@@ -161,6 +161,7 @@ pub fn left(
     }
     for known in gone.iter().filter(|known| !known.is_left) {
         tracing::warn!(
+            error_code = code::table::LEFT.text(),
             "{} is not replicated any more: what is changed there after {} is not on the target",
             known.shown(),
             known.end(run_state)
@@ -182,6 +183,7 @@ pub fn left(
         let up_to = ends[&number];
         if let Some(last) = last {
             tracing::warn!(
+                error_code = code::table::LEFT.text(),
                 "rows of {} are staged up to {last}: they are applied, and what came after {up_to} is not replicated any more",
                 known.shown()
             );
@@ -222,10 +224,10 @@ impl Known {
     fn route(self, catalog: &Catalog) -> Result<TableRoute> {
         let position = catalog.tables.iter().position(|table| self.is(table)).ok_or_else(|| {
             Error::new(
-                code::UNNAMED,
+                code::table::TABLE_GONE,
                 format!("the target has no table {} any more, and rows of it are staged", self.shown()),
             )
-            .hint("create it again on the target, and start: the rows are applied first; it may be dropped then")
+            .hint("create it again on the target, then start: ebb applies the staged rows first; you may drop it after that")
         })?;
         Ok(TableRoute {
             path: self.path,

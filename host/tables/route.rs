@@ -262,7 +262,13 @@ mod tests {
         assert_eq!(number(&tables.find(&path(), "\"orders\"")), Some(0));
         assert_eq!(number(&tables.find(&path(), "shop.tenant1.orders")), Some(0));
         assert_eq!(number(&tables.find(&path(), "other.tenant1.orders")), None);
-        tables.refuse(&path(), &["loud".to_owned()], true, &path(), Error::new(code::UNNAMED, "it has a rule"));
+        tables.refuse(
+            &path(),
+            &["loud".to_owned()],
+            true,
+            &path(),
+            Error::new(code::table::TABLE_NOT_WRITABLE, "it has a rule"),
+        );
         assert!(matches!(tables.find(&path(), "loud"), Destination::Refused(_, why) if why.message == "it has a rule"));
     }
 

@@ -35,6 +35,7 @@ pub fn taken_in(
     }
     if found.tables().is_none() && last.is_none() {
         tracing::warn!(
+            error_code = code::table::TAKEN_IN.text(),
             "which tables the last run replicated is not known: one that is new must hold everything up to {complete}"
         );
     }
@@ -78,7 +79,7 @@ fn judge(
             for name in names {
                 refused.entry(name.clone()).or_insert(complete);
             }
-            return Err(Error::new(code::UNNAMED, format!(
+            return Err(Error::new(code::table::NEW_TABLES, format!(
                 "the last run did not replicate {shown}: what was changed there until {complete} would be missing on the target"
             ))
             .hint(format!("{}, or leave them out with --table-exclusion-filter", how_to_load(complete))));
@@ -86,7 +87,7 @@ fn judge(
         NewTables::Accept => match first {
             // It was loaded as the refusal said, but the run has gone on without it since.
             Some(first) if first < complete => {
-                return Err(Error::new(code::UNNAMED, format!(
+                return Err(Error::new(code::table::NEW_TABLES, format!(
                     "{shown} were refused at {first}, and the run has come to {complete} without them: what was changed there in \
                      between would be missing on the target, if they were loaded before"
                 ))
@@ -95,7 +96,7 @@ fn judge(
             _ => "after the last run had ended, as --new-tables accept says".to_owned(),
         },
         NewTables::LoadedAt(at) if at < complete => {
-            return Err(Error::new(code::UNNAMED, format!(
+            return Err(Error::new(code::table::NEW_TABLES, format!(
                 "{shown} were loaded as they were at {at}, and the run stands at {complete}: what was changed there in between \
                  would be missing on the target"
             ))
@@ -103,14 +104,15 @@ fn judge(
         }
         NewTables::LoadedAt(at) if at > now => {
             return Err(Error::new(
-                code::UNNAMED,
-                format!("--new-tables {at} is not over yet at the source, where it is {now}"),
+                code::table::NEW_TABLES,
+                format!("--new-tables {at} lies in the future: the source's time is {now}"),
             )
             .hint("give the time that the tables were loaded as of"));
         }
         NewTables::LoadedAt(at) => format!("as they were at {at}"),
     };
     tracing::warn!(
+        error_code = code::table::TAKEN_IN.text(),
         "taken in: {shown}, loaded {since}; changes after {complete} are replicated, and the target must hold everything before"
     );
     Ok(())
@@ -149,7 +151,7 @@ mod tests {
         check(Some(10), NewTables::Accept, Err("without them"));
         check(Some(10), NewTables::LoadedAt(at(19)), Err("in between"));
         check(Some(10), NewTables::LoadedAt(at(20)), Ok(()));
-        check(None, NewTables::LoadedAt(at(31)), Err("not over yet"));
+        check(None, NewTables::LoadedAt(at(31)), Err("lies in the future"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::{Table, Tables};
 use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
+use crate::lasting::{Lasting, for_so_long};
 use crate::source::{Place, Source, SourceTable, may_pass};
 use crate::stage::RunState;
 
@@ -47,6 +48,8 @@ struct State {
     connection: Option<Source>,
     seen: Seen,
     given_up: Option<Instant>,
+    /// From the first time that it was given up.
+    blind: Option<Lasting>,
     /// Up to here rows were handed out while the source could not be asked.
     unseen: Timestamp,
 }
@@ -106,21 +109,27 @@ impl KeyWatch {
             state.unseen = state.unseen.max(to);
             return Ok(false);
         }
-        let deadline = Instant::now() + if state.given_up.is_some() { Duration::ZERO } else { SOURCE_WAIT };
+        let begun = Instant::now();
+        let deadline = begun + if state.given_up.is_some() { Duration::ZERO } else { SOURCE_WAIT };
         loop {
             match self.read(settings, &mut state, to).await {
                 Ok(is_changed) => {
                     state.given_up = None;
+                    if let Some(blind) = state.blind.take() {
+                        tracing::info!("the source's primary keys are read again after {} s", blind.lasted().as_secs());
+                    }
                     return Ok(is_changed);
                 }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Unreachable(error)) if Instant::now() >= deadline => {
-                    if state.given_up.is_none() {
+                    let until = state.seen.until;
+                    if let Some(lasted) = state.blind.get_or_insert_with(|| Lasting::since(begun)).due() {
                         tracing::warn!(
-                            hint = "see that CockroachDB runs and can be reached; a primary key that was changed there since \
-                                    would not be noticed",
-                            "the source's primary keys cannot be read: {error}; rows are applied by the keys of {}",
-                            state.seen.until
+                            error_code = code::table::KEYS_UNREAD.text(),
+                            hint = "check that CockroachDB runs and can be reached; ebb would not notice that a primary key was \
+                                    changed there since",
+                            "the source's primary keys cannot be read{}: {error}; rows are applied by the keys of {until}",
+                            for_so_long(lasted)
                         );
                     }
                     state.given_up = Some(Instant::now());
@@ -152,7 +161,7 @@ impl KeyWatch {
         while now < to {
             if Instant::now() > deadline {
                 let what = format!("its time, {now}, is behind that of its rows, {to}");
-                return Err(Failure::Unreachable(Error::new(code::UNNAMED, what)));
+                return Err(Failure::Unreachable(Error::new(code::table::KEYS_UNREAD, what)));
             }
             tokio::time::sleep(CLOCK_WAIT).await;
             now = source.now().await.map_err(failure)?;
@@ -196,6 +205,7 @@ impl KeyWatch {
                 }
             }
             Err(error) => tracing::warn!(
+                error_code = code::table::KEY_UNDATED.text(),
                 hint = "if a primary key was changed at the source since, load its table anew",
                 "the primary keys that the source had at {} cannot be read: {error}; rows since then are read by those of now",
                 seen.until
@@ -238,7 +248,12 @@ impl KeyWatch {
             match &then {
                 Ok(keys) if keys.get(place).is_none_or(|key| key == old) => {}
                 Ok(_) => {
-                    return Err(undated(&Error::new(code::UNNAMED, "its history says otherwise"), place, old, new));
+                    return Err(undated(
+                        &Error::new(code::table::KEY_UNDATED, "its history says otherwise"),
+                        place,
+                        old,
+                        new,
+                    ));
                 }
                 Err(error) => return Err(undated(error, place, old, new)),
             }
@@ -304,20 +319,20 @@ fn merged(known: &[KeyShape], now: &[KeyShape]) -> Vec<KeyShape> {
 
 fn vanished(place: &Place) -> Error {
     let (schema, name) = place;
-    Error::new(code::UNNAMED, format!("the source's table {schema}.{name} was dropped, or has another name, while its rows come"))
-        .hint("start again: after DROP TABLE the run goes on without the table, once what is staged of it is applied; after a \
-               RENAME cancel the changefeed first, and choose the new name with the filters, since deletes can no longer be read \
-               under the old one")
+    Error::new(code::table::VANISHED, format!("the source's table {schema}.{name} was dropped or renamed while ebb ran"))
+        .hint("after DROP TABLE start again: ebb applies what is staged of the table, and goes on without it; after RENAME \
+               cancel the changefeed first, then start again with filters that choose the new name: ebb cannot read deletes under \
+               the old one")
         .field("table", format!("{schema}.{name}"))
 }
 
 fn read_blindly(place: &Place, since: Timestamp, unseen: Timestamp) -> Error {
     let (schema, name) = place;
-    Error::new(code::UNNAMED, format!(
+    Error::new(code::table::KEY_READ_BLINDLY, format!(
         "the primary key of {schema}.{name} was changed at the source at {since}, and rows up to {unseen} were applied while \
          the source could not be asked: deletes among them may have met other rows"
     ))
-    .hint("compare this table on both sides, mend the rows that differ, and start again")
+    .hint("compare this table on both sides, correct the rows that differ, and start again")
     .field("table", format!("{schema}.{name}"))
 }
 
@@ -337,7 +352,7 @@ fn failure(error: Error) -> Failure {
 
 fn undated(error: &Error, place: &Place, old: &[String], new: &[String]) -> Failure {
     let message = format!(
-        "the primary key of {}.{} was changed at the source from ({}) to ({}), and when cannot be found out: {}",
+        "the primary key of {}.{} was changed at the source from ({}) to ({}), and ebb cannot find out when: {}",
         place.0,
         place.1,
         old.join(", "),
@@ -345,5 +360,7 @@ fn undated(error: &Error, place: &Place, old: &[String], new: &[String]) -> Fail
         error.message
     );
     let hint = "deletes around that time cannot be read: load the table anew, and start with a new --stagingSchema";
-    Failure::Final(Error::new(code::UNNAMED, message).hint(hint).field("table", format!("{}.{}", place.0, place.1)))
+    Failure::Final(
+        Error::new(code::table::KEY_UNDATED, message).hint(hint).field("table", format!("{}.{}", place.0, place.1)),
+    )
 }

@@ -49,8 +49,10 @@ fn bearer(token: &str) -> String {
 #[test]
 fn a_client_needs_a_certificate_of_the_changefeeds_authority() {
     let world = World::new("access_mtls", TABLE);
-    let ebb = world.fetch(&[]).ready();
+    let mut ebb = world.fetch(&[]).ready();
     check(&world, &ebb, &[(Post::new(&world).without_certificate(), 0)]);
+    let line = ebb.wait_line("127.0.0.1: the client showed no certificate");
+    assert!(line.contains("error_code\":\"EBB-R027\""), "{line}");
     assert_eq!(Post::new(&world).send("{}").status, 400, "who has a certificate is heard");
     ebb.stop();
 }
@@ -248,6 +250,14 @@ fn what_cannot_authenticate_anybody_is_refused_at_start() {
     let refused = |flags: &str, expected: &str| {
         let mut ebb = world.fetch(&["--replicator-flags", flags]);
         assert_ne!(ebb.wait().code(), Some(0));
+        let codes = [
+            ("own webhook", "EBB-A012"),
+            ("it holds a private key", "EBB-A010"),
+            ("nowhere.pem cannot be used", "EBB-A010"),
+        ];
+        for (_, code) in codes.iter().filter(|(text, _)| expected.starts_with(text)) {
+            assert!(ebb.log().contains(&format!("error_code\":\"{code}")), "{code} is not in {}", ebb.log());
+        }
         assert!(ebb.log().contains(expected), "{expected:?} is not in {}", ebb.log());
     };
     token(&world, "a.key", &["-a", "x.public"]);

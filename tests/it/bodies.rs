@@ -83,7 +83,7 @@ fn keys_that_are_not_those_of_their_rows_are_not_acknowledged() {
         assert!(status == 400 && text.contains(why), "{text}");
         // The changefeed would send it for ever: the source was asked again, and says the same.
         assert_eq!(ebb.wait().code(), Some(1));
-        assert!(ebb.log().contains(why), "{}", ebb.log());
+        assert!(ebb.log().contains(why) && ebb.log().contains("error_code\":\"EBB-K051\""), "{}", ebb.log());
         let ebb = world.fetch(&["--replicator-flags", "--stagingSchema s -v"]);
         goes_on(&world, ebb);
     }

@@ -65,9 +65,9 @@ fn missing_rights_are_named_with_their_grant() {
         let line = world.fetch(&["--source", &source]).failure();
         expected.iter().for_each(|text| assert!(line.contains(text), "{text:?} is not in {line}"));
     };
-    refused(&["to show cluster setting", "GRANT SYSTEM VIEWCLUSTERSETTING TO app;"]);
+    refused(&["error_code\":\"EBB-S020\"", "to show cluster setting", "GRANT SYSTEM VIEWCLUSTERSETTING TO app;"]);
     world.source("GRANT SYSTEM VIEWCLUSTERSETTING TO app");
-    refused(&["requires the CHANGEFEED privilege", "GRANT CHANGEFEED ON TABLE t TO app;"]);
+    refused(&["error_code\":\"EBB-C021\"", "requires the CHANGEFEED privilege", "GRANT CHANGEFEED ON TABLE t TO app;"]);
     world.source("GRANT CHANGEFEED ON TABLE t TO app");
     let ebb = world.fetch(&["--source", &source]).ready();
     world.source("INSERT INTO t VALUES (1, 1)");
@@ -86,7 +86,12 @@ fn licences_are_asked_for_where_they_are_needed() {
         let world = World::of_release(release, &name(&format!("cf_{state}"), release), TABLE);
         world.source(&format!("CALL crdb_internal.license('{state}')"));
         let line = world.fetch(&[]).failure();
-        assert!(line.to_lowercase().contains("license") && line.contains(expected), "{line}");
+        assert!(
+            line.to_lowercase().contains("license")
+                && line.contains("error_code\":\"EBB-C022\"")
+                && line.contains(expected),
+            "{line}"
+        );
         // Nothing was begun that a second start would stumble over.
         world.source("CALL crdb_internal.license('valid')");
         let ebb = world.fetch(&[]).ready();
@@ -100,7 +105,13 @@ fn licences_are_asked_for_where_they_are_needed() {
 fn releases_under_an_advisory_are_warned_of() {
     let world = World::of_release("23.1.14", "cf_advisory", TABLE);
     let log = world.fetch(&[]).ready().stop();
-    assert!(log.contains("A-104309") && log.contains("v23.1.16 or later") && !log.contains("A-123371"), "{log}");
+    assert!(
+        log.contains("A-104309")
+            && log.contains("error_code\":\"EBB-S024\"")
+            && log.contains("v23.1.16 or later")
+            && !log.contains("A-123371"),
+        "{log}"
+    );
     let world = World::of_release("23.2.5", "cf_advisory_scan", TABLE);
     world.write_changefeed_settings(r#"{"initial_scan": "yes"}"#);
     let log = world.fetch(&[]).ready().stop();
@@ -116,11 +127,15 @@ fn what_ends_a_changefeed_is_said_with_what_to_do() {
     let gone = failed("batch timestamp 1,0 must be after replica GC threshold 2,0 (r45: /Table/104)");
     let old = failed("protected timestamp age exceeds changefeed.protect_timestamp.max_age");
     for (name, sql, expected) in [
-        ("cf_truncated", "TRUNCATE t", ["was truncated", "--table-exclusion-filter"]),
-        ("cf_dropped", "DROP TABLE t", ["was dropped", "goes on without the table"]),
-        ("cf_family", "SELECT crdb_internal.add_family('t')", ["with 2 families", "--table-exclusion-filter"]),
-        ("cf_gc", &gone, ["GC threshold", "load the target anew"]),
-        ("cf_protected", &old, ["protected timestamp", "load the target anew"]),
+        ("cf_truncated", "TRUNCATE t", ["error_code\":\"EBB-C015\"", "was truncated", "--table-exclusion-filter"]),
+        ("cf_dropped", "DROP TABLE t", ["error_code\":\"EBB-C016\"", "was dropped", "goes on without the table"]),
+        (
+            "cf_family",
+            "SELECT crdb_internal.add_family('t')",
+            ["error_code\":\"EBB-C017\"", "with 2 families", "--table-exclusion-filter"],
+        ),
+        ("cf_gc", &gone, ["error_code\":\"EBB-C018\"", "GC threshold", "load the target anew"]),
+        ("cf_protected", &old, ["error_code\":\"EBB-C018\"", "protected timestamp", "load the target anew"]),
     ] {
         let world = World::new(name, TABLE);
         let mut ebb = world.fetch(&[]).ready();
@@ -138,7 +153,12 @@ fn families_are_refused_before_anything_begins() {
     let world = World::new("cf_families", TABLE);
     world.source("SELECT crdb_internal.add_family('t')");
     let line = world.fetch(&[]).failure();
-    assert!(line.contains("multiple column families") && line.contains("--table-exclusion-filter"), "{line}");
+    assert!(
+        line.contains("multiple column families")
+            && line.contains("error_code\":\"EBB-C017\"")
+            && line.contains("--table-exclusion-filter"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -151,7 +171,9 @@ fn a_changefeed_that_an_error_has_paused_is_not_waited_for() {
     world.source("TRUNCATE t; INSERT INTO u VALUES (2)");
     assert_eq!(ebb.wait().code(), Some(1), "{}", ebb.log());
     let line = ebb.failure();
-    for text in ["was truncated", "on_error=pause", "CANCEL JOB", "--table-exclusion-filter"] {
+    for text in
+        ["error_code\":\"EBB-C015\"", "was truncated", "on_error=pause", "CANCEL JOB", "--table-exclusion-filter"]
+    {
         assert!(line.contains(text), "{text:?} is not in {line}");
     }
     // As the error says.
@@ -184,7 +206,9 @@ fn a_changefeed_that_somebody_pauses_is_waited_for_and_told() {
     let mut ebb = world.fetch(&[]).ready();
     world.source(&format!("PAUSE JOB {}", job(&world)));
     let line = ebb.wait_line("was paused by somebody");
-    assert!(line.contains("RESUME JOB"), "{line}");
+    assert!(line.contains("RESUME JOB") && line.contains("error_code\":\"EBB-C012\""), "{line}");
+    let line = ebb.wait_line("was paused by somebody 3");
+    assert!(line.contains(" s ago"), "{line}");
     world.source("INSERT INTO t VALUES (1, 1)");
     world.source(&format!("RESUME JOB {}", job(&world)));
     ebb.wait_line("was resumed");
@@ -270,7 +294,7 @@ fn a_new_run_begins_at_the_cursor() {
     let before = world.source("SELECT cluster_logical_timestamp()");
     world.source("INSERT INTO t VALUES (1, 1)");
     let line = world.fetch(&["--cursor", "9000000000000000000.0"]).failure();
-    assert!(line.contains("lies in the future"), "{line}");
+    assert!(line.contains("lies in the future") && line.contains("error_code\":\"EBB-C019\""), "{line}");
     world.write_changefeed_settings(&format!(r#"{{"cursor": "{}"}}"#, before.trim()));
     let mut ebb = world.fetch(&[]).ready();
     let said = ebb.wait_line("new run: changes after");
@@ -301,7 +325,10 @@ fn two_changefeeds_into_one_receiver_are_refused() {
     let job = create();
     let line = world.fetch(&["--table-filter", "^t$"]).failure();
     assert!(line.contains(&format!("another changefeed (job {})", job.trim())), "{line}");
-    assert!(line.contains(&format!("CANCEL JOB {}", job.trim())), "{line}");
+    assert!(
+        line.contains(&format!("CANCEL JOB {}", job.trim())) && line.contains("error_code\":\"EBB-C024\""),
+        "{line}"
+    );
     world.source(&format!("CANCEL JOB {}", job.trim()));
     // And one that is made later.
     let ebb = world.fetch(&["--table-filter", "^t$"]).ready();
@@ -319,7 +346,7 @@ fn the_changefeed_is_cancelled_by_somebody() {
     assert_eq!(ebb.wait().code(), Some(1));
     let error = ebb.failure();
     assert!(error.contains("was cancelled") || error.contains("has ended"), "{error}");
-    assert!(error.contains("start ebb again"), "{error}");
+    assert!(error.contains("start ebb again") && error.contains("error_code\":\"EBB-C014\""), "{error}");
     let ebb = world.fetch(&[]).ready();
     world.source("INSERT INTO t VALUES (1, 1)");
     world.wait_equal(&ebb, &["t"]);
@@ -331,7 +358,13 @@ fn a_running_changefeed_is_not_taken_from_a_run_that_is_not_known() {
     let world = World::new("fail_unknown_run", TABLE);
     world.fetch(&[]).ready().stop();
     let line = world.fetch(&["--replicator-flags", "--stagingSchema another"]).failure();
-    for text in ["already sends these tables here", "give --stagingSchema of the run that created it", "CANCEL JOB"] {
+    for text in [
+        "already sends these tables here",
+        "give --stagingSchema of the run that created it",
+        "CANCEL JOB",
+        "are then lost for the target",
+        "error_code\":\"EBB-C025\"",
+    ] {
         assert!(line.contains(text), "{text:?} is not in {line}");
     }
     assert!(!line.contains("geheim"), "{line}");

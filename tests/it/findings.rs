@@ -22,6 +22,7 @@ fn everything_that_does_not_fit_is_said_at_once() {
         let mut ebb = world.fetch(&["--logging", "debug", "--allow-rounding"]);
         let shown = if dialect == Dialect::Postgres { "public.narrow" } else { "findings.narrow" };
         let grouped = ebb.wait_line("values beyond the range of");
+        assert!(grouped.contains("error_code\":\"EBB-K030\""), "{grouped}");
         assert!(grouped.contains(shown) && !grouped.contains("characters"), "{grouped}");
         for text in [
             "the source's public.narrow.name may be NULL",
@@ -42,6 +43,8 @@ fn everything_that_does_not_fit_is_said_at_once() {
             "born",
             "own",
             engine,
+            "\\n3) ",
+            "error_code\":\"EBB-K001\"",
         ] {
             assert!(line.contains(text), "{dialect:?}: {text:?} is not in {line}");
         }
@@ -77,13 +80,21 @@ fn fails(world: &World, more: &[&str], expected: &[&str]) {
 fn the_source_is_not_fit() {
     let world = World::new("fail_source", FIT_TABLE);
     world.source("SET CLUSTER SETTING kv.rangefeed.enabled = false");
-    fails(&world, &[], &["rangefeeds are off", "SET CLUSTER SETTING kv.rangefeed.enabled = true;"]);
+    fails(
+        &world,
+        &[],
+        &["error_code\":\"EBB-S021\"", "rangefeeds are off", "SET CLUSTER SETTING kv.rangefeed.enabled = true;"],
+    );
     let source = "postgres://root@localhost:1/defaultdb?sslmode=require";
-    fails(&world, &["--source", source], &["cannot connect to the source postgres://root@localhost:1/defaultdb"]);
+    fails(
+        &world,
+        &["--source", source],
+        &["error_code\":\"EBB-S010\"", "cannot connect to the source postgres://root@localhost:1/defaultdb"],
+    );
     let target = world.target_url();
-    fails(&world, &["--source", &target], &["is not a CockroachDB", "are they swapped?"]);
+    fails(&world, &["--source", &target], &["error_code\":\"EBB-S018\"", "is not a CockroachDB", "are they swapped?"]);
     let plain = world.source_url().replace("verify-full", "disable");
-    fails(&world, &["--source", &plain], &["sslmode=disable", "--allow-tls-mode-disable"]);
+    fails(&world, &["--source", &plain], &["error_code\":\"EBB-S015\"", "sslmode=disable", "--allow-tls-mode-disable"]);
 }
 
 #[test]
@@ -104,11 +115,51 @@ fn the_target_is_not_fit() {
 #[test]
 fn tables_do_not_match() {
     let world = World::with_schemas("fail_tables", FIT_TABLE, "CREATE TABLE other (id int)");
-    fails(&world, &[], &["the source's table public.t is missing on the target", "--table-exclusion-filter '^t$'"]);
+    let missing = "the source's table public.t is missing on the target";
+    let schema = format!("{}.public has no table t", world.database());
+    let hint = format!("create t in {}.public on the target", world.database());
+    fails(&world, &[], &["error_code\":\"EBB-K020\"", missing, &schema, &hint, "--table-exclusion-filter '^t$'"]);
     world.target("CREATE TABLE t (id int, v varchar(3))");
-    fails(&world, &[], &["the target's table public.t has no primary key", "ADD PRIMARY KEY"]);
+    fails(
+        &world,
+        &[],
+        &["error_code\":\"EBB-K025\"", "the target's table public.t has no primary key", "ADD PRIMARY KEY"],
+    );
     world.target("ALTER TABLE t ADD PRIMARY KEY (v)");
-    fails(&world, &[], &["primary keys of public.t differ", "(id) at the source, (v) on the target"]);
+    fails(
+        &world,
+        &[],
+        &["error_code\":\"EBB-K016\"", "primary keys of public.t differ", "(id) at the source, (v) on the target"],
+    );
     world.target("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY)");
-    fails(&world, &[], &["the target's table public.t lacks the source's column public.t.v"]);
+    fails(
+        &world,
+        &[],
+        &["error_code\":\"EBB-K011\"", "the target's table public.t lacks the source's column public.t.v"],
+    );
+}
+
+/// Somebody wants it so.
+#[test]
+fn a_table_that_a_filter_leaves_out_is_not_warned_of() {
+    let tables = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)";
+    let world =
+        World::with_schemas("findings_filtered", tables, &format!("{tables}; CREATE TABLE own (id int PRIMARY KEY)"));
+    let mut ebb = world.fetch(&["--table-exclusion-filter", "^u$"]);
+    let line = ebb.wait_line("no row will come for 1 tables of the target: own");
+    assert!(line.contains("error_code\":\"EBB-K023\""), "{line}");
+    ebb.stop();
+}
+
+#[test]
+fn what_the_sources_connection_lacks_is_said() {
+    let world = World::new("fail_connection", FIT_TABLE);
+    let (own, other) = (world.certs().ca().display().to_string(), world.certs().server().cert.display().to_string());
+    let strange = world.source_url().replace(&own, &other);
+    fails(&world, &["--source", &strange], &["error_code\":\"EBB-S013\"", "ebb trusts those in", "sslrootcert=PATH"]);
+    let gone = world.source_url().replace("ca.crt", "no-such-file.crt");
+    fails(&world, &["--source", &gone], &["error_code\":\"EBB-S014\"", "no-such-file.crt"]);
+    let unknown = format!("{}&nonsense=1", world.source_url());
+    fails(&world, &["--source", &unknown], &["error_code\":\"EBB-S017\"", "unknown parameter, nonsense"]);
+    fails(&world, &["--table-filter", "^nothing$"], &["error_code\":\"EBB-S023\"", "--schema-filter"]);
 }

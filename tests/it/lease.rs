@@ -180,7 +180,12 @@ fn another_database_of_the_source_is_refused() {
     replicate(&world, &ebb, 1);
     ebb.stop();
     let line = world.fetch(&["--source", &other]).failure();
-    assert!(line.contains("from the database mistake_database") && line.contains("mistake_other"), "{line}");
+    assert!(
+        line.contains("from the database mistake_database")
+            && line.contains("error_code\":\"EBB-K041\"")
+            && line.contains("mistake_other"),
+        "{line}"
+    );
     let ebb = world.fetch(&[]);
     replicate(&world, &ebb, 2);
     ebb.stop();
@@ -200,7 +205,10 @@ fn what_nobody_agrees_to_ends_no_run() {
     let more = ["--changefeeds-path", &settings, "--replicator-flags", &flags];
     // Not --non-interactive, and nobody sits at a terminal.
     let line = world.ebb(&[&command[..], &more].concat()).failure();
-    assert!(line.contains("the staging folder of _replicator_1 is gone, or another was given"), "{line}");
+    assert!(
+        line.contains("this staging folder has no rows of _replicator_1") && line.contains("error_code\":\"EBB-C026\""),
+        "{line}"
+    );
     first.must_run();
     replicate(&world, &first, 2);
     first.stop();

@@ -27,6 +27,7 @@ mod bodies;
 mod late_rows;
 mod feed;
 
+mod silence;
 mod staging;
 
 mod rows;

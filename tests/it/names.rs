@@ -30,7 +30,10 @@ fn cases_differ_between_the_sides() {
     world.wait_target(&ebb, "SELECT \"ID\" || \"Note\" FROM \"Orders\"", "2b");
     ebb.stop();
     let refused = world.fetch(&["--case-sensitive"]).failure();
-    assert!(refused.contains("public.orders is missing on the target"), "{refused}");
+    assert!(
+        refused.contains("public.orders is missing on the target") && refused.contains("error_code\":\"EBB-K020\""),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -63,5 +66,10 @@ fn filters_choose_the_tables() {
     assert!(jobs.contains("employees, ") && !jobs.contains("payments_old"), "{jobs}");
     ebb.stop();
     let none = world.fetch(&["--table-filter", "nothing"]).failure();
-    assert!(none.contains("--table-filter (now 'nothing')") && none.contains("public.payments_old"), "{none}");
+    assert!(
+        none.contains("--table-filter (now 'nothing')")
+            && none.contains("error_code\":\"EBB-S023\"")
+            && none.contains("public.payments_old"),
+        "{none}"
+    );
 }

@@ -62,7 +62,12 @@ fn a_table_that_was_loaded_before_the_run_went_on_is_not_accepted() {
     run_without(&world, 2);
     for allowed in ["accept", &loaded] {
         let line = world.fetch(&["--new-tables", allowed]).failure();
-        assert!(line.contains("in between would be missing") && line.contains("--new-tables T"), "{line}");
+        assert!(
+            line.contains("in between would be missing")
+                && line.contains("error_code\":\"EBB-K044\"")
+                && line.contains("--new-tables T"),
+            "{line}"
+        );
     }
     // Loaded once more.
     world.target("INSERT INTO b VALUES (2, 2)");
@@ -172,7 +177,10 @@ fn a_table_that_is_younger_than_the_cursor_ends_nothing() {
         side(&world, "CREATE TABLE b (id int PRIMARY KEY, v int)");
     }
     let line = world.fetch(&["--new-tables", "accept"]).failure();
-    assert!(line.contains("was made, or got its name, after that"), "{line}");
+    assert!(
+        line.contains("was made, or got its name, after that") && line.contains("error_code\":\"EBB-C020\""),
+        "{line}"
+    );
     let running = "SELECT count(*) FROM [SHOW CHANGEFEED JOBS] WHERE status = 'running'";
     assert_eq!(world.source(running).trim(), "1");
     run_without(&world, 2);
@@ -214,7 +222,8 @@ fn an_acceptance_that_failed_is_not_one() {
     ebb.stop();
     assert!(world.fetch(&[]).failure().contains("did not replicate public.b"));
     let taken = std::net::TcpListener::bind(("::", world.port())).expect("the port");
-    assert!(world.fetch(&["--new-tables", "accept"]).failure().contains("cannot listen"));
+    let line = world.fetch(&["--new-tables", "accept"]).failure();
+    assert!(line.contains("another process listens there") && line.contains("error_code\":\"EBB-R010\""), "{line}");
     drop(taken);
     let ebb = world.fetch(&without);
     world.source("INSERT INTO b VALUES (2, 2); INSERT INTO a VALUES (2, 2)");

@@ -77,7 +77,17 @@ fn malformed_requests_are_answered_by_their_cause() {
     client
         .send(format!("GET /{}/public HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer geheim\r\n\r\n", world.database()));
     assert_eq!(client.answer().0, 405);
-    ebb.wait_line("a changefeed sends POST");
+    for (text, code) in [
+        ("a changefeed sends POST", "R033"),
+        ("is larger than 1048576 bytes", "R038"),
+        ("is not application/json", "R035"),
+        ("is not a schema of the target", "R032"),
+        ("the staging folder of another ebb", "R034"),
+        ("cannot be decompressed", "R037"),
+    ] {
+        let line = ebb.wait_line(text);
+        assert!(line.contains(&format!("error_code\":\"EBB-{code}")), "{line}");
+    }
     // 1 MiB of headers, from somebody who may write and from a stranger.
     let wide = format!("X-Wide: {}", "a".repeat(1 << 20));
     assert!(matches!(raw(&[JSON, &wide], ""), 431 | 0), "the answer may be lost under what is still unread");

@@ -60,6 +60,8 @@ fn who_is_revoked_is_refused_and_his_connection_ends() {
         || open.read(&mut [0; 1]).map_or_else(|error| error.kind() != std::io::ErrorKind::WouldBlock, |read| read == 0);
     assert!({ ended }(), "the connection does not end");
     assert_eq!(ask(&mut connect(&world)), "");
+    let line = ebb.wait_line("a TLS handshake failed: 127.0.0.1: the client's certificate is revoked");
+    assert!(line.contains("error_code\":\"EBB-R025\""), "{line}");
     // Its successor is heard, in a connection that is judged by the list as well.
     world.run(&["certs", "--renew", "--changefeeds-path", "secure.json"]);
     wait_for("the successor", || ebb.log(), || ask(&mut connect(&world)).starts_with("HTTP/1.1 200"));

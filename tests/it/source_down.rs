@@ -29,7 +29,9 @@ fn what_is_staged_is_applied_and_the_source_is_looked_for() {
     stage_and_die(&world);
     let port = free_port();
     let mut ebb = world.fetch(&["--source", &dead_url(&world, port)]);
-    ebb.wait_line("cannot connect to the source");
+    let line = ebb.wait_line("cannot connect to the source");
+    assert!(line.contains("error_code\":\"EBB-S010\""), "{line}");
+    ebb.wait_line("the source has been down for 3");
     // The stand-in still sends, and what it sends is taken.
     world.source("INSERT INTO t VALUES (3, 3, 3)");
     world.wait_equal(&ebb, &["t"]);
@@ -45,7 +47,7 @@ fn what_is_staged_is_applied_and_the_source_is_looked_for() {
 fn a_first_start_needs_the_source() {
     let world = World::new("source_never", TABLE);
     let line = world.fetch(&["--source", &dead_url(&world, free_port())]).failure();
-    assert!(line.contains("cannot connect to the source"), "{line}");
+    assert!(line.contains("cannot connect to the source") && line.contains("error_code\":\"EBB-S010\""), "{line}");
 }
 
 #[test]
@@ -53,7 +55,10 @@ fn apply_only_ends_when_all_is_applied() {
     let world = World::with_schemas("source_apply_only", TABLE, SWAPPED);
     let dead = dead_url(&world, free_port());
     let line = world.fetch(&["--source", &dead, "--apply-only"]).failure();
-    assert!(line.contains("nothing is staged for _replicator_1"), "{line}");
+    assert!(
+        line.contains("nothing is staged for _replicator_1") && line.contains("error_code\":\"EBB-D040\""),
+        "{line}"
+    );
     stage_and_die(&world);
     world.source("CANCEL JOBS (SELECT job_id FROM [SHOW CHANGEFEED JOBS])");
     let mut ebb: Ebb = world.fetch(&["--source", &dead, "--apply-only"]);
@@ -72,7 +77,10 @@ fn apply_only_without_a_resolved_timestamp_fails() {
     ebb.wait_line("staging is full");
     ebb.kill9();
     let line = world.fetch(&["--source", &dead_url(&world, free_port()), "--apply-only"]).failure();
-    assert!(line.contains("no resolved timestamp has come yet"), "{line}");
+    assert!(
+        line.contains("no resolved timestamp has come yet") && line.contains("error_code\":\"EBB-D041\""),
+        "{line}"
+    );
 }
 
 #[test]
@@ -86,7 +94,7 @@ fn apply_only_that_a_signal_ends_early_fails() {
     ebb.wait_line("trying again");
     ebb.signal(ebb_servers::Signal::TERM);
     assert_eq!(ebb.wait().code(), Some(1), "{}", ebb.log());
-    assert!(ebb.log().contains("ended by a signal at"), "{}", ebb.log());
+    assert!(ebb.log().contains("a signal ended ebb at"), "{}", ebb.log());
     drop(gate);
 }
 

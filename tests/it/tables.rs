@@ -31,7 +31,12 @@ fn a_table_that_was_left_out_is_refused_until_it_was_loaded() {
     ebb.stop();
     for _ in 0..2 {
         let line = world.fetch(&[]).failure();
-        assert!(line.contains("the last run did not replicate public.b") && line.contains("--new-tables"), "{line}");
+        assert!(
+            line.contains("the last run did not replicate public.b")
+                && line.contains("--new-tables")
+                && line.contains("error_code\":\"EBB-K044\""),
+            "{line}"
+        );
     }
     world.target("INSERT INTO b VALUES (2, 2)");
     let mut ebb = world.fetch(&["--new-tables", "accept"]);
@@ -100,7 +105,12 @@ fn half_an_initial_scan_is_not_made_whole_by_another() {
     // A second scan would not say that this one is gone.
     world.source("DELETE FROM a WHERE id = 5");
     let line = world.fetch(&[]).failure();
-    assert!(line.contains("its initial scan had not been applied") && line.contains("--stagingSchema"), "{line}");
+    assert!(
+        line.contains("before its initial scan was complete")
+            && line.contains("error_code\":\"EBB-C029\"")
+            && line.contains("--stagingSchema"),
+        "{line}"
+    );
     let ebb = world.fetch(&["--replicator-flags", "--stagingSchema _replicator_2"]);
     world.wait_equal(&ebb, &["a"]);
     ebb.stop();
