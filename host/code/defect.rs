@@ -4,4 +4,9 @@
 
 use super::Code;
 
-pub const ALL: &[Code] = &[super::UNNAMED];
+pub const PANIC: Code = Code("EBB-X010");
+pub const NO_THREAD: Code = Code("EBB-X011");
+pub const NO_RANDOM: Code = Code("EBB-X012");
+pub const BROKEN_PROMISE: Code = Code("EBB-X013");
+
+pub const ALL: &[Code] = &[super::UNNAMED, PANIC, NO_THREAD, NO_RANDOM, BROKEN_PROMISE];
