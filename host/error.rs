@@ -125,6 +125,7 @@ impl std::error::Error for Error {}
 
 impl From<ebb_sdk::Error> for Error {
     fn from(error: ebb_sdk::Error) -> Self {
+        let code = code::topics::of(&error);
         let facts = [
             ("table", error.table),
             ("column", error.column),
@@ -133,7 +134,7 @@ impl From<ebb_sdk::Error> for Error {
             ("code", error.code),
         ];
         let fields = facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        Self { code: code::UNNAMED, message: error.message, hint: error.hint, fields, sqlstate: None }
+        Self { code, message: error.message, hint: error.hint, fields, sqlstate: None }
     }
 }
 

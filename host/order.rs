@@ -198,7 +198,7 @@ pub fn identity<'e>(table: &Table, row: &'e Entry) -> Result<Cow<'e, str>> {
 }
 
 fn unreadable(row: &Entry, why: &dyn std::fmt::Display) -> Error {
-    Error::new(code::UNNAMED, format!("a row came at {} with the key {}, {why}", row.timestamp, row.shown_key()))
+    Error::new(code::row::KEY_UNKNOWN, format!("a row came at {} with the key {}, {why}", row.timestamp, row.shown_key()))
         .hint(
             "give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff; both \
              sides must have the same primary key, in any order",
@@ -230,7 +230,7 @@ fn check_same_row(earlier: &Entry, later: &Entry, tables: &Tables) -> Result<()>
     match is_other {
         false => Ok(()),
         true => Err(Error::new(
-            code::UNNAMED,
+            code::row::SAME_KEY,
             format!(
                 "two rows of the source, {} and {}, are one row of the target",
                 earlier.shown_key(),

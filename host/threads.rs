@@ -28,13 +28,13 @@ pub fn spawn<T>(
         .name(name.to_owned())
         .spawn(watched)
         .map(drop)
-        .map_err(|error| Error::new(code::UNNAMED, format!("the thread {name} cannot be started: {error}")))
+        .map_err(|error| Error::new(code::defect::NO_THREAD, format!("the thread {name} cannot be started: {error}")))
 }
 
 fn panicked(name: &str, panic: &(dyn Any + Send)) -> Error {
     let formatted = panic.downcast_ref::<String>().map(String::as_str);
     let message = formatted.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-    Error::new(code::UNNAMED, format!("the thread {name} has panicked: {message}"))
+    Error::new(code::defect::PANIC, format!("the thread {name} has panicked: {message}"))
         .hint("start again: nothing acknowledged was lost; report this with the lines above")
 }
 
@@ -54,11 +54,14 @@ mod tests {
     fn every_end_is_heard_of() {
         assert_eq!(end_of(|| Ok(7)), Ok(7));
         assert_eq!(
-            end_of(|| Err(Error::new(code::UNNAMED, "the disk is gone"))).unwrap_err().message,
+            end_of(|| Err(Error::new(code::defect::PANIC, "the disk is gone"))).unwrap_err().message,
             "the disk is gone"
         );
         let name = || thread::current().name().map(str::to_owned);
-        assert_eq!(end_of(move || Err(Error::new(code::UNNAMED, name().unwrap()))).unwrap_err().message, "worker");
+        assert_eq!(
+            end_of(move || Err(Error::new(code::defect::PANIC, name().unwrap()))).unwrap_err().message,
+            "worker"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Block, shown_value};
+use crate::{Block, Topic, shown_value};
 
 /// A result whose error is the sdk's own.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -39,6 +39,9 @@ pub enum ErrorKind {
 pub struct Error {
     /// What the host does next.
     pub kind: ErrorKind,
+    /// What is wrong: the host explains it by this. Plugins of before this field do not say.
+    #[serde(default)]
+    pub topic: Topic,
     /// What failed and why. Never a secret.
     pub message: String,
     /// The flag, SQL or grant that mends it.
@@ -70,6 +73,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
+            topic: Topic::Other,
             message: message.into(),
             hint: None,
             code: None,
@@ -79,6 +83,13 @@ impl Error {
             constraint: None,
             conflict: false,
         }
+    }
+
+    /// Sets what is wrong.
+    #[must_use]
+    pub fn topic(mut self, topic: Topic) -> Self {
+        self.topic = topic;
+        self
     }
 
     /// Sets the flag, SQL or grant that mends it.
@@ -162,6 +173,34 @@ pub fn shortened(text: &str, chars_max: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// The error of a server that there is no connection to. `doing` completes "cannot …".
+///
+/// ```
+/// let text = "error connecting to server: failed to lookup address information: Name or service not known";
+/// let error = ebb_sdk::unreachable("connect to the target", text);
+/// assert_eq!(error.message, "cannot connect to the target: its host is not found (DNS: Name or service not known)");
+/// ```
+pub fn unreachable(doing: &str, text: &str) -> Error {
+    let dns = text.split_once("failed to lookup address information: ").map(|(_, why)| why);
+    let why = dns.map_or_else(|| text.to_owned(), |why| format!("its host is not found (DNS: {why})"));
+    Error::new(ErrorKind::Retry, format!("cannot {doing}: {why}")).topic(Topic::Unreachable).hint(match dns {
+        Some(_) => "correct the host in the connection string",
+        None => "see that the target runs and can be reached",
+    })
+}
+
+/// The hint of a row whose parent is missing. `parent` as it is shown: `public.dep`.
+///
+/// ```
+/// assert!(ebb_sdk::missing_parent("dep").starts_with("insert the missing row into dep on the target;"));
+/// ```
+pub fn missing_parent(parent: &str) -> String {
+    format!(
+        "insert the missing row into {parent} on the target; if --table-filter, --schema-filter or --table-exclusion-filter \
+         leaves {parent} out, change the filter and load the table"
+    )
 }
 
 /// The text of an error with its causes, which drivers hide behind `source`; what stands there already is not repeated.

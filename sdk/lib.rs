@@ -19,6 +19,7 @@ mod progress;
 mod dialect;
 
 mod error;
+mod topic;
 mod mask;
 mod values;
 mod url;
@@ -33,11 +34,12 @@ pub use catalog::{
 };
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
-pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, with_causes};
+pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, missing_parent, shortened, unreachable, with_causes};
 pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};
 pub use mask::{MASK, masked, masked_url, masked_value};
 pub use number::{Number, is_number, second_digits};
 pub use progress::{Advance, LeaseRenewal, LeaseState, Progress};
 pub use rounding::Rounding;
+pub use topic::Topic;
 pub use url::{DatabaseUrl, Secret};
 pub use values::{HIDDEN, hide_values, shown_value, values_are_hidden};

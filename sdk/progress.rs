@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Timestamp};
+use crate::{Error, ErrorKind, Timestamp, Topic};
 
 /// The progress row of a feed as it stands in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +37,9 @@ impl LeaseRenewal {
     pub fn lost(&self, found: Option<Progress>) -> Error {
         match found {
             Some(_) => overtaken(&self.feed),
-            None => Error::new(ErrorKind::Broken, format!("the progress row of {} is gone", self.feed)).hint(CHANGED),
+            None => Error::new(ErrorKind::Broken, format!("the progress row of {} is gone", self.feed))
+                .topic(Topic::Moved)
+                .hint(CHANGED),
         }
     }
 }
@@ -73,7 +75,7 @@ impl Advance {
             None => "is gone".into(),
         };
         let message = format!("the progress row of {} {found}, and was left at {}", self.feed, self.from);
-        Error::new(ErrorKind::Broken, message).hint(CHANGED)
+        Error::new(ErrorKind::Broken, message).topic(Topic::Moved).hint(CHANGED)
     }
 }
 
@@ -81,5 +83,6 @@ const CHANGED: &str = "it was changed by hand, or the target was restored from a
 
 fn overtaken(feed: &str) -> Error {
     Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {feed}"))
+        .topic(Topic::Fenced)
         .hint("one process applies a feed; end one of the two")
 }

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::{Error, ErrorKind, Result, masked_value};
+use crate::{Error, ErrorKind, Result, Topic, masked_value};
 
 mod settings;
 
@@ -92,6 +92,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
 /// There is nothing to verify the server's certificate with; `why` goes on behind that.
 pub fn without_authority(why: &str) -> Error {
     Error::new(ErrorKind::Config, format!("no authority to verify the server's certificate with{why}"))
+        .topic(Topic::Tls)
         .hint("add sslrootcert=PATH of the CA certificate to the connection string")
 }
 
@@ -102,6 +103,7 @@ pub fn unusable(parameter: &str, path: &Path, why: &str) -> Error {
         ErrorKind::Config,
         format!("{parameter} {} cannot be used: {why}", masked_value(&path.display().to_string())),
     )
+    .topic(Topic::Tls)
     .hint(format!("give {parameter} the path of a PEM file that this user may read"))
 }
 

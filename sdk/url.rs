@@ -8,7 +8,7 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 
 use crate::mask::{MASK, is_name};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Topic};
 
 /// A text that is never shown: its `Debug` and `Display` print a mask.
 #[derive(Clone, PartialEq, Eq)]
@@ -140,6 +140,7 @@ fn is_scheme(text: &str) -> bool {
 
 fn invalid(why: &str) -> Error {
     Error::new(ErrorKind::Config, format!("the connection string cannot be read: {why}"))
+        .topic(Topic::Url)
         .hint("write it as scheme://user:password@host:port/database, with special characters percent-encoded")
 }
 

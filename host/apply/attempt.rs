@@ -14,6 +14,7 @@ use super::reconnect::CommitOutcome;
 use super::refused_row::RefusedRow;
 use super::retry::Backoff;
 use super::transaction::WriteError;
+use crate::code;
 use crate::error::Error;
 use crate::order::WindowLimits;
 use crate::plugin::Applied;
@@ -107,7 +108,10 @@ impl Applier {
                     continue;
                 }
                 Remedy::Split(limits) => return Ok(BatchOutcome::Split(limits)),
-                Remedy::GiveUp(error) => return Err(error),
+                Remedy::GiveUp(error) => {
+                    self.pace.outage.end();
+                    return Err(error);
+                }
             };
             match self.reconnect(lease, &failure, &mut backoff, batch.interval)? {
                 CommitOutcome::Committed(applied) => return Ok(BatchOutcome::Committed(applied)),
@@ -172,6 +176,7 @@ impl Applier {
         let next = self.pace.slow_down(rows);
         let timeout_ms = self.target.connect.apply_timeout_ms;
         tracing::warn!(
+            error_code = code::topics::of(failure).text(),
             hint = format!("see what holds the target up, or raise --applyTimeout (now {timeout_ms} ms)"),
             "the target did not take {rows} rows in {SLOW_ATTEMPTS} attempts ({failure}); {next} at once are tried"
         );
@@ -183,6 +188,7 @@ impl Applier {
         lease.committed(applied);
         self.backlog.release(applied);
         self.pace.keep_up();
+        self.pace.outage.over(to, *self.resolved.borrow());
         self.status.applied(to, transactions as u64, rows as u64);
         if !self.target.connect.allow_rounding.is_empty() {
             self.status.rounded(lease.session.rounded().map_err(Error::from)?);

@@ -71,8 +71,8 @@ impl Applier {
     pub(super) fn staged(&self, interval: Interval, limits: WindowLimits) -> Result<Batch> {
         let Interval { from, to } = interval;
         let window = Cutter::new(self.backlog.scan(from, to), from, to).next(limits)?;
-        let mut window =
-            window.ok_or_else(|| Error::new(code::UNNAMED, format!("nothing lies between {from} and {to}")))?;
+        let mut window = window
+            .ok_or_else(|| Error::new(code::defect::BROKEN_PROMISE, format!("nothing lies between {from} and {to}")))?;
         if let WindowRows::InMemory(rows) = window.rows {
             window.rows = WindowRows::InMemory(last_versions(rows, &self.tables)?);
         }

@@ -224,7 +224,7 @@ impl<'a> Encoder<'a> {
         if let Some(&missing) = target.primary_key.iter().find(|&&key| !positions.contains(&Some(key))) {
             return Err(Unwritable::Other(
                 Error::new(
-                    code::UNNAMED,
+                    code::row::KEY_COLUMN,
                     format!(
                         "a row of {target} has no value for the key column {}",
                         target.columns[missing as usize].name
@@ -238,6 +238,7 @@ impl<'a> Encoder<'a> {
             table.columns.iter().filter(|column| !names.contains(column)).map(String::as_str).collect();
         if !missing.is_empty() {
             tracing::warn!(
+                error_code = code::row::COLUMN_KEPT.text(),
                 table = target.to_string(),
                 hint = "dropped at the source, they may be dropped on the target too; one that is added again begins anew there",
                 "rows of {target} come without {}: the target keeps what it has in them",
@@ -264,10 +265,13 @@ impl<'a> Encoder<'a> {
             None if table.hidden_columns.iter().any(|hidden| hidden == name) => Ok(None),
             None => {
                 let name = shortened(name, SHOWN_CHARS_MAX);
-                let error = Error::new(code::UNNAMED, format!("the source has a column {name} that {target} lacks"))
-                    .hint(format!("add the column to {target} and start again; its rows are kept"))
-                    .field("table", target.to_string())
-                    .field("column", name);
+                let error = Error::new(
+                    code::row::COLUMN_MISSING,
+                    format!("the source has a column {name} that {target} lacks"),
+                )
+                .hint(format!("add the column to {target} and start again; its rows are kept"))
+                .field("table", target.to_string())
+                .field("column", name);
                 Err(Unwritable::Row(RefusedRow::of(target, error)))
             }
         }

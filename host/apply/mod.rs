@@ -9,6 +9,7 @@ mod attempt;
 mod batch;
 mod encode;
 mod escalation;
+mod outage;
 mod pace;
 mod plan;
 mod reader;
@@ -105,13 +106,14 @@ impl Applier {
                     // What was read ahead may have been applied by now.
                     windows = self.reader(&lease).spawn(self.resolved.clone())?;
                 }
+                Err(ApplyError::Row(refused)) => return Err(refused.ends_the_run()),
                 Err(error) => return Err(error.into()),
             }
         }
         lease.session.close();
         match *self.stop.borrow() {
             true => Ok(()),
-            false => Err(Error::new(code::UNNAMED, "the thread that reads ahead has ended by itself")
+            false => Err(Error::new(code::defect::PANIC, "the thread that reads ahead has ended by itself")
                 .hint("start again: nothing acknowledged was lost; report this with the lines above")),
         }
     }
@@ -132,6 +134,7 @@ impl Applier {
         let acting = self.escalation().acting(self.tables.list().iter().map(|table| table.position));
         if !acting.is_empty() {
             tracing::warn!(
+                error_code = code::target::SECOND_EFFECTS.text(),
                 hint =
                     self.catalog.suspend_hint.as_deref().unwrap_or("drop the triggers, or start with --triggers fire"),
                 "triggers or cascades of the target act on what the source sends by itself, on {}: this session cannot \

@@ -1,21 +1,24 @@
-//! How many rows the target is given at once.
+//! How many rows the target is given at once, and since when it takes none.
 //!
 //! Owns: giving less where it was too slow, and more again afterwards. Does not own: the limit (`--transaction-rows-max`), and
 //! what too slow is (`attempt`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::outage::Outage;
+
 /// Shared by the applier and the thread that reads ahead.
 #[derive(Debug)]
 pub struct Pace {
     rows: AtomicUsize,
     rows_max: usize,
+    pub(super) outage: Outage,
 }
 
 impl Pace {
     pub fn new(rows_max: usize) -> Self {
         let rows_max = rows_max.max(1);
-        Self { rows: AtomicUsize::new(rows_max), rows_max }
+        Self { rows: AtomicUsize::new(rows_max), rows_max, outage: Outage::default() }
     }
 
     /// How many rows a window, or a block of a large transaction, may have now.

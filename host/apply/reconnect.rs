@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ebb_sdk::{ErrorKind, Progress, Timestamp};
+use ebb_sdk::{ErrorKind, Progress, Timestamp, Topic};
 
 use super::retry::Backoff;
 use super::same_tables;
@@ -15,10 +15,6 @@ use crate::order::Interval;
 use crate::plugin::{Applied, Session};
 use crate::target::refuse_restored_target;
 use crate::target::{FeedState, Holder, Lease};
-
-/// So many attempts in a row are logged, then one in a while: a target may be down for hours.
-const LOGGED_MAX: u32 = 5;
-const LOGGED_EVERY: u32 = 30;
 
 /// What became of a transaction whose connection was lost.
 pub(super) enum CommitOutcome {
@@ -52,7 +48,8 @@ impl Applier {
     /// meanwhile.
     pub fn take_over(&mut self) -> Result<Option<Lease>> {
         let mut backoff = self.backoff();
-        let mut failure = ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start");
+        let mut failure =
+            ebb_sdk::Error::new(ErrorKind::Retry, "the target was down at start").topic(Topic::Unreachable);
         let mut last = None;
         loop {
             let looked = self.retried(failure, &mut backoff, |applier| {
@@ -82,7 +79,8 @@ impl Applier {
                         }
                         Err(error) => return Err(error.into()),
                     }
-                    tracing::info!(applied = %progress.applied, "the target is there; rows are applied from now on");
+                    let seconds = self.pace.outage.end().unwrap_or_default();
+                    tracing::info!(applied = %progress.applied, "the target is there after {seconds} s; rows are applied from now on");
                     return Ok(Some(lease));
                 }
                 Err(error) if error.kind == ErrorKind::Retry => failure = error,
@@ -101,11 +99,7 @@ impl Applier {
         loop {
             let delay = backoff.next(jitter());
             self.status.retried();
-            let attempt_number = backoff.attempts();
-            if attempt_number <= LOGGED_MAX || attempt_number.is_multiple_of(LOGGED_EVERY) {
-                let delay_ms = delay.as_millis() as u64;
-                tracing::warn!(attempt = attempt_number, delay_ms, "trying again: {failure}");
-            }
+            self.pace.outage.failed(&failure, delay, self.backlog.forecast());
             if matches!(self.pause(delay), Pause::Stop) {
                 return Ok(None);
             }
@@ -124,6 +118,7 @@ impl Applier {
         let written = self.tables.list().iter().map(|table| table.position);
         let positions = same_tables::positions(&self.catalog, &now, written).map_err(|table| {
             ebb_sdk::Error::new(ErrorKind::Config, format!("the target's table {table} has changed while ebb ran"))
+                .topic(Topic::Changed)
                 .hint("start ebb again with the same command: it goes on where it stopped")
                 .table(table)
         })?;
@@ -141,7 +136,7 @@ impl Applier {
     pub(super) fn outcome(&self, progress: Option<Progress>, epoch: i64, interval: Interval) -> Result<CommitOutcome> {
         let Some(progress) = progress else {
             return Err(Error::new(
-                code::UNNAMED,
+                code::target::PROGRESS_LOST,
                 format!("the progress row of {} has vanished from the target", self.holder.feed()),
             )
             .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));
@@ -156,7 +151,7 @@ impl Applier {
             }
             applied if applied == interval.from => Ok(CommitOutcome::NotCommitted),
             applied => Err(Error::new(
-                code::UNNAMED,
+                code::target::PROGRESS_MOVED,
                 format!(
                     "the target stands at {applied}, and not at {}, where it stood before the transaction in hand",
                     interval.from

@@ -35,6 +35,15 @@ impl RefusedRow {
         is_same && (self.key.is_some() || self.error.message == other.error.message)
     }
 
+    /// With `--on-row-error exit`. A corrected version helps only a run that waits for it (`wait`).
+    pub(super) fn ends_the_run(self) -> Error {
+        let mend = self.error.hint.clone().unwrap_or_else(|| "make room for the row on the target".to_owned());
+        self.error.hint(format!(
+            "{mend}, then start again; or correct the row at the source and start again without --on-row-error exit: ebb then \
+             applies the new version in place of this one"
+        ))
+    }
+
     /// Both are named: the correction of this one may be staged already, and only the other be in its way.
     pub(super) fn with_behind(self, behind: &Self) -> Self {
         let mut error = self.error;

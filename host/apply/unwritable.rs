@@ -25,7 +25,7 @@ impl From<Error> for Unwritable {
 /// Also of a table that the run refuses, which it says at start.
 pub(super) fn not_applied(entry: &Entry) -> Error {
     Error::new(
-        code::UNNAMED,
+        code::row::NOT_APPLIED,
         format!("staging holds a row of a table that this run does not apply, with the key {}", entry.shown_key()),
     )
     .hint(
@@ -37,7 +37,7 @@ pub(super) fn not_applied(entry: &Entry) -> Error {
 
 pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
     Error::new(
-        code::UNNAMED,
+        code::row::KEY_UNKNOWN,
         format!("a row of {target} was deleted, and which value of its key belongs to {name} is not known"),
     )
     .hint("give --sourceConn, so that the order of the source's key can be read, or create the changefeed WITH diff")
@@ -46,8 +46,8 @@ pub(super) fn unknown_key(target: &ebb_sdk::Table, name: &str) -> Error {
 
 pub(super) fn unread(entry: &Entry, target: &ebb_sdk::Table, why: &Unread) -> Error {
     match why {
-        Unread::Flawed(why) => Error::new(code::UNNAMED, format!("a staged row of table number {} cannot be read: {why}", entry.table)),
-        Unread::Key(why) => Error::new(code::UNNAMED, format!(
+        Unread::Flawed(why) => Error::new(code::row::UNREADABLE, format!("a staged row of table number {} cannot be read: {why}", entry.table)),
+        Unread::Key(why) => Error::new(code::row::KEY_UNKNOWN, format!(
             "a row of {target} came at {} with the key {}, {why}",
             entry.timestamp,
             entry.shown_key()

@@ -17,6 +17,7 @@ use super::attempt::{ApplyError, BatchOutcome};
 use super::batch::Batch;
 use super::refused_row::RefusedRow;
 use super::{Applier, Pause};
+use crate::code;
 use crate::config::Triggers;
 use crate::error::Result;
 use crate::order::{Interval, WindowLimits};
@@ -93,7 +94,10 @@ impl Applier {
                     return Ok(matches!(outcome, RetryOutcome::Taken));
                 }
                 RetryOutcome::TargetDown if !is_down => {
-                    tracing::warn!("the target is down, or too slow, while a row is waited for: it is tried again");
+                    tracing::warn!(
+                        error_code = code::target::UNREACHABLE.text(),
+                        "the target is down, or too slow, while a row is waited for: it is tried again"
+                    );
                     is_down = true;
                 }
                 RetryOutcome::TargetDown => {}
@@ -244,8 +248,8 @@ impl Applier {
                      helps; or load the table anew, and take it in again with --new-tables"
                 .to_owned(),
             false => format!(
-                "{}; or correct the row at the source, or delete it there: its new version takes the place of this one, as far as \
-                 all that is staged up to it fits into --transaction-bytes-max (now {})",
+                "{}; or correct the row at the source, or delete it there: ebb then applies the new version in place of this one, \
+                 if everything that is staged up to it fits into --transaction-bytes-max (now {})",
                 error.hint.as_deref().unwrap_or("make room for it on the target"),
                 self.settings.transaction_bytes_max
             ),
@@ -254,6 +258,7 @@ impl Applier {
             "{mend}. It is tried again every 30 s at most, and at once on SIGHUP; --on-row-error exit ends the run instead"
         );
         tracing::error!(
+            error_code = error.code.text(),
             source_timestamp = %at,
             %applied,
             tries,

@@ -14,6 +14,7 @@ pub mod source;
 pub mod staging;
 pub mod table;
 pub mod target;
+pub mod topics;
 
 use std::fmt;
 

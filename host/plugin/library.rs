@@ -21,13 +21,13 @@ use crate::error::{Error, Result};
 pub(super) fn open(path: &Path) -> Result<(PluginRef, DialectInfo)> {
     // SAFETY: initialisers of the library run; the user chose it as code to be run, by name, path or folder.
     let library = unsafe { Library::new(path) }.map_err(|error| {
-        Error::new(code::UNNAMED, format!("the plugin {} cannot be loaded: {error}", path.display()))
+        Error::new(code::plugin::NOT_LOADED, format!("the plugin {} cannot be loaded: {error}", path.display()))
             .hint("it must be a shared library for this operating system and processor")
     })?;
     let version = abi_version(&library, path)?;
     if version != ABI_VERSION {
         return Err(Error::new(
-            code::UNNAMED,
+            code::plugin::OTHER_SDK,
             format!(
                 "the plugin {} speaks version {version} of the plugin ABI, and this ebb speaks version {ABI_VERSION}",
                 path.display()
@@ -41,7 +41,7 @@ pub(super) fn open(path: &Path) -> Result<(PluginRef, DialectInfo)> {
     (module.open())(LogSink { write: log });
     let info = (module.info())();
     let info = serde_json::from_str(&info).map_err(|error| {
-        Error::new(code::UNNAMED, format!("the plugin {} does not describe itself: {error}", path.display()))
+        Error::new(code::plugin::OTHER_SDK, format!("the plugin {} does not describe itself: {error}", path.display()))
     })?;
     Ok((module, info))
 }
@@ -51,8 +51,11 @@ fn abi_version(library: &Library, path: &Path) -> Result<u32> {
     let symbol: std::result::Result<Symbol<'_, extern "C" fn() -> u32>, _> =
         unsafe { library.get(VERSION_SYMBOL.as_bytes()) };
     let symbol = symbol.map_err(|_| {
-        Error::new(code::UNNAMED, format!("{} is a shared library but not a plugin of ebb", path.display()))
-            .hint("a plugin is made by ebb_sdk::export_dialect! in a crate of type cdylib")
+        Error::new(
+            code::plugin::NOT_A_PLUGIN,
+            format!("{} is a shared library but not a plugin of ebb", path.display()),
+        )
+        .hint("a plugin is made by ebb_sdk::export_dialect! in a crate of type cdylib")
     })?;
     Ok(symbol())
 }
@@ -61,8 +64,11 @@ fn root_module(library: &Library, path: &Path) -> Result<PluginRef> {
     let refused = |error: String| {
         // The full report of a layout check is a page long; its head says what differs.
         let head: String = error.lines().filter(|line| !line.trim().is_empty()).take(3).collect::<Vec<_>>().join(" ");
-        Error::new(code::UNNAMED, format!("the plugin {} was built with another ebb-sdk: {head}", path.display()))
-            .hint("rebuild the plugin with the ebb-sdk of this version of ebb")
+        Error::new(
+            code::plugin::OTHER_SDK,
+            format!("the plugin {} was built with another ebb-sdk: {head}", path.display()),
+        )
+        .hint("rebuild the plugin with the ebb-sdk of this version of ebb")
     };
     // SAFETY: in ABI version 1 this symbol is a `LibHeader`, which begins with an `AbiHeader`; a reference to it is what
     // `AbiHeaderRef` holds. `upgrade` verifies the magic before it looks further.
@@ -75,8 +81,8 @@ fn root_module(library: &Library, path: &Path) -> Result<PluginRef> {
 extern "C" fn log(level: u8, message: RStr<'_>) {
     let message = message.as_str();
     match level {
-        0 | 1 => tracing::error!(target: "plugin", "{message}"),
-        2 => tracing::warn!(target: "plugin", "{message}"),
+        0 | 1 => tracing::error!(target: "plugin", error_code = code::plugin::SAYS.text(), "{message}"),
+        2 => tracing::warn!(target: "plugin", error_code = code::plugin::SAYS.text(), "{message}"),
         3 => tracing::info!(target: "plugin", "{message}"),
         4 => tracing::debug!(target: "plugin", "{message}"),
         _ => tracing::trace!(target: "plugin", "{message}"),

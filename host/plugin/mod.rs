@@ -82,24 +82,53 @@ fn by_name(name: &str, places: &[PathBuf]) -> Result<Plugin> {
         false => format!("{DLL_PREFIX}ebb_{name}{DLL_SUFFIX}"),
     };
     match places.iter().map(|place| place.join(&file)).find(|path| path.is_file()) {
-        Some(path) => open(&path),
-        None => Err(Error::new(code::UNNAMED, format!("there is no plugin {name}: no {file} in {}", shown(places)))
-            .hint("give its path with --target-plugin, or its folder with --plugin-dir or EBB_PLUGIN_PATH")),
+        Some(path) => open(&path).map_err(|error| hiding(error, &path, places)),
+        None => Err(Error::new(
+            code::plugin::NOT_FOUND,
+            format!("there is no plugin {name}: no {file} in {}", shown(places)),
+        )
+        .hint("give its path with --target-plugin, or its folder with --plugin-dir or EBB_PLUGIN_PATH")),
     }
 }
 
 fn by_scheme(scheme: &str, places: &[PathBuf]) -> Result<Plugin> {
-    let mut seen = Vec::new();
+    let (mut seen, mut hides) = (Vec::new(), None);
     for path in candidates(places) {
         match open(&path) {
             Ok(plugin) if plugin.info.url_schemes.iter().any(|known| known == scheme) => return Ok(plugin),
             Ok(plugin) => seen.push(format!("{} ({}://)", plugin.info.name, plugin.info.url_schemes.join("://, "))),
-            Err(error) => tracing::warn!(path = %path.display(), "passed over: {error}"),
+            Err(error) => {
+                let hint = error.hint.as_deref();
+                tracing::warn!(error_code = error.code.text(), hint, "a plugin is left out: {error}");
+                if hidden(&path, places).is_some() {
+                    hides.get_or_insert_with(|| hiding(error, &path, places));
+                }
+            }
         }
     }
+    if let Some(error) = hides {
+        return Err(error);
+    }
     let found = if seen.is_empty() { "none was found".to_owned() } else { format!("found: {}", seen.join(", ")) };
-    Err(Error::new(code::UNNAMED, format!("no plugin for {scheme}:// targets in {}; {found}", shown(places)))
+    Err(Error::new(code::plugin::NOT_FOUND, format!("no plugin for {scheme}:// targets in {}; {found}", shown(places)))
         .hint("choose one with --target-plugin, or add its folder with --plugin-dir or EBB_PLUGIN_PATH"))
+}
+
+/// A file of the same name in a folder that is searched later.
+fn hidden(path: &Path, places: &[PathBuf]) -> Option<PathBuf> {
+    let (folder, name) = (path.parent()?, path.file_name()?);
+    let behind = places.iter().skip_while(|place| *place != folder).filter(|place| *place != folder);
+    behind.map(|place| place.join(name)).find(|other| other.is_file())
+}
+
+/// Of a file that cannot be used and keeps another from being found.
+fn hiding(error: Error, path: &Path, places: &[PathBuf]) -> Error {
+    let Some(other) = hidden(path, places) else { return error };
+    let message = format!("{error}; it hides {}", other.display());
+    Error { message, ..error }.hint(format!(
+        "remove {}, or leave out the --plugin-dir or EBB_PLUGIN_PATH that names its folder",
+        path.display()
+    ))
 }
 
 fn candidates(places: &[PathBuf]) -> Vec<PathBuf> {
@@ -126,7 +155,7 @@ fn candidates(places: &[PathBuf]) -> Vec<PathBuf> {
 
 fn open(path: &Path) -> Result<Plugin> {
     if !path.is_file() {
-        return Err(Error::new(code::UNNAMED, format!("there is no plugin at {}", path.display()))
+        return Err(Error::new(code::plugin::NOT_FOUND, format!("there is no plugin at {}", path.display()))
             .hint("give the path of a shared library with --target-plugin, or a name to search for"));
     }
     // Without a slash the system's loader would search by rules of its own.

@@ -28,8 +28,9 @@ struct Me {
 /// The file's own path, without links, where nobody but root and this user may change what stands there.
 pub(super) fn own_path(path: &Path) -> Result<PathBuf> {
     let me = Me { user: geteuid().as_raw(), group: getegid().as_raw() };
-    let refused =
-        |why: String| Error::new(code::UNNAMED, format!("the plugin {} is not loaded: {why}", path.display()));
+    let refused = |why: String| {
+        Error::new(code::plugin::NOT_TRUSTED, format!("the plugin {} is not loaded: {why}", path.display()))
+    };
     let unknown = |error: io::Error| {
         refused(format!("it cannot be looked at: {error}")).hint("give the path of a library that this user may read")
     };

@@ -80,8 +80,11 @@ impl Folder {
     /// When it cannot be written, is another user's or open to one, or another process has it.
     pub fn open(path: &Path) -> Result<Self> {
         let unusable = |error: io::Error| {
-            Error::new(code::UNNAMED, format!("the staging folder {} cannot be used: {error}", path.display()))
-                .hint("choose a folder on a local disk that this user may write, with --staging-dir or EBB_STAGING_DIR")
+            Error::new(
+                code::staging::FOLDER_UNUSABLE,
+                format!("the staging folder {} cannot be used: {error}", path.display()),
+            )
+            .hint("choose a folder on a local disk that this user may write, with --staging-dir or EBB_STAGING_DIR")
         };
         // What is staged are rows of the application.
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path).map_err(unusable)?;
@@ -90,7 +93,7 @@ impl Folder {
         let lock = private::open(&path.join(LOCK), &mut options).map_err(unusable)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => {
-                Error::new(code::UNNAMED, format!("{} is in use by another ebb", path.display()))
+                Error::new(code::staging::FOLDER_IN_USE, format!("{} is in use by another ebb", path.display()))
                     .hint("end the other process, or choose another --stagingSchema or --staging-dir")
             }
             TryLockError::Error(error) => unusable(error),

@@ -66,7 +66,7 @@ impl Inbox {
         let mut failed = self.failed();
         let failed = failed.wait_for(Option::is_some).await;
         let cause = failed.ok().and_then(|failed| failed.clone());
-        cause.unwrap_or_else(|| Error::new(code::UNNAMED, "staging has ended"))
+        cause.unwrap_or_else(|| Error::new(code::defect::PANIC, "staging has ended"))
     }
 }
 

@@ -112,21 +112,27 @@ impl From<Late> for Error {
         const AGAIN: &str = "move the staging folder aside and start again with the same command: the changefeed is then \
                              created anew at the target's progress (under ebb start create it anew yourself, WITH cursor = that \
                              progress)";
-        let hint = match late.at <= late.forgotten {
-            true => format!(
-                "compare this row on both sides, raise --retireOffset (now {:?}) above the age of the changefeed's \
+        let (code, hint) = match late.at <= late.forgotten {
+            true => (
+                code::staging::REPEAT_FORGOTTEN,
+                format!(
+                    "compare this row on both sides, raise --retireOffset (now {:?}) above the age of the changefeed's \
                  checkpoint, and --staging-max-bytes (now {}) where rows had to be forgotten to make room; then {AGAIN}",
-                late.limits.remember,
-                late.limits.shown_bytes_max()
+                    late.limits.remember,
+                    late.limits.shown_bytes_max()
+                ),
             ),
-            false => format!(
-                "see whether two changefeeds send to this receiver (SHOW CHANGEFEED JOBS): give each its own; if the table \
+            false => (
+                code::staging::LATE_ROW,
+                format!(
+                    "see whether two changefeeds send to this receiver (SHOW CHANGEFEED JOBS): give each its own; if the table \
                  was added with ALTER CHANGEFEED … ADD … WITH initial_scan, its old rows come after their time: load it \
                  into the target yourself, and add it without; else it is CockroachDB advisory A-104309: upgrade, compare \
                  this row on both sides, and {AGAIN}"
+                ),
             ),
         };
-        let error = Self::new(code::UNNAMED, format!("{late}; it was neither acknowledged nor applied")).hint(hint);
+        let error = Self::new(code, format!("{late}; it was neither acknowledged nor applied")).hint(hint);
         error.field("table", late.table).field("key", late.key).field("timestamp", late.at.to_string())
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn load<T: DeserializeOwned>(disk: &dyn Disk, file: MetadataFile) -> 
     serde_json::from_str(&text).map(Some).or_else(|error| {
         let message = format!("{} in the staging folder cannot be read: {error}", file.what());
         match file.mend() {
-            Some(mend) => Err(Error::new(code::UNNAMED, message).hint(mend)),
+            Some(mend) => Err(Error::new(code::staging::FILE_ALTERED, message).hint(mend)),
             None => {
                 tracing::debug!("{message}");
                 Ok(None)
@@ -100,8 +100,9 @@ pub(super) fn load<T: DeserializeOwned>(disk: &dyn Disk, file: MetadataFile) -> 
 }
 
 pub(super) fn save<T: Serialize + ?Sized>(disk: &dyn Disk, file: MetadataFile, value: &T) -> Result<()> {
-    let text = serde_json::to_string(value)
-        .map_err(|error| Error::new(code::UNNAMED, format!("{} cannot be written down: {error}", file.what())))?;
+    let text = serde_json::to_string(value).map_err(|error| {
+        Error::new(code::defect::BROKEN_PROMISE, format!("{} cannot be written down: {error}", file.what()))
+    })?;
     replace(disk, file.name(), seal(&text).as_bytes()).map_err(|error| unreadable(&error.into()))
 }
 

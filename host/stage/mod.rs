@@ -125,17 +125,20 @@ const DAMAGED_HINT: &str = "the disk or its file system has altered data: move t
 
 fn damaged(file: &str, how: &str) -> Error {
     Error::new(
-        code::UNNAMED,
+        code::staging::DAMAGED,
         format!("the file {file} of the staging folder is damaged: {how}; nothing of it was applied"),
     )
     .hint(DAMAGED_HINT)
 }
 
 fn unreadable(error: &io::Error) -> Error {
-    let hint = match error.kind() {
-        io::ErrorKind::InvalidData => DAMAGED_HINT,
-        io::ErrorKind::NotFound => present::GONE_HINT,
-        _ => "see that its disk is sound and has space; then start again: nothing acknowledged was lost",
+    let (code, hint) = match error.kind() {
+        io::ErrorKind::InvalidData => (code::staging::DAMAGED, DAMAGED_HINT),
+        io::ErrorKind::NotFound => (code::staging::FOLDER_GONE, present::GONE_HINT),
+        _ => (
+            code::staging::DISK_FAILED,
+            "see that its disk is sound and has space; then start again: nothing acknowledged was lost",
+        ),
     };
-    Error::new(code::UNNAMED, format!("the staging folder cannot be read or written: {error}")).hint(hint)
+    Error::new(code, format!("the staging folder cannot be read or written: {error}")).hint(hint)
 }

@@ -45,7 +45,7 @@ const FUSE: u32 = 0x6573_5546;
 pub fn check(folder: &Path, admitted: bool) -> Result<()> {
     let kind = filesystem(folder).map_err(|error| {
         Error::new(
-            code::UNNAMED,
+            code::staging::FOLDER_UNUSABLE,
             format!("the file system of the staging folder {} cannot be told: {error}", folder.display()),
         )
         .hint("choose a folder on a local disk with --staging-dir or EBB_STAGING_DIR")
@@ -54,7 +54,7 @@ pub fn check(folder: &Path, admitted: bool) -> Result<()> {
         (None, _) => Ok(()),
         (Some(error), false) => Err(error),
         (Some(error), true) => {
-            tracing::warn!("{error} (--staging-unsafe-filesystem)");
+            tracing::warn!(error_code = error.code.text(), "{error} (--staging-unsafe-filesystem)");
             Ok(())
         }
     }
@@ -75,7 +75,7 @@ fn unsafe_place(kind: u32, folder: &Path) -> Option<Error> {
         }
     };
     let message = format!("the staging folder {} is on {name}: {why}", folder.display());
-    Some(Error::new(code::UNNAMED, message).hint(format!(
+    Some(Error::new(code::staging::UNSAFE_FILESYSTEM, message).hint(format!(
         "choose a folder on a local disk with --staging-dir (now: {}), or, where losing rows does not matter, admit it with \
          --staging-unsafe-filesystem",
         folder.display()

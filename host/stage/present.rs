@@ -111,8 +111,11 @@ impl Presence {
 
     fn gone(&self, how: &str) -> Error {
         let path = self.path.display();
-        Error::new(code::UNNAMED, format!("the staging folder {path} {how}; nothing is acknowledged from now on"))
-            .hint(GONE_HINT)
+        Error::new(
+            code::staging::FOLDER_GONE,
+            format!("the staging folder {path} {how}; nothing is acknowledged from now on"),
+        )
+        .hint(GONE_HINT)
     }
 }
 

@@ -130,7 +130,7 @@ impl Entry {
     /// Names the record when a bit of it has changed since it was written.
     pub(super) fn decode(key: Bytes, value: Bytes) -> Result<Self> {
         Self::parse(key, value).ok_or_else(|| {
-            Error::new(code::UNNAMED, "a staged row is damaged: its checksum does not fit; it was not applied")
+            Error::new(code::staging::DAMAGED, "a staged row is damaged: its checksum does not fit; it was not applied")
                 .hint(super::DAMAGED_HINT)
         })
     }

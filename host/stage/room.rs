@@ -13,6 +13,7 @@ use ebb_sdk::Timestamp;
 
 use super::segments::{Form, NotSaved, SegmentContent, file_name};
 use super::store::Store;
+use crate::code;
 
 /// The disk counts as full when less is free: sorting and remembering need some room of their own.
 const FREE_BYTES_MIN: u64 = 64 << 20;
@@ -121,6 +122,7 @@ impl Store {
             return;
         }
         tracing::warn!(
+            error_code = code::staging::FORGETS_EARLY.text(),
             hint = format!(
                 "make room on its disk, or raise --staging-max-bytes (now {}), for 20 bytes a row over --retireOffset (now {:?})",
                 self.limits.shown_bytes_max(),

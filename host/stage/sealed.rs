@@ -17,7 +17,7 @@ pub(super) fn unseal<'t>(name: &str, file: &'t [u8]) -> Result<&'t str> {
     let json = parts.filter(|(json, sum)| *sum == format!("{:08x}", crc32fast::hash(json.as_bytes())));
     json.map(|(json, _)| json).ok_or_else(|| {
         Error::new(
-            code::UNNAMED,
+            code::staging::DAMAGED,
             format!("the file \"{name}\" of the staging folder is damaged: its checksum does not fit"),
         )
         .hint(DAMAGED_HINT)

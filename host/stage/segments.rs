@@ -156,7 +156,7 @@ impl State {
             let first_log = file_name(1, Form::Log);
             return match names.iter().find(|name| !name.ends_with(NEW) && **name != first_log) {
                 None => Ok(None),
-                Some(other) => Err(Error::new(code::UNNAMED, format!("the staging folder holds {other}, and no file \"{STATE}\""))
+                Some(other) => Err(Error::new(code::staging::STATE_MISSING, format!("the staging folder holds {other}, and no file \"{STATE}\""))
                     .hint(
                         "if it is not a staging folder of ebb, choose another --stagingSchema or --staging-dir; if its state was \
                          removed, put it back, or move the folder aside and start again with the same command: what the \
@@ -252,7 +252,7 @@ fn parse(text: &[u8]) -> Result<State> {
     let versioned: Versioned = serde_json::from_str(json).map_err(|_| damaged())?;
     if !(FORMAT_OLDEST..=FORMAT).contains(&versioned.format) {
         let message = format!("the staging folder has format {}, and this ebb knows format {FORMAT}", versioned.format);
-        return Err(Error::new(code::UNNAMED, message)
+        return Err(Error::new(code::staging::OTHER_FORMAT, message)
             .hint("start the version of ebb that wrote it, or choose another --stagingSchema or --staging-dir"));
     }
     let state: State = serde_json::from_str(json).map_err(|_| damaged())?;

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::room::Usage;
+use crate::code;
 
 /// The growth is measured over so long.
 const MEASURED: Duration = Duration::from_secs(60);
 /// Warnings come no more often.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
+/// While staging is full, so often.
+const FULL_INTERVAL: Duration = Duration::from_secs(30);
 /// With less left there is a warning.
 const WARN_HOURS: f64 = 4.0;
 
@@ -28,8 +31,8 @@ struct Inner {
     forecast: Forecast,
     warned_of_growth: Option<Instant>,
     warned_of_fullness: Option<Instant>,
-    /// Whether the log has said that requests are held.
-    is_told: bool,
+    /// Since when requests are held.
+    full_since: Option<Instant>,
 }
 
 /// What is staged, and what that means.
@@ -68,17 +71,23 @@ impl Space {
         let is_steady = now.duration_since(first.0) >= MEASURED / 2;
         let soon = hours_left.filter(|&hours| hours < WARN_HOURS && is_steady && !is_full);
         if let Some(hours) = soon
-            && is_time(&mut inner.warned_of_growth, now)
+            && is_time(&mut inner.warned_of_growth, now, WARN_INTERVAL)
         {
-            tracing::warn!(row_bytes, room_bytes, "staging grows: at this rate it is full in {hours:.1} hours");
+            tracing::warn!(
+                error_code = code::staging::FULL_SOON.text(),
+                row_bytes,
+                room_bytes,
+                "staging grows: at this rate it is full in {hours:.1} hours"
+            );
         }
     }
 
     pub(super) fn has_room(&self) {
         let mut inner = self.inner.lock();
         inner.forecast.is_full = false;
-        if std::mem::take(&mut inner.is_told) {
-            tracing::info!("staging has room again: requests are answered");
+        inner.warned_of_fullness = None;
+        if let Some(since) = inner.full_since.take() {
+            tracing::info!("staging has room again after {} s: requests are answered", since.elapsed().as_secs());
         }
     }
 
@@ -86,19 +95,26 @@ impl Space {
         let mut inner = self.inner.lock();
         inner.forecast.is_full = true;
         inner.forecast.hours_left = Some(0.0);
-        if is_time(&mut inner.warned_of_fullness, Instant::now()) {
-            inner.is_told = true;
+        let now = Instant::now();
+        let seconds = now.duration_since(*inner.full_since.get_or_insert(now)).as_secs();
+        let lasts = if seconds == 0 { String::new() } else { format!(" for {seconds} s") };
+        let row_bytes = inner.forecast.usage.row_bytes;
+        if is_time(&mut inner.warned_of_fullness, now, FULL_INTERVAL) {
             tracing::warn!(
-                "staging is full ({why}): requests are held, and refused after --httpResponseTimeout; nothing is lost. \
-                 Make room on its disk, raise --staging-max-bytes, or see why the target does not take rows"
+                error_code = code::staging::FULL.text(),
+                hint = "see why the target does not take rows, free space on the disk of staging, or raise --staging-max-bytes",
+                row_bytes,
+                "staging is full{lasts} ({why}): ebb holds requests, and refuses them after --httpResponseTimeout; no row is lost. \
+                 {:.1} MB are staged",
+                row_bytes as f64 / 1e6
             );
         }
     }
 }
 
 /// Whether it is time for another warning; notes that it is given.
-fn is_time(warned: &mut Option<Instant>, now: Instant) -> bool {
-    let is_time = warned.is_none_or(|warned| now.duration_since(warned) > WARN_INTERVAL);
+fn is_time(warned: &mut Option<Instant>, now: Instant, interval: Duration) -> bool {
+    let is_time = warned.is_none_or(|warned| now.duration_since(warned) >= interval);
     if is_time {
         *warned = Some(now);
     }

@@ -154,7 +154,9 @@ fn write_alone(store: &Store, request: Request, reports: &Reports) -> Result<()>
             return Ok(());
         }
         Err(NotWritten::Full(_) | NotWritten::Behind) => {
-            let _ = request.reply.send(Err(Error::new(code::UNNAMED, "staging has no room for it now; send it again")));
+            let _ = request
+                .reply
+                .send(Err(Error::new(code::staging::FULL, "staging has no room for it now; send it again")));
             return Ok(());
         }
         Err(NotWritten::Failed(error)) => Err(error),

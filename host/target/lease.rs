@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::feed_state::{LeaseNote, SourceName};
 use super::starts::{ESTABLISHED_MAX, Starts, boot};
 use super::{FeedState, Lease, Target};
+use crate::code;
 use crate::error::{Error, Result};
 use crate::plugin::Session;
 use crate::stage::{MetadataFile, RunState, disk, new_number};
@@ -198,7 +199,11 @@ impl Holder {
                         self.lost.send_replace(Some(Self::another_has_taken_over(&self.feed).into()));
                     }
                     ErrorKind::Retry => tracing::debug!("no sign of life could be given: {error}"),
-                    _ => tracing::warn!(hint = error.hint, "no sign of life could be given: {error}"),
+                    _ => tracing::warn!(
+                        error_code = code::topics::of(&error).text(),
+                        hint = error.hint,
+                        "no sign of life could be given: {error}"
+                    ),
                 }
                 session = None;
             }

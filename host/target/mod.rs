@@ -11,7 +11,7 @@ mod starts;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress};
+use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress, Topic};
 use tokio::task::spawn_blocking;
 
 use crate::code;
@@ -26,6 +26,8 @@ pub use refusals::{refuse_lost_staging, refuse_restored_target};
 
 /// Between two attempts to reach a target of which nothing is known yet.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two lines about a target that is waited for.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How to reach the target.
 #[derive(Clone)]
@@ -88,26 +90,28 @@ impl Target {
 
     /// Waits for a target of which nothing is known, but not for ever: its address may be wrong.
     pub async fn wait(&self, longest: Duration) -> Result<Connected> {
-        tracing::warn!("nothing can be received before the target has been seen; waiting for it");
-        let deadline = Instant::now() + longest;
+        tracing::warn!(
+            error_code = code::target::UNREACHABLE.text(),
+            "nothing can be received before the target has been seen; waiting for it up to {} s (--target-wait)",
+            longest.as_secs()
+        );
+        let (start, mut logged) = (Instant::now(), Instant::now());
+        let deadline = start + longest;
         loop {
             tokio::time::sleep(WAIT_INTERVAL).await;
             match self.attempt().await? {
                 Ok(open) => return Ok(open),
                 Err(error) if error.kind != ErrorKind::Retry => return Err(error.into()),
-                Err(error) if Instant::now() >= deadline => {
-                    let hint = error.hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
-                    return Err(Error::new(
-                        code::UNNAMED,
-                        format!(
-                            "the target was not reached within {} s, and this start needs it: {}",
-                            longest.as_secs(),
-                            error.message
-                        ),
-                    )
-                    .hint(format!(
-                        "{hint}see host and port in --target, or wait longer: --target-wait (now {longest:?})"
-                    )));
+                Err(error) if Instant::now() >= deadline => return Err(not_reached(&error, longest)),
+                Err(error) if logged.elapsed() >= LOG_INTERVAL => {
+                    logged = Instant::now();
+                    let error_code = code::topics::of(&error).text();
+                    tracing::warn!(
+                        error_code,
+                        hint = error.hint,
+                        "no target for {} s: {error}",
+                        start.elapsed().as_secs()
+                    );
                 }
                 Err(_) => {}
             }
@@ -123,6 +127,18 @@ impl Target {
         })
         .await
     }
+}
+
+/// What ends a start that needs the target.
+fn not_reached(error: &ebb_sdk::Error, longest: Duration) -> Error {
+    let mend = match error.topic {
+        Topic::Unreachable => "correct host and port in --target (EBB_TARGET), or start the target".to_owned(),
+        _ => error.hint.clone().unwrap_or_else(|| "see --target (EBB_TARGET)".to_owned()),
+    };
+    let message =
+        format!("the target was not reached within {} s, and this start needs it: {error}", longest.as_secs());
+    Error::new(code::topics::of(error), message)
+        .hint(format!("{mend}; a longer --target-wait (now {longest:?}) waits longer"))
 }
 
 /// What the target says of the feed, once nobody else is alive. `None` when the target has gone away meanwhile.
@@ -171,7 +187,9 @@ fn present<T>(answer: ebb_sdk::Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind == ErrorKind::Retry => {
-            tracing::warn!(hint = error.hint, "the target is down: {error}");
+            let state = if error.topic == Topic::ReadOnly { "read-only" } else { "down" };
+            let error_code = code::topics::of(&error).text();
+            tracing::warn!(error_code, hint = error.hint, "the target is {state}; waiting for it: {error}");
             Ok(None)
         }
         Err(error) => Err(error.into()),
@@ -194,5 +212,5 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<ebb_sdk::Result<T>> {
     spawn_blocking(work)
         .await
-        .map_err(|error| Error::new(code::UNNAMED, format!("a part of the start broke off: {error}")))
+        .map_err(|error| Error::new(code::defect::PANIC, format!("a part of the start broke off: {error}")))
 }

@@ -64,7 +64,7 @@ impl Holder {
         let (Some(tables), Some(known)) = (&self.tables, found.tables()) else { return Ok(()) };
         let is_unknown = |table: &&SourceName| !known.contains(table) && !self.taken_in.contains(table);
         tables.iter().find(is_unknown).map_or(Ok(()), |(schema, name)| {
-            Err(Error::new(code::UNNAMED, format!(
+            Err(Error::new(code::target::NEW_TABLES, format!(
                 "the target was not replicated {schema}.{name} to, though this run does so: what was changed there before would be \
                  missing"
             ))
@@ -76,7 +76,7 @@ impl Holder {
         if starts.is_none_or(|starts| starts.epoch == 0) {
             return Ok(());
         }
-        Err(Error::new(code::UNNAMED, format!(
+        Err(Error::new(code::target::PROGRESS_LOST, format!(
             "the target has no progress row of {}, though this staging folder has been applied to it: which rows it holds is \
              not known",
             self.feed()
@@ -89,14 +89,14 @@ impl Holder {
 
     pub(super) fn somebody_is_alive(&self) -> Error {
         Error::new(
-            code::UNNAMED,
+            code::target::ANOTHER_IS_ALIVE,
             format!("another ebb applies the feed {}: it has just given a sign of life", self.feed()),
         )
         .hint("end it first, then start again; or give --take-over, which ends it")
     }
 
     fn not_the_target(&self) -> Error {
-        Error::new(code::UNNAMED, format!(
+        Error::new(code::target::OTHER_TARGET, format!(
             "the target does not know this staging folder of the feed {}: it is the target of another run, or was put back from a \
              backup of before the folder was begun",
             self.feed()
@@ -109,7 +109,7 @@ impl Holder {
     }
 
     fn not_the_last_folder(&self, how: &str) -> Error {
-        Error::new(code::UNNAMED, format!(
+        Error::new(code::target::OLDER_FOLDER, format!(
             "this staging folder is not the one that the feed {} was staged in last ({how}): rows that were acknowledged \
              since are not in it",
             self.feed()
@@ -126,7 +126,7 @@ impl Holder {
 pub fn refuse_lost_staging(run_state: &RunState, progress: Progress) -> Result<()> {
     refuse_restored_target(run_state.released(), progress)?;
     if run_state.is_fresh() && progress.applied > Timestamp::ZERO {
-        return Err(Error::new(code::UNNAMED, format!(
+        return Err(Error::new(code::target::STAGING_LOST, format!(
             "the staging folder is new, but the target has been written up to {}: rows that were acknowledged since may \
              be lost",
             progress.applied
@@ -145,7 +145,7 @@ pub fn refuse_restored_target(released: Timestamp, progress: Progress) -> Result
     if released <= progress.applied {
         return Ok(());
     }
-    Err(Error::new(code::UNNAMED, format!(
+    Err(Error::new(code::target::RESTORED, format!(
         "the target stands at {}, but staging has already dropped rows up to {released}: was the target restored?",
         progress.applied
     ))

@@ -50,8 +50,11 @@ pub fn drop_all(
         return Ok(());
     }
     let lease = lease.ok_or_else(|| {
-        Error::new(code::UNNAMED, "the target is down, and its triggers were not dropped when it was seen last")
-            .hint("start again once the target is there")
+        Error::new(
+            code::target::TRIGGERS_NOT_DROPPED,
+            "the target is down, and its triggers were not dropped when it was seen last",
+        )
+        .hint("start again once the target is there")
     })?;
     let prover = Prover::of(run_state)?;
     there.iter_mut().for_each(|trigger| prover.prove(trigger));
@@ -62,12 +65,13 @@ pub fn drop_all(
         catalog.tables.iter().map(|table| (table.namespace.clone(), table.name.clone())).collect()
     };
     if names(&described) != names(catalog) {
-        return Err(Error::new(code::UNNAMED, "the tables of the target have changed while ebb started")
+        return Err(Error::new(code::target::CHANGED, "the tables of the target have changed while ebb started")
             .hint("start again with the same command; ebb triggers restore puts back the triggers that were dropped"));
     }
     *catalog = described;
     target::remember_catalog(run_state, catalog)?;
     tracing::warn!(
+        error_code = code::target::TRIGGERS_DROPPED.text(),
         hint = "ebb triggers restore, with the same --target and --stagingSchema, puts them back",
         "dropped {} triggers of the target: {}",
         there.len(),

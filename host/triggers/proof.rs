@@ -26,7 +26,7 @@ impl Prover {
         let mut key = [0; KEY_BYTES];
         SystemRandom::new()
             .fill(&mut key)
-            .map_err(|_| Error::new(code::UNNAMED, "the system gives no random numbers"))?;
+            .map_err(|_| Error::new(code::defect::NO_RANDOM, "the system gives no random numbers"))?;
         run_state.save(MetadataFile::TriggerKey, key.as_slice())?;
         Ok(Self::new(&key))
     }
@@ -36,7 +36,7 @@ impl Prover {
         match run_state.load::<Vec<u8>>(MetadataFile::TriggerKey)? {
             Some(key) if key.len() == KEY_BYTES => Ok(Some(Self::new(&key))),
             Some(_) => Err(Error::new(
-                code::UNNAMED,
+                code::target::TRIGGER_RECORD,
                 "the key of the record of triggers in the staging folder is not as long as it was",
             )
             .hint("put the file triggers.key back, or make the dropped triggers by hand")),

@@ -10,7 +10,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use ebb_sdk::tls::{Encryption, SslMode, TlsSettings, unusable as unusable_file, without_authority};
-use ebb_sdk::{ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result, Rounding};
+use ebb_sdk::{ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result, Rounding, Topic};
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, DriverError, Opts, OptsBuilder, SslOpts};
 use rustls::CertificateError;
@@ -72,12 +72,14 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
     };
     if url.database.is_empty() {
         return Err(Error::new(ErrorKind::Config, format!("the target {url} names no database"))
+            .topic(Topic::Url)
             .hint("add it to the connection string: mysql://user:password@host:3306/database"));
     }
     let (builder, wait) = builder(&url)?;
     let late = |_| {
         let message = format!("cannot connect to the target {url}: no answer within {} s", wait.as_secs());
         Error::new(ErrorKind::Retry, message)
+            .topic(Topic::Unreachable)
             .hint("see that the target runs and can be reached, or set connect_timeout")
     };
     let opened = async {
@@ -129,6 +131,7 @@ async fn look_at(conn: &mut Conn, url: &DatabaseUrl) -> Result<Server> {
     let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < oldest {
         return Err(Error::new(ErrorKind::Config, format!("the target {url} is too old: {name} {number}"))
+            .topic(Topic::Version)
             .hint("ebb writes to MySQL 5.7 and later, and to MariaDB 10.6 and later"));
     }
     let user = account.rsplit_once('@').map_or_else(|| account.clone(), |(user, host)| format!("'{user}'@'{host}'"));
@@ -203,6 +206,7 @@ fn builder(url: &DatabaseUrl) -> Result<(OptsBuilder, Duration)> {
 fn unusable(name: &str, why: &str) -> Error {
     let message = format!("the parameter {name} of the target's connection string cannot be used: {why}");
     Error::new(ErrorKind::Config, message)
+        .topic(Topic::Url)
         .hint("known are sslmode, sslrootcert, sslcert, sslkey, socket and connect_timeout (seconds)")
 }
 

@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ebb_sdk::{Error, ErrorKind, HIDDEN, shortened, values_are_hidden, with_causes};
+use ebb_sdk::{Error, ErrorKind, HIDDEN, Topic, shortened, values_are_hidden, with_causes};
 use mysql_async::{Error as Failure, IoError, ServerError};
 
 /// Longest part of the server's own words that a message repeats; they may quote a whole value.
@@ -17,11 +17,17 @@ const SAID_CHARS_MAX: usize = 300;
 /// one.
 pub(crate) fn translate(failure: &Failure, doing: &str) -> Error {
     let Failure::Server(answer) = failure else { return without_answer(failure, doing) };
-    let mut error = Error::new(kind(answer), format!("cannot {doing}: {}", said(answer))).code(answer.code.to_string());
+    let mut error = Error::new(kind(answer), format!("cannot {doing}: {}", said(answer)))
+        .topic(topic(answer.code))
+        .code(answer.code.to_string());
     if let Some(hint) = hint(answer.code) {
         error = error.hint(hint);
     }
-    if let Some(column) = column(&answer.message) {
+    if let Some(parent) = parent(answer) {
+        error = error.hint(ebb_sdk::missing_parent(parent));
+    }
+    // What a trigger says is about the row, and may be any words.
+    if let Some(column) = column(&answer.message).filter(|_| error.topic != Topic::Trigger) {
         error = error.column(column);
     }
     if let Some(constraint) = constraint(answer) {
@@ -43,7 +49,8 @@ fn said(answer: &ServerError) -> String {
 
 /// What the server would say, said before anything is sent.
 pub(crate) fn refused(code: u16, doing: &str, why: &str) -> Error {
-    let error = Error::new(ErrorKind::Refused, format!("cannot {doing}: {why}")).code(code.to_string());
+    let error =
+        Error::new(ErrorKind::Refused, format!("cannot {doing}: {why}")).topic(topic(code)).code(code.to_string());
     match hint(code) {
         Some(hint) => error.hint(hint),
         None => error,
@@ -74,16 +81,47 @@ fn without_answer(failure: &Failure, doing: &str) -> Error {
     match failure {
         Failure::Io(error) if matches!(error, IoError::Tls(_)) || causes().any(is_tls) => {
             Error::new(ErrorKind::Config, message)
+                .topic(Topic::Tls)
                 .hint("see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate")
         }
         Failure::Driver(mysql_async::DriverError::ConnectionClosed) | Failure::Io(_) => {
-            Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached")
+            ebb_sdk::unreachable(doing, &text)
         }
         Failure::Driver(mysql_async::DriverError::PacketTooLarge) => {
-            Error::new(ErrorKind::Refused, message).hint("raise max_allowed_packet on the target")
+            Error::new(ErrorKind::Refused, message).topic(Topic::Size).hint("raise max_allowed_packet on the target")
         }
-        Failure::Driver(_) => Error::new(ErrorKind::Retry, message).hint("see that the target runs and can be reached"),
+        Failure::Driver(_) => ebb_sdk::unreachable(doing, &text),
         _ => Error::new(ErrorKind::Broken, message),
+    }
+}
+
+/// The table that lacks a row: `… FOREIGN KEY (`d`) REFERENCES `dep` (`d`) …`.
+fn parent(answer: &ServerError) -> Option<&str> {
+    let rest = answer.message.split_once(" REFERENCES `").filter(|_| answer.code == NO_REFERENCED_ROW)?.1;
+    rest.split_once("` (").map(|(name, _)| name)
+}
+
+fn topic(code: u16) -> Topic {
+    match code {
+        1290 | 1792 | 1836 => Topic::ReadOnly,
+        1045 | 1130 | 1251 | 1698 | 1820 | 1862 | 1524 | 3118 | 3955 => Topic::Login,
+        3159 => Topic::Unencrypted,
+        1044 | 1049 => Topic::Database,
+        1141..=1143 | 1227 | 1370 => Topic::Privilege,
+        1205 | 1213 | 1317 | 1412 | 1613 | 1614 | 1969 | 3024 | 3058 | 3572 => Topic::TooSlow,
+        1021 | 1030 | 1037 | 1038 | 1040 | 1041 | 1114 | 1129 | 1135 | 1203 | 1206 | 1226 => Topic::Resources,
+        1053 | 1077 | 1079 | 1080 | 1152 | 1158..=1161 | 1184 | 1927 | 4031 => Topic::Unreachable,
+        DUPLICATE | 1169 | 1586 | 1761 | 1762 => Topic::UniqueKey,
+        1216 | 1217 | 1451 | NO_REFERENCED_ROW => Topic::ForeignKey,
+        3819 | 4025 => Topic::Check,
+        1048 | 1364 => Topic::NotNull,
+        DIVISION_BY_ZERO => Topic::SameKey,
+        1118 | 1153 => Topic::Size,
+        1442 | 1642..=1644 => Topic::Trigger,
+        1054 | 1146 => Topic::Changed,
+        1264..=1267 | 1292 | 1300 | 1366 | 1406 | 1411 | 1416 | 1690 | NO_CHARACTER => Topic::Value,
+        3140..=3158 | 3616..=3619 | 4078 | 4079 | 6136..=6139 => Topic::Value,
+        _ => Topic::Other,
     }
 }
 
@@ -220,11 +258,9 @@ fn hint(code: u16) -> Option<&'static str> {
             "the source has two rows whose keys are one key to the target: give the key column there a collation that tells \
              them apart, such as utf8mb4_bin"
         }
-        1048 | 1364 | 3819 | 4025 => "correct the row at the source, or the constraint on the target",
-        1406 | 1264 => "widen the column on the target, or correct the row at the source",
-        1366 | 1265 | 1292 | 3140 | NO_CHARACTER => {
-            "correct the row at the source, or change the column's type on the target"
-        }
+        1048 | 1364 | 3819 | 4025 => "change the constraint on the target",
+        1406 | 1264 => "widen the column on the target",
+        1366 | 1265 | 1292 | 3140 | NO_CHARACTER => "change the column's type on the target",
         1153 => "raise max_allowed_packet on the target",
         1290 | 1792 | 1836 => "the target is read-only: it is a replica, or read_only is on",
         1021 | 1114 => "the target's disk or tablespace is full",

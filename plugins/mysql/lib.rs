@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, LeaseRenewal,
-    LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
+    LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table, Topic,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -202,7 +202,9 @@ impl Session {
 async fn answered<T>(wait: Duration, doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| {
         let message = format!("cannot {doing}: the target has not answered for {} s", wait.as_secs());
-        Error::new(ErrorKind::Retry, message).hint("see whether the target hangs; --applyTimeout sets the limit")
+        Error::new(ErrorKind::Retry, message)
+            .topic(Topic::TooSlow)
+            .hint("see whether the target hangs; --applyTimeout sets the limit")
     };
     timeout(wait, work).await.map_err(late)?
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use ebb_sdk::{Error, ErrorKind};
+use ebb_sdk::{Error, ErrorKind, Topic};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -39,6 +39,7 @@ fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
     match failure {
         Failure::NotConvertible { why, column, .. } => not_convertible(attempt, *column, why),
         Failure::NoEffect { why, .. } => Error::new(ErrorKind::Refused, format!("cannot {}: {why}", attempt.doing))
+            .topic(Topic::Trigger)
             .hint("see the triggers of the table on the target (SHOW TRIGGERS), and the type of its key"),
         // The guard of an upsert.
         Failure::Database(mysql_async::Error::Server(answer)) if answer.code == DIVISION_BY_ZERO => {
@@ -54,9 +55,8 @@ fn not_convertible(attempt: &Attempt<'_>, column: usize, why: &Reason) -> Error 
     let target = &attempt.targets[column];
     match why.mend {
         Mend::ByCode => error,
-        Mend::Key => error.hint(
-            "give the key column the type that it has at the source, or correct the row at the source: other keys would be the \
-             same on the target",
+        Mend::Key => error.topic(Topic::SameKey).hint(
+            "give the key column the type that it has at the source: other keys would be the same on the target",
         ),
         Mend::Document => error.hint(format!(
             "if it is a text at the source, give it the type JSONB there: ALTER TABLE … ALTER COLUMN {0} SET DATA TYPE JSONB \
@@ -64,9 +64,9 @@ fn not_convertible(attempt: &Attempt<'_>, column: usize, why: &Reason) -> Error 
             target.column.name
         )),
         Mend::Digits if target.is_key => {
-            error.hint("give the key column as many digits as the source has: in a key none may be lost")
+            error.topic(Topic::Rounding).hint("give the key column as many digits as the source has: in a key none may be lost")
         }
-        Mend::Digits => error.hint(format!(
+        Mend::Digits => error.topic(Topic::Rounding).hint(format!(
             "give the column as many digits as the source has, or let it lose them with --allow-rounding {}.{}",
             attempt.block.table().name,
             target.column.name

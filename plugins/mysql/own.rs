@@ -3,7 +3,7 @@
 //! Owns: what such a table may be, and the SQL that mends it. Does not own: what stands in it (`progress`, `triggers/record`).
 //! MySQL's tables have no owners, and who else may write to one is not told to ordinary users.
 
-use ebb_sdk::{Error, ErrorKind, Result};
+use ebb_sdk::{Error, ErrorKind, Result, Topic};
 
 use crate::describe::rows;
 use crate::{Session, quoted};
@@ -102,7 +102,7 @@ fn refused(name: &str, faults: Vec<(String, String)>) -> Error {
         "{name} is no table that only ebb has a hand in: {}; what acts there could decide what is applied",
         whys.join("; ")
     );
-    Error::new(ErrorKind::Config, message).hint(format!(
+    Error::new(ErrorKind::Config, message).topic(Topic::OwnTables).hint(format!(
         "see who has done that and what for; then, as an administrator of the target: {}",
         mends.join(" ")
     ))

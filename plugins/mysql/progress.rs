@@ -2,7 +2,7 @@
 //!
 //! Owns: making the table, the fence, the commit, the sign of life beside it. Does not own: when to commit.
 
-use ebb_sdk::{Advance, Error, ErrorKind, LeaseRenewal, LeaseState, Progress, Result, Timestamp};
+use ebb_sdk::{Advance, Error, ErrorKind, LeaseRenewal, LeaseState, Progress, Result, Timestamp, Topic};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error as Failure, TxOpts};
 
@@ -38,7 +38,8 @@ pub(crate) async fn take_over(session: &mut Session, feed: &str, writer: i64) ->
     let doing = format!("write the progress row of {feed}");
     let taken = answered(wait, &doing, async { Ok(taken.await) }).await?;
     let row = taken.map_err(|failure: Failure| refused(session, &failure, &doing))?;
-    row.map(progress).ok_or_else(|| Error::new(ErrorKind::Broken, format!("cannot {doing}: it is not there")))
+    row.map(progress)
+        .ok_or_else(|| Error::new(ErrorKind::Broken, format!("cannot {doing}: it is not there")).topic(Topic::Moved))
 }
 
 /// The row of a feed, if there is a table and a row.

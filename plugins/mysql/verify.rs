@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ebb_sdk::{Block, Error, ErrorKind, Result, SHOWN_CHARS_MAX, shortened, shown_value};
+use ebb_sdk::{Block, Error, ErrorKind, Result, SHOWN_CHARS_MAX, Topic, shortened, shown_value};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value};
 
@@ -89,11 +89,12 @@ async fn ask(
         shown_value(&key)
     );
     Err(Error::new(ErrorKind::Refused, message)
+        .topic(Topic::ForeignKey)
         .code(NO_REFERENCED_ROW.to_string())
         .table(child)
         .key(key)
         .constraint(name)
-        .hint("see the row and the constraint named; the source does not enforce it"))
+        .hint(ebb_sdk::missing_parent(parent)))
 }
 
 /// Of each row the values of these columns of the key.

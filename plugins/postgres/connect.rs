@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use ebb_sdk::tls::{Encryption, TlsSettings};
-use ebb_sdk::{Checks, ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result, Rounding};
+use ebb_sdk::{Checks, ConnectOptions, DatabaseUrl, Error, ErrorKind, Level, Result, Rounding, Topic};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -64,6 +64,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
     let late = |_| {
         let message = format!("cannot connect to the target {url}: no answer within {} s", wait.as_secs());
         Error::new(ErrorKind::Retry, message)
+            .topic(Topic::Unreachable)
             .hint("see that the target runs and can be reached, or set connect_timeout")
     };
     let opened = async {
@@ -130,15 +131,18 @@ async fn look_at(client: &Client, url: &DatabaseUrl) -> Result<Server> {
     let name = text(0).unwrap_or_default();
     if name.contains("CockroachDB") {
         return Err(Error::new(ErrorKind::Config, format!("the target {url} is a CockroachDB"))
+            .topic(Topic::Version)
             .hint("--source is CockroachDB and --target must be the database migrated from: are they swapped?"));
     }
     let version = text(1).and_then(|number| number.parse().ok()).unwrap_or(0);
     if version < VERSION_MIN {
         return Err(Error::new(ErrorKind::Config, format!("the target {url} is too old: {name}"))
+            .topic(Topic::Version)
             .hint("ebb writes to PostgreSQL 11 and later"));
     }
     let schema = text(2).ok_or_else(|| {
         Error::new(ErrorKind::Config, format!("the target {url} has no current schema: its search_path names none"))
+            .topic(Topic::Database)
             .hint("ALTER ROLE … SET search_path = …, or CREATE SCHEMA public")
     })?;
     let [user, replication_role, synchronous_commit] = [3, 4, 5].map(|at| text(at).unwrap_or_default());
@@ -263,7 +267,7 @@ fn number<N: std::str::FromStr>(name: &str, value: &str) -> Result<N> {
 
 fn unusable(name: &str, why: &str) -> Error {
     let message = format!("the parameter {name} of the target's connection string cannot be used: {why}");
-    Error::new(ErrorKind::Config, message).hint(
+    Error::new(ErrorKind::Config, message).topic(Topic::Url).hint(
         "known are sslmode, sslrootcert, sslcert, sslkey, sslcrl, host, port, user, password, dbname, application_name, options, \
          search_path, connect_timeout, tcp_user_timeout, keepalives, keepalives_idle, keepalives_interval, \
          keepalives_count, channel_binding, target_session_attrs",

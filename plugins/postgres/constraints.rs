@@ -29,6 +29,18 @@ pub(crate) struct Question {
     pub(crate) finding: String,
 }
 
+impl Question {
+    /// What mends a row that is at fault.
+    pub(crate) fn hint(&self) -> String {
+        match &self.about {
+            About::Children(reference) | About::Parents(reference) => {
+                ebb_sdk::missing_parent(&shown(&reference.parent))
+            }
+            About::Rows => "see the row and the constraint named; the source does not enforce it".to_owned(),
+        }
+    }
+}
+
 /// What the parameters of a question are, and what has to be known of the time before a write for it.
 #[derive(Debug)]
 pub(crate) enum About {

@@ -4,7 +4,7 @@
 //! Owns: when another look is needed, and the look. Does not own: the statement and its count (`write`). Most blocks need
 //! no look, since the count of their statement says it all.
 
-use ebb_sdk::{Error, ErrorKind, Operation, Result, SHOWN_CHARS_MAX, shortened, shown_value};
+use ebb_sdk::{Error, ErrorKind, Operation, Result, SHOWN_CHARS_MAX, Topic, shortened, shown_value};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -139,7 +139,7 @@ impl<'a> EffectCheck<'a> {
     fn suppressed(&self, why: &str) -> Error {
         let table = self.attempt.block.table();
         let message = format!("cannot {}: {why}", self.attempt.doing);
-        Error::new(ErrorKind::Refused, message).table(table.to_string()).hint(format!(
+        Error::new(ErrorKind::Refused, message).topic(Topic::Trigger).table(table.to_string()).hint(format!(
             "see the triggers (pg_trigger), rules (pg_rewrite) and row security (pg_policy) of {table} on the target: one of \
              them keeps or changes rows; drop or disable it"
         ))

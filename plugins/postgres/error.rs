@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use ebb_sdk::{Error, ErrorKind, HIDDEN, shortened, values_are_hidden, with_causes};
+use ebb_sdk::{Error, ErrorKind, HIDDEN, Topic, shortened, values_are_hidden, with_causes};
 use tokio_postgres::error::DbError;
 
 /// Longest part of the server's own words that a message repeats; they may quote a whole value.
@@ -19,9 +19,12 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
         return without_answer(failure, doing);
     };
     let code = answer.code().code();
-    let mut error = Error::new(kind(code), format!("cannot {doing}: {}", said(answer))).code(code);
+    let mut error = Error::new(kind(code), format!("cannot {doing}: {}", said(answer))).topic(topic(code)).code(code);
     if let Some(hint) = hint(code) {
         error = error.hint(hint);
+    }
+    if let Some(parent) = answer.detail().and_then(parent) {
+        error = error.hint(ebb_sdk::missing_parent(parent));
     }
     if let Some(table) = answer.table() {
         error = error.table(format!("{}.{table}", answer.schema().unwrap_or("public")));
@@ -57,7 +60,7 @@ fn said(answer: &DbError) -> String {
 
 /// What PostgreSQL would say, said before anything is sent.
 pub(crate) fn refused(code: &str, doing: &str, why: &str) -> Error {
-    let error = Error::new(ErrorKind::Refused, format!("cannot {doing}: {why}")).code(code);
+    let error = Error::new(ErrorKind::Refused, format!("cannot {doing}: {why}")).topic(topic(code)).code(code);
     match hint(code) {
         Some(hint) => error.hint(hint),
         None => error,
@@ -66,18 +69,21 @@ pub(crate) fn refused(code: &str, doing: &str, why: &str) -> Error {
 
 /// An error of the connection, of TLS, or of the driver.
 fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
-    let (kind, hint) = match DriverFailure::of(failure) {
+    let (kind, topic, hint) = match DriverFailure::of(failure) {
         DriverFailure::Tls => (
             ErrorKind::Config,
+            Topic::Tls,
             "see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate",
         ),
-        DriverFailure::Settings => (ErrorKind::Config, "put user:password into the target's connection string"),
-        DriverFailure::Size => (ErrorKind::Refused, "a message to PostgreSQL holds at most 1 GiB"),
+        DriverFailure::Settings => {
+            (ErrorKind::Config, Topic::Login, "put user:password into the target's connection string")
+        }
+        DriverFailure::Size => (ErrorKind::Refused, Topic::Size, "a message to PostgreSQL holds at most 1 GiB"),
         DriverFailure::NoTls | DriverFailure::Connection => {
-            (ErrorKind::Retry, "see that the target runs and can be reached")
+            return ebb_sdk::unreachable(doing, &with_causes(failure));
         }
     };
-    Error::new(kind, format!("cannot {doing}: {}", with_causes(failure))).hint(hint)
+    Error::new(kind, format!("cannot {doing}: {}", with_causes(failure))).topic(topic).hint(hint)
 }
 
 /// What failed where the server sent no error.
@@ -114,6 +120,38 @@ impl DriverFailure {
 
 pub(crate) fn lacks_tls(failure: &tokio_postgres::Error) -> bool {
     failure.as_db_error().is_none() && DriverFailure::of(failure) == DriverFailure::NoTls
+}
+
+/// The table that lacks a row: `Key (d)=(9) is not present in table "dep".`
+fn parent(detail: &str) -> Option<&str> {
+    detail.split_once("is not present in table \"")?.1.rsplit_once('"').map(|(name, _)| name)
+}
+
+pub(crate) fn topic(code: &str) -> Topic {
+    match code {
+        "25006" => Topic::ReadOnly,
+        "42501" => Topic::Privilege,
+        "55P03" | "55006" | "57014" | "25P03" | "25P04" => Topic::TooSlow,
+        "57P04" => Topic::Database,
+        "23505" | "23P01" => Topic::UniqueKey,
+        "23503" | "23001" => Topic::ForeignKey,
+        "23514" => Topic::Check,
+        "23502" => Topic::NotNull,
+        "21000" => Topic::SameKey,
+        "42804" | "42846" | "0A000" => Topic::Value,
+        "428C9" | "42704" | "42883" | "42P01" | "42703" | "42P10" | "55000" => Topic::Changed,
+        _ => match &code[..2] {
+            "08" | "57" => Topic::Unreachable,
+            "28" => Topic::Login,
+            "3D" | "3F" => Topic::Database,
+            "40" => Topic::TooSlow,
+            "53" => Topic::Resources,
+            "22" => Topic::Value,
+            "54" => Topic::Size,
+            "P0" | "09" | "27" | "38" | "39" | "44" => Topic::Trigger,
+            _ => Topic::Other,
+        },
+    }
 }
 
 fn kind(code: &str) -> ErrorKind {
@@ -161,15 +199,15 @@ fn hint(code: &str) -> Option<&'static str> {
             "the source has two rows whose keys are one key to the target: give the key column there a type or collation that \
              tells them apart, such as text COLLATE \"C\""
         }
-        "23502" | "23514" => "correct the row at the source, or the constraint on the target",
-        "22001" | "22003" => "widen the column on the target, or correct the row at the source",
+        "23502" | "23514" => "change the constraint on the target",
+        "22001" | "22003" => "widen the column on the target",
         "0A000" => "change the column's type on the target, or leave the column out",
         "25006" => "the target is read-only: it is a standby, or default_transaction_read_only is on",
         "53100" => "the target's disk is full",
         "53300" => "the target admits no more connections (max_connections)",
         "55P03" => "another session holds a lock on the target: see pg_stat_activity and pg_locks",
         "57014" => "the statement was cancelled, or ran longer than --applyTimeout",
-        _ if code.starts_with("22") => "correct the row at the source, or change the column's type on the target",
+        _ if code.starts_with("22") => "change the column's type on the target",
         _ if code.starts_with("P0") => "see the triggers of the table on the target",
         _ => return None,
     })

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, LeaseRenewal,
-    LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table,
+    LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table, Topic,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -212,7 +212,9 @@ impl Session {
     async fn answered<T>(&self, doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let late = |_| {
             let message = format!("cannot {doing}: the target has not answered for {} s", self.answer_wait.as_secs());
-            Error::new(ErrorKind::Retry, message).hint("see whether the target hangs; --applyTimeout sets the limit")
+            Error::new(ErrorKind::Retry, message)
+                .topic(Topic::TooSlow)
+                .hint("see whether the target hangs; --applyTimeout sets the limit")
         };
         timeout(self.answer_wait, work).await.map_err(late)?
     }

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ebb_sdk::{Error, ErrorKind, Result};
+use ebb_sdk::{Error, ErrorKind, Result, Topic};
 use tokio_postgres::Client;
 
 use crate::error::translate;
@@ -129,7 +129,7 @@ pub(crate) async fn look(session: &Session, own: Own) -> Result<bool> {
          the rights of the user {user}",
         whys.join("; ")
     );
-    Err(Error::new(ErrorKind::Config, message).hint(format!(
+    Err(Error::new(ErrorKind::Config, message).topic(Topic::OwnTables).hint(format!(
         "see who has done that and what for; then, as an administrator of the target: {} Where the user {user} does not own the \
          table it needs SELECT, INSERT and UPDATE granted to itself",
         mends.join(" ")

@@ -2,7 +2,7 @@
 //!
 //! Owns: making the table, the fence, the commit, the sign of life beside it. Does not own: when to commit.
 
-use ebb_sdk::{Advance, Error, ErrorKind, LeaseRenewal, LeaseState, Progress, Result, Timestamp};
+use ebb_sdk::{Advance, Error, ErrorKind, LeaseRenewal, LeaseState, Progress, Result, Timestamp, Topic};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
@@ -209,5 +209,6 @@ fn progress(row: &Row) -> Result<Progress> {
 
 fn foreign(failure: &tokio_postgres::Error) -> Error {
     Error::new(ErrorKind::Config, format!("cannot read the progress row: {failure}"))
+        .topic(Topic::OwnTables)
         .hint("the table ebb_progress is not one of ebb's: rename it")
 }

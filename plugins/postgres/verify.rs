@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::Session;
 use crate::constraints::{self, About, Name, Question};
-use crate::error::translate;
+use crate::error::{topic, translate};
 use crate::statement::TargetColumn;
 use crate::write::{TextArray, doing, targets_of};
 
@@ -86,11 +86,12 @@ async fn ask(
             question.finding
         );
         return Err(Error::new(ErrorKind::Refused, message)
+            .topic(topic(question.code))
             .code(question.code)
             .table(&question.table)
             .key(key)
             .constraint(constraint)
-            .hint("see the row and the constraint named; the source does not enforce it"));
+            .hint(question.hint()));
     }
     Ok(())
 }

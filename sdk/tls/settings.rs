@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::{DatabaseUrl, Error, ErrorKind, Result};
+use crate::{DatabaseUrl, Error, ErrorKind, Result, Topic};
 
 /// The values of `sslmode`, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,7 @@ impl SslMode {
         let found = MODES.iter().find(|(name, _)| *name == text).map(|(_, mode)| *mode);
         found.ok_or_else(|| {
             Error::new(ErrorKind::Config, format!("{place} is not a mode of TLS"))
+                .topic(Topic::Tls)
                 .hint("use sslmode=verify-full, verify-ca, require, prefer, allow or disable")
         })
     }
@@ -129,6 +130,7 @@ impl TlsSettings {
         }) {
             let message = format!("the environment has {name}, which asks for more than ebb verifies of a server");
             return Err(Error::new(ErrorKind::Config, message)
+                .topic(Topic::Tls)
                 .hint(format!("unset {name} for ebb, and use sslmode=verify-full")));
         }
         let file = |parameter: &str, name: &str, in_folder: &str| {
@@ -168,7 +170,7 @@ impl TlsSettings {
         match (self.mode, allow_insecure) {
             (SslMode::Disable, false) => {
                 let message = format!("{side} has sslmode=disable, or no sslmode: it would not be encrypted");
-                Err(Error::new(ErrorKind::Config, message).hint(ADMIT))
+                Err(Error::new(ErrorKind::Config, message).topic(Topic::Unencrypted).hint(ADMIT))
             }
             (SslMode::Disable, true) => Ok(Encryption::Never),
             (SslMode::Allow, true) => Ok(Encryption::AfterPlain),
@@ -184,7 +186,7 @@ impl TlsSettings {
             _ => "demands it",
         };
         let message = format!("cannot {doing}: the server does not support TLS, and sslmode={} {why}", self.mode);
-        Error::new(ErrorKind::Config, message).hint(match self.mode {
+        Error::new(ErrorKind::Config, message).topic(Topic::Unencrypted).hint(match self.mode {
             SslMode::Allow | SslMode::Prefer => {
                 "turn TLS on at the server and use sslmode=verify-full, or admit it with --allow-tls-mode-disable (now false)"
             }
@@ -212,13 +214,14 @@ fn sound(mode: SslMode, is_system: bool, root_cert: &Option<PathBuf>) -> Result<
     if is_system && mode != SslMode::VerifyFull {
         let message =
             format!("sslrootcert=system with sslmode={mode} would take anybody's certificate of a public authority");
-        return Err(
-            Error::new(ErrorKind::Config, message).hint("use sslmode=verify-full, or name an authority of your own")
-        );
+        return Err(Error::new(ErrorKind::Config, message)
+            .topic(Topic::Tls)
+            .hint("use sslmode=verify-full, or name an authority of your own"));
     }
     if mode == SslMode::VerifyCa && root_cert.is_none() {
         let message = "sslmode=verify-ca without sslrootcert would take anybody's certificate of a public authority";
         return Err(Error::new(ErrorKind::Config, message)
+            .topic(Topic::Tls)
             .hint("add sslrootcert=PATH of the CA certificate to the connection string, or use sslmode=verify-full"));
     }
     Ok(mode)

@@ -15,15 +15,18 @@ fn what_is_no_plugin_gets_one_sentence() {
         let error = world.fetch(&["--target-plugin", wanted]).failure();
         expected.iter().for_each(|text| assert!(error.contains(text), "{text:?} is not in {error}"));
     };
-    check("nonsense", &["there is no plugin nonsense", "libebb_nonsense.so", "--plugin-dir"]);
+    check("nonsense", &["EBB-P010", "there is no plugin nonsense", "libebb_nonsense.so", "--plugin-dir"]);
     check("/no/such/plugin.so", &["there is no plugin at /no/such/plugin.so"]);
     let text = world.dir().join("libebb_text.so");
     fs::write(&text, "not a library").expect("a file");
-    check(&text.display().to_string(), &["libebb_text.so cannot be loaded"]);
+    check(&text.display().to_string(), &["EBB-P011", "libebb_text.so cannot be loaded"]);
     // A library of the system, for this processor, that is no plugin.
     let libc = fs::read_dir("/lib/x86_64-linux-gnu").into_iter().chain(fs::read_dir("/lib/aarch64-linux-gnu"));
     let libm = libc.flatten().flatten().map(|entry| entry.path()).find(|path| path.ends_with("libm.so.6"));
-    check(&libm.expect("the system's libm").display().to_string(), &["is a shared library but not a plugin of ebb"]);
+    check(
+        &libm.expect("the system's libm").display().to_string(),
+        &["EBB-P013", "is a shared library but not a plugin of ebb"],
+    );
     // The header of a library for another machine.
     let mut foreign = fs::read(plugin_path().join("libebb_postgres.so")).expect("the plugin");
     foreign[18] = 0x28;
@@ -33,6 +36,23 @@ fn what_is_no_plugin_gets_one_sentence() {
     check(&path.display().to_string(), &["libebb_foreign.so cannot be loaded", "operating system and processor"]);
     let error = world.fetch(&["--target", "nonsense://a@b/c"]).failure();
     assert!(error.contains("no plugin for nonsense:// targets") && error.contains("postgres (postgres://"), "{error}");
+}
+
+/// A file that cannot be loaded keeps a plugin of its name from being found: both are named.
+#[test]
+fn a_file_that_hides_a_plugin_is_named() {
+    let world = World::new("plugins_hidden", TABLE);
+    let folder = world.dir().join("badplug");
+    fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("libebb_postgres.so");
+    fs::write(&file, "not a library").expect("a file");
+    let (folder, file) = (folder.display().to_string(), file.display().to_string());
+    for more in [&[][..], &["--target-plugin", "postgres"]] {
+        let error = world.fetch(&[&["--plugin-dir", &folder], more].concat()).failure();
+        for expected in ["EBB-P011", "cannot be loaded", "it hides", &format!("remove {file}")] {
+            assert!(error.contains(expected), "{expected:?} is not in {error}");
+        }
+    }
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn apply_only_that_a_signal_ends_early_fails() {
     let flags = "--stagingSchema _replicator_1 -v --applyTimeout 1s";
     let mut ebb =
         world.fetch(&["--source", &dead_url(&world, free_port()), "--apply-only", "--replicator-flags", flags]);
-    ebb.wait_line("trying again");
+    ebb.wait_line("cannot write to the target");
     ebb.signal(ebb_servers::Signal::TERM);
     assert_eq!(ebb.wait().code(), Some(1), "{}", ebb.log());
     assert!(ebb.log().contains("a signal ended ebb at"), "{}", ebb.log());

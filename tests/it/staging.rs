@@ -282,13 +282,14 @@ fn a_full_staging_holds_requests_and_loses_nothing() {
             round * 100 + 99
         ));
     }
-    ebb.wait_line("staging is full");
+    let line = ebb.wait_line("staging is full");
+    assert!(line.contains("error_code\":\"EBB-D019\""), "{line}");
     let varz = http_get(&pages, "/_/varz");
     assert!(varz.contains("ebb_staging_full 1\n") && varz.contains("ebb_staging_hours_left 0\n"), "{varz}");
     // Held first, then told to come again; never taken.
     wait_for("a refusal", || ebb.log(), || ebb.log().contains("staging is behind"));
     drop(gate);
-    ebb.wait_line("staging has room again");
+    ebb.wait_line("staging has room again after");
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();
 }

@@ -22,7 +22,10 @@ fn receiving_goes_on_while_the_target_is_down_at_start() {
     // Of a target that was never seen nothing is known: it is waited for, and not for ever.
     world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT 0"));
     let line = world.fetch(&["--target", &target, "--target-wait", "1s"]).failure();
-    assert!(line.contains("not reached within 1 s") && line.contains("--target-wait"), "{line}");
+    assert!(
+        line.contains("not reached within 1 s") && line.contains("--target-wait") && line.contains("EBB-T018"),
+        "{line}"
+    );
     let mut ebb = start();
     ebb.wait_line("nothing can be received before the target has been seen");
     world.target(&format!("ALTER ROLE {user} CONNECTION LIMIT -1"));
@@ -110,11 +113,13 @@ fn a_target_that_is_read_only_at_start_is_waited_for() {
     };
     set("on");
     let mut ebb = world.fetch(&[]);
-    ebb.wait_line("the target is down");
+    let line = ebb.wait_line("the target is read-only; waiting for it");
+    assert!(line.contains("error_code\":\"EBB-T014\""), "{line}");
     world.source("INSERT INTO t VALUES (2, 2)");
-    ebb.wait_line("trying again");
+    ebb.wait_line("cannot write to the target");
     ebb.must_run();
     set("off");
+    ebb.wait_line("the target is there after");
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();
 }
