@@ -27,12 +27,15 @@ pub fn init(log: &Log) -> Result<()> {
     let writer: Box<dyn Write + Send> = match &log.destination {
         LogDestination::Stdout => Box::new(std::io::stdout()),
         LogDestination::File(path) => Box::new(private::append(path).map_err(|error| {
-            Error::new(code::UNNAMED, format!("the log file {} cannot be written: {error}", path.display()))
-                .hint("give another path with --log-file, or leave it out for standard output")
+            Error::new(
+                code::settings::FILE_UNWRITABLE,
+                format!("the log file {} cannot be written: {error}", path.display()),
+            )
+            .hint("give another path with --log-file, or leave it out for standard output")
         })?),
     };
     let lines = Arc::new(Lines { level: log.level, format: log.format, writer: Mutex::new(writer) });
-    let twice = || Error::new(code::UNNAMED, "logging was started twice");
+    let twice = || Error::new(code::defect::TWICE, "logging was started twice");
     LINES.set(Arc::clone(&lines)).map_err(|_| twice())?;
     tracing::subscriber::set_global_default(registry().with(Shared(lines))).map_err(|_| twice())
 }

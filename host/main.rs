@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use ebb::cli::{self, Command};
+use ebb::code;
 use ebb::commands::{self, answer, certs, init, plugins, revoke};
 use ebb::config::Config;
 use ebb::daemon::{self, probe};
@@ -34,7 +35,7 @@ fn run(config: Config, warnings: &[String]) -> ExitCode {
     if let Err(error) = log::init(&config.log) {
         return report(&error);
     }
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    warnings.iter().for_each(|warning| tracing::warn!(error_code = code::settings::IGNORED.text(), "{warning}"));
     match daemon::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),

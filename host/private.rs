@@ -27,8 +27,11 @@ const OTHERS: u32 = 0o077;
 pub(crate) fn check(path: &Path) -> Result<()> {
     let shown = path.display();
     let unknown = |error: io::Error| {
-        Error::new(code::UNNAMED, format!("the staging folder {shown} cannot be looked at: {error}"))
-            .hint("choose a folder that this user owns, with --staging-dir or EBB_STAGING_DIR")
+        Error::new(
+            code::staging::FOLDER_NOT_PRIVATE,
+            format!("the staging folder {shown} cannot be looked at: {error}"),
+        )
+        .hint("choose a folder that this user owns, with --staging-dir or EBB_STAGING_DIR")
     };
     let me = geteuid().as_raw();
     // A link may be turned by its owner at any moment.
@@ -39,7 +42,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
         let message = format!(
             "the staging folder {shown} belongs to the user {owner}, and ebb runs as the user {me}: what stands in it may be anybody's"
         );
-        return Err(Error::new(code::UNNAMED, message).hint(format!(
+        return Err(Error::new(code::staging::FOLDER_NOT_PRIVATE, message).hint(format!(
             "run ebb as its owner, choose another with --staging-dir or EBB_STAGING_DIR, or, if all of it is ebb's: \
              chown -R {me} '{shown}'"
         )));
@@ -47,7 +50,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     let mode = Permissions::mode(&opened.permissions()) & 0o7777;
     match mode & OTHERS {
         0 => Ok(()),
-        _ => Err(Error::new(code::UNNAMED, format!(
+        _ => Err(Error::new(code::staging::FOLDER_NOT_PRIVATE, format!(
             "other users may enter the staging folder {shown} (mode {mode:04o}), which holds rows and what is run on the target"
         ))
         .hint(format!(

@@ -121,8 +121,11 @@ pub(super) fn refused(key: &str) -> Option<Error> {
     let is_it = |name: &str| name.replace('-', "").eq_ignore_ascii_case(key);
     let (name, instead) = REFUSED.iter().find(|(name, _)| is_it(name))?;
     Some(
-        Error::new(code::UNNAMED, format!("{name} would change what is written, and ebb writes rows as they are"))
-            .hint(*instead),
+        Error::new(
+            code::settings::REFUSED_FLAG,
+            format!("{name} would change what is written, and ebb writes rows as they are"),
+        )
+        .hint(*instead),
     )
 }
 

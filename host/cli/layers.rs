@@ -51,7 +51,7 @@ impl Layers {
     /// Reads this file.
     pub(super) fn read(path: PathBuf, warnings: &mut Vec<String>) -> Result<Self> {
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            Error::new(code::UNNAMED, format!("--config {} cannot be read: {error}", path.display()))
+            Error::new(code::settings::FILE_UNREADABLE, format!("--config {} cannot be read: {error}", path.display()))
                 .hint("give the path of a TOML file, or leave out --config and EBB_CONFIG")
         })?;
         Ok(Self { file: Some(File::parse(path, &text, warnings)?) })
@@ -147,7 +147,8 @@ pub(super) fn matches(
 
 impl File {
     fn parse(path: PathBuf, text: &str, warnings: &mut Vec<String>) -> Result<Self> {
-        let refused = |why: String| Error::new(code::UNNAMED, format!("--config {}: {why}", path.display()));
+        let refused =
+            |why: String| Error::new(code::settings::FILE_MALFORMED, format!("--config {}: {why}", path.display()));
         // The parser's own text quotes the line, which may hold a password.
         let table: toml::Table = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);

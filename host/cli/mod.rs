@@ -84,8 +84,11 @@ impl Exit {
     /// What is written to standard error.
     pub fn text(&self) -> String {
         mask::clean(&match self {
-            Self::Clap(error, None) => error.render().to_string(),
-            Self::Clap(error, Some(hint)) => format!("{}  hint: {hint}\n", error.render()),
+            Self::Clap(error, hint) => {
+                let text = error.render().to_string();
+                let text = text.replacen("error:", &format!("error[{}]:", code::settings::USAGE), 1);
+                hint.as_ref().map_or_else(|| text.clone(), |hint| format!("{text}  hint: {hint}\n"))
+            }
             Self::Usage(error) => error.told(),
         })
     }
@@ -177,7 +180,7 @@ fn make_jwt_options(given: flags::MakeJwt) -> Result<make_jwt::Options, Exit> {
         (Some(path), _) => Some(make_jwt::Key::Given(path)),
         (None, Some(path)) => Some(make_jwt::Key::New(path)),
         (None, None) => {
-            return Err(Error::new(code::UNNAMED, "there is no key to sign the token with")
+            return Err(Error::new(code::access::SIGNING_KEY, "there is no key to sign the token with")
                 .hint("give --key FILE, or make one with --new-key FILE")
                 .into());
         }

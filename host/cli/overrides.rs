@@ -59,7 +59,7 @@ impl Origin {
         };
         overrides.client_authority().ok_or_else(|| {
             Error::new(
-                code::UNNAMED,
+                code::access::CHANGEFEED_CERTIFICATE,
                 format!("{}: client_cert or ca_cert is missing in \"sink_query_parameters\"", self.path().display()),
             )
             .hint("ebb certs makes a file that has both")
@@ -121,7 +121,11 @@ pub fn read(path: &Path) -> Result<Overrides> {
             }
             _ => "`ebb certs` makes one; give its path, or leave the flag out and add --allow-tls-mode-disable",
         };
-        Error::new(code::UNNAMED, format!("--changefeeds-path {} cannot be read: {error}", path.display())).hint(hint)
+        Error::new(
+            code::settings::FILE_UNREADABLE,
+            format!("--changefeeds-path {} cannot be read: {error}", path.display()),
+        )
+        .hint(hint)
     })?;
     let overrides = parse(&text, &format!("--changefeeds-path {}", path.display()))?;
     Ok(Overrides { origin: Some(Origin::File(path.to_owned())), ..overrides })
@@ -132,15 +136,18 @@ pub fn parse(text: &str, place: &str) -> Result<Overrides> {
     // A JSON error tells line and column, not the text, which holds keys.
     let given = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        Error::new(code::UNNAMED, format!("{place}: it is not a JSON object (line {line}, column {column})"))
-            .hint("write an object such as {\"port\": 30004, \"resolved\": \"1s\"}")
+        Error::new(
+            code::settings::FILE_MALFORMED,
+            format!("{place}: it is not a JSON object (line {line}, column {column})"),
+        )
+        .hint("write an object such as {\"port\": 30004, \"resolved\": \"1s\"}")
     })?;
     check(given, place)
 }
 
 /// Checks every key, and fills in the defaults.
 pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
-    let refused = |why: String| Error::new(code::UNNAMED, format!("{place}: {why}"));
+    let refused = |why: String| Error::new(code::settings::FILE_MALFORMED, format!("{place}: {why}"));
     let host = take_text(&mut given, "host").map_err(refused)?.unwrap_or_else(|| HOST.into());
     let port = match given.remove("port") {
         None => PORT,
@@ -209,14 +216,13 @@ fn initial_scan(text: &str, place: &str) -> Result<InitialScan> {
     match text {
         "yes" => Ok(InitialScan::Yes),
         "no" => Ok(InitialScan::No),
-        "only" => {
-            Err(Error::new(code::UNNAMED, format!("{place}: \"initial_scan\" = \"only\" sends no later changes"))
-                .hint("use \"no\", or \"yes\" to have existing rows sent first"))
-        }
-        _ => {
-            Err(Error::new(code::UNNAMED, format!("{place}: \"initial_scan\" is neither"))
-                .hint("use \"no\" or \"yes\""))
-        }
+        "only" => Err(Error::new(
+            code::settings::CHANGEFEED_OPTION,
+            format!("{place}: \"initial_scan\" = \"only\" sends no later changes"),
+        )
+        .hint("use \"no\", or \"yes\" to have existing rows sent first")),
+        _ => Err(Error::new(code::settings::CHANGEFEED_OPTION, format!("{place}: \"initial_scan\" is neither"))
+            .hint("use \"no\" or \"yes\"")),
     }
 }
 
@@ -225,15 +231,18 @@ fn check_choices<'a>(value_of: &impl Fn(&str) -> &'a str, place: &str) -> Result
     for (name, known) in [("compression", ["gzip", "zstd"]), ("on_error", ["fail", "pause"])] {
         let value = value_of(name);
         if !value.is_empty() && !known.contains(&value) {
-            return Err(Error::new(code::UNNAMED, format!("{place}: \"{name}\" has no value that is known"))
-                .hint(format!("use \"{}\" or \"{}\"", known[0], known[1])));
+            return Err(Error::new(
+                code::settings::CHANGEFEED_OPTION,
+                format!("{place}: \"{name}\" has no value that is known"),
+            )
+            .hint(format!("use \"{}\" or \"{}\"", known[0], known[1])));
         }
     }
     let headers = value_of("extra_headers");
     let is_sound = |map: Map<String, Value>| map.values().all(Value::is_string);
     if !headers.is_empty() && !serde_json::from_str(headers).is_ok_and(is_sound) {
         return Err(Error::new(
-            code::UNNAMED,
+            code::settings::CHANGEFEED_OPTION,
             format!("{place}: \"extra_headers\" must be a text that holds a JSON object of texts"),
         )
         .hint("write it as \"{\\\"X-Api-Key\\\": \\\"…\\\"}\""));
@@ -244,14 +253,17 @@ fn check_choices<'a>(value_of: &impl Fn(&str) -> &'a str, place: &str) -> Result
 /// CockroachDB refuses Bytes or Messages without Frequency; the published default has that fault.
 fn check_flush(config: &str, place: &str) -> Result<()> {
     let config: Value = serde_json::from_str(config).map_err(|_| {
-        Error::new(code::UNNAMED, format!("{place}: \"webhook_sink_config\" must be a text that holds a JSON object"))
+        Error::new(
+            code::settings::CHANGEFEED_OPTION,
+            format!("{place}: \"webhook_sink_config\" must be a text that holds a JSON object"),
+        )
     })?;
     let flush = |key: &str| config.pointer(&format!("/Flush/{key}"));
     let is_set = |key: &str| flush(key).and_then(Value::as_i64).is_some_and(|number| number != 0);
     let frequency = flush("Frequency").and_then(Value::as_str).unwrap_or("0s");
     if (is_set("Bytes") || is_set("Messages")) && duration::parse(frequency).is_ok_and(|frequency| frequency.is_zero())
     {
-        return Err(Error::new(code::UNNAMED, format!(
+        return Err(Error::new(code::settings::CHANGEFEED_OPTION, format!(
             "{place}: \"webhook_sink_config\" sets Flush.Bytes or Flush.Messages without Flush.Frequency, which CockroachDB refuses"
         ))
         .hint("write {\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}"));
@@ -271,7 +283,7 @@ impl Overrides {
             (None, _) => {}
             (Some(wanted), Some(given)) if wanted != given => {
                 return Err(Error::new(
-                    code::UNNAMED,
+                    code::settings::FLAGS_CONFLICT,
                     "--webhook-auth-header and the webhook_auth_header of --changefeeds-path differ",
                 )
                 .hint("leave one of them out: what is given once goes to both sides"));
@@ -299,7 +311,9 @@ impl Overrides {
 
     /// What CockroachDB would refuse, or what its requests would fail with. The values are never shown.
     fn check_pem_parameters(&self, place: &str) -> Result<()> {
-        let refused = |why: String| Error::new(code::UNNAMED, format!("{place}: {why} in \"sink_query_parameters\""));
+        let refused = |why: String| {
+            Error::new(code::settings::FILE_MALFORMED, format!("{place}: {why} in \"sink_query_parameters\""))
+        };
         for name in PEM_PARAMETERS {
             if self.parameter(name).is_some_and(|encoded| decoded(encoded).is_none()) {
                 return Err(refused(format!("{name} is not a PEM file that is base64- and URL-encoded"))

@@ -68,7 +68,7 @@ pub(super) fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> 
 }
 
 fn no_settings() -> Exit {
-    Error::new(code::UNNAMED, "only fetch and start have settings")
+    Error::new(code::settings::VALUE, "only fetch and start have settings")
         .hint("ebb config show fetch …, or ebb config show start …")
         .into()
 }

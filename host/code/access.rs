@@ -12,6 +12,30 @@ pub const CERTIFICATE_FILES: Code = Code("EBB-A014");
 pub const CLIENT_CA: Code = Code("EBB-A015");
 pub const CLIENT_CRL: Code = Code("EBB-A016");
 pub const PUBLIC_AUTHORITY: Code = Code("EBB-A017");
+pub const NO_CERTIFICATE: Code = Code("EBB-A020");
+pub const NO_AUTHENTICATION: Code = Code("EBB-A021");
+pub const TOKEN_MISSING: Code = Code("EBB-A022");
+pub const SIGNING_KEY: Code = Code("EBB-A023");
+pub const CHANGEFEED_CERTIFICATE: Code = Code("EBB-A024");
+pub const AUTHORITY: Code = Code("EBB-A025");
+pub const HOSTS: Code = Code("EBB-A026");
+pub const REVOCATION_LIST: Code = Code("EBB-A027");
 
-pub const ALL: &[Code] =
-    &[KEYS, REVOKED_IDS, OWN_HEADER, TOKEN_ENDS, CERTIFICATE_FILES, CLIENT_CA, CLIENT_CRL, PUBLIC_AUTHORITY];
+pub const ALL: &[Code] = &[
+    KEYS,
+    REVOKED_IDS,
+    OWN_HEADER,
+    TOKEN_ENDS,
+    CERTIFICATE_FILES,
+    CLIENT_CA,
+    CLIENT_CRL,
+    PUBLIC_AUTHORITY,
+    NO_CERTIFICATE,
+    NO_AUTHENTICATION,
+    TOKEN_MISSING,
+    SIGNING_KEY,
+    CHANGEFEED_CERTIFICATE,
+    AUTHORITY,
+    HOSTS,
+    REVOCATION_LIST,
+];

@@ -28,9 +28,6 @@ impl Code {
     }
 }
 
-/// Not yet told apart from others.
-pub const UNNAMED: Code = Code("EBB-X000");
-
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)

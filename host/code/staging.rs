@@ -18,6 +18,7 @@ pub const FULL_SOON: Code = Code("EBB-D020");
 pub const FORGETS_EARLY: Code = Code("EBB-D021");
 pub const REPEAT_FORGOTTEN: Code = Code("EBB-D022");
 pub const LATE_ROW: Code = Code("EBB-D023");
+pub const FOLDER_NOT_PRIVATE: Code = Code("EBB-D024");
 pub const NOTHING_STAGED: Code = Code("EBB-D040");
 pub const NOT_COMPLETE: Code = Code("EBB-D041");
 pub const ENDED_EARLY: Code = Code("EBB-D042");
@@ -37,6 +38,7 @@ pub const ALL: &[Code] = &[
     FORGETS_EARLY,
     REPEAT_FORGOTTEN,
     LATE_ROW,
+    FOLDER_NOT_PRIVATE,
     NOTHING_STAGED,
     NOT_COMPLETE,
     ENDED_EARLY,

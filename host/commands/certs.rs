@@ -80,8 +80,11 @@ fn hosts(options: &Options) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(options.dir.join("server.crt")).unwrap_or_default();
     let named = text.lines().find_map(|line| line.strip_prefix(HOSTS));
     named.map(|hosts| hosts.split_whitespace().map(str::to_owned).collect()).ok_or_else(|| {
-        Error::new(code::UNNAMED, format!("{}/server.crt does not say which hosts it is for", options.dir.display()))
-            .hint("give them with --host")
+        Error::new(
+            code::access::HOSTS,
+            format!("{}/server.crt does not say which hosts it is for", options.dir.display()),
+        )
+        .hint("give them with --host")
     })
 }
 
@@ -106,8 +109,11 @@ fn new_authority(options: &Options) -> Result<Authority> {
         "add --renew to make new certificates with this authority, or give another folder with --out and another file with --changefeeds-path",
     )?;
     std::fs::create_dir_all(&options.dir).map_err(|error| {
-        Error::new(code::UNNAMED, format!("the folder {} cannot be made: {error}", options.dir.display()))
-            .hint("give another with --out")
+        Error::new(
+            code::settings::FILE_UNWRITABLE,
+            format!("the folder {} cannot be made: {error}", options.dir.display()),
+        )
+        .hint("give another with --out")
     })?;
     let key = new_key()?;
     let mut params = authority_params()?;
@@ -130,13 +136,13 @@ fn keep_out_of_git(dir: &Path) -> Result<()> {
 pub(super) fn read_authority(dir: &Path, flag: &str) -> Result<Authority> {
     let read = |name: &str| {
         std::fs::read_to_string(dir.join(name)).map_err(|error| {
-            Error::new(code::UNNAMED, format!("{} cannot be read: {error}", dir.join(name).display()))
+            Error::new(code::access::AUTHORITY, format!("{} cannot be read: {error}", dir.join(name).display()))
                 .hint(format!("leave out {flag} to make a new authority, or give the folder of the old one with --out"))
         })
     };
     let (certificate, key) = (read("ca.crt")?, read("ca.key")?);
     let unusable = |why: String| {
-        Error::new(code::UNNAMED, format!("the authority in {} cannot be used: {why}", dir.display()))
+        Error::new(code::access::AUTHORITY, format!("the authority in {} cannot be used: {why}", dir.display()))
             .hint(format!("{flag} needs the ca.crt and ca.key that ebb certs has made"))
     };
     let der = rustls::pki_types::pem::PemObject::from_pem_slice(key.as_bytes());
@@ -181,7 +187,7 @@ fn certificate(name: &str, hosts: &[String], usage: ExtendedKeyUsagePurpose, day
 
 fn named(name: &str, hosts: &[String]) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(hosts).map_err(|error| {
-        Error::new(code::UNNAMED, format!("--host {}: {error}", hosts.join(", ")))
+        Error::new(code::settings::VALUE, format!("--host {}: {error}", hosts.join(", ")))
             .hint("give names such as ebb.example.com, or addresses")
     })?;
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -192,9 +198,9 @@ fn named(name: &str, hosts: &[String]) -> Result<CertificateParams> {
 fn last(params: &mut CertificateParams, days: u32) -> Result<()> {
     let now = OffsetDateTime::now_utc();
     params.not_before = now - BACKDATED;
-    params.not_after = now
-        .checked_add(Duration::days(i64::from(days)))
-        .ok_or_else(|| Error::new(code::UNNAMED, format!("{days} days from now is no date")).hint("give fewer days"))?;
+    params.not_after = now.checked_add(Duration::days(i64::from(days))).ok_or_else(|| {
+        Error::new(code::settings::VALUE, format!("{days} days from now is no date")).hint("give fewer days")
+    })?;
     Ok(())
 }
 
@@ -209,7 +215,7 @@ fn new_key() -> Result<KeyPair> {
 }
 
 fn failed(error: &rcgen::Error) -> Error {
-    Error::new(code::UNNAMED, format!("a certificate cannot be made: {error}"))
+    Error::new(code::defect::CRYPTOGRAPHY, format!("a certificate cannot be made: {error}"))
 }
 
 /// The settings of the changefeed. Keys that somebody has added to an earlier file stay.
@@ -218,7 +224,7 @@ fn settings(options: &Options, host: &str, client: &Signed, authority: &Authorit
         Err(_) => Map::new(),
         Ok(text) => serde_json::from_str(&text).map_err(|error| {
             Error::new(
-                code::UNNAMED,
+                code::settings::FILE_MALFORMED,
                 format!("{} is no JSON object (line {})", options.changefeeds_path.display(), error.line()),
             )
             .hint("mend or remove it, or give another file with --changefeeds-path")
@@ -236,7 +242,7 @@ fn settings(options: &Options, host: &str, client: &Signed, authority: &Authorit
     settings.insert("sink_query_parameters".into(), query.join("&").into());
     serde_json::to_string_pretty(&settings)
         .map(|text| format!("{text}\n"))
-        .map_err(|error| Error::new(code::UNNAMED, format!("the settings cannot be written: {error}")))
+        .map_err(|error| Error::new(code::defect::CRYPTOGRAPHY, format!("the settings cannot be written: {error}")))
 }
 
 fn summary(options: &Options, hosts: &[String]) -> String {

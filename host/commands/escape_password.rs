@@ -16,7 +16,8 @@ pub fn escape(password: Option<Secret>) -> Result<String> {
         None => {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).map_err(|error| {
-                Error::new(code::UNNAMED, format!("no password could be read: {error}")).hint("give --password")
+                Error::new(code::settings::NOT_GIVEN, format!("no password could be read: {error}"))
+                    .hint("give --password")
             })?;
             Secret::new(text.trim_end_matches(['\r', '\n']))
         }

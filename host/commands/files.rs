@@ -21,7 +21,7 @@ pub(super) enum Mode {
 /// Writes beside the file, and puts it in the place of the old one: who reads it meanwhile sees one or the other.
 pub(super) fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
     let failed = |error: std::io::Error| {
-        Error::new(code::UNNAMED, format!("{} cannot be written: {error}", path.display()))
+        Error::new(code::settings::FILE_UNWRITABLE, format!("{} cannot be written: {error}", path.display()))
             .hint("give a path that this user may write")
     };
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -42,10 +42,11 @@ pub(super) fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
 /// Refuses to write over what is there.
 pub(super) fn refuse_existing(paths: &[&Path], hint: &str) -> Result<()> {
     match paths.iter().find(|path| path.exists()) {
-        Some(path) => {
-            Err(Error::new(code::UNNAMED, format!("{} is there already, and is not written over", path.display()))
-                .hint(hint))
-        }
+        Some(path) => Err(Error::new(
+            code::settings::FILE_EXISTS,
+            format!("{} is there already, and is not written over", path.display()),
+        )
+        .hint(hint)),
         None => Ok(()),
     }
 }

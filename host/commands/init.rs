@@ -65,7 +65,7 @@ impl Person<'_> {
         let mut answer = String::new();
         match self.answers.read_line(&mut answer) {
             Ok(count) if count > 0 => Ok(answer.trim().to_owned()),
-            _ => Err(Error::new(code::UNNAMED, format!("there is no answer to: {question}"))
+            _ => Err(Error::new(code::settings::NOT_GIVEN, format!("there is no answer to: {question}"))
                 .hint("give --source, --target, --tables and --host, and --yes for no questions")),
         }
     }
@@ -88,8 +88,11 @@ impl Person<'_> {
                 (Some(text), _) => text,
                 (None, Some(default)) if self.is_silent => default.to_owned(),
                 (None, None) if self.is_silent => {
-                    return Err(Error::new(code::UNNAMED, format!("{flag} is not given, and --yes asks nothing"))
-                        .hint(format!("add {flag}")));
+                    return Err(Error::new(
+                        code::settings::NOT_GIVEN,
+                        format!("{flag} is not given, and --yes asks nothing"),
+                    )
+                    .hint(format!("add {flag}")));
                 }
                 (None, default) => {
                     let answer = self.ask(question)?;
@@ -139,13 +142,19 @@ fn set_up(options: &Options, servers: &Servers<'_>, person: &mut Person<'_>) -> 
     }
     let answers = ask_all(options, servers, person)?;
     std::fs::create_dir_all(&options.dir).map_err(|error| {
-        Error::new(code::UNNAMED, format!("the folder {} cannot be made: {error}", options.dir.display()))
-            .hint("give another with --out")
+        Error::new(
+            code::settings::FILE_UNWRITABLE,
+            format!("the folder {} cannot be made: {error}", options.dir.display()),
+        )
+        .hint("give another with --out")
     })?;
     if !renew && certs.changefeeds_path.exists() {
         // Somebody has agreed; certificates are made anew only where there is no file of old ones.
         std::fs::remove_file(&certs.changefeeds_path).map_err(|error| {
-            Error::new(code::UNNAMED, format!("{} cannot be removed: {error}", certs.changefeeds_path.display()))
+            Error::new(
+                code::settings::FILE_UNWRITABLE,
+                format!("{} cannot be removed: {error}", certs.changefeeds_path.display()),
+            )
         })?;
     }
     let hosts = if answers.host == LOCALHOST && !renew { Vec::new() } else { vec![answers.host.clone()] };
@@ -196,11 +205,12 @@ fn ask_all(options: &Options, servers: &Servers<'_>, person: &mut Person<'_>) ->
 /// The tables that a filter chooses.
 fn matching(filter: &str, known: &[String]) -> Result<Vec<String>> {
     let chosen = regex::RegexBuilder::new(filter).case_insensitive(true).build().map_err(|_| {
-        Error::new(code::UNNAMED, "--tables is not a regular expression").hint("write names as ^(employees|payments)$")
+        Error::new(code::settings::VALUE, "--tables is not a regular expression")
+            .hint("write names as ^(employees|payments)$")
     })?;
     let found: Vec<String> = known.iter().filter(|name| chosen.is_match(name)).cloned().collect();
     if found.is_empty() {
-        return Err(Error::new(code::UNNAMED, "no table of the target matches")
+        return Err(Error::new(code::settings::NOTHING_CHOSEN, "no table of the target matches")
             .hint(format!("the target has {}", if known.is_empty() { "none".into() } else { listed(known) })));
     }
     Ok(found)
@@ -208,7 +218,7 @@ fn matching(filter: &str, known: &[String]) -> Result<Vec<String>> {
 
 fn check_host(host: &str) -> Result<()> {
     if host.is_empty() || host.contains(|letter: char| "/?#@'[]".contains(letter) || letter.is_whitespace()) {
-        return Err(Error::new(code::UNNAMED, "the host is no host")
+        return Err(Error::new(code::settings::VALUE, "the host is no host")
             .hint("give a name or an address alone, without scheme or port"));
     }
     Ok(())
@@ -247,8 +257,9 @@ fn settings(options: &Options, answers: &Answers, certs: &certs::Options) -> Res
     if options.allow_insecure {
         table.insert("allow-tls-mode-disable".into(), true.into());
     }
-    let text = toml::to_string(&table)
-        .map_err(|error| Error::new(code::UNNAMED, format!("the settings cannot be written: {error}")))?;
+    let text = toml::to_string(&table).map_err(|error| {
+        Error::new(code::settings::FILE_UNWRITABLE, format!("the settings cannot be written: {error}"))
+    })?;
     Ok(format!(
         "# Settings of one run, made by ebb init: ebb config show fetch --config ebb.toml shows them all.\n{text}"
     ))
@@ -261,7 +272,7 @@ mod tests {
     fn run_with(answers: &str, options: &Options) -> (Result<String>, String) {
         let source = |url: &Secret, _: bool| match url.reveal().contains("right") {
             true => Ok("CockroachDB v25".to_owned()),
-            false => Err(Error::new(code::UNNAMED, "the password is wrong")),
+            false => Err(Error::new(code::settings::VALUE, "the password is wrong")),
         };
         let target = |_: &Secret, _: bool| Ok(("server 1".to_owned(), vec!["employees".to_owned()]));
         let (mut answers, mut said) = (answers.as_bytes(), Vec::new());

@@ -48,13 +48,13 @@ pub fn make(options: &Options) -> Result<String> {
     let grant = Grant { schemas: schemas.collect() };
     if let Some(slashed) = options.allow.iter().find(|schema| schema.contains('/')) {
         return Err(Error::new(
-            code::UNNAMED,
+            code::settings::VALUE,
             format!("--allow {slashed} would never match: database and schema stand with a dot"),
         )
         .hint(format!("write --allow {}", slashed.trim_matches('/').replace('/', "."))));
     }
     if grant.schemas.iter().flatten().any(String::is_empty) {
-        return Err(Error::new(code::UNNAMED, "--allow is no schema")
+        return Err(Error::new(code::settings::VALUE, "--allow is no schema")
             .hint("write it as database.schema, or database for a target without schemas"));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
@@ -69,12 +69,13 @@ pub fn make(options: &Options) -> Result<String> {
     let Some(key) = &options.key else {
         return serde_json::to_string_pretty(&claims)
             .map(|text| format!("{text}\n"))
-            .map_err(|error| Error::new(code::UNNAMED, format!("the claim cannot be written: {error}")));
+            .map_err(|error| Error::new(code::defect::CRYPTOGRAPHY, format!("the claim cannot be written: {error}")));
     };
     let (key, algorithm, mut summary) = signing_key(key)?;
     crypto::install();
     let token = encode(&Header::new(algorithm), &claims, &key).map_err(|error| {
-        Error::new(code::UNNAMED, format!("the token cannot be signed: {error}")).hint("give an EC (P-256) or RSA key")
+        Error::new(code::access::SIGNING_KEY, format!("the token cannot be signed: {error}"))
+            .hint("give an EC (P-256) or RSA key")
     })?;
     match &options.out {
         Some(path) => {
@@ -101,7 +102,7 @@ fn random_id() -> Result<String> {
     let mut bytes = [0_u8; 16];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| Error::new(code::UNNAMED, "the system gives no random numbers"))?;
+        .map_err(|_| Error::new(code::defect::NO_RANDOM, "the system gives no random numbers"))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -114,7 +115,7 @@ fn signing_key(key: &Key) -> Result<(EncodingKey, Algorithm, String)> {
             let public = PathBuf::from(public);
             files::refuse_existing(&[path, &public], "sign with it: --key FILE, or give another name")?;
             let made = rcgen::KeyPair::generate()
-                .map_err(|error| Error::new(code::UNNAMED, format!("a key cannot be made: {error}")))?;
+                .map_err(|error| Error::new(code::defect::CRYPTOGRAPHY, format!("a key cannot be made: {error}")))?;
             files::replace(path, &made.serialize_pem(), Mode::Private)?;
             files::replace(&public, &made.public_key_pem(), Mode::Public)?;
             let summary = format!("private key {}, public key {}\n", path.display(), public.display());
@@ -125,7 +126,7 @@ fn signing_key(key: &Key) -> Result<(EncodingKey, Algorithm, String)> {
 
 fn read_key(path: &Path) -> Result<(EncodingKey, Algorithm)> {
     let unusable = |why: String| {
-        Error::new(code::UNNAMED, format!("--key {} cannot be used: {why}", path.display()))
+        Error::new(code::access::SIGNING_KEY, format!("--key {} cannot be used: {why}", path.display()))
             .hint("give a PEM file with an EC (P-256, P-384) or RSA private key that is not encrypted")
     };
     let unknown_curve = || unusable("its curve is neither P-256 nor P-384".into());

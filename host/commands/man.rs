@@ -20,8 +20,11 @@ pub fn write(command: Command, dir: &Path, sections: &dyn Fn(&Command, &str) -> 
     command.build();
     let written = std::fs::create_dir_all(dir).and_then(|()| page(&command, &[], dir, sections));
     written.map_err(|error| {
-        Error::new(code::UNNAMED, format!("the manual pages cannot be written to {}: {error}", dir.display()))
-            .hint("give another folder")
+        Error::new(
+            code::settings::FILE_UNWRITABLE,
+            format!("the manual pages cannot be written to {}: {error}", dir.display()),
+        )
+        .hint("give another folder")
     })
 }
 

@@ -55,7 +55,7 @@ pub fn restore(options: &Options) -> Result<String, Unrestored> {
     let mut session = plugin.connect(&connect)?;
     if run_state.is_none() && session.progress(&options.schema)?.is_none() {
         return Err(Error::new(
-            code::UNNAMED,
+            code::target::TRIGGER_RECORD,
             format!("nothing is known of the staging schema {}, here or on the target", options.schema),
         )
         .hint("give --stagingSchema of the run that dropped the triggers: SELECT feed FROM ebb_progress, on the target")
@@ -86,7 +86,7 @@ pub fn restore(options: &Options) -> Result<String, Unrestored> {
 fn unproven(records: &[SavedTrigger], folder: &Path, has_key: bool) -> Unrestored {
     let (names, folder) = (shown(records), folder.display());
     let error = match has_key {
-        true => Error::new(code::UNNAMED, format!(
+        true => Error::new(code::target::TRIGGER_RECORD, format!(
             "no trigger was put back: ebb_triggers on the target has records that ebb has not written, or that were changed \
              since: {names}"
         ))
@@ -94,7 +94,7 @@ fn unproven(records: &[SavedTrigger], folder: &Path, has_key: bool) -> Unrestore
             "somebody else may write to that table, and what is printed above would have been run with your rights: read it, \
              make by hand what is yours, and DELETE those rows from ebb_triggers; then run this command again",
         ),
-        false => Error::new(code::UNNAMED, format!(
+        false => Error::new(code::target::TRIGGER_RECORD, format!(
             "no trigger was put back: only the staging folder of the run proves that the records on the target are ebb's, \
              and {folder} has no key of them: {names}"
         ))

@@ -64,7 +64,7 @@ type Entry = (Vec<u8>, i64);
 
 fn write(path: &Path, entries: &[Entry], issuer: &Issuer<'_, KeyPair>) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| {
-        Error::new(code::UNNAMED, format!("the list of revocations cannot be made: {error}"))
+        Error::new(code::defect::CRYPTOGRAPHY, format!("the list of revocations cannot be made: {error}"))
     };
     let now = OffsetDateTime::now_utc();
     let revoked: Result<Vec<_>> = entries
@@ -105,15 +105,17 @@ fn entries(path: &Path) -> Result<Vec<Entry>> {
 }
 
 fn unusable(path: &Path, why: &str) -> Error {
-    Error::new(code::UNNAMED, format!("the list of revocations {} cannot be extended: {why}", path.display())).hint(
-        "put back the file that ebb certs has made; without its entries revoked certificates would be valid again",
+    Error::new(
+        code::access::REVOCATION_LIST,
+        format!("the list of revocations {} cannot be extended: {why}", path.display()),
     )
+    .hint("put back the file that ebb certs has made; without its entries revoked certificates would be valid again")
 }
 
 /// The serial number of a certificate of this authority.
 fn serial(path: &Path) -> Result<Vec<u8>> {
     let refused = |why: &str| {
-        Error::new(code::UNNAMED, format!("--revoke {} cannot be used: {why}", path.display()))
+        Error::new(code::access::REVOCATION_LIST, format!("--revoke {} cannot be used: {why}", path.display()))
             .hint("give the PEM file of a certificate that ebb certs has made, such as certs/client.crt")
     };
     let der = CertificateDer::from_pem_file(path).map_err(|error| refused(&error.to_string()))?;

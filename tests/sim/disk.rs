@@ -245,7 +245,7 @@ impl Disk for FakeDisk {
     }
 
     fn check(&self, files: &mut dyn Iterator<Item = String>) -> ebb::error::Result<()> {
-        let failed = |error: io::Error| Error::new(code::UNNAMED, error.to_string());
+        let failed = |error: io::Error| Error::new(code::staging::DISK_FAILED, error.to_string());
         let inner = self.call().map_err(failed)?;
         for name in files {
             inner.file(&name).map_err(failed)?;

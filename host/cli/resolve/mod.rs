@@ -118,7 +118,7 @@ pub(super) fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config>
 /// What `--changefeeds-path`, or the table of `--config` in its place, says of the changefeed.
 pub(super) fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<Overrides> {
     match (&fetch.changefeeds_path, layers.changefeed()) {
-        (Some(path), Some((config, _))) => Err(Error::new(code::UNNAMED, format!(
+        (Some(path), Some((config, _))) => Err(Error::new(code::settings::FLAGS_CONFLICT, format!(
             "--changefeeds-path {} and the table [changefeed] of --config {} both describe the changefeed",
             path.display(),
             config.display()
@@ -131,7 +131,7 @@ pub(super) fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<O
         }
         (None, None) if fetch.common.access.allow_tls_mode_disable => overrides::defaults(),
         (None, None) => {
-            Err(Error::new(code::UNNAMED, "without --changefeeds-path the changefeed would not verify the receiver's certificate")
+            Err(Error::new(code::settings::RECEIVER_NOT_VERIFIED, "without --changefeeds-path the changefeed would not verify the receiver's certificate")
                 .hint("give --changefeeds-path FILE with client_cert, client_key and ca_cert (ebb certs makes one), or admit it with --allow-tls-mode-disable"))
         }
     }
@@ -141,16 +141,18 @@ fn check_mode(mode: Option<&str>) -> Result<()> {
     match mode {
         Some("failback") => Ok(()),
         None => Err(Error::new(
-            code::UNNAMED,
+            code::settings::MODE,
             "--mode is not given; its default in molt fetch loads data, which ebb does not do",
         )
         .hint("add --mode failback")),
         Some(mode) if MODES_OF_OTHERS.contains(&mode) => Err(Error::new(
-            code::UNNAMED,
+            code::settings::MODE,
             format!("--mode {mode} moves data to CockroachDB; ebb brings changes back from it"),
         )
         .hint("use molt fetch for it; ebb does --mode failback")),
-        Some(_) => Err(Error::new(code::UNNAMED, "--mode is none that is known").hint("ebb does --mode failback")),
+        Some(_) => {
+            Err(Error::new(code::settings::MODE, "--mode is none that is known").hint("ebb does --mode failback"))
+        }
     }
 }
 
@@ -161,12 +163,12 @@ fn filters(fetch: &Fetch) -> Result<([Regex; 2], Option<Regex>)> {
             // Its text quotes the expression; the reason stands at its end.
             let text = error.to_string();
             let why = text.rsplit("error: ").next().unwrap_or_default();
-            Error::new(code::UNNAMED, format!("{flag} is not a regular expression: {why}"))
+            Error::new(code::settings::VALUE, format!("{flag} is not a regular expression: {why}"))
                 .hint(format!("correct {flag}"))
         })
     };
     if fetch.table_exclusion_filter == ".*" {
-        return Err(Error::new(code::UNNAMED, "--table-exclusion-filter '.*' leaves no table")
+        return Err(Error::new(code::settings::NOTHING_CHOSEN, "--table-exclusion-filter '.*' leaves no table")
             .hint("leave the flag out to exclude none"));
     }
     let chosen = [compile("--table-filter", &fetch.table_filter)?, compile("--schema-filter", &fetch.schema_filter)?];
@@ -188,7 +190,7 @@ pub(super) fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<S
         let first = lines.join(" ").trim_start_matches("error: ").to_owned();
         let meant = usage::meant(&error).map(|meant| format!("; {meant}")).unwrap_or_default();
         let origin = layers.blame(&error).map(|origin| format!(" ({origin})")).unwrap_or_default();
-        Error::new(code::UNNAMED, format!("--replicator-flags: {first}{meant}{origin}"))
+        Error::new(code::settings::REPLICATOR_FLAGS, format!("--replicator-flags: {first}{meant}{origin}"))
             .hint("its flags are those of `ebb start --help`")
     })?;
     Ok(parsed.replicator)
@@ -197,7 +199,7 @@ pub(super) fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<S
 /// The words of `--replicator-flags` that mean something, and warnings about those that do not.
 pub(super) fn replicator_words(text: &str) -> Result<(Vec<std::ffi::OsString>, Vec<String>)> {
     let words = shlex::split(text).ok_or_else(|| {
-        Error::new(code::UNNAMED, "--replicator-flags cannot be read: a quote is not closed")
+        Error::new(code::settings::REPLICATOR_FLAGS, "--replicator-flags cannot be read: a quote is not closed")
             .hint("quote it as a shell would")
     })?;
     let words: Vec<_> = words.into_iter().map(std::ffi::OsString::from).collect();
@@ -248,8 +250,11 @@ fn staging_dir(given: Option<&PathBuf>) -> Result<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     let dir = given.cloned().or_else(|| state_home().or_else(home).map(|state| state.join("ebb")));
     dir.ok_or_else(|| {
-        Error::new(code::UNNAMED, "there is no folder for staging: neither XDG_STATE_HOME nor HOME is set")
-            .hint("give --staging-dir DIR")
+        Error::new(
+            code::settings::NO_STAGING_DIR,
+            "there is no folder for staging: neither XDG_STATE_HOME nor HOME is set",
+        )
+        .hint("give --staging-dir DIR")
     })
 }
 

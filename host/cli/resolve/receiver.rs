@@ -41,7 +41,7 @@ pub(super) fn receiver(
 fn limits(replicator: &Replicator) -> Result<ReceiverLimits> {
     if replicator.header_bytes_max < HEADER_BYTES_MIN {
         return Err(Error::new(
-            code::UNNAMED,
+            code::settings::VALUE,
             format!("--header-bytes-max {} is too little", replicator.header_bytes_max),
         )
         .hint(format!("give at least {HEADER_BYTES_MIN}")));
@@ -72,7 +72,7 @@ fn identity(replicator: &Replicator) -> Result<Identity> {
             Ok(Identity::Files { certificate: CERTIFICATE.into(), private_key: PRIVATE_KEY.into() })
         }
         (None, None, false) => Err(Error::new(
-            code::UNNAMED,
+            code::access::NO_CERTIFICATE,
             "the receiver has no certificate, and changefeeds are sent over HTTPS only",
         )
         .hint(
@@ -80,13 +80,16 @@ fn identity(replicator: &Replicator) -> Result<Identity> {
                  (in fetch inside --replicator-flags \"…\"), or set EBB_TLS_CERTIFICATE and EBB_TLS_PRIVATE_KEY; for a \
                  trial without certificates add --tlsSelfSigned --disableAuthentication",
         )),
-        (_, _, true) => Err(Error::new(code::UNNAMED, "--tlsSelfSigned makes a certificate, and one is given as well")
-            .hint(
-                "leave out --tlsSelfSigned, or --tlsCertificate and --tlsPrivateKey (in the environment too: \
+        (_, _, true) => Err(Error::new(
+            code::settings::FLAGS_CONFLICT,
+            "--tlsSelfSigned makes a certificate, and one is given as well",
+        )
+        .hint(
+            "leave out --tlsSelfSigned, or --tlsCertificate and --tlsPrivateKey (in the environment too: \
              EBB_TLS_CERTIFICATE, EBB_TLS_PRIVATE_KEY)",
-            )),
+        )),
         _ => Err(Error::new(
-            code::UNNAMED,
+            code::settings::FLAGS_CONFLICT,
             "--tlsCertificate and --tlsPrivateKey belong together, and one of them is missing",
         )
         .hint("give both, or none and --tlsSelfSigned")),
@@ -96,8 +99,11 @@ fn identity(replicator: &Replicator) -> Result<Identity> {
 /// Who may write. Where several ways are chosen a request must pass all of them.
 fn access(replicator: &Replicator, identity: &Identity, overrides: Option<&Overrides>) -> Result<Access> {
     let client_crl = replicator.tls_client_crl.clone();
-    let unused = Error::new(code::UNNAMED, "--tlsClientCRL revokes certificates of clients, and none are asked for")
-        .hint("give their authority with --tlsClientCA, or leave out --tlsClientCRL");
+    let unused = Error::new(
+        code::settings::FLAGS_CONFLICT,
+        "--tlsClientCRL revokes certificates of clients, and none are asked for",
+    )
+    .hint("give their authority with --tlsClientCA, or leave out --tlsClientCRL");
     if replicator.disable_authentication {
         return if client_crl.is_some() { Err(unused) } else { Ok(Access::default()) };
     }
@@ -108,7 +114,7 @@ fn access(replicator: &Replicator, identity: &Identity, overrides: Option<&Overr
         revoked_ids: replicator.jwt_revoked_ids.clone(),
     });
     if tokens.is_some() && header.is_none() && overrides.is_some_and(|overrides| !overrides.shows_token()) {
-        return Err(Error::new(code::UNNAMED, "--jwt-public-keys demands a token, and the changefeed has none").hint(
+        return Err(Error::new(code::access::TOKEN_MISSING, "--jwt-public-keys demands a token, and the changefeed has none").hint(
             "give it one with --webhook-auth-header 'Bearer <token>' (EBB_WEBHOOK_AUTH_HEADER) or as webhook_auth_header in \
              --changefeeds-path; ebb make-jwt makes one",
         ));
@@ -120,7 +126,7 @@ fn access(replicator: &Replicator, identity: &Identity, overrides: Option<&Overr
     }
     let access = Access { client_ca, client_crl, header, tokens };
     if access.is_open() {
-        return Err(Error::new(code::UNNAMED, "the receiver cannot tell its changefeed from anybody else").hint(
+        return Err(Error::new(code::access::NO_AUTHENTICATION, "the receiver cannot tell its changefeed from anybody else").hint(
             "`ebb certs` makes what is needed: client_cert, client_key and ca_cert in the sink_query_parameters of \
              --changefeeds-path, or --tlsClientCA ca.crt in start; --webhook-auth-header and --jwt-public-keys are other \
              ways; or let anybody write with --disableAuthentication (in fetch inside --replicator-flags)",
@@ -162,7 +168,7 @@ fn checked_header(header: &Secret) -> Result<Secret> {
     let text = header.reveal();
     let is_sound = !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && text.trim() == text;
     if !is_sound {
-        return Err(Error::new(code::UNNAMED, "--webhook-auth-header holds what cannot stand in a header")
+        return Err(Error::new(code::settings::VALUE, "--webhook-auth-header holds what cannot stand in a header")
             .hint("give printable ASCII such as 'Bearer 4c0d…', which openssl rand -hex 32 can make"));
     }
     Ok(header.clone())

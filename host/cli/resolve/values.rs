@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 pub(super) fn at_least_one(flag: &str, value: usize) -> Result<usize> {
     if value == 0 {
-        Err(Error::new(code::UNNAMED, format!("{flag} 0 admits nothing")).hint("give at least 1"))
+        Err(Error::new(code::settings::VALUE, format!("{flag} 0 admits nothing")).hint("give at least 1"))
     } else {
         Ok(value)
     }
@@ -18,7 +18,9 @@ pub(super) fn at_least_one(flag: &str, value: usize) -> Result<usize> {
 
 pub(super) fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
     if value.is_zero() {
-        return Err(Error::new(code::UNNAMED, format!("{flag} 0 leaves no time")).hint("give a duration such as 30s"));
+        return Err(
+            Error::new(code::settings::VALUE, format!("{flag} 0 leaves no time")).hint("give a duration such as 30s")
+        );
     }
     Ok(value)
 }
@@ -26,7 +28,7 @@ pub(super) fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
 /// `host:port`, or `:port` for every interface, as Go writes it.
 pub(super) fn address(flag: &str, text: &str) -> Result<SocketAddr> {
     let refused = |why: String| {
-        Error::new(code::UNNAMED, format!("{flag} is not an address: {why}"))
+        Error::new(code::settings::VALUE, format!("{flag} is not an address: {why}"))
             .hint(format!("give {flag} as host:port or :port"))
     };
     if let Some(port) = text.strip_prefix(':') {

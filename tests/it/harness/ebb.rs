@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use ebb_servers::{Signal, Watcher};
 
+use super::codes;
 use super::world::{POLL, WAIT_MAX, wait_for};
 
 /// A running `ebb`. Its output is collected line by line.
@@ -137,5 +138,10 @@ impl Drop for Ebb {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A test that has failed says why already.
+        if !std::thread::panicking() {
+            let unknown = codes::unexplained(&self.log());
+            assert!(unknown.is_empty(), "without a code of docs/errors.md:\n{}", unknown.join("\n"));
+        }
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod world;
 pub(crate) mod target;
 pub(crate) mod ebb;
+pub(crate) mod codes;
 pub(crate) mod pages;
 
 pub(crate) mod client;
