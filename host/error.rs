@@ -33,6 +33,7 @@ impl SqlState {
     pub const UNDEFINED_TABLE: Self = Self(*b"42P01");
     pub const INVALID_PASSWORD: Self = Self(*b"28P01");
     pub const INVALID_AUTHORIZATION: Self = Self(*b"28000");
+    pub const NO_LICENSE: Self = Self(*b"XXC02");
     pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");
 
     /// `None` when the text is none.

@@ -165,6 +165,7 @@ impl Source {
                 let state = SqlState::new(answer.code().code());
                 let code = match state {
                     Some(SqlState::INSUFFICIENT_PRIVILEGE) => code::source::RIGHTS,
+                    Some(SqlState::NO_LICENSE) => code::changefeed::LICENSE,
                     _ => code::source::REFUSES,
                 };
                 let message = format!("the source {} refuses a statement: {}", self.url, answer.message());

@@ -157,9 +157,20 @@ fn what_the_sources_connection_lacks_is_said() {
     let (own, other) = (world.certs().ca().display().to_string(), world.certs().server().cert.display().to_string());
     let strange = world.source_url().replace(&own, &other);
     fails(&world, &["--source", &strange], &["error_code\":\"EBB-S013\"", "ebb trusts those in", "sslrootcert=PATH"]);
+    // PostgreSQL asks for a password before anybody asks what it is.
+    let silent = world.target_url_as("postgres", "geheim").replace(":geheim@", "@");
+    fails(&world, &["--source", &silent], &["error_code\":\"EBB-S011\"", "asks for a password", "EBB_SOURCE"]);
+    let open = world.source_url().replace("verify-full", "require");
+    let open = open.replace(&format!("sslrootcert={own}"), "connect_timeout=9");
+    let mut ebb = world.fetch(&["--source", &open]);
+    let line = ebb.wait_line("the server's certificate is not verified (sslmode=require)");
+    assert!(line.contains("error_code\":\"EBB-S016\""), "{line}");
+    ebb.stop();
     let gone = world.source_url().replace("ca.crt", "no-such-file.crt");
     fails(&world, &["--source", &gone], &["error_code\":\"EBB-S014\"", "no-such-file.crt"]);
     let unknown = format!("{}&nonsense=1", world.source_url());
-    fails(&world, &["--source", &unknown], &["error_code\":\"EBB-S017\"", "unknown parameter, nonsense"]);
+    let mut ebb = world.fetch(&["--source", &unknown]);
+    assert_eq!(ebb.wait().code(), Some(2), "{}", ebb.log());
+    assert!(ebb.log().contains("error[EBB-S017]: --source has an unknown parameter, nonsense"), "{}", ebb.log());
     fails(&world, &["--table-filter", "^nothing$"], &["error_code\":\"EBB-S023\"", "--schema-filter"]);
 }
