@@ -102,7 +102,7 @@ impl Target {
             match self.attempt().await? {
                 Ok(open) => return Ok(open),
                 Err(error) if error.kind != ErrorKind::Retry => return Err(error.into()),
-                Err(error) if Instant::now() >= deadline => return Err(not_reached(error, longest)),
+                Err(error) if Instant::now() >= deadline => return Err(not_reached(&error, longest)),
                 Err(error) if logged.elapsed() >= LOG_INTERVAL => {
                     logged = Instant::now();
                     let error_code = code::topics::of(&error).text();
@@ -130,14 +130,14 @@ impl Target {
 }
 
 /// What ends a start that needs the target.
-fn not_reached(error: ebb_sdk::Error, longest: Duration) -> Error {
+fn not_reached(error: &ebb_sdk::Error, longest: Duration) -> Error {
     let mend = match error.topic {
         Topic::Unreachable => "correct host and port in --target (EBB_TARGET), or start the target".to_owned(),
         _ => error.hint.clone().unwrap_or_else(|| "see --target (EBB_TARGET)".to_owned()),
     };
     let message =
         format!("the target was not reached within {} s, and this start needs it: {error}", longest.as_secs());
-    Error::new(code::topics::of(&error), message)
+    Error::new(code::topics::of(error), message)
         .hint(format!("{mend}; a longer --target-wait (now {longest:?}) waits longer"))
 }
 
