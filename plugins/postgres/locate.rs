@@ -18,7 +18,7 @@ use crate::{quoted, statement};
 pub(crate) async fn explain(attempt: &Attempt<'_>, failure: &Failure, rows: Range<usize>) -> Error {
     let error = error(attempt, failure);
     if let Failure::NotConvertible(value) = failure {
-        return error.at(attempt.block, value.row, Some(value.column));
+        return widened(attempt, error, Some(value.column)).at(attempt.block, value.row, Some(value.column));
     }
     // Unique and foreign keys depend on other rows too, and their messages name the key by themselves.
     let by_value =
@@ -92,6 +92,10 @@ fn not_convertible(attempt: &Attempt<'_>, value: &NotConvertible) -> Error {
 
 /// The statement by which a column that is too narrow takes the value, where its type has a wider one.
 fn widened(attempt: &Attempt<'_>, error: Error, column: Option<usize>) -> Error {
+    // Digits and keys have a way out of their own.
+    if error.topic != Topic::Value {
+        return error;
+    }
     let Some(column) = column.map(|at| &attempt.prepared.targets[at].column) else { return error };
     match (error.code.as_deref(), wider(&column.type_name)) {
         (Some("22001" | "22003"), Some(wider)) => error.hint(format!(

@@ -21,7 +21,10 @@ fn waiting(world: &World) -> (Ebb, String) {
     world.source("BEGIN; INSERT INTO b VALUES (2, 2); INSERT INTO a VALUES (7, 700); COMMIT");
     world.source("INSERT INTO b VALUES (3, 3)");
     let line = ebb.wait_line("applying waits, and receiving goes on");
-    assert!(line.contains("--on-row-error exit") && line.contains("SIGHUP"), "{line}");
+    assert!(
+        line.contains("--on-row-error exit") && line.contains("SIGHUP") && line.contains("error_code\":\"EBB-W012\""),
+        "{line}"
+    );
     (ebb, pages)
 }
 
@@ -131,7 +134,7 @@ fn a_column_that_the_target_lacks_does_not_end_receiving() {
     world.source("INSERT INTO b VALUES (1, 1)");
     world.source("ALTER TABLE a ADD COLUMN w int; INSERT INTO a VALUES (1, 1, 1)");
     let line = ebb.wait_line("applying waits, and receiving goes on");
-    assert!(line.contains("the source has a column w"), "{line}");
+    assert!(line.contains("the source has a column w") && line.contains("error_code\":\"EBB-W020\""), "{line}");
     world.source("INSERT INTO b VALUES (2, 2)");
     wait_for("the row", || ebb.log(), || status(&pages)["rows_received"].as_u64() >= Some(3));
     assert_eq!(rows(&world), "1");

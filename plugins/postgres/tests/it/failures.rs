@@ -1,6 +1,6 @@
 //! What goes wrong while rows are written, and what the host is to make of it.
 
-use ebb_sdk::{Checks, Error, ErrorKind, Operation, Session as _};
+use ebb_sdk::{Checks, Error, ErrorKind, Operation, Session as _, Topic};
 
 use crate::world::{World, Writer, connect, connect_with};
 
@@ -88,6 +88,42 @@ async fn a_read_only_target_is_tried_again() {
     let error = session.take_over(crate::world::FEED, 1).await.unwrap_err();
     check(&error, ErrorKind::Retry, "25006");
     assert!(error.hint.unwrap().contains("standby"));
+}
+
+/// Each says what it is about, and the statement that mends it where there is one.
+#[tokio::test]
+async fn refused_rows_say_what_is_wrong() {
+    let world = World::new(
+        "failures_topics",
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(3), n smallint);
+         CREATE TABLE dep (d int PRIMARY KEY); CREATE TABLE emp (id int PRIMARY KEY, d int REFERENCES dep);
+         CREATE TABLE u (id int PRIMARY KEY, dept text, v text);
+         CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
+         CREATE TRIGGER no BEFORE INSERT ON u FOR EACH ROW EXECUTE FUNCTION no()",
+    );
+    let mut writer = world.writer().await;
+    for (columns, row, alter) in [
+        (["id", "v"], ["1", "\"long\""], "ALTER COLUMN \"v\" TYPE text"),
+        (["id", "n"], ["1", "70000"], "ALTER COLUMN \"n\" TYPE bigint"),
+    ] {
+        let error = writer.upsert("t", &columns, &[&row]).await.unwrap_err();
+        assert_eq!(error.topic, Topic::Value, "{error:?}");
+        assert!(
+            error.hint.as_deref().is_some_and(|hint| hint.starts_with("ALTER TABLE") && hint.ends_with(alter)),
+            "{error:?}"
+        );
+    }
+    let error = writer.upsert("emp", &["id", "d"], &[&["1", "9"]]).await.unwrap_err();
+    assert_eq!(error.topic, Topic::ForeignKey, "{error:?}");
+    assert!(error.hint.unwrap().contains("insert the missing row into"), "{}", error.message);
+    let error = writer.upsert("u", &["id", "dept", "v"], &[&["1", "\"a\"", "\"b\""]]).await.unwrap_err();
+    assert_eq!(
+        (error.topic, error.column),
+        (Topic::Trigger, None),
+        "a trigger's refusal is about the row: {}",
+        error.message
+    );
+    assert!(error.message.contains("not today") && error.message.contains("the row is id=1"), "{}", error.message);
 }
 
 #[tokio::test]
