@@ -110,7 +110,7 @@ pub(crate) async fn try_all<S: Session>(
         let table = table_of(&writer.catalog, &format!("t{at}")).clone();
         let mut fits = Vec::new();
         for sample in samples() {
-            let fit = writer.session.fits(&table, 1, &sample.source);
+            let fit = writer.session.fits(&table, ColumnIndex(1), &sample.source);
             for value in &sample.values {
                 writer.session.begin(Checks::Immediate).await.expect("a transaction");
                 let written = writer.write(&table.name, Operation::Upsert, &["id", "v"], &[&["1", value]]).await;

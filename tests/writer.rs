@@ -30,7 +30,7 @@ impl<S: Session> Writer<S> {
         rows: &[&[&str]],
     ) -> Result<()> {
         let table = table_of(&self.catalog, table);
-        let columns: Vec<u32> = columns.iter().map(|name| table.column(name).expect("a column")).collect();
+        let columns: Vec<ColumnIndex> = columns.iter().map(|name| table.column(name).expect("a column")).collect();
         let mut buffer = RowBuffer::new(columns.len());
         rows.iter().copied().flatten().for_each(|json| push(&mut buffer, json));
         let block = Block::new(table, operation, &columns, buffer.cells(), buffer.text());

@@ -3,6 +3,7 @@
 //! Owns: the comparison, and where each table stands now. Tables that the run does not write may come and go, unless they
 //! refer to one that it does. Pure.
 
+use ebb_sdk::TableIndex;
 use ebb_sdk::{Catalog, ForeignKey, Table};
 
 /// Where the tables of a run stand in the catalog as it is now, by their position in the one of the start; tables that are
@@ -13,27 +14,27 @@ use ebb_sdk::{Catalog, ForeignKey, Table};
 pub(super) fn positions(
     start: &Catalog,
     now: &Catalog,
-    written: impl Iterator<Item = u32>,
-) -> Result<Vec<u32>, String> {
+    written: impl Iterator<Item = TableIndex>,
+) -> Result<Vec<TableIndex>, String> {
     for position in written {
-        let table = &start.tables[position as usize];
+        let table = &start.tables[position];
         let is_same = find(now, table).is_some_and(|at| is_same(start, position, now, at));
         if !is_same {
             return Err(table.to_string());
         }
     }
-    Ok(start.tables.iter().map(|table| find(now, table).unwrap_or(u32::MAX)).collect())
+    Ok(start.tables.iter().map(|table| find(now, table).unwrap_or(TableIndex(u32::MAX))).collect())
 }
 
-fn find(catalog: &Catalog, table: &Table) -> Option<u32> {
-    let mut places = catalog.tables.iter().zip(0_u32..);
+fn find(catalog: &Catalog, table: &Table) -> Option<TableIndex> {
+    let mut places = catalog.tables.iter().zip(TableIndex::all());
     let is_it = |other: &Table| (&other.namespace, &other.name) == (&table.namespace, &table.name);
     places.find(|(other, _)| is_it(other)).map(|(_, at)| at)
 }
 
-fn is_same(start: &Catalog, then: u32, now: &Catalog, at: u32) -> bool {
+fn is_same(start: &Catalog, then: TableIndex, now: &Catalog, at: TableIndex) -> bool {
     let alone = |table: &Table| Table { foreign_keys: Vec::new(), ..table.clone() };
-    alone(&start.tables[then as usize]) == alone(&now.tables[at as usize])
+    alone(&start.tables[then]) == alone(&now.tables[at])
         && keys_from(start, then) == keys_from(now, at)
         && keys_to(start, then) == keys_to(now, at)
 }
@@ -42,15 +43,15 @@ fn is_same(start: &Catalog, then: u32, now: &Catalog, at: u32) -> bool {
 type Named<'c> = (&'c [String], &'c str, ForeignKey);
 
 fn named<'c>(table: &'c Table, key: &ForeignKey) -> Named<'c> {
-    (&table.namespace, &table.name, ForeignKey { references: 0, ..key.clone() })
+    (&table.namespace, &table.name, ForeignKey { references: TableIndex(0), ..key.clone() })
 }
 
-fn keys_from(catalog: &Catalog, at: u32) -> Vec<Named<'_>> {
-    let keys = &catalog.tables[at as usize].foreign_keys;
-    keys.iter().map(|key| named(&catalog.tables[key.references as usize], key)).collect()
+fn keys_from(catalog: &Catalog, at: TableIndex) -> Vec<Named<'_>> {
+    let keys = &catalog.tables[at].foreign_keys;
+    keys.iter().map(|key| named(&catalog.tables[key.references], key)).collect()
 }
 
-fn keys_to(catalog: &Catalog, at: u32) -> Vec<Named<'_>> {
+fn keys_to(catalog: &Catalog, at: TableIndex) -> Vec<Named<'_>> {
     let of_table = |table| move |key: &ForeignKey| named(table, key);
     let keys = catalog
         .tables

@@ -4,6 +4,8 @@
 
 use std::ops::Index;
 
+use ebb_sdk::ColumnIndex;
+use ebb_sdk::TableIndex;
 use ebb_sdk::{Action, Catalog, ForeignKey, Table, UniqueKey};
 
 #[cfg(doc)]
@@ -15,11 +17,11 @@ pub struct TablePlan {
     /// Its place among upserts: behind all tables that it refers to.
     pub rank: usize,
     /// Columns that [`Phase::NullKeys`] sets to NULL.
-    pub null_keys: Vec<u32>,
+    pub null_keys: Vec<ColumnIndex>,
     /// It refers to itself, perhaps by way of others.
     pub is_in_cycle: bool,
     /// Columns that [`Phase::InsertWithNullRefs`] writes as NULL.
-    pub null_refs: Vec<u32>,
+    pub null_refs: Vec<ColumnIndex>,
     /// It has a unique key that cannot become NULL, or a rule of which that is not known.
     pub is_rigid: bool,
     /// It has such a key, and deleting a row does nothing but delete it.
@@ -48,7 +50,7 @@ impl TablePlans {
         for cycle in &cycles {
             for &at in cycle {
                 let table = &catalog.tables[at];
-                let refers = || table.foreign_keys.iter().filter(|key| cycle.contains(&(key.references as usize)));
+                let refers = || table.foreign_keys.iter().filter(|key| cycle.contains(&(key.references.place())));
                 plans[at].is_in_cycle = refers().next().is_some();
                 plans[at].null_refs = distinct(refers().flat_map(|key| free(table, &key.columns)));
             }
@@ -57,11 +59,11 @@ impl TablePlans {
     }
 }
 
-impl Index<u32> for TablePlans {
+impl Index<TableIndex> for TablePlans {
     type Output = TablePlan;
 
-    fn index(&self, table: u32) -> &TablePlan {
-        &self.0[table as usize]
+    fn index(&self, table: TableIndex) -> &TablePlan {
+        &self.0[table.place()]
     }
 }
 
@@ -70,9 +72,9 @@ fn out_of_order(catalog: &Catalog, at: usize) -> TablePlan {
     let table = &catalog.tables[at];
     let referring = || {
         let keys = catalog.tables.iter().flat_map(|other| &other.foreign_keys);
-        keys.filter(move |key| key.references as usize == at)
+        keys.filter(move |key| key.references.place() == at)
     };
-    let is_referenced = |column: &u32| referring().any(|key| key.references_columns.contains(column));
+    let is_referenced = |column: &ColumnIndex| referring().any(|key| key.references_columns.contains(column));
     // NULL in one column is enough where NULLs are distinct, and none is where they are not.
     let of_unique = table.unique_keys.iter().filter(|key| !key.nulls_equal);
     let of_unique = of_unique.filter_map(|key| free(table, &key.columns).find(|column| !is_referenced(column)));
@@ -94,15 +96,15 @@ fn out_of_order(catalog: &Catalog, at: usize) -> TablePlan {
 }
 
 /// Columns that can be NULL for a while.
-fn free<'a>(table: &'a Table, columns: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+fn free<'a>(table: &'a Table, columns: &'a [ColumnIndex]) -> impl Iterator<Item = ColumnIndex> + 'a {
     columns.iter().copied().filter(|&at| {
-        let column = &table.columns[at as usize];
+        let column = &table.columns[at];
         column.nullable && !column.resists_null && !column.generated && !table.primary_key.contains(&at)
     })
 }
 
-fn distinct(columns: impl Iterator<Item = u32>) -> Vec<u32> {
-    let mut columns: Vec<u32> = columns.collect();
+fn distinct(columns: impl Iterator<Item = ColumnIndex>) -> Vec<ColumnIndex> {
+    let mut columns: Vec<ColumnIndex> = columns.collect();
     columns.sort_unstable();
     columns.dedup();
     columns
@@ -163,7 +165,7 @@ impl Search<'_> {
         let depth = self.stack.len();
         self.stack.push(table);
         for key in &self.catalog.tables[table].foreign_keys {
-            let parent = key.references as usize;
+            let parent = key.references.place();
             match self.found.get(parent) {
                 None => {}
                 Some(None) => {
@@ -191,8 +193,8 @@ mod tests {
     use ebb_sdk::Column;
 
     /// Tables are numbered in the order given; each lists the tables that it refers to.
-    fn check(references: &[&[u32]], expected: &[usize]) {
-        let table = |parents: &&[u32]| Table {
+    fn check(references: &[&[ColumnIndex]], expected: &[usize]) {
+        let table = |parents: &&[ColumnIndex]| Table {
             foreign_keys: parents
                 .iter()
                 .map(|&references| ForeignKey { references, ..ForeignKey::default() })
@@ -227,11 +229,11 @@ mod tests {
         Column { name: name.into(), nullable, ..Column::default() }
     }
 
-    fn unique(column: u32) -> UniqueKey {
+    fn unique(column: ColumnIndex) -> UniqueKey {
         UniqueKey { columns: vec![column], nulls_equal: false }
     }
 
-    fn refers(columns: &[u32], references: u32, on_delete: Action) -> ForeignKey {
+    fn refers(columns: &[ColumnIndex], references: TableIndex, on_delete: Action) -> ForeignKey {
         let columns = columns.to_vec();
         ForeignKey { columns, references, references_columns: vec![0], on_delete, ..ForeignKey::default() }
     }

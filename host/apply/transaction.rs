@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::stage::TableId;
 use ebb_sdk::{Advance, Catalog, Checks, Operation};
 
 use super::encode::{Block, Encoder, Task};
@@ -228,7 +229,7 @@ fn task(phase: Phase, table: &TablePlan) -> Option<Task<'_>> {
 
 /// The rows of a window by table: in memory, or where they stand in staging.
 enum Rows<'w> {
-    InMemory(BTreeMap<u32, Vec<&'w Entry>>),
+    InMemory(BTreeMap<TableId, Vec<&'w Entry>>),
     Staged(&'w Window),
 }
 
@@ -237,7 +238,7 @@ impl<'w> Rows<'w> {
         match &window.rows {
             WindowRows::Streamed => Self::Staged(window),
             WindowRows::InMemory(rows) => {
-                let mut tables: BTreeMap<u32, Vec<&Entry>> = BTreeMap::new();
+                let mut tables: BTreeMap<TableId, Vec<&Entry>> = BTreeMap::new();
                 rows.iter().for_each(|row| tables.entry(row.table).or_default().push(row));
                 Self::InMemory(tables)
             }
@@ -247,7 +248,7 @@ impl<'w> Rows<'w> {
     fn of_table<'a>(
         &'a self,
         backlog: &Backlog,
-        number: u32,
+        number: TableId,
     ) -> Box<dyn Iterator<Item = Result<Cow<'a, Entry>, Error>> + 'a> {
         match self {
             Self::InMemory(tables) => {

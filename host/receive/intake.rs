@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::stage::TableId;
 use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 use hyper::StatusCode;
 
@@ -32,7 +33,7 @@ const ROW_BYTES: usize = size_of::<(usize, usize)>();
 
 /// What a body brings.
 pub(super) enum Delivery {
-    Rows(RowBatch, Vec<(u32, Origin)>),
+    Rows(RowBatch, Vec<(TableId, Origin)>),
     Resolved(Timestamp),
 }
 
@@ -55,7 +56,7 @@ pub(super) struct Intake<'h, 'a> {
     share: &'h mut Share,
     body_bytes: usize,
     rows: RowBatch,
-    origins: Vec<(u32, Origin)>,
+    origins: Vec<(TableId, Origin)>,
     /// Messages of one table often stand together.
     last: Option<(Cow<'a, str>, &'h Table)>,
 }

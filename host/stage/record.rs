@@ -15,6 +15,7 @@ use bytes::Bytes;
 use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 use ring::digest::{SHA256, digest};
 
+use super::table_id::TableId;
 use crate::buffer::Buffer;
 use crate::code;
 use crate::error::{Error, Result};
@@ -54,7 +55,7 @@ impl RowBatch {
     }
 
     /// Adds a row; `key` is the canonical JSON text of its primary key.
-    pub fn push(&mut self, timestamp: Timestamp, table: u32, key: &str, change: Change<'_>) {
+    pub fn push(&mut self, timestamp: Timestamp, table: TableId, key: &str, change: Change<'_>) {
         let start = self.bytes.len();
         self.bytes.extend(&scan_key(timestamp, table));
         let hashed = key.len() > KEY_BYTES_MAX;
@@ -116,7 +117,7 @@ impl RowBatch {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub timestamp: Timestamp,
-    pub table: u32,
+    pub table: TableId,
     key: Bytes,
     value: Bytes,
     /// Where the key text stands: in the value when it is hashed, else in the key.
@@ -221,15 +222,17 @@ pub(super) fn key_text<'a>(key: &'a [u8], value: &'a [u8]) -> Option<&'a str> {
 }
 
 /// The number of the table of a record.
-pub(super) fn table_of(key: &[u8]) -> u32 {
-    key.get(TIMESTAMP_BYTES..16).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
+pub(super) fn table_of(key: &[u8]) -> TableId {
+    key.get(TIMESTAMP_BYTES..16)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(TableId(0), |bytes| TableId(u32::from_be_bytes(bytes)))
 }
 
 /// The start of every key of a timestamp and table.
-pub(super) fn scan_key(timestamp: Timestamp, table: u32) -> [u8; 16] {
+pub(super) fn scan_key(timestamp: Timestamp, table: TableId) -> [u8; 16] {
     let mut key = [0; 16];
     key[..12].copy_from_slice(&timestamp_bytes(timestamp));
-    key[12..].copy_from_slice(&table.to_be_bytes());
+    key[12..].copy_from_slice(&table.0.to_be_bytes());
     key
 }
 

@@ -3,6 +3,7 @@
 //! Owns: finding it by name. Does not own: keys and obstacles (`problems`), columns (`columns`), what is done with the result
 //! (`mod`). Pure.
 
+use ebb_sdk::TableIndex;
 use ebb_sdk::{Catalog, Timestamp};
 
 use super::problems::Judge;
@@ -31,7 +32,7 @@ impl Names<'_> {
             TableMatch { routes: Vec::new(), findings: Findings::default(), checks: Vec::new(), scope: Scope::Chosen };
         for table in chosen {
             let Some(position) = self.counterpart(table, &mut matched.findings) else { continue };
-            let target = &self.catalog.tables[position as usize];
+            let target = &self.catalog.tables[position];
             for problem in self.judge().problems(Some(table), target, &leave_out(table)) {
                 matched.findings.add(problem);
             }
@@ -51,8 +52,7 @@ impl Names<'_> {
                 refused: None,
             });
         }
-        let targets: Vec<_> =
-            matched.routes.iter().map(|route| &self.catalog.tables[route.position as usize]).collect();
+        let targets: Vec<_> = matched.routes.iter().map(|route| &self.catalog.tables[route.position]).collect();
         if let Some(problem) = self.judge().hidden_triggers(&targets) {
             matched.findings.add(problem);
         }
@@ -70,7 +70,7 @@ impl Names<'_> {
         if self.triggers != config::Triggers::Fire {
             return;
         }
-        for table in routes.iter().map(|route| &self.catalog.tables[route.position as usize]) {
+        for table in routes.iter().map(|route| &self.catalog.tables[route.position]) {
             if !table.triggers.is_empty() {
                 let names: Vec<_> = table.triggers.iter().map(|trigger| &trigger.name).collect();
                 tracing::warn!("triggers of {table} act on what ebb writes, as --triggers fire says: {}", join(&names));
@@ -80,8 +80,8 @@ impl Names<'_> {
 
     /// Tables of the target, in its default schema, that no row will come for.
     fn without_source(&self, matched: &mut TableMatch) {
-        let is_served = |position: u32| matched.routes.iter().any(|route| route.position == position);
-        let tables = self.catalog.tables.iter().zip(0_u32..);
+        let is_served = |position: TableIndex| matched.routes.iter().any(|route| route.position == position);
+        let tables = self.catalog.tables.iter().zip(TableIndex::all());
         let idle: Vec<_> = tables
             .filter(|(table, position)| table.namespace == self.catalog.namespace && !is_served(*position))
             .map(|(table, _)| &table.name)
@@ -102,7 +102,7 @@ impl Names<'_> {
     pub(super) fn every(&self, known: &[SourceTable]) -> TableMatch {
         let mut matched =
             TableMatch { routes: Vec::new(), findings: Findings::default(), checks: Vec::new(), scope: Scope::Any };
-        for (table, position) in self.catalog.tables.iter().zip(0_u32..) {
+        for (table, position) in self.catalog.tables.iter().zip(TableIndex::all()) {
             let source = self.source_of(table, known);
             let leave_out = format!(", or leave {} out of the changefeed", table.name);
             let mut route = TableRoute {
@@ -160,7 +160,7 @@ impl Names<'_> {
         in_schema.or_else(|| only(&mut known.iter().filter(of_name)))
     }
 
-    fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<u32> {
+    fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<TableIndex> {
         let shown = format!("{}.{}", table.schema, table.name);
         let (id, what, mend) = match self.candidates(table).as_slice() {
             [position] => return Some(*position),
@@ -182,14 +182,14 @@ impl Names<'_> {
 
     /// The target's table of this name: in the schema of the same name where there is one, else in the default one. Several
     /// when they differ in case only and none has the name to the letter.
-    fn candidates(&self, table: &SourceTable) -> Vec<u32> {
+    fn candidates(&self, table: &SourceTable) -> Vec<TableIndex> {
         let default = &self.catalog.namespace;
         let mut own = default.clone();
         if let Some(last) = own.last_mut().filter(|_| default.len() > 1 && table.schema != "public") {
             last.clone_from(&table.schema);
         }
         let namespace = if self.catalog.tables.iter().any(|target| target.namespace == own) { &own } else { default };
-        let tables = self.catalog.tables.iter().zip(0_u32..);
+        let tables = self.catalog.tables.iter().zip(TableIndex::all());
         let there: Vec<_> = tables.filter(|(target, _)| target.namespace == *namespace).collect();
         let exact = there.iter().find(|(target, _)| target.name == table.name);
         let folded = || there.iter().filter(|(target, _)| self.same(&target.name, &table.name));
@@ -213,7 +213,7 @@ fn topics(database: &str, table: &SourceTable, one_schema: bool) -> Vec<String> 
 fn refuse_shared(
     routes: &[TableRoute],
     table: &SourceTable,
-    position: u32,
+    position: TableIndex,
     target: &ebb_sdk::Table,
     findings: &mut Findings,
 ) {

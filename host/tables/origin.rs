@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::stage::TableId;
 use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ impl std::fmt::Display for Origin {
 /// What has come so far, by the number of the table in staging.
 pub struct Origins {
     run_state: RunState,
-    known: Mutex<BTreeMap<u32, Origin>>,
+    known: Mutex<BTreeMap<TableId, Origin>>,
 }
 
 impl Origins {
@@ -71,7 +72,7 @@ impl Origins {
     ///
     /// # Errors
     /// When rows of a table have come from another table before.
-    pub fn admit(&self, rows: &[(u32, Origin)]) -> Result<()> {
+    pub fn admit(&self, rows: &[(TableId, Origin)]) -> Result<()> {
         let mut known = self.known.lock();
         let Some(changed) = Self::changed(&known, rows)? else { return Ok(()) };
         self.run_state.save(MetadataFile::Origins, &changed)?;
@@ -88,12 +89,15 @@ impl Origins {
     }
 
     /// The same, and nothing is decided by it.
-    pub fn check(&self, rows: &[(u32, Origin)]) -> Result<()> {
+    pub fn check(&self, rows: &[(TableId, Origin)]) -> Result<()> {
         Self::changed(&self.known.lock(), rows).map(drop)
     }
 
-    fn changed(known: &BTreeMap<u32, Origin>, rows: &[(u32, Origin)]) -> Result<Option<BTreeMap<u32, Origin>>> {
-        let mut changed: Option<BTreeMap<u32, Origin>> = None;
+    fn changed(
+        known: &BTreeMap<TableId, Origin>,
+        rows: &[(TableId, Origin)],
+    ) -> Result<Option<BTreeMap<TableId, Origin>>> {
+        let mut changed: Option<BTreeMap<TableId, Origin>> = None;
         for (table, origin) in rows {
             let before = changed.as_ref().unwrap_or(known).get(table);
             let merged = match before {

@@ -90,7 +90,7 @@ impl Judge<'_> {
                 .fix(format!("{altered} ALTER COLUMN {} TYPE STRING{leave_out}", identifier(column))),
             );
         }
-        let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at as usize].name).collect();
+        let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at].name).collect();
         if target_key.is_empty() || visible.is_empty() {
             return problems;
         }

@@ -167,8 +167,7 @@ fn a_forbidden_name_is_found_wherever_it_stands() {
 }
 
 /// Words that others took the place of; a new one may be added once none of it is left.
-const WORDS_GONE: &[&str] =
-    &["doors", "incumbent", "Ladder", "Unfit", "Watched", "Matched", "Settled", "frontier"];
+const WORDS_GONE: &[&str] = &["doors", "incumbent", "Ladder", "Unfit", "Watched", "Matched", "Settled", "frontier"];
 /// For a connection or a process it is "it", for a person "they".
 const PRONOUNS: &[&str] = &["he", "him", "his"];
 

@@ -53,7 +53,7 @@ async fn foreign_keys_and_triggers() {
          CREATE TRIGGER t BEFORE INSERT ON parents FOR EACH ROW SET NEW.y = NEW.y;";
     for world in World::both("describe_references", schema) {
         let catalog = world.session().await.describe().await.unwrap();
-        let at = |name: &str| catalog.tables.iter().position(|table| table.name == name).unwrap() as u32;
+        let at = |name: &str| catalog.tables.iter().position(|table| table.name == name).unwrap();
         let children = table_of(&catalog, "children");
         let [pair, to_self] = children.foreign_keys.as_slice() else { panic!("{children:?}") };
         assert_eq!(
@@ -124,7 +124,7 @@ async fn a_history_is_no_part_of_a_key() {
     let catalog = mariadb.session().await.describe().await.unwrap();
     let table = table_of(&catalog, "t");
     let unique: Vec<_> = table.unique_keys.iter().map(|key| key.columns.clone()).collect();
-    assert_eq!((table.primary_key.as_slice(), unique), ([0].as_slice(), vec![vec![1]]));
+    assert_eq!((table.primary_key.as_slice(), unique), ([0].map(ColumnIndex).as_slice(), vec![vec![1]]));
     assert_eq!(table.columns.iter().map(|column| column.generated).collect::<Vec<_>>(), [false, false, true, true]);
     assert!(table.not_writable.is_empty() && !table.columns.iter().any(|column| column.resists_null), "{table:?}");
 }

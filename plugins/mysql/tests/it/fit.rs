@@ -100,7 +100,7 @@ async fn check_keys(writer: &mut Writer<Session>, columns: impl Iterator<Item = 
     for (at, column) in columns {
         let table = table_of(&writer.catalog, &format!("k{at}")).clone();
         for sample in samples() {
-            let fit = writer.session.fits(&table, 0, &sample.source);
+            let fit = writer.session.fits(&table, ColumnIndex(0), &sample.source);
             assert!(!matches!(fit, Fit::Rounds(_)), "{column} from {}", sample.source.name);
             for json in &sample.values {
                 writer.session.begin(Checks::Immediate).await.expect("a transaction");

@@ -87,7 +87,7 @@ async fn check_keys(writer: &mut Writer<Session>) {
             continue;
         };
         for sample in samples() {
-            let fit = writer.session.fits(&table, 0, &sample.source);
+            let fit = writer.session.fits(&table, ColumnIndex(0), &sample.source);
             assert!(!matches!(fit, Fit::Rounds(_)), "{} from {}", column, sample.source.name);
             assert!(table.not_writable.is_empty() || matches!(fit, Fit::Incompatible(_)), "{} {fit:?}", column);
             for json in &sample.values {
