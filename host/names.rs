@@ -2,8 +2,7 @@
 //!
 //! Owns: the comparison, and finding a column by it. Pure.
 
-use ebb_sdk::ColumnIndex;
-use ebb_sdk::Table;
+use ebb_sdk::{ColumnIndex, Table};
 
 /// What a name of the source means on the target.
 pub enum ColumnMatch {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use ebb_sdk::{Checks, Error, Fit, Operation, Session, shortened};
+use ebb_sdk::{Checks, ColumnIndex, Error, Fit, Operation, Session, shortened};
 
 use crate::samples::samples;
 use crate::writer::{Writer, table_of};

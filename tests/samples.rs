@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ebb_sdk::{Checks, Family, Fit, Operation, Session, SourceType};
+use ebb_sdk::{Checks, ColumnIndex, Family, Fit, Operation, Session, SourceType};
 
 use crate::writer::{Writer, table_of};
 

@@ -3,7 +3,8 @@
 //! Owns: writing blocks and moving the progress. It is a module of the plugins' tests; their `world` opens the session.
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, Operation, Progress, Result, RowBuffer, Session, Table, Timestamp, Value,
+    Advance, Block, Catalog, Checks, ColumnIndex, Operation, Progress, Result, RowBuffer, Session, Table, Timestamp,
+    Value,
 };
 
 pub(crate) const FEED: &str = "/db/public";

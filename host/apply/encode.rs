@@ -5,10 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::stage::TableId;
-use ebb_sdk::ColumnIndex;
-use ebb_sdk::TableIndex;
-use ebb_sdk::{Catalog, Operation, RowBuffer, SHOWN_CHARS_MAX, Value, shortened};
+use ebb_sdk::{Catalog, ColumnIndex, Operation, RowBuffer, SHOWN_CHARS_MAX, TableIndex, Value, shortened};
 use serde_json::value::RawValue;
 
 use super::refused_row::RefusedRow;
@@ -19,7 +16,7 @@ use crate::columns::Columns;
 use crate::error::{Error, Result};
 use crate::names::{self, ColumnMatch};
 use crate::row::StagedRow;
-use crate::stage::{Change, Entry};
+use crate::stage::{Change, Entry, TableId};
 use crate::tables::{Table, Tables};
 
 /// Rows of one table, operation and set of columns.
@@ -291,7 +288,7 @@ mod tests {
             namespace: vec!["molt".into(), "public".into()],
             name: "orders".into(),
             columns: vec![column("city"), column("id"), column("Note"), generated],
-            primary_key: vec![0, 1],
+            primary_key: [0, 1].map(ColumnIndex).to_vec(),
             ..ebb_sdk::Table::default()
         };
         Catalog { tables: vec![table], ..Catalog::default() }
@@ -304,13 +301,14 @@ mod tests {
         let shapes = key_columns.map(shape).into_iter().collect();
         let key = Arc::new(SourceKey::new(owned(&["city", "id"]), false, shapes));
         let hidden_columns = vec!["crdb_region".to_owned()];
-        tables.add(&[], &[], false, Table { number: 1, position: 0, key, hidden_columns, ..Table::default() });
+        let (number, position) = (TableId(1), TableIndex(0));
+        tables.add(&[], &[], false, Table { number, position, key, hidden_columns, ..Table::default() });
         tables
     }
 
     fn encode(key_columns: Option<&[&str]>, key: &str, change: Change<'_>) -> Result<Vec<Block>> {
         let mut batch = RowBatch::default();
-        batch.push(Timestamp::ZERO, 1, key, change);
+        batch.push(Timestamp::ZERO, TableId(1), key, change);
         let (catalog, tables) = (catalog(), tables(key_columns));
         let mut encoder = Encoder::new(&catalog, &tables, false);
         let pushed = encoder.push(&batch.entries().remove(0)?);

@@ -131,7 +131,7 @@ mod tests {
         let catalog = Catalog { suspends_checks, ..Catalog::default() };
         let tables = TablePlans(vec![TablePlan { cascades_on_delete: acts, ..TablePlan::default() }]);
         let escalation = Escalation { catalog: &catalog, tables: &tables, triggers: Triggers::Skip };
-        let affected = AffectedTables::all([0].into_iter());
+        let affected = AffectedTables::all([TableIndex(0)].into_iter());
         let mut plan = escalation.first(&affected);
         let mut tried = vec![name(plan)];
         loop {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn rows_that_need_an_order_are_verified_afterwards() {
-        let affected = AffectedTables::all([0].into_iter());
+        let affected = AffectedTables::all([TableIndex(0)].into_iter());
         for (checks_each_row, is_in_cycle, expected) in [
             (true, true, Plan::UPSERTS_FIRST_SUSPENDED),
             (true, false, Plan::UPSERTS_FIRST),

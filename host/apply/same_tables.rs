@@ -3,8 +3,7 @@
 //! Owns: the comparison, and where each table stands now. Tables that the run does not write may come and go, unless they
 //! refer to one that it does. Pure.
 
-use ebb_sdk::TableIndex;
-use ebb_sdk::{Catalog, ForeignKey, Table};
+use ebb_sdk::{Catalog, ForeignKey, Table, TableIndex};
 
 /// Where the tables of a run stand in the catalog as it is now, by their position in the one of the start; tables that are
 /// gone and not written stand nowhere.
@@ -63,10 +62,14 @@ fn keys_to(catalog: &Catalog, at: TableIndex) -> Vec<Named<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ebb_sdk::Column;
+    use ebb_sdk::{Column, ColumnIndex};
 
     fn table(name: &str, columns: usize, references: &[u32]) -> Table {
-        let key = |&references: &u32| ForeignKey { columns: vec![0], references, ..ForeignKey::default() };
+        let key = |&parent: &u32| ForeignKey {
+            columns: vec![ColumnIndex(0)],
+            references: TableIndex(parent),
+            ..ForeignKey::default()
+        };
         Table {
             namespace: vec!["public".into()],
             name: name.into(),
@@ -84,8 +87,9 @@ mod tests {
     fn what_a_run_does_not_write_may_change() {
         let start = catalog(&[table("a", 1, &[]), table("b", 2, &[0]), table("idle", 1, &[])]);
         let check = |now: &[Table], expected: Result<&[u32], &str>| {
-            let found = positions(&start, &catalog(now), [0, 1].into_iter());
-            assert_eq!(found.as_deref().map_err(String::as_str), expected);
+            let found = positions(&start, &catalog(now), [0, 1].map(TableIndex).into_iter());
+            let expected = expected.map(|places| places.iter().copied().map(TableIndex).collect());
+            assert_eq!(found, expected.map_err(str::to_owned));
         };
         check(&start.tables, Ok(&[0, 1, 2]));
         let (a, b) = (|| table("a", 1, &[]), |parent| table("b", 2, &[parent]));

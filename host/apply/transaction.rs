@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::stage::TableId;
 use ebb_sdk::{Advance, Catalog, Checks, Operation};
 
 use super::encode::{Block, Encoder, Task};
@@ -19,7 +18,7 @@ use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
 use crate::order::{Window, WindowLimits, WindowRows, identity};
 use crate::plugin::{Applied, Session};
-use crate::stage::{Backlog, Entry};
+use crate::stage::{Backlog, Entry, TableId};
 use crate::tables::{Table, Tables};
 
 /// Deletes that are held in memory at once, of a transaction that is not.

@@ -10,8 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use ebb_sdk::TableIndex;
-use ebb_sdk::{ErrorKind, Timestamp};
+use ebb_sdk::{ErrorKind, TableIndex, Timestamp};
 use tokio::time::timeout;
 
 use super::attempt::{ApplyError, BatchOutcome};

@@ -5,15 +5,13 @@
 use std::time::{Duration, Instant};
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
-use ebb_sdk::ColumnIndex;
-use ebb_sdk::TableIndex;
 use ebb_sdk::abi::{
     AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_LEASE_STATE, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED,
     CALL_SAVED_TRIGGERS, CALL_TOUCH, SessionBox,
 };
 use ebb_sdk::{
-    Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal, LeaseState, Operation, Progress,
-    Result, Rounded, RowBuffer, SavedTrigger,
+    Advance, Catalog, Checks, ColumnIndex, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal, LeaseState, Operation,
+    Progress, Result, Rounded, RowBuffer, SavedTrigger, TableIndex,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

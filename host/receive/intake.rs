@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::stage::TableId;
 use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 use hyper::StatusCode;
 
@@ -17,7 +16,7 @@ use crate::access::{Reach, allow_flags};
 use crate::code;
 use crate::columns;
 use crate::error::Error;
-use crate::stage::{Change, RowBatch};
+use crate::stage::{Change, RowBatch, TableId};
 use crate::tables::Origin;
 use crate::tables::two_tables;
 use crate::tables::{Destination, Table, Tables};

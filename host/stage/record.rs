@@ -223,9 +223,8 @@ pub(super) fn key_text<'a>(key: &'a [u8], value: &'a [u8]) -> Option<&'a str> {
 
 /// The number of the table of a record.
 pub(super) fn table_of(key: &[u8]) -> TableId {
-    key.get(TIMESTAMP_BYTES..16)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map_or(TableId(0), |bytes| TableId(u32::from_be_bytes(bytes)))
+    let number = key.get(TIMESTAMP_BYTES..16).and_then(|bytes| bytes.try_into().ok());
+    TableId(number.map_or(0, u32::from_be_bytes))
 }
 
 /// The start of every key of a timestamp and table.
@@ -265,7 +264,7 @@ mod tests {
 
     fn written(key: &str, change: Change<'_>) -> (Vec<u8>, Vec<u8>) {
         let mut batch = RowBatch::default();
-        batch.push(Timestamp { wall: 7, logical: 3 }, 9, key, change);
+        batch.push(Timestamp { wall: 7, logical: 3 }, TableId(9), key, change);
         let (key, value) = batch.records().next().unwrap();
         (key.to_vec(), value.to_vec())
     }
@@ -281,7 +280,7 @@ mod tests {
             for change in [Change::Upsert("{\"a\": 1}"), Change::Delete(None), Change::Delete(Some("{\"a\": 0}"))] {
                 let entry = read(&written(key, change)).unwrap();
                 assert_eq!((entry.key(), entry.change()), (key, change));
-                assert_eq!((entry.timestamp, entry.table), (Timestamp { wall: 7, logical: 3 }, 9));
+                assert_eq!((entry.timestamp, entry.table), (Timestamp { wall: 7, logical: 3 }, TableId(9)));
                 assert!(key.starts_with(entry.shown_key().trim_end_matches('…')));
                 assert!(entry.shown_key().chars().count() <= SHOWN_CHARS_MAX + 1);
             }
@@ -313,8 +312,8 @@ mod tests {
             let value = [&checksum(key, rest).to_be_bytes()[..], rest].concat();
             read(&(key.to_vec(), value))
         };
-        let key = [&scan_key(Timestamp::ZERO, 1)[..], &[0], b"[1]"].concat();
-        let hashed = [&scan_key(Timestamp::ZERO, 1)[..], &[1], &[7; 32]].concat();
+        let key = [&scan_key(Timestamp::ZERO, TableId(1))[..], &[0], b"[1]"].concat();
+        let hashed = [&scan_key(Timestamp::ZERO, TableId(1))[..], &[1], &[7; 32]].concat();
         sealed(&key, b"\x01{}").unwrap();
         sealed(&hashed, b"\x01\0\0\0\x03[1]{}").unwrap();
         for len in 0..KEY_BYTES_MIN {
@@ -330,7 +329,7 @@ mod tests {
 
     #[test]
     fn keys_sort_by_time_then_table() {
-        let key = |wall, logical, table| scan_key(Timestamp { wall, logical }, table);
+        let key = |wall, logical, table| scan_key(Timestamp { wall, logical }, TableId(table));
         assert!(key(1, 2, 3) < key(1, 2, 4));
         assert!(key(1, 2, 9) < key(1, 3, 0));
         assert!(key(255, 0, 0) < key(256, 0, 0));

@@ -259,7 +259,7 @@ fn parse(text: &[u8]) -> Result<State> {
     let state: State = serde_json::from_str(json).map_err(|_| damaged())?;
     // They are counted up from 1.
     let is_counted =
-        !state.segments.contains_key(&u64::MAX) && state.tables.values().all(|&number| number.0 < u32::MAX);
+        !state.segments.contains_key(&u64::MAX) && state.tables.values().all(|&number| number < TableId(u32::MAX));
     if !is_counted {
         return Err(damaged());
     }
@@ -279,7 +279,7 @@ mod tests {
         let state = State {
             id: 7,
             is_established: true,
-            tables: BTreeMap::from([("t".to_owned(), 1)]),
+            tables: BTreeMap::from([("t".to_owned(), TableId(1))]),
             segments: forms.map(|(number, form)| (number, meta(form))).into(),
             ..State::new()
         };
@@ -305,7 +305,7 @@ mod tests {
     fn numbers_that_nothing_can_follow_are_damage() {
         let refused = |state: &State| parse(seal(&serde_json::to_string(state).unwrap()).as_bytes()).unwrap_err();
         let mut state = State::new();
-        state.tables.insert("t".into(), u32::MAX);
+        state.tables.insert("t".into(), TableId(u32::MAX));
         assert!(refused(&state).message.contains("it is not what a state is"));
         state.tables.clear();
         state.segments.insert(u64::MAX, SegmentMeta::new_log());

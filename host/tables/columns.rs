@@ -2,9 +2,7 @@
 //!
 //! Owns: matching them, and the findings. Does not own: the rules of types, which the plugin has.
 
-use ebb_sdk::ColumnIndex;
-use ebb_sdk::TableIndex;
-use ebb_sdk::{Fit, FitQuestion, Identity, Table};
+use ebb_sdk::{ColumnIndex, Fit, FitQuestion, Identity, Table, TableIndex};
 
 use super::matching::Names;
 use crate::findings::{Finding, FindingId, Findings};

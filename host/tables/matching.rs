@@ -3,8 +3,7 @@
 //! Owns: finding it by name. Does not own: keys and obstacles (`problems`), columns (`columns`), what is done with the result
 //! (`mod`). Pure.
 
-use ebb_sdk::TableIndex;
-use ebb_sdk::{Catalog, Timestamp};
+use ebb_sdk::{Catalog, TableIndex, Timestamp};
 
 use super::problems::Judge;
 use super::{KeyShape, Scope, TableMatch, TableRoute, join};
@@ -237,7 +236,7 @@ fn leave_out(table: &SourceTable) -> String {
 mod tests {
     use super::*;
     use crate::source::SourceColumn;
-    use ebb_sdk::{Column, NotWritable, SourceType};
+    use ebb_sdk::{Column, ColumnIndex, NotWritable, SourceType};
 
     fn target(schema: &str, name: &str, columns: &[&str], key: &[u32]) -> ebb_sdk::Table {
         let column = |name: &&str| Column { name: (*name).to_owned(), nullable: *name != "must", ..Column::default() };
@@ -245,7 +244,7 @@ mod tests {
             namespace: vec!["molt".into(), schema.into()],
             name: name.into(),
             columns: columns.iter().map(column).collect(),
-            primary_key: key.to_vec(),
+            primary_key: key.iter().copied().map(ColumnIndex).collect(),
             ..ebb_sdk::Table::default()
         }
     }
@@ -291,6 +290,7 @@ mod tests {
             Names { catalog: &catalog, case_sensitive: false, ignored_columns: &["spare".to_owned()], triggers };
         match (names.matched("defaultdb", tables).check_types(&catalog, None), expected) {
             (Ok(routes), Ok(expected)) => {
+                let expected: Vec<_> = expected.iter().copied().map(TableIndex).collect();
                 assert_eq!(routes.iter().map(|table| table.position).collect::<Vec<_>>(), expected);
             }
             (Err(error), Err(expected)) => assert!(error.message.contains(expected), "{error}"),

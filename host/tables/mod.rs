@@ -16,8 +16,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use ebb_sdk::TableIndex;
-use ebb_sdk::{Catalog, ConnectOptions, FitQuestion};
+use ebb_sdk::{Catalog, ConnectOptions, FitQuestion, TableIndex};
 
 use crate::config::Config;
 use crate::error::{Error, Result};

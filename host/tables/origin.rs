@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::stage::TableId;
 use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::code;
 use crate::error::{Error, Result};
-use crate::stage::{MetadataFile, RunState};
+use crate::stage::{MetadataFile, RunState, TableId};
 
 /// A table of the source as a topic names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,19 +139,21 @@ mod tests {
         let folder = tempdir();
         let stage = Stage::open(folder.path(), crate::stage::StagingLimits::default()).unwrap();
         let origins = Origins::load(&stage.run_state).unwrap();
-        origins.admit(&[(1, Origin::bare("orders"))]).unwrap();
-        origins.admit(&[(1, Origin::bare("\"orders\""))]).unwrap();
-        assert!(origins.admit(&[(1, Origin::bare("Orders"))]).is_err());
-        origins.admit(&[(1, Origin::qualified("shop.tenant1", "orders"))]).unwrap();
-        origins.admit(&[(1, Origin::bare("orders"))]).unwrap();
-        assert!(origins.admit(&[(1, Origin::qualified("shop.tenant2", "orders"))]).is_err());
-        origins.admit(&[(2, Origin::qualified("shop.tenant2", "orders"))]).unwrap();
+        origins.admit(&[(TableId(1), Origin::bare("orders"))]).unwrap();
+        origins.admit(&[(TableId(1), Origin::bare("\"orders\""))]).unwrap();
+        assert!(origins.admit(&[(TableId(1), Origin::bare("Orders"))]).is_err());
+        origins.admit(&[(TableId(1), Origin::qualified("shop.tenant1", "orders"))]).unwrap();
+        origins.admit(&[(TableId(1), Origin::bare("orders"))]).unwrap();
+        assert!(origins.admit(&[(TableId(1), Origin::qualified("shop.tenant2", "orders"))]).is_err());
+        origins.admit(&[(TableId(2), Origin::qualified("shop.tenant2", "orders"))]).unwrap();
         let again = Origins::load(&stage.run_state).unwrap();
-        let error = again.admit(&[(1, Origin::qualified("shop.tenant2", "orders"))]).unwrap_err();
+        let error = again.admit(&[(TableId(1), Origin::qualified("shop.tenant2", "orders"))]).unwrap_err();
         assert!(error.message.contains("shop.tenant1.orders and shop.tenant2.orders"), "{error}");
         // All of a request or nothing of it.
-        again.admit(&[(3, Origin::bare("ITEMS")), (3, Origin::bare("items"))]).unwrap_err();
-        again.admit(&[(3, Origin::bare("items")), (3, Origin::qualified("shop.tenant1", "items"))]).unwrap();
-        again.admit(&[(3, Origin::qualified("shop.tenant2", "items"))]).unwrap_err();
+        again.admit(&[(TableId(3), Origin::bare("ITEMS")), (TableId(3), Origin::bare("items"))]).unwrap_err();
+        again
+            .admit(&[(TableId(3), Origin::bare("items")), (TableId(3), Origin::qualified("shop.tenant1", "items"))])
+            .unwrap();
+        again.admit(&[(TableId(3), Origin::qualified("shop.tenant2", "items"))]).unwrap_err();
     }
 }

@@ -4,16 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::stage::TableId;
-use ebb_sdk::TableIndex;
-use ebb_sdk::{Catalog, Table, Timestamp};
+use ebb_sdk::{Catalog, Table, TableIndex, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::key::KeyShape;
 use super::{TableRoute, registered};
 use crate::code;
 use crate::error::{Error, Result};
-use crate::stage::{Backlog, Bounds, MetadataFile, RunState};
+use crate::stage::{Backlog, Bounds, MetadataFile, RunState, TableId};
 use crate::target::SourceName;
 
 #[derive(Deserialize, Serialize)]

@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ebb_sdk::TableIndex;
+
 use super::SourceKey;
 use super::origin::Origin;
 use crate::error::Error;
 use crate::stage::TableId;
-use ebb_sdk::TableIndex;
 
 /// A table that rows are taken for.
 #[derive(Clone, Debug, Default)]
@@ -240,8 +241,8 @@ mod tests {
 
     fn tables(topics: &[&str], case_sensitive: bool) -> Tables {
         let mut tables = Tables::default();
-        for (at, topic) in topics.iter().enumerate() {
-            let table = Table { number: TableId::try_from(at).unwrap(), ..Table::default() };
+        for (topic, number) in topics.iter().zip(0..) {
+            let table = Table { number: TableId(number), ..Table::default() };
             tables.add(&path(), &[(*topic).to_owned()], case_sensitive, table);
         }
         tables
@@ -249,7 +250,7 @@ mod tests {
 
     fn number(route: &Destination<'_>) -> Option<u32> {
         match route {
-            Destination::Table(table, _) => Some(table.number),
+            Destination::Table(table, _) => Some(table.number.0),
             Destination::Refused(..) | Destination::Unknown => None,
         }
     }

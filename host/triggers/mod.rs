@@ -10,8 +10,7 @@ pub mod proof;
 
 use std::collections::BTreeSet;
 
-use ebb_sdk::TableIndex;
-use ebb_sdk::{Catalog, SavedTrigger};
+use ebb_sdk::{Catalog, SavedTrigger, TableIndex};
 
 use crate::code;
 use crate::error::{Error, Result, visible};

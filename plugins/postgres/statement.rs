@@ -241,6 +241,7 @@ mod tests {
     use crate::fit::Base;
     use crate::keys::KeyForm;
     use crate::values::Conversion;
+    use ebb_sdk::ColumnIndex;
 
     fn check(columns: &[(&str, &str, Identity)], operation: Operation, expected: &str) {
         let columns: Vec<_> = columns
@@ -269,7 +270,7 @@ mod tests {
             namespace: vec!["db".into(), "s".into()],
             name: "T\"".into(),
             columns: columns.clone(),
-            primary_key: vec![0],
+            primary_key: vec![ColumnIndex(0)],
             ..Table::default()
         };
         let targets: Vec<_> = targets.take(if operation == Operation::Delete { 1 } else { usize::MAX }).collect();

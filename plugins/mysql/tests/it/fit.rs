@@ -1,7 +1,7 @@
 //! Whether what a column is said to take of a type is what it does take: every type of the source, every type of a column.
 
 use ebb_mysql::Session;
-use ebb_sdk::{Checks, Fit, Operation, Session as _};
+use ebb_sdk::{Checks, ColumnIndex, Fit, Operation, Session as _};
 use ebb_servers::Flavour;
 
 use crate::edges::section;

@@ -1,7 +1,7 @@
 //! Whether what a column is said to take of a type is what it does take: every type of the source, every type of a column.
 
 use ebb_postgres::Session;
-use ebb_sdk::{Checks, Fit, Operation, Session as _};
+use ebb_sdk::{Checks, ColumnIndex, Fit, Operation, Session as _};
 
 use crate::edges::section;
 use crate::samples::{check_page, samples, try_all};

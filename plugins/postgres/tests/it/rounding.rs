@@ -1,6 +1,6 @@
 //! Digits that a column has no room for: refused by name, or counted where they may be lost, and never in a key.
 
-use ebb_sdk::{Checks, ErrorKind, Family, Fit, Operation, Rounded, Session as _, SourceType};
+use ebb_sdk::{Checks, ColumnIndex, ErrorKind, Family, Fit, Operation, Rounded, Session as _, SourceType};
 
 use crate::world::{World, table_of};
 
