@@ -2,13 +2,13 @@
 //!
 //! Owns: the comparison, and finding a column by it. Pure.
 
-use ebb_sdk::Table;
+use ebb_sdk::{ColumnIndex, Table};
 
 /// What a name of the source means on the target.
 pub enum ColumnMatch {
     None,
     /// The position of the column.
-    One(u32),
+    One(ColumnIndex),
     /// They differ in case only, and none has the name to the letter.
     Several,
 }
@@ -31,7 +31,8 @@ pub fn column(table: &Table, name: &str, case_sensitive: bool) -> ColumnMatch {
     if let Some(at) = table.column(name) {
         return ColumnMatch::One(at);
     }
-    let mut folded = table.columns.iter().zip(0_u32..).filter(|(column, _)| same(&column.name, name, case_sensitive));
+    let mut folded =
+        table.columns.iter().zip(ColumnIndex::all()).filter(|(column, _)| same(&column.name, name, case_sensitive));
     match (folded.next(), folded.next()) {
         (None, _) => ColumnMatch::None,
         (Some((_, at)), None) => ColumnMatch::One(at),

@@ -259,7 +259,7 @@ fn last_of_keys(mut rows: Vec<Entry>, tables: &Tables) -> Result<Vec<Entry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::{Change, RowBatch};
+    use crate::stage::{Change, RowBatch, TableId};
     use crate::tables::{KeyShape, SourceKey};
     use std::sync::Arc;
 
@@ -274,7 +274,7 @@ mod tests {
             let parts: Vec<_> = place.split(':').collect();
             let at = Timestamp { wall: parts[0].parse().unwrap(), logical: 0 };
             let change = if value.is_empty() { Change::Delete(None) } else { Change::Upsert(value) };
-            batch.push(at, parts[1].parse().unwrap(), parts[2], change);
+            batch.push(at, TableId(parts[1].parse().unwrap()), parts[2], change);
         }
         batch.entries()
     }
@@ -286,7 +286,7 @@ mod tests {
             let columns = if number == 3 { vec!["region".to_owned(), "id".to_owned()] } else { vec!["id".to_owned()] };
             let shapes = vec![KeyShape { since: Timestamp::ZERO, columns, families: Vec::new() }];
             let key = Arc::new(SourceKey::new(vec!["id".into()], false, shapes));
-            tables.add(&[], &[], false, Table { number, key, ..Table::default() });
+            tables.add(&[], &[], false, Table { number: TableId(number), key, ..Table::default() });
         }
         tables
     }

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{ColumnIndex, TableIndex};
+
 /// All tables of a target that a changefeed may write to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -64,7 +66,7 @@ pub struct Table {
     /// In the order of the table; a position in this list stands for the column wherever a number does.
     pub columns: Vec<Column>,
     /// In the order of the key. Empty when the table has no primary key; ebb refuses such a table.
-    pub primary_key: Vec<u32>,
+    pub primary_key: Vec<ColumnIndex>,
     /// Every unique key beside the primary key.
     pub unique_keys: Vec<UniqueKey>,
     /// It has unique rules that no list of columns tells: partial or computed keys, exclusion constraints.
@@ -83,9 +85,9 @@ pub struct Table {
 
 impl Table {
     /// The position of a column of exactly this name.
-    pub fn column(&self, name: &str) -> Option<u32> {
+    pub fn column(&self, name: &str) -> Option<ColumnIndex> {
         let at = self.columns.iter().position(|column| column.name == name)?;
-        u32::try_from(at).ok()
+        Some(ColumnIndex::at(at))
     }
 }
 
@@ -104,7 +106,7 @@ impl fmt::Display for Table {
 #[serde(default)]
 pub struct UniqueKey {
     /// Positions in [`Table::columns`].
-    pub columns: Vec<u32>,
+    pub columns: Vec<ColumnIndex>,
     /// Two rows with NULL in a column of it exclude each other, as other equal values do.
     pub nulls_equal: bool,
 }
@@ -190,11 +192,11 @@ pub struct ForeignKey {
     /// As the database spells it, for messages.
     pub name: String,
     /// Positions in [`Table::columns`] of the referring table.
-    pub columns: Vec<u32>,
+    pub columns: Vec<ColumnIndex>,
     /// The position of the referenced table in [`Catalog::tables`].
-    pub references: u32,
+    pub references: TableIndex,
     /// Columns of the referenced table, in the order of `columns`.
-    pub references_columns: Vec<u32>,
+    pub references_columns: Vec<ColumnIndex>,
     /// What happens to a referring row when the referenced one is deleted.
     pub on_delete: Action,
     /// What happens to a referring row when the referenced columns change.

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ColumnIndex;
 pub use crate::abi::Cell;
 use crate::catalog::{Column, Table};
 
@@ -226,17 +227,23 @@ impl RowBuffer {
 pub struct Block<'a> {
     table: &'a Table,
     operation: Operation,
-    columns: &'a [u32],
+    columns: &'a [ColumnIndex],
     cells: &'a [Cell],
     text: &'a str,
 }
 
 impl<'a> Block<'a> {
     /// Puts a block together. `columns` are positions in `table.columns`; `cells` holds whole rows of that width.
-    pub fn new(table: &'a Table, operation: Operation, columns: &'a [u32], cells: &'a [Cell], text: &'a str) -> Self {
+    pub fn new(
+        table: &'a Table,
+        operation: Operation,
+        columns: &'a [ColumnIndex],
+        cells: &'a [Cell],
+        text: &'a str,
+    ) -> Self {
         assert!(!columns.is_empty(), "a block has at least one column");
         assert!(cells.len().is_multiple_of(columns.len()), "a block holds whole rows");
-        assert!(columns.iter().all(|&at| (at as usize) < table.columns.len()), "columns are the table's");
+        assert!(columns.iter().all(|&at| at.place() < table.columns.len()), "columns are the table's");
         Self { table, operation, columns, cells, text }
     }
 
@@ -253,7 +260,7 @@ impl<'a> Block<'a> {
     /// The columns of each row, in the order of its values. For a delete they are those of the primary key.
     pub fn columns(&self) -> impl ExactSizeIterator<Item = &'a Column> + 'a {
         let (table, columns) = (self.table, self.columns);
-        columns.iter().map(move |&at| &table.columns[at as usize])
+        columns.iter().map(move |&at| &table.columns[at])
     }
 
     /// The number of columns.
@@ -318,7 +325,8 @@ mod tests {
     #[test]
     fn values_come_back_as_they_went_in() {
         let column = |name: &str| Column { name: name.into(), ..Column::default() };
-        let table = Table { columns: vec![column("a"), column("b")], primary_key: vec![1], ..Table::default() };
+        let table =
+            Table { columns: vec![column("a"), column("b")], primary_key: vec![ColumnIndex(1)], ..Table::default() };
         let values = [
             Value::Null,
             Value::Bool(false),
@@ -329,7 +337,7 @@ mod tests {
         ];
         let mut rows = RowBuffer::new(2);
         values.iter().for_each(|&value| rows.push(value));
-        let block = Block::new(&table, Operation::Upsert, &[0, 1], rows.cells(), rows.text());
+        let block = Block::new(&table, Operation::Upsert, &[ColumnIndex(0), ColumnIndex(1)], rows.cells(), rows.text());
         assert_eq!(block.rows(), 3);
         let seen: Vec<_> = (0..3).flat_map(|row| [block.value(row, 0), block.value(row, 1)]).collect();
         assert_eq!(seen, values);

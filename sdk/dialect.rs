@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(doc)]
 use crate::Operation;
 use crate::{
-    Advance, Block, Catalog, Error, ErrorKind, Fit, LeaseRenewal, LeaseState, Progress, Result, Rounded, SavedTrigger,
-    SourceType, Table,
+    Advance, Block, Catalog, ColumnIndex, Error, ErrorKind, Fit, LeaseRenewal, LeaseState, Progress, Result, Rounded,
+    SavedTrigger, SourceType, Table,
 };
 
 /// What a dialect is called and which URLs it answers to.
@@ -57,7 +57,7 @@ impl ConnectOptions {
     /// `schema.table.column`, in any case; [`ConnectOptions::EVERY_COLUMN`] means all of them. Never so for a column of the
     /// primary key: two rows could become one.
     pub fn may_round(&self, table: &Table, column: &str) -> bool {
-        let is_key = table.primary_key.iter().any(|&at| table.columns[at as usize].name == column);
+        let is_key = table.primary_key.iter().any(|&at| table.columns[at].name == column);
         let names = [column.to_owned(), format!("{}.{column}", table.name), format!("{table}.{column}")];
         let is_it = |allowed: &String| {
             allowed == Self::EVERY_COLUMN || names.iter().any(|name| name.to_lowercase() == allowed.to_lowercase())
@@ -160,7 +160,7 @@ pub trait Session: Send + 'static {
     /// Whether a column, of the catalog that was described last, takes values of a type of the source. It is asked once, at
     /// start, so that what cannot work is known before a row is received. Without an answer of its own a dialect finds
     /// out when the rows come.
-    fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
+    fn fits(&self, table: &Table, column: ColumnIndex, source: &SourceType) -> Fit {
         let _ = (table, column, source);
         Fit::Full
     }

@@ -20,8 +20,8 @@ use crate::abi::{
 };
 use crate::dialect::LOG;
 use crate::{
-    Advance, Block, Catalog, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal, Level,
-    Operation, Result, SavedTrigger, Session,
+    Advance, Block, Catalog, ColumnIndex, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal,
+    Level, Operation, Result, SavedTrigger, Session, TableIndex,
 };
 
 /// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
@@ -147,7 +147,7 @@ impl<S: Session> Exported<S> {
         let catalog = std::mem::take(&mut self.catalog);
         let fits = self.run(async |session| {
             let fit = |question: &FitQuestion| {
-                let table = catalog.tables.get(question.table as usize).ok_or_else(|| undescribed(question.table))?;
+                let table = catalog.tables.get(question.table.place()).ok_or_else(|| undescribed(question.table))?;
                 Ok(session.fits(table, question.column, &question.source))
             };
             questions.iter().map(fit).collect()
@@ -181,7 +181,8 @@ impl<S: Session> AbiSession for Exported<S> {
     fn write(&mut self, block: AbiBlock<'_>) -> Done {
         // The catalog is lent to the block while the session is borrowed too.
         let catalog = std::mem::take(&mut self.catalog);
-        let written = self.run(async |session| session.write(resolve(&catalog, &block)?).await);
+        let columns: Vec<ColumnIndex> = block.columns.iter().copied().map(ColumnIndex).collect();
+        let written = self.run(async |session| session.write(resolve(&catalog, &block, &columns)?).await);
         self.catalog = catalog;
         done(written)
     }
@@ -243,17 +244,17 @@ impl<S: Session> Drop for Exported<S> {
     }
 }
 
-fn undescribed(table: u32) -> Error {
+fn undescribed(table: TableIndex) -> Error {
     Error::new(ErrorKind::Broken, format!("the host names table {table}, which was not described"))
 }
 
-fn resolve<'a>(catalog: &'a Catalog, block: &AbiBlock<'a>) -> Result<Block<'a>> {
-    let table = catalog.tables.get(block.table as usize).ok_or_else(|| undescribed(block.table))?;
+fn resolve<'a>(catalog: &'a Catalog, block: &AbiBlock<'a>, columns: &'a [ColumnIndex]) -> Result<Block<'a>> {
+    let table = catalog.tables.get(block.table as usize).ok_or_else(|| undescribed(TableIndex(block.table)))?;
     let operation = Operation::of(block.operation).ok_or_else(|| {
         Error::new(ErrorKind::Broken, format!("the host asks for operation {}, which is not known", block.operation))
             .hint("the plugin was built with an older ebb-sdk than the host's")
     })?;
-    Ok(Block::new(table, operation, block.columns.as_slice(), block.cells.as_slice(), block.text.as_str()))
+    Ok(Block::new(table, operation, columns, block.cells.as_slice(), block.text.as_str()))
 }
 
 /// A panic must not cross the boundary: it would abort the host. It becomes an error of the plugin.

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{ColumnIndex, TableIndex};
+
 /// What kind of values a column of the source has, and so in which JSON they come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -148,9 +150,9 @@ pub struct Rounded {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FitQuestion {
     /// Position in [`Catalog::tables`](crate::Catalog::tables).
-    pub table: u32,
+    pub table: TableIndex,
     /// Position in [`Table::columns`](crate::Table::columns).
-    pub column: u32,
+    pub column: ColumnIndex,
     /// What the source has there.
     pub source: SourceType,
 }

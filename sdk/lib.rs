@@ -11,6 +11,7 @@
 mod change;
 mod number;
 
+mod index;
 mod catalog;
 mod fit;
 mod rounding;
@@ -36,6 +37,7 @@ pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampEr
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
 pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, missing_parent, shortened, unreachable, with_causes};
 pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};
+pub use index::{ColumnIndex, TableIndex};
 pub use mask::{MASK, masked, masked_url, masked_value};
 pub use number::{Number, is_number, second_digits};
 pub use progress::{Advance, LeaseRenewal, LeaseState, Progress};

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use ebb_sdk::{Checks, Error, Fit, Operation, Session, shortened};
+use ebb_sdk::{Checks, ColumnIndex, Error, Fit, Operation, Session, shortened};
 
 use crate::samples::samples;
 use crate::writer::{Writer, table_of};
@@ -52,7 +52,7 @@ pub(crate) async fn section<S: Session>(writer: &mut Writer<S>, at: usize, colum
     let table = table_of(&writer.catalog, &value).clone();
     let can_be_key = writer.catalog.tables.iter().any(|table| table.name == key && table.not_writable.is_empty());
     for sample in samples() {
-        if matches!(writer.session.fits(&table, 1, &sample.source), Fit::Incompatible(_)) {
+        if matches!(writer.session.fits(&table, ColumnIndex(1), &sample.source), Fit::Incompatible(_)) {
             continue;
         }
         let more = MORE.iter().find(|(name, _)| *name == sample.source.name).map_or([].as_slice(), |(_, more)| *more);

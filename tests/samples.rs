@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ebb_sdk::{Checks, Family, Fit, Operation, Session, SourceType};
+use ebb_sdk::{Checks, ColumnIndex, Family, Fit, Operation, Session, SourceType};
 
 use crate::writer::{Writer, table_of};
 
@@ -110,7 +110,7 @@ pub(crate) async fn try_all<S: Session>(
         let table = table_of(&writer.catalog, &format!("t{at}")).clone();
         let mut fits = Vec::new();
         for sample in samples() {
-            let fit = writer.session.fits(&table, 1, &sample.source);
+            let fit = writer.session.fits(&table, ColumnIndex(1), &sample.source);
             for value in &sample.values {
                 writer.session.begin(Checks::Immediate).await.expect("a transaction");
                 let written = writer.write(&table.name, Operation::Upsert, &["id", "v"], &[&["1", value]]).await;

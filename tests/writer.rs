@@ -3,7 +3,8 @@
 //! Owns: writing blocks and moving the progress. It is a module of the plugins' tests; their `world` opens the session.
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, Operation, Progress, Result, RowBuffer, Session, Table, Timestamp, Value,
+    Advance, Block, Catalog, Checks, ColumnIndex, Operation, Progress, Result, RowBuffer, Session, Table, Timestamp,
+    Value,
 };
 
 pub(crate) const FEED: &str = "/db/public";
@@ -30,7 +31,7 @@ impl<S: Session> Writer<S> {
         rows: &[&[&str]],
     ) -> Result<()> {
         let table = table_of(&self.catalog, table);
-        let columns: Vec<u32> = columns.iter().map(|name| table.column(name).expect("a column")).collect();
+        let columns: Vec<ColumnIndex> = columns.iter().map(|name| table.column(name).expect("a column")).collect();
         let mut buffer = RowBuffer::new(columns.len());
         rows.iter().copied().flatten().for_each(|json| push(&mut buffer, json));
         let block = Block::new(table, operation, &columns, buffer.cells(), buffer.text());

@@ -2,17 +2,18 @@
 #![no_main]
 
 use ebb::receive::segments;
+use ebb::stage::TableId;
 use ebb::tables::{Destination, Table, Tables};
 use libfuzzer_sys::fuzz_target;
 
-const KNOWN: u32 = 9;
+const KNOWN: TableId = TableId(9);
 
 fuzz_target!(|input: (&str, &str)| {
     let (path, topic) = input;
     let own = ["molt".to_owned(), "public".to_owned()];
     let mut tables = Tables::default();
-    for (number, name) in ["orders", "My Table", "a.b", "odd\"name"].into_iter().enumerate() {
-        let table = Table { number: u32::try_from(number).expect("few"), ..Table::default() };
+    for (name, number) in ["orders", "My Table", "a.b", "odd\"name"].into_iter().zip(0..) {
+        let table = Table { number: TableId(number), ..Table::default() };
         tables.add(&own, &[name.to_owned()], false, table);
     }
     // Of a source that is known, whose names are what they are to the letter.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use ebb_sdk::{Catalog, Operation, RowBuffer, SHOWN_CHARS_MAX, Value, shortened};
+use ebb_sdk::{Catalog, ColumnIndex, Operation, RowBuffer, SHOWN_CHARS_MAX, TableIndex, Value, shortened};
 use serde_json::value::RawValue;
 
 use super::refused_row::RefusedRow;
@@ -16,17 +16,17 @@ use crate::columns::Columns;
 use crate::error::{Error, Result};
 use crate::names::{self, ColumnMatch};
 use crate::row::StagedRow;
-use crate::stage::{Change, Entry};
+use crate::stage::{Change, Entry, TableId};
 use crate::tables::{Table, Tables};
 
 /// Rows of one table, operation and set of columns.
 #[derive(Debug)]
 pub(super) struct Block {
     /// Position in the catalog.
-    pub table: u32,
+    pub table: TableIndex,
     pub operation: Operation,
     /// Positions in the table.
-    pub columns: Vec<u32>,
+    pub columns: Vec<ColumnIndex>,
     pub rows: RowBuffer,
 }
 
@@ -37,14 +37,14 @@ pub(super) struct Encoder<'a> {
     case_sensitive: bool,
     blocks: Vec<Block>,
     /// Which columns a row of these names fills, by table number: rows of one table nearly always have the same names.
-    mappings: HashMap<u32, Vec<Mapping>>,
+    mappings: HashMap<TableId, Vec<Mapping>>,
 }
 
 /// A set of column names as they come, and what each of them is on the target.
 struct Mapping {
     names: Vec<String>,
     /// `None` for a column that is not written.
-    positions: Vec<Option<u32>>,
+    positions: Vec<Option<ColumnIndex>>,
     /// Every column is there that the target does not compute.
     covers: bool,
     /// Where its rows are collected.
@@ -55,9 +55,9 @@ struct Mapping {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Task<'t> {
     /// `Upsert` or `Replace`; the blank columns are written as NULL.
-    Whole { operation: Operation, blank: &'t [u32] },
+    Whole { operation: Operation, blank: &'t [ColumnIndex] },
     /// `Delete`, `Verify`, or `Update` of the blank columns to NULL.
-    Key { operation: Operation, blank: &'t [u32] },
+    Key { operation: Operation, blank: &'t [ColumnIndex] },
 }
 
 impl<'a> Encoder<'a> {
@@ -123,12 +123,12 @@ impl<'a> Encoder<'a> {
         table: &Table,
         columns: &Columns<'_>,
         operation: Operation,
-        blank: &[u32],
+        blank: &[ColumnIndex],
     ) -> Result<(), Unwritable> {
         let at = self.mapping(table, columns)?;
         let mapping = &mut self.mappings.get_mut(&table.number).expect("the mapping was just found")[at];
         let block = *mapping.block.get_or_insert_with(|| {
-            let columns: Vec<u32> = mapping.positions.iter().flatten().copied().collect();
+            let columns: Vec<ColumnIndex> = mapping.positions.iter().flatten().copied().collect();
             let rows = RowBuffer::new(columns.len());
             self.blocks.push(Block { table: table.position, operation, columns, rows });
             self.blocks.len() - 1
@@ -149,18 +149,19 @@ impl<'a> Encoder<'a> {
         table: &Table,
         columns: &Columns<'_>,
         operation: Operation,
-        blank: &[u32],
+        blank: &[ColumnIndex],
     ) -> Result<(), Unwritable> {
         let at = self.mapping(table, columns)?;
         // A column that the row does not have keeps its value.
         let positions = &self.mappings[&table.number][at].positions;
-        let blank: Vec<u32> = blank.iter().copied().filter(|column| positions.contains(&Some(*column))).collect();
+        let blank: Vec<ColumnIndex> =
+            blank.iter().copied().filter(|column| positions.contains(&Some(*column))).collect();
         if blank.is_empty() && operation == Operation::Update {
             return Ok(());
         }
         let block = self.key_block(table.position, operation, &blank);
         let mapping = &self.mappings[&table.number][at];
-        for key in &self.catalog.tables[table.position as usize].primary_key {
+        for key in &self.catalog.tables[table.position].primary_key {
             let place = mapping.positions.iter().position(|position| position.as_ref() == Some(key));
             let place = place.expect("a mapping without a column of the key is refused when it is made");
             push_value(&mut self.blocks[block].rows, columns.value(place).get());
@@ -175,12 +176,12 @@ impl<'a> Encoder<'a> {
         table: &Table,
         value: impl Fn(usize, &str) -> Option<&'v RawValue>,
         operation: Operation,
-        blank: &[u32],
+        blank: &[ColumnIndex],
     ) -> Result<(), Unwritable> {
-        let target = &self.catalog.tables[table.position as usize];
+        let target = &self.catalog.tables[table.position];
         let block = self.key_block(table.position, operation, blank);
         for (at, &position) in target.primary_key.iter().enumerate() {
-            let name = &target.columns[position as usize].name;
+            let name = &target.columns[position].name;
             let value = value(at, name).ok_or_else(|| unknown_key(target, name))?;
             push_value(&mut self.blocks[block].rows, value.get());
         }
@@ -190,18 +191,18 @@ impl<'a> Encoder<'a> {
 
     fn read<'e>(&self, entry: &'e Entry, table: &Table) -> Result<StagedRow<'e>> {
         let read = StagedRow::read(entry, &table.key);
-        read.map_err(|why| unread(entry, &self.catalog.tables[table.position as usize], &why))
+        read.map_err(|why| unread(entry, &self.catalog.tables[table.position], &why))
     }
 
     /// The block of keys, followed by columns that become NULL.
-    fn key_block(&mut self, table: u32, operation: Operation, blank: &[u32]) -> usize {
-        let key = &self.catalog.tables[table as usize].primary_key;
+    fn key_block(&mut self, table: TableIndex, operation: Operation, blank: &[ColumnIndex]) -> usize {
+        let key = &self.catalog.tables[table].primary_key;
         let is_it = |block: &Block| {
             let columns = key.iter().chain(blank);
             block.table == table && block.operation == operation && block.columns.iter().eq(columns)
         };
         self.blocks.iter().position(is_it).unwrap_or_else(|| {
-            let columns: Vec<u32> = key.iter().chain(blank).copied().collect();
+            let columns: Vec<ColumnIndex> = key.iter().chain(blank).copied().collect();
             let rows = RowBuffer::new(columns.len());
             self.blocks.push(Block { table, operation, columns, rows });
             self.blocks.len() - 1
@@ -220,15 +221,12 @@ impl<'a> Encoder<'a> {
         }
         let positions: Result<Vec<_>, _> = columns.names().map(|name| self.position(table, name)).collect();
         let positions = positions?;
-        let target = &self.catalog.tables[table.position as usize];
+        let target = &self.catalog.tables[table.position];
         if let Some(&missing) = target.primary_key.iter().find(|&&key| !positions.contains(&Some(key))) {
             return Err(Unwritable::Other(
                 Error::new(
                     code::row::KEY_COLUMN,
-                    format!(
-                        "a row of {target} has no value for the key column {}",
-                        target.columns[missing as usize].name
-                    ),
+                    format!("a row of {target} has no value for the key column {}", target.columns[missing].name),
                 )
                 .hint("source and target must have the same primary key"),
             ));
@@ -245,7 +243,7 @@ impl<'a> Encoder<'a> {
                 missing.join(", ")
             );
         }
-        let mut columns = target.columns.iter().zip(0_u32..);
+        let mut columns = target.columns.iter().zip(ColumnIndex::all());
         let covers = columns.all(|(column, at)| column.generated || positions.contains(&Some(at)));
         let known = self.mappings.entry(table.number).or_default();
         known.push(Mapping { names, positions, covers, block: None });
@@ -253,14 +251,14 @@ impl<'a> Encoder<'a> {
     }
 
     /// Where a column of the source stands on the target; `None` when it is not to be written.
-    fn position(&self, table: &Table, name: &str) -> Result<Option<u32>, Unwritable> {
-        let target = &self.catalog.tables[table.position as usize];
+    fn position(&self, table: &Table, name: &str) -> Result<Option<ColumnIndex>, Unwritable> {
+        let target = &self.catalog.tables[table.position];
         let found = match names::column(target, name, self.case_sensitive) {
             ColumnMatch::One(at) => Some(at),
             ColumnMatch::None | ColumnMatch::Several => None,
         };
         match found {
-            Some(at) if target.columns[at as usize].generated => Ok(None),
+            Some(at) if target.columns[at].generated => Ok(None),
             Some(at) => Ok(Some(at)),
             None if table.hidden_columns.iter().any(|hidden| hidden == name) => Ok(None),
             None => {
@@ -294,7 +292,7 @@ mod tests {
             namespace: vec!["molt".into(), "public".into()],
             name: "orders".into(),
             columns: vec![column("city"), column("id"), column("Note"), generated],
-            primary_key: vec![0, 1],
+            primary_key: [0, 1].map(ColumnIndex).to_vec(),
             ..ebb_sdk::Table::default()
         };
         Catalog { tables: vec![table], ..Catalog::default() }
@@ -307,13 +305,14 @@ mod tests {
         let shapes = key_columns.map(shape).into_iter().collect();
         let key = Arc::new(SourceKey::new(owned(&["city", "id"]), false, shapes));
         let hidden_columns = vec!["crdb_region".to_owned()];
-        tables.add(&[], &[], false, Table { number: 1, position: 0, key, hidden_columns, ..Table::default() });
+        let (number, position) = (TableId(1), TableIndex(0));
+        tables.add(&[], &[], false, Table { number, position, key, hidden_columns, ..Table::default() });
         tables
     }
 
     fn encode(key_columns: Option<&[&str]>, key: &str, change: Change<'_>) -> Result<Vec<Block>> {
         let mut batch = RowBatch::default();
-        batch.push(Timestamp::ZERO, 1, key, change);
+        batch.push(Timestamp::ZERO, TableId(1), key, change);
         let (catalog, tables) = (catalog(), tables(key_columns));
         let mut encoder = Encoder::new(&catalog, &tables, false);
         let pushed = encoder.push(&batch.entries().remove(0)?);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use ebb_sdk::{Catalog, Operation};
+use ebb_sdk::{Catalog, Operation, TableIndex};
 
 use super::encode::Block;
 use super::plan::{Phase, Plan};
@@ -15,8 +15,8 @@ use crate::config::Triggers;
 /// Tables, by position, that a transaction writes to and deletes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct AffectedTables {
-    pub written: BTreeSet<u32>,
-    pub deleted: BTreeSet<u32>,
+    pub written: BTreeSet<TableIndex>,
+    pub deleted: BTreeSet<TableIndex>,
 }
 
 impl AffectedTables {
@@ -29,7 +29,7 @@ impl AffectedTables {
     }
 
     /// What is not known in advance may touch everything.
-    pub(super) fn all(tables: impl Iterator<Item = u32> + Clone) -> Self {
+    pub(super) fn all(tables: impl Iterator<Item = TableIndex> + Clone) -> Self {
         Self { written: tables.clone().collect(), deleted: tables.collect() }
     }
 }
@@ -102,23 +102,23 @@ impl Escalation<'_> {
     }
 
     /// Tables, of those given, on which triggers or cascades act a second time because nothing suspends them.
-    pub(super) fn acting(&self, tables: impl Iterator<Item = u32>) -> Vec<String> {
+    pub(super) fn acting(&self, tables: impl Iterator<Item = TableIndex>) -> Vec<String> {
         if self.triggers == Triggers::Fire {
             return Vec::new();
         }
-        let acts = |&at: &u32| {
+        let acts = |&at: &TableIndex| {
             let table = &self.tables[at];
             let cascades = table.cascades_on_write || table.cascades_on_delete;
             table.triggers && !self.catalog.suspends_triggers || cascades && !self.catalog.suspends_checks
         };
-        tables.filter(acts).map(|at| self.catalog.tables[at as usize].to_string()).collect()
+        tables.filter(acts).map(|at| self.catalog.tables[at].to_string()).collect()
     }
 
     fn deletes_act(&self, affected: &AffectedTables) -> bool {
         self.any(&affected.deleted, |table| table.triggers || table.cascades_on_delete)
     }
 
-    fn any(&self, tables: &BTreeSet<u32>, is_so: impl Fn(&TablePlan) -> bool) -> bool {
+    fn any(&self, tables: &BTreeSet<TableIndex>, is_so: impl Fn(&TablePlan) -> bool) -> bool {
         tables.iter().any(|&table| is_so(&self.tables[table]))
     }
 }
@@ -131,7 +131,7 @@ mod tests {
         let catalog = Catalog { suspends_checks, ..Catalog::default() };
         let tables = TablePlans(vec![TablePlan { cascades_on_delete: acts, ..TablePlan::default() }]);
         let escalation = Escalation { catalog: &catalog, tables: &tables, triggers: Triggers::Skip };
-        let affected = AffectedTables::all([0].into_iter());
+        let affected = AffectedTables::all([TableIndex(0)].into_iter());
         let mut plan = escalation.first(&affected);
         let mut tried = vec![name(plan)];
         loop {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn rows_that_need_an_order_are_verified_afterwards() {
-        let affected = AffectedTables::all([0].into_iter());
+        let affected = AffectedTables::all([TableIndex(0)].into_iter());
         for (checks_each_row, is_in_cycle, expected) in [
             (true, true, Plan::UPSERTS_FIRST_SUSPENDED),
             (true, false, Plan::UPSERTS_FIRST),

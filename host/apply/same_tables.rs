@@ -3,7 +3,7 @@
 //! Owns: the comparison, and where each table stands now. Tables that the run does not write may come and go, unless they
 //! refer to one that it does. Pure.
 
-use ebb_sdk::{Catalog, ForeignKey, Table};
+use ebb_sdk::{Catalog, ForeignKey, Table, TableIndex};
 
 /// Where the tables of a run stand in the catalog as it is now, by their position in the one of the start; tables that are
 /// gone and not written stand nowhere.
@@ -13,27 +13,27 @@ use ebb_sdk::{Catalog, ForeignKey, Table};
 pub(super) fn positions(
     start: &Catalog,
     now: &Catalog,
-    written: impl Iterator<Item = u32>,
-) -> Result<Vec<u32>, String> {
+    written: impl Iterator<Item = TableIndex>,
+) -> Result<Vec<TableIndex>, String> {
     for position in written {
-        let table = &start.tables[position as usize];
+        let table = &start.tables[position];
         let is_same = find(now, table).is_some_and(|at| is_same(start, position, now, at));
         if !is_same {
             return Err(table.to_string());
         }
     }
-    Ok(start.tables.iter().map(|table| find(now, table).unwrap_or(u32::MAX)).collect())
+    Ok(start.tables.iter().map(|table| find(now, table).unwrap_or(TableIndex(u32::MAX))).collect())
 }
 
-fn find(catalog: &Catalog, table: &Table) -> Option<u32> {
-    let mut places = catalog.tables.iter().zip(0_u32..);
+fn find(catalog: &Catalog, table: &Table) -> Option<TableIndex> {
+    let mut places = catalog.tables.iter().zip(TableIndex::all());
     let is_it = |other: &Table| (&other.namespace, &other.name) == (&table.namespace, &table.name);
     places.find(|(other, _)| is_it(other)).map(|(_, at)| at)
 }
 
-fn is_same(start: &Catalog, then: u32, now: &Catalog, at: u32) -> bool {
+fn is_same(start: &Catalog, then: TableIndex, now: &Catalog, at: TableIndex) -> bool {
     let alone = |table: &Table| Table { foreign_keys: Vec::new(), ..table.clone() };
-    alone(&start.tables[then as usize]) == alone(&now.tables[at as usize])
+    alone(&start.tables[then]) == alone(&now.tables[at])
         && keys_from(start, then) == keys_from(now, at)
         && keys_to(start, then) == keys_to(now, at)
 }
@@ -42,15 +42,15 @@ fn is_same(start: &Catalog, then: u32, now: &Catalog, at: u32) -> bool {
 type Named<'c> = (&'c [String], &'c str, ForeignKey);
 
 fn named<'c>(table: &'c Table, key: &ForeignKey) -> Named<'c> {
-    (&table.namespace, &table.name, ForeignKey { references: 0, ..key.clone() })
+    (&table.namespace, &table.name, ForeignKey { references: TableIndex(0), ..key.clone() })
 }
 
-fn keys_from(catalog: &Catalog, at: u32) -> Vec<Named<'_>> {
-    let keys = &catalog.tables[at as usize].foreign_keys;
-    keys.iter().map(|key| named(&catalog.tables[key.references as usize], key)).collect()
+fn keys_from(catalog: &Catalog, at: TableIndex) -> Vec<Named<'_>> {
+    let keys = &catalog.tables[at].foreign_keys;
+    keys.iter().map(|key| named(&catalog.tables[key.references], key)).collect()
 }
 
-fn keys_to(catalog: &Catalog, at: u32) -> Vec<Named<'_>> {
+fn keys_to(catalog: &Catalog, at: TableIndex) -> Vec<Named<'_>> {
     let of_table = |table| move |key: &ForeignKey| named(table, key);
     let keys = catalog
         .tables
@@ -62,10 +62,14 @@ fn keys_to(catalog: &Catalog, at: u32) -> Vec<Named<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ebb_sdk::Column;
+    use ebb_sdk::{Column, ColumnIndex};
 
     fn table(name: &str, columns: usize, references: &[u32]) -> Table {
-        let key = |&references: &u32| ForeignKey { columns: vec![0], references, ..ForeignKey::default() };
+        let key = |&parent: &u32| ForeignKey {
+            columns: vec![ColumnIndex(0)],
+            references: TableIndex(parent),
+            ..ForeignKey::default()
+        };
         Table {
             namespace: vec!["public".into()],
             name: name.into(),
@@ -83,8 +87,9 @@ mod tests {
     fn what_a_run_does_not_write_may_change() {
         let start = catalog(&[table("a", 1, &[]), table("b", 2, &[0]), table("idle", 1, &[])]);
         let check = |now: &[Table], expected: Result<&[u32], &str>| {
-            let found = positions(&start, &catalog(now), [0, 1].into_iter());
-            assert_eq!(found.as_deref().map_err(String::as_str), expected);
+            let found = positions(&start, &catalog(now), [0, 1].map(TableIndex).into_iter());
+            let expected = expected.map(|places| places.iter().copied().map(TableIndex).collect());
+            assert_eq!(found, expected.map_err(str::to_owned));
         };
         check(&start.tables, Ok(&[0, 1, 2]));
         let (a, b) = (|| table("a", 1, &[]), |parent| table("b", 2, &[parent]));

@@ -4,7 +4,7 @@
 
 use std::ops::Index;
 
-use ebb_sdk::{Action, Catalog, ForeignKey, Table, UniqueKey};
+use ebb_sdk::{Action, Catalog, ColumnIndex, ForeignKey, Table, TableIndex, UniqueKey};
 
 #[cfg(doc)]
 use super::plan::Phase;
@@ -15,11 +15,11 @@ pub struct TablePlan {
     /// Its place among upserts: behind all tables that it refers to.
     pub rank: usize,
     /// Columns that [`Phase::NullKeys`] sets to NULL.
-    pub null_keys: Vec<u32>,
+    pub null_keys: Vec<ColumnIndex>,
     /// It refers to itself, perhaps by way of others.
     pub is_in_cycle: bool,
     /// Columns that [`Phase::InsertWithNullRefs`] writes as NULL.
-    pub null_refs: Vec<u32>,
+    pub null_refs: Vec<ColumnIndex>,
     /// It has a unique key that cannot become NULL, or a rule of which that is not known.
     pub is_rigid: bool,
     /// It has such a key, and deleting a row does nothing but delete it.
@@ -48,7 +48,7 @@ impl TablePlans {
         for cycle in &cycles {
             for &at in cycle {
                 let table = &catalog.tables[at];
-                let refers = || table.foreign_keys.iter().filter(|key| cycle.contains(&(key.references as usize)));
+                let refers = || table.foreign_keys.iter().filter(|key| cycle.contains(&key.references.place()));
                 plans[at].is_in_cycle = refers().next().is_some();
                 plans[at].null_refs = distinct(refers().flat_map(|key| free(table, &key.columns)));
             }
@@ -57,11 +57,11 @@ impl TablePlans {
     }
 }
 
-impl Index<u32> for TablePlans {
+impl Index<TableIndex> for TablePlans {
     type Output = TablePlan;
 
-    fn index(&self, table: u32) -> &TablePlan {
-        &self.0[table as usize]
+    fn index(&self, table: TableIndex) -> &TablePlan {
+        &self.0[table.place()]
     }
 }
 
@@ -70,9 +70,9 @@ fn out_of_order(catalog: &Catalog, at: usize) -> TablePlan {
     let table = &catalog.tables[at];
     let referring = || {
         let keys = catalog.tables.iter().flat_map(|other| &other.foreign_keys);
-        keys.filter(move |key| key.references as usize == at)
+        keys.filter(move |key| key.references.place() == at)
     };
-    let is_referenced = |column: &u32| referring().any(|key| key.references_columns.contains(column));
+    let is_referenced = |column: &ColumnIndex| referring().any(|key| key.references_columns.contains(column));
     // NULL in one column is enough where NULLs are distinct, and none is where they are not.
     let of_unique = table.unique_keys.iter().filter(|key| !key.nulls_equal);
     let of_unique = of_unique.filter_map(|key| free(table, &key.columns).find(|column| !is_referenced(column)));
@@ -94,15 +94,15 @@ fn out_of_order(catalog: &Catalog, at: usize) -> TablePlan {
 }
 
 /// Columns that can be NULL for a while.
-fn free<'a>(table: &'a Table, columns: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+fn free<'a>(table: &'a Table, columns: &'a [ColumnIndex]) -> impl Iterator<Item = ColumnIndex> + 'a {
     columns.iter().copied().filter(|&at| {
-        let column = &table.columns[at as usize];
+        let column = &table.columns[at];
         column.nullable && !column.resists_null && !column.generated && !table.primary_key.contains(&at)
     })
 }
 
-fn distinct(columns: impl Iterator<Item = u32>) -> Vec<u32> {
-    let mut columns: Vec<u32> = columns.collect();
+fn distinct(columns: impl Iterator<Item = ColumnIndex>) -> Vec<ColumnIndex> {
+    let mut columns: Vec<ColumnIndex> = columns.collect();
     columns.sort_unstable();
     columns.dedup();
     columns
@@ -163,7 +163,7 @@ impl Search<'_> {
         let depth = self.stack.len();
         self.stack.push(table);
         for key in &self.catalog.tables[table].foreign_keys {
-            let parent = key.references as usize;
+            let parent = key.references.place();
             match self.found.get(parent) {
                 None => {}
                 Some(None) => {
@@ -192,13 +192,8 @@ mod tests {
 
     /// Tables are numbered in the order given; each lists the tables that it refers to.
     fn check(references: &[&[u32]], expected: &[usize]) {
-        let table = |parents: &&[u32]| Table {
-            foreign_keys: parents
-                .iter()
-                .map(|&references| ForeignKey { references, ..ForeignKey::default() })
-                .collect(),
-            ..Table::default()
-        };
+        let key = |&parent: &u32| ForeignKey { references: TableIndex(parent), ..ForeignKey::default() };
+        let table = |parents: &&[u32]| Table { foreign_keys: parents.iter().map(key).collect(), ..Table::default() };
         let catalog = Catalog { tables: references.iter().map(table).collect(), ..Catalog::default() };
         let ranks: Vec<_> = TablePlans::of(&catalog).0.into_iter().map(|plan| plan.rank).collect();
         assert_eq!(ranks, expected, "{references:?}");
@@ -227,33 +222,44 @@ mod tests {
         Column { name: name.into(), nullable, ..Column::default() }
     }
 
-    fn unique(column: u32) -> UniqueKey {
-        UniqueKey { columns: vec![column], nulls_equal: false }
+    fn columns(places: &[u32]) -> Vec<ColumnIndex> {
+        places.iter().copied().map(ColumnIndex).collect()
     }
 
-    fn refers(columns: &[u32], references: u32, on_delete: Action) -> ForeignKey {
-        let columns = columns.to_vec();
-        ForeignKey { columns, references, references_columns: vec![0], on_delete, ..ForeignKey::default() }
+    fn unique(column: u32) -> UniqueKey {
+        UniqueKey { columns: columns(&[column]), nulls_equal: false }
+    }
+
+    fn refers(column: u32, parent: u32, on_delete: Action) -> ForeignKey {
+        ForeignKey {
+            columns: columns(&[column]),
+            references: TableIndex(parent),
+            references_columns: columns(&[0]),
+            on_delete,
+            ..ForeignKey::default()
+        }
     }
 
     #[test]
     fn what_can_be_null_is_given_up_and_what_refers_in_a_circle_is_null_at_first() {
         let people = Table {
             columns: vec![column("id", false), column("seat", true), column("mail", false), column("boss", true)],
-            primary_key: vec![0],
+            primary_key: columns(&[0]),
             unique_keys: vec![unique(1)],
-            foreign_keys: vec![refers(&[3], 0, Action::NoAction)],
+            foreign_keys: vec![refers(3, 0, Action::NoAction)],
             ..Table::default()
         };
         let rigid = Table { unique_keys: vec![unique(1), unique(2)], ..people.clone() };
-        let of =
-            |table: &Table| TablePlans::of(&Catalog { tables: vec![table.clone()], ..Catalog::default() })[0].clone();
+        let of = |table: &Table| {
+            let catalog = Catalog { tables: vec![table.clone()], ..Catalog::default() };
+            TablePlans::of(&catalog)[TableIndex(0)].clone()
+        };
         let flexible = of(&people);
-        assert_eq!((flexible.null_keys.as_slice(), flexible.null_refs.as_slice()), ([1, 3].as_slice(), [3].as_slice()));
+        assert_eq!((flexible.null_keys, flexible.null_refs), (columns(&[1, 3]), columns(&[3])));
         assert!(!flexible.replaces && of(&rigid).replaces);
         let mut checked = people.clone();
         checked.columns[1].resists_null = true;
-        assert_eq!((of(&checked).null_keys.as_slice(), of(&checked).replaces), ([3].as_slice(), true));
+        assert_eq!((of(&checked).null_keys, of(&checked).replaces), (columns(&[3]), true));
         assert!(of(&Table { has_other_unique_rules: true, ..people }).is_rigid);
     }
 
@@ -261,24 +267,25 @@ mod tests {
     fn a_cycle_is_opened_where_it_can_be() {
         let team = Table {
             columns: vec![column("id", false), column("lead", true)],
-            foreign_keys: vec![refers(&[1], 0, Action::NoAction)],
+            foreign_keys: vec![refers(1, 0, Action::NoAction)],
             ..Table::default()
         };
         let person = Table {
             columns: vec![column("id", false), column("team", false)],
-            foreign_keys: vec![refers(&[1], 1, Action::NoAction)],
+            foreign_keys: vec![refers(1, 1, Action::NoAction)],
             ..Table::default()
         };
         let plans = TablePlans::of(&Catalog { tables: vec![person, team], ..Catalog::default() });
-        assert_eq!((plans[0].rank, plans[1].rank), (1, 0));
-        assert_eq!((plans[0].null_refs.len(), plans[1].null_refs.as_slice()), (0, [1].as_slice()));
+        let (person, team) = (&plans[TableIndex(0)], &plans[TableIndex(1)]);
+        assert_eq!((person.rank, team.rank), (1, 0));
+        assert_eq!((&person.null_refs, &team.null_refs), (&columns(&[]), &columns(&[1])));
     }
 
     #[test]
     fn a_table_whose_deletions_act_is_not_replaced() {
         let parent = Table {
             columns: vec![column("id", false), column("name", false)],
-            primary_key: vec![0],
+            primary_key: columns(&[0]),
             unique_keys: vec![unique(1)],
             ..Table::default()
         };
@@ -290,11 +297,12 @@ mod tests {
         ] {
             let child = Table {
                 columns: vec![column("id", false), column("parent", false)],
-                foreign_keys: vec![refers(&[1], 0, action)],
+                foreign_keys: vec![refers(1, 0, action)],
                 ..Table::default()
             };
             let plans = TablePlans::of(&Catalog { tables: vec![parent.clone(), child], ..Catalog::default() });
-            assert_eq!((plans[0].replaces, plans[0].cascades_on_delete), (replaces, acts), "{action:?}");
+            let plan = &plans[TableIndex(0)];
+            assert_eq!((plan.replaces, plan.cascades_on_delete), (replaces, acts), "{action:?}");
         }
     }
 }

@@ -18,7 +18,7 @@ use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
 use crate::order::{Window, WindowLimits, WindowRows, identity};
 use crate::plugin::{Applied, Session};
-use crate::stage::{Backlog, Entry};
+use crate::stage::{Backlog, Entry, TableId};
 use crate::tables::{Table, Tables};
 
 /// Deletes that are held in memory at once, of a transaction that is not.
@@ -228,7 +228,7 @@ fn task(phase: Phase, table: &TablePlan) -> Option<Task<'_>> {
 
 /// The rows of a window by table: in memory, or where they stand in staging.
 enum Rows<'w> {
-    InMemory(BTreeMap<u32, Vec<&'w Entry>>),
+    InMemory(BTreeMap<TableId, Vec<&'w Entry>>),
     Staged(&'w Window),
 }
 
@@ -237,7 +237,7 @@ impl<'w> Rows<'w> {
         match &window.rows {
             WindowRows::Streamed => Self::Staged(window),
             WindowRows::InMemory(rows) => {
-                let mut tables: BTreeMap<u32, Vec<&Entry>> = BTreeMap::new();
+                let mut tables: BTreeMap<TableId, Vec<&Entry>> = BTreeMap::new();
                 rows.iter().for_each(|row| tables.entry(row.table).or_default().push(row));
                 Self::InMemory(tables)
             }
@@ -247,7 +247,7 @@ impl<'w> Rows<'w> {
     fn of_table<'a>(
         &'a self,
         backlog: &Backlog,
-        number: u32,
+        number: TableId,
     ) -> Box<dyn Iterator<Item = Result<Cow<'a, Entry>, Error>> + 'a> {
         match self {
             Self::InMemory(tables) => {

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use ebb_sdk::{ErrorKind, Timestamp};
+use ebb_sdk::{ErrorKind, TableIndex, Timestamp};
 use tokio::time::timeout;
 
 use super::attempt::{ApplyError, BatchOutcome};
@@ -194,13 +194,13 @@ impl Applier {
         let is_refused = |table: &&ebb_sdk::Table| last.tables.contains(&Some(table.to_string()));
         let refused: Vec<_> = self.catalog.tables.iter().filter(is_refused).collect();
         let is_any = refused.len() < last.tables.len() || self.settings.triggers == Triggers::Fire;
-        let matters = |table: &ebb_sdk::Table, position: u32| {
+        let matters = |table: &ebb_sdk::Table, position: TableIndex| {
             let refers = |refused: &&ebb_sdk::Table| refused.foreign_keys.iter().any(|key| key.references == position);
             is_refused(&table) || refused.iter().any(refers)
         };
         let is_it = |row: &Entry| {
             let position = self.tables.numbered(row.table).map(|table| table.position);
-            is_any || position.is_none_or(|position| matters(&self.catalog.tables[position as usize], position))
+            is_any || position.is_none_or(|position| matters(&self.catalog.tables[position], position))
         };
         let first = self.first_transaction(interval.from)?;
         for row in self.backlog.scan(last.up_to.max(first), interval.to) {
@@ -239,7 +239,7 @@ impl Applier {
         let RefusedRow { error, table, key, constraint } = refused;
         let fact = |name: &str| error.fact(name);
         let is_it = |route: &&Table| {
-            table.as_ref().is_some_and(|name| self.catalog.tables[route.position as usize].to_string() == *name)
+            table.as_ref().is_some_and(|name| self.catalog.tables[route.position].to_string() == *name)
         };
         let is_left = self.tables.list().iter().find(is_it).is_some_and(|table| table.is_left);
         let mend = match is_left {

@@ -338,7 +338,7 @@ fn agree_to_replace(job: &Job, progress: Progress, feed: &str, consent: Consent)
 }
 
 fn describe(desired: &Desired<'_>, spec: &ChangefeedSpec<'_>) -> String {
-    let tables = desired.routes.iter().map(|route| desired.catalog.tables[route.position as usize].to_string());
+    let tables = desired.routes.iter().map(|route| desired.catalog.tables[route.position].to_string());
     format!(
         "Tables that will be written on the target ({}):\n  {}\nChangefeed that will be created on the source:\n  {}",
         desired.catalog.server_version,

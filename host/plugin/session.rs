@@ -10,8 +10,8 @@ use ebb_sdk::abi::{
     CALL_SAVED_TRIGGERS, CALL_TOUCH, SessionBox,
 };
 use ebb_sdk::{
-    Advance, Catalog, Checks, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal, LeaseState, Operation, Progress,
-    Result, Rounded, RowBuffer, SavedTrigger,
+    Advance, Catalog, Checks, ColumnIndex, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal, LeaseState, Operation,
+    Progress, Result, Rounded, RowBuffer, SavedTrigger, TableIndex,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +25,7 @@ const TOUCH_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Session {
     inner: SessionBox,
     /// Where tables stand in the catalog that it described last; empty when they stand where the caller has them.
-    positions: Vec<u32>,
+    positions: Vec<TableIndex>,
     /// When the target was last spoken to inside a transaction.
     last_call: Instant,
 }
@@ -62,19 +62,26 @@ impl Session {
     }
 
     /// Sets where the caller's tables stand in the catalog that this session described last.
-    pub fn place_tables(&mut self, positions: Vec<u32>) {
+    pub fn place_tables(&mut self, positions: Vec<TableIndex>) {
         self.positions = positions;
     }
 
     /// `table` and `columns` are positions in the catalog that this session described last, or the caller's own behind
     /// [`Session::place_tables`].
-    pub fn write(&mut self, table: u32, operation: Operation, columns: &[u32], rows: &RowBuffer) -> Result<()> {
-        let table = self.positions.get(table as usize).copied().unwrap_or(table);
+    pub fn write(
+        &mut self,
+        table: TableIndex,
+        operation: Operation,
+        columns: &[ColumnIndex],
+        rows: &RowBuffer,
+    ) -> Result<()> {
+        let table = self.positions.get(table.place()).copied().unwrap_or(table);
+        let columns: Vec<u32> = columns.iter().map(|column| column.0).collect();
         self.last_call = Instant::now();
         done(self.inner.write(AbiBlock {
-            table,
+            table: table.0,
             operation: operation as u8,
-            columns: RSlice::from_slice(columns),
+            columns: RSlice::from_slice(&columns),
             cells: RSlice::from_slice(rows.cells()),
             text: RStr::from_str(rows.text()),
         }))

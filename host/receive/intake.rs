@@ -17,7 +17,7 @@ use crate::code::receiver::MALFORMED;
 use crate::code::{self, Code};
 use crate::columns;
 use crate::error::Error;
-use crate::stage::{Change, RowBatch};
+use crate::stage::{Change, RowBatch, TableId};
 use crate::tables::Origin;
 use crate::tables::two_tables;
 use crate::tables::{Destination, Table, Tables};
@@ -33,7 +33,7 @@ const ROW_BYTES: usize = size_of::<(usize, usize)>();
 
 /// What a body brings.
 pub(super) enum Delivery {
-    Rows(RowBatch, Vec<(u32, Origin)>),
+    Rows(RowBatch, Vec<(TableId, Origin)>),
     Resolved(Timestamp),
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Intake<'h, 'a> {
     share: &'h mut Share,
     body_bytes: usize,
     rows: RowBatch,
-    origins: Vec<(u32, Origin)>,
+    origins: Vec<(TableId, Origin)>,
     /// Messages of one table often stand together.
     last: Option<(Cow<'a, str>, &'h Table)>,
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::scan::Scan;
 use super::space::{Forecast, Space};
 use super::store::Store;
+use super::table_id::TableId;
 use crate::plugin::Applied;
 
 /// Clones share it.
@@ -32,12 +33,12 @@ impl Backlog {
     }
 
     /// Rows of one source transaction in one table.
-    pub fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
+    pub fn scan_table(&self, at: Timestamp, table: TableId) -> Scan {
         self.store.scan_table(at, table)
     }
 
     /// The numbers of all tables that this folder has ever had rows of.
-    pub fn table_numbers(&self) -> Vec<u32> {
+    pub fn table_numbers(&self) -> Vec<TableId> {
         self.store.table_numbers()
     }
 

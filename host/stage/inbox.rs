@@ -83,7 +83,7 @@ mod tests {
     use crate::private::tempdir;
     use crate::stage::disk::{Append, Disk, Folder};
     use crate::stage::store::Store;
-    use crate::stage::{Change, Stage, StagingLimits};
+    use crate::stage::{Change, Stage, StagingLimits, TableId};
 
     /// A folder in which the files of one kind are written and then cannot be synced.
     struct Faulty {
@@ -157,7 +157,7 @@ mod tests {
 
     async fn append(inbox: &Inbox, wall: i64) -> Result<Staged> {
         let mut rows = RowBatch::default();
-        rows.push(Timestamp { wall, logical: 0 }, 1, &format!("[{wall}]"), Change::Upsert("{}"));
+        rows.push(Timestamp { wall, logical: 0 }, TableId(1), &format!("[{wall}]"), Change::Upsert("{}"));
         inbox.append(rows, Sender::OfRun, Box::new(())).await
     }
 

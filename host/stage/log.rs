@@ -252,8 +252,8 @@ impl Header {
 mod tests {
     use super::*;
     use crate::private::tempdir;
-    use crate::stage::Change;
     use crate::stage::disk::Folder;
+    use crate::stage::{Change, TableId};
 
     const NAME: &str = "0000000001.log";
 
@@ -264,7 +264,7 @@ mod tests {
         let disk = Folder::open(dir.path()).unwrap();
         let mut rows = RowBatch::default();
         for wall in 1..4 {
-            rows.push(Timestamp { wall, logical: 0 }, 1, &format!("[{wall}]"), Change::Upsert("{}"));
+            rows.push(Timestamp { wall, logical: 0 }, TableId(1), &format!("[{wall}]"), Change::Upsert("{}"));
         }
         let mut frame = FrameBuilder::new(0);
         rows.records().for_each(|(key, value)| frame.push(key, value));

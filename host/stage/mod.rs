@@ -34,6 +34,7 @@ mod sorted_run;
 mod space;
 mod steps;
 mod store;
+mod table_id;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -58,6 +59,7 @@ pub use segments::new_number;
 pub use space::Forecast;
 pub use steps::Steps;
 pub use store::StagingLimits;
+pub use table_id::TableId;
 pub use writer::{Sender, Staged};
 
 use crate::code;

@@ -155,12 +155,12 @@ mod tests {
     use crate::private::tempdir;
     use crate::stage::disk::Folder;
     use crate::stage::store::Store;
-    use crate::stage::{Change, NotWritten, RowBatch, StagingLimits};
+    use crate::stage::{Change, NotWritten, RowBatch, StagingLimits, TableId};
     use ebb_sdk::Timestamp;
 
     fn row(wall: i64) -> RowBatch {
         let mut batch = RowBatch::default();
-        batch.push(Timestamp { wall, logical: 0 }, 1, "[1]", Change::Upsert("{}"));
+        batch.push(Timestamp { wall, logical: 0 }, TableId(1), "[1]", Change::Upsert("{}"));
         batch
     }
 

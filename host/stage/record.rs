@@ -15,6 +15,7 @@ use bytes::Bytes;
 use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
 use ring::digest::{SHA256, digest};
 
+use super::table_id::TableId;
 use crate::buffer::Buffer;
 use crate::code;
 use crate::error::{Error, Result};
@@ -54,7 +55,7 @@ impl RowBatch {
     }
 
     /// Adds a row; `key` is the canonical JSON text of its primary key.
-    pub fn push(&mut self, timestamp: Timestamp, table: u32, key: &str, change: Change<'_>) {
+    pub fn push(&mut self, timestamp: Timestamp, table: TableId, key: &str, change: Change<'_>) {
         let start = self.bytes.len();
         self.bytes.extend(&scan_key(timestamp, table));
         let hashed = key.len() > KEY_BYTES_MAX;
@@ -116,7 +117,7 @@ impl RowBatch {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub timestamp: Timestamp,
-    pub table: u32,
+    pub table: TableId,
     key: Bytes,
     value: Bytes,
     /// Where the key text stands: in the value when it is hashed, else in the key.
@@ -221,15 +222,16 @@ pub(super) fn key_text<'a>(key: &'a [u8], value: &'a [u8]) -> Option<&'a str> {
 }
 
 /// The number of the table of a record.
-pub(super) fn table_of(key: &[u8]) -> u32 {
-    key.get(TIMESTAMP_BYTES..16).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
+pub(super) fn table_of(key: &[u8]) -> TableId {
+    let number = key.get(TIMESTAMP_BYTES..16).and_then(|bytes| bytes.try_into().ok());
+    TableId(number.map_or(0, u32::from_be_bytes))
 }
 
 /// The start of every key of a timestamp and table.
-pub(super) fn scan_key(timestamp: Timestamp, table: u32) -> [u8; 16] {
+pub(super) fn scan_key(timestamp: Timestamp, table: TableId) -> [u8; 16] {
     let mut key = [0; 16];
     key[..12].copy_from_slice(&timestamp_bytes(timestamp));
-    key[12..].copy_from_slice(&table.to_be_bytes());
+    key[12..].copy_from_slice(&table.0.to_be_bytes());
     key
 }
 
@@ -262,7 +264,7 @@ mod tests {
 
     fn written(key: &str, change: Change<'_>) -> (Vec<u8>, Vec<u8>) {
         let mut batch = RowBatch::default();
-        batch.push(Timestamp { wall: 7, logical: 3 }, 9, key, change);
+        batch.push(Timestamp { wall: 7, logical: 3 }, TableId(9), key, change);
         let (key, value) = batch.records().next().unwrap();
         (key.to_vec(), value.to_vec())
     }
@@ -278,7 +280,7 @@ mod tests {
             for change in [Change::Upsert("{\"a\": 1}"), Change::Delete(None), Change::Delete(Some("{\"a\": 0}"))] {
                 let entry = read(&written(key, change)).unwrap();
                 assert_eq!((entry.key(), entry.change()), (key, change));
-                assert_eq!((entry.timestamp, entry.table), (Timestamp { wall: 7, logical: 3 }, 9));
+                assert_eq!((entry.timestamp, entry.table), (Timestamp { wall: 7, logical: 3 }, TableId(9)));
                 assert!(key.starts_with(entry.shown_key().trim_end_matches('…')));
                 assert!(entry.shown_key().chars().count() <= SHOWN_CHARS_MAX + 1);
             }
@@ -310,8 +312,8 @@ mod tests {
             let value = [&checksum(key, rest).to_be_bytes()[..], rest].concat();
             read(&(key.to_vec(), value))
         };
-        let key = [&scan_key(Timestamp::ZERO, 1)[..], &[0], b"[1]"].concat();
-        let hashed = [&scan_key(Timestamp::ZERO, 1)[..], &[1], &[7; 32]].concat();
+        let key = [&scan_key(Timestamp::ZERO, TableId(1))[..], &[0], b"[1]"].concat();
+        let hashed = [&scan_key(Timestamp::ZERO, TableId(1))[..], &[1], &[7; 32]].concat();
         sealed(&key, b"\x01{}").unwrap();
         sealed(&hashed, b"\x01\0\0\0\x03[1]{}").unwrap();
         for len in 0..KEY_BYTES_MIN {
@@ -327,7 +329,7 @@ mod tests {
 
     #[test]
     fn keys_sort_by_time_then_table() {
-        let key = |wall, logical, table| scan_key(Timestamp { wall, logical }, table);
+        let key = |wall, logical, table| scan_key(Timestamp { wall, logical }, TableId(table));
         assert!(key(1, 2, 3) < key(1, 2, 4));
         assert!(key(1, 2, 9) < key(1, 3, 0));
         assert!(key(255, 0, 0) < key(256, 0, 0));

@@ -146,7 +146,7 @@ mod tests {
     use crate::error::Error;
     use crate::private::tempdir;
     use crate::stage::disk::{Append, Disk, Folder};
-    use crate::stage::{Change, NotWritten, RowBatch, StagingLimits};
+    use crate::stage::{Change, NotWritten, RowBatch, StagingLimits, TableId};
 
     const LIMIT: u64 = 200_000;
     /// Enough that their fingerprints alone would fill it twice.
@@ -159,7 +159,7 @@ mod tests {
 
     fn rows(walls: impl IntoIterator<Item = i64>) -> RowBatch {
         let mut batch = RowBatch::default();
-        walls.into_iter().for_each(|wall| batch.push(at(wall), 1, &format!("[{wall}]"), Change::Upsert("{}")));
+        walls.into_iter().for_each(|wall| batch.push(at(wall), TableId(1), &format!("[{wall}]"), Change::Upsert("{}")));
         batch
     }
 

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::metadata::MetadataFile;
 use super::scan::Bounds;
 use super::store::Store;
+use super::table_id::TableId;
 use crate::error::Result;
 
 /// Clones share it.
@@ -72,12 +73,12 @@ impl RunState {
     }
 
     /// Numbers for the names of tables, the same at every start. They begin at 1.
-    pub fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
+    pub fn register_tables(&self, names: &[String]) -> Result<Vec<TableId>> {
         self.store.register_tables(names)
     }
 
     /// Of these tables only rows within the bounds are read from now on.
-    pub fn limit(&self, tables: impl Iterator<Item = (u32, Bounds)>) {
+    pub fn limit(&self, tables: impl Iterator<Item = (TableId, Bounds)>) {
         self.store.limit(tables);
     }
 

@@ -18,6 +18,7 @@ use super::memtable::Memtable;
 use super::record::{Entry, timestamp_bytes};
 use super::segments::{Segment, SegmentContent};
 use super::sorted_run::SortedRunCursor;
+use super::table_id::TableId;
 use super::unreadable;
 use crate::error::Result;
 
@@ -38,7 +39,7 @@ impl Bounds {
 }
 
 /// Of the tables that have such, by number.
-pub(super) type Bounded = BTreeMap<u32, Bounds>;
+pub(super) type Bounded = BTreeMap<TableId, Bounds>;
 
 /// Entries in commit order. After an error it ends.
 pub struct Scan {

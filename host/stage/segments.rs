@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::Disk;
 use super::memtable::{Memtable, Span};
 use super::sealed::{seal, unseal};
+use super::table_id::TableId;
 use crate::code;
 use crate::error::{Error, Result};
 
@@ -109,7 +110,7 @@ pub(super) struct State {
     /// The newest timestamp of which not even fingerprints are kept.
     pub(super) forgotten: Timestamp,
     /// Numbers of the tables, by name.
-    pub(super) tables: BTreeMap<String, u32>,
+    pub(super) tables: BTreeMap<String, TableId>,
     pub(super) segments: BTreeMap<u64, SegmentMeta>,
     /// The identity of the log that takes rows: in a folder whose files were put back from a backup it is another.
     #[serde(default)]
@@ -187,7 +188,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn table_name(&self, number: u32) -> &str {
+    pub(super) fn table_name(&self, number: TableId) -> &str {
         self.tables.iter().find(|(_, known)| **known == number).map_or("an unknown table", |(name, _)| name)
     }
 }
@@ -257,7 +258,8 @@ fn parse(text: &[u8]) -> Result<State> {
     }
     let state: State = serde_json::from_str(json).map_err(|_| damaged())?;
     // They are counted up from 1.
-    let is_counted = !state.segments.contains_key(&u64::MAX) && state.tables.values().all(|&number| number < u32::MAX);
+    let is_counted =
+        !state.segments.contains_key(&u64::MAX) && state.tables.values().all(|&number| number < TableId(u32::MAX));
     if !is_counted {
         return Err(damaged());
     }
@@ -277,7 +279,7 @@ mod tests {
         let state = State {
             id: 7,
             is_established: true,
-            tables: BTreeMap::from([("t".to_owned(), 1)]),
+            tables: BTreeMap::from([("t".to_owned(), TableId(1))]),
             segments: forms.map(|(number, form)| (number, meta(form))).into(),
             ..State::new()
         };
@@ -303,7 +305,7 @@ mod tests {
     fn numbers_that_nothing_can_follow_are_damage() {
         let refused = |state: &State| parse(seal(&serde_json::to_string(state).unwrap()).as_bytes()).unwrap_err();
         let mut state = State::new();
-        state.tables.insert("t".into(), u32::MAX);
+        state.tables.insert("t".into(), TableId(u32::MAX));
         assert!(refused(&state).message.contains("it is not what a state is"));
         state.tables.clear();
         state.segments.insert(u64::MAX, SegmentMeta::new_log());

@@ -25,6 +25,7 @@ use super::record::scan_key;
 use super::recover::recover;
 use super::scan::{Bounded, Bounds, Scan};
 use super::segments::{Form, STATE, Segment, SegmentContent, SegmentMeta, State, file_name};
+use super::table_id::TableId;
 use super::{damaged, unreadable};
 use crate::error::{Error, Result};
 
@@ -185,7 +186,7 @@ impl Store {
     }
 
     /// Of these tables only rows within the bounds are read from now on.
-    pub(super) fn limit(&self, tables: impl Iterator<Item = (u32, Bounds)>) {
+    pub(super) fn limit(&self, tables: impl Iterator<Item = (TableId, Bounds)>) {
         let mut bounded = Bounded::clone(&self.bounded.lock());
         bounded.extend(tables);
         bounded.retain(|_, bounds| *bounds != Bounds::default());
@@ -205,13 +206,13 @@ impl Store {
 
     /// Rows above `after` up to `to`, in commit order.
     pub(super) fn scan(&self, after: Timestamp, to: Timestamp) -> Scan {
-        self.range(&scan_key(next(after), 0), &scan_key(next(to), 0))
+        self.range(&scan_key(next(after), TableId(0)), &scan_key(next(to), TableId(0)))
     }
 
     /// Rows of one source transaction in one table.
-    pub(super) fn scan_table(&self, at: Timestamp, table: u32) -> Scan {
+    pub(super) fn scan_table(&self, at: Timestamp, table: TableId) -> Scan {
         // Table numbers start at 1 and are given one by one, so the next one never overflows.
-        self.range(&scan_key(at, table), &scan_key(at, table + 1))
+        self.range(&scan_key(at, table), &scan_key(at, table.next()))
     }
 
     pub(super) fn resolved(&self) -> Timestamp {
@@ -228,10 +229,10 @@ impl Store {
     }
 
     /// Numbers for the names of tables, the same at every start. They begin at 1.
-    pub(super) fn register_tables(&self, names: &[String]) -> Result<Vec<u32>> {
+    pub(super) fn register_tables(&self, names: &[String]) -> Result<Vec<TableId>> {
         self.change(|state| {
             for name in names {
-                let next = state.tables.values().max().map_or(1, |last| last + 1);
+                let next = state.tables.values().max().map_or(TableId(1), |last| last.next());
                 state.tables.entry(name.clone()).or_insert(next);
             }
         })?;
@@ -240,7 +241,7 @@ impl Store {
     }
 
     /// The numbers of all tables that this folder has ever had rows of.
-    pub(super) fn table_numbers(&self) -> Vec<u32> {
+    pub(super) fn table_numbers(&self) -> Vec<TableId> {
         self.state.lock().tables.values().copied().collect()
     }
 

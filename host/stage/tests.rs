@@ -13,7 +13,7 @@ fn at(wall: i64) -> Timestamp {
 fn rows(walls: impl IntoIterator<Item = i64>, table: u32) -> RowBatch {
     let mut batch = RowBatch::default();
     for wall in walls {
-        batch.push(at(wall), table, &format!("[{wall}]"), Change::Upsert("{}"));
+        batch.push(at(wall), TableId(table), &format!("[{wall}]"), Change::Upsert("{}"));
     }
     batch
 }
@@ -67,7 +67,7 @@ async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
         stage.inbox.resolve(at(2))
     );
     let _: (Staged, Staged, Staged) = (first.unwrap(), second.unwrap(), resolved.unwrap());
-    assert_eq!(stage.backlog.scan_table(at(4), 2).count(), 1);
+    assert_eq!(stage.backlog.scan_table(at(4), TableId(2)).count(), 1);
     stage.run_state.mark_established().unwrap();
     drop(stage);
     let store = reopened(&dir).await;
@@ -75,8 +75,8 @@ async fn what_was_staged_is_there_after_a_new_start_in_commit_order() {
     assert_eq!(store.resolved(), at(2));
     assert_eq!(scanned(&store, 0, 100), [3, 4, 5, 9]);
     assert_eq!(scanned(&store, 3, 5), [4, 5]);
-    assert_eq!(store.scan_table(at(4), 2).count(), 1);
-    assert_eq!(store.scan_table(at(4), 1).count(), 0);
+    assert_eq!(store.scan_table(at(4), TableId(2)).count(), 1);
+    assert_eq!(store.scan_table(at(4), TableId(1)).count(), 0);
 }
 
 #[tokio::test]
@@ -248,7 +248,7 @@ fn one_folder_serves_one_process_and_one_format() {
     let dir = tempdir();
     let store = open(&dir);
     let numbers = store.register_tables(&["a".into(), "b".into()]).unwrap();
-    assert_eq!(store.register_tables(&["b".into(), "c".into()]).unwrap(), [numbers[1], numbers[1] + 1]);
+    assert_eq!(store.register_tables(&["b".into(), "c".into()]).unwrap(), [numbers[1], numbers[1].next()]);
     assert!(refused(&dir).ends_with("is in use by another ebb"));
     drop(store);
     let state = std::fs::read_to_string(dir.path().join("state")).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Owns: matching them, and the findings. Does not own: the rules of types, which the plugin has.
 
-use ebb_sdk::{Fit, FitQuestion, Identity, Table};
+use ebb_sdk::{ColumnIndex, Fit, FitQuestion, Identity, Table, TableIndex};
 
 use super::matching::Names;
 use crate::findings::{Finding, FindingId, Findings};
@@ -64,10 +64,10 @@ impl Names<'_> {
     pub(super) fn columns(
         &self,
         source: &SourceTable,
-        position: u32,
+        position: TableIndex,
         findings: &mut Findings,
     ) -> (Vec<TypeCheck>, Vec<String>) {
-        let target = &self.catalog.tables[position as usize];
+        let target = &self.catalog.tables[position];
         let (mut checks, mut ignored, mut matched) = (Vec::new(), Vec::new(), Vec::new());
         for column in &source.columns {
             let is_hidden = source.hidden_columns.contains(&column.name);
@@ -105,7 +105,7 @@ impl Names<'_> {
                 ),
             }
         }
-        for (column, at) in target.columns.iter().zip(0_u32..) {
+        for (column, at) in target.columns.iter().zip(ColumnIndex::all()) {
             let has_value =
                 column.nullable || column.has_default || column.generated || column.identity != Identity::None;
             // A trigger that may act can give it one.
@@ -131,12 +131,12 @@ impl Names<'_> {
         &self,
         column: &SourceColumn,
         target: &Table,
-        table: u32,
-        at: u32,
+        table: TableIndex,
+        at: ColumnIndex,
         shown: String,
         findings: &mut Findings,
     ) -> Option<TypeCheck> {
-        let counterpart = &target.columns[at as usize];
+        let counterpart = &target.columns[at];
         if counterpart.generated {
             return None;
         }

@@ -3,7 +3,7 @@
 //! Owns: finding it by name. Does not own: keys and obstacles (`problems`), columns (`columns`), what is done with the result
 //! (`mod`). Pure.
 
-use ebb_sdk::{Catalog, Timestamp};
+use ebb_sdk::{Catalog, TableIndex, Timestamp};
 
 use super::problems::Judge;
 use super::{KeyShape, Scope, TableMatch, TableRoute, join};
@@ -32,7 +32,7 @@ impl Names<'_> {
             TableMatch { routes: Vec::new(), findings: Findings::default(), checks: Vec::new(), scope: Scope::Chosen };
         for table in chosen {
             let Some(position) = self.counterpart(table, &mut matched.findings) else { continue };
-            let target = &self.catalog.tables[position as usize];
+            let target = &self.catalog.tables[position];
             for problem in self.judge().problems(Some(table), target, &leave_out(table)) {
                 matched.findings.add(problem);
             }
@@ -52,8 +52,7 @@ impl Names<'_> {
                 refused: None,
             });
         }
-        let targets: Vec<_> =
-            matched.routes.iter().map(|route| &self.catalog.tables[route.position as usize]).collect();
+        let targets: Vec<_> = matched.routes.iter().map(|route| &self.catalog.tables[route.position]).collect();
         if let Some(problem) = self.judge().hidden_triggers(&targets) {
             matched.findings.add(problem);
         }
@@ -71,7 +70,7 @@ impl Names<'_> {
         if self.triggers != config::Triggers::Fire {
             return;
         }
-        for table in routes.iter().map(|route| &self.catalog.tables[route.position as usize]) {
+        for table in routes.iter().map(|route| &self.catalog.tables[route.position]) {
             if !table.triggers.is_empty() {
                 let names: Vec<_> = table.triggers.iter().map(|trigger| &trigger.name).collect();
                 tracing::warn!(
@@ -87,8 +86,8 @@ impl Names<'_> {
     /// somebody wanted.
     fn without_source(&self, matched: &mut TableMatch, left_out: &[Place]) {
         let is_left_out = |table: &ebb_sdk::Table| left_out.iter().any(|(_, name)| self.same(name, &table.name));
-        let is_served = |position: u32| matched.routes.iter().any(|route| route.position == position);
-        let tables = self.catalog.tables.iter().zip(0_u32..);
+        let is_served = |position: TableIndex| matched.routes.iter().any(|route| route.position == position);
+        let tables = self.catalog.tables.iter().zip(TableIndex::all());
         let idle: Vec<_> = tables
             .filter(|(table, position)| {
                 table.namespace == self.catalog.namespace && !is_served(*position) && !is_left_out(table)
@@ -111,7 +110,7 @@ impl Names<'_> {
     pub(super) fn every(&self, known: &[SourceTable]) -> TableMatch {
         let mut matched =
             TableMatch { routes: Vec::new(), findings: Findings::default(), checks: Vec::new(), scope: Scope::Any };
-        for (table, position) in self.catalog.tables.iter().zip(0_u32..) {
+        for (table, position) in self.catalog.tables.iter().zip(TableIndex::all()) {
             let source = self.source_of(table, known);
             let leave_out = format!(", or leave {} out of the changefeed", table.name);
             let mut route = TableRoute {
@@ -169,7 +168,7 @@ impl Names<'_> {
         in_schema.or_else(|| only(&mut known.iter().filter(of_name)))
     }
 
-    fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<u32> {
+    fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<TableIndex> {
         let shown = format!("{}.{}", table.schema, table.name);
         let (namespace, candidates) = self.candidates(table);
         let namespace = namespace.join(".");
@@ -193,7 +192,7 @@ impl Names<'_> {
 
     /// The target's table of this name: in the schema of the same name where there is one, else in the default one. Several
     /// when they differ in case only and none has the name to the letter. With the schema that was meant.
-    fn candidates(&self, table: &SourceTable) -> (&[String], Vec<u32>) {
+    fn candidates(&self, table: &SourceTable) -> (&[String], Vec<TableIndex>) {
         let default = &self.catalog.namespace;
         let mut own = default.clone();
         if let Some(last) = own.last_mut().filter(|_| default.len() > 1 && table.schema != "public") {
@@ -201,7 +200,7 @@ impl Names<'_> {
         }
         let of_schema = self.catalog.tables.iter().find(|target| target.namespace == own);
         let namespace = of_schema.map_or(default, |target| &target.namespace);
-        let tables = self.catalog.tables.iter().zip(0_u32..);
+        let tables = self.catalog.tables.iter().zip(TableIndex::all());
         let there: Vec<_> = tables.filter(|(target, _)| target.namespace == *namespace).collect();
         let exact = there.iter().find(|(target, _)| target.name == table.name);
         let folded = || there.iter().filter(|(target, _)| self.same(&target.name, &table.name));
@@ -225,7 +224,7 @@ fn topics(database: &str, table: &SourceTable, one_schema: bool) -> Vec<String> 
 fn refuse_shared(
     routes: &[TableRoute],
     table: &SourceTable,
-    position: u32,
+    position: TableIndex,
     target: &ebb_sdk::Table,
     findings: &mut Findings,
 ) {
@@ -249,7 +248,7 @@ fn leave_out(table: &SourceTable) -> String {
 mod tests {
     use super::*;
     use crate::source::SourceColumn;
-    use ebb_sdk::{Column, NotWritable, SourceType};
+    use ebb_sdk::{Column, ColumnIndex, NotWritable, SourceType};
 
     fn target(schema: &str, name: &str, columns: &[&str], key: &[u32]) -> ebb_sdk::Table {
         let column = |name: &&str| Column { name: (*name).to_owned(), nullable: *name != "must", ..Column::default() };
@@ -257,7 +256,7 @@ mod tests {
             namespace: vec!["molt".into(), schema.into()],
             name: name.into(),
             columns: columns.iter().map(column).collect(),
-            primary_key: key.to_vec(),
+            primary_key: key.iter().copied().map(ColumnIndex).collect(),
             ..ebb_sdk::Table::default()
         }
     }
@@ -304,6 +303,7 @@ mod tests {
         let chosen = Chosen { tables: tables.to_vec(), left_out: Vec::new() };
         match (names.matched("defaultdb", &chosen).check_types(&catalog, None), expected) {
             (Ok(routes), Ok(expected)) => {
+                let expected: Vec<_> = expected.iter().copied().map(TableIndex).collect();
                 assert_eq!(routes.iter().map(|table| table.position).collect::<Vec<_>>(), expected);
             }
             (Err(error), Err(expected)) => assert!(error.message.contains(expected), "{error}"),

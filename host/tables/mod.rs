@@ -16,7 +16,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use ebb_sdk::{Catalog, ConnectOptions, FitQuestion};
+use ebb_sdk::{Catalog, ConnectOptions, FitQuestion, TableIndex};
 
 use crate::config::Config;
 use crate::error::{Error, Result, listed};
@@ -48,7 +48,7 @@ pub struct TableRoute {
     /// The names that messages may call it by.
     pub topics: Vec<String>,
     /// Its position in the target's catalog.
-    pub position: u32,
+    pub position: TableIndex,
     /// Schema and name at the source; `None` when the source is not known.
     pub source: Option<(String, String)>,
     /// The source's primary key; `None` when the source is not known.
@@ -121,8 +121,8 @@ impl TableMatch {
             let questions: Vec<FitQuestion> = checks.iter().map(|check| check.question.clone()).collect();
             let fits = session.fits(&questions)?.unwrap_or_default();
             for (check, fit) in checks.into_iter().zip(fits) {
-                let table = &catalog.tables[check.question.table as usize];
-                let column = &table.columns[check.question.column as usize].name;
+                let table = &catalog.tables[check.question.table];
+                let column = &table.columns[check.question.column].name;
                 let (position, may_round) = (check.question.table, connect.may_round(table, column));
                 let mut found = Findings::default();
                 check.judge(fit, may_round, &mut found);
@@ -198,7 +198,7 @@ pub fn register(
     config: &Config,
 ) -> Result<Tables> {
     let name = |route: &TableRoute| {
-        let table = &catalog.tables[route.position as usize];
+        let table = &catalog.tables[route.position];
         registered(&table.namespace, &table.name)
     };
     let case_sensitive = config.target.case_sensitive;
@@ -208,8 +208,8 @@ pub fn register(
     let mut tables = Tables::default();
     database.into_iter().for_each(|database| tables.set_database(database));
     for (route, number) in taken.into_iter().zip(numbers) {
-        let target = &catalog.tables[route.position as usize];
-        let key = target.primary_key.iter().map(|&at| target.columns[at as usize].name.clone()).collect();
+        let target = &catalog.tables[route.position];
+        let key = target.primary_key.iter().map(|&at| target.columns[at].name.clone()).collect();
         let table = Table {
             number,
             position: route.position,
@@ -224,7 +224,7 @@ pub fn register(
     }
     for route in refused {
         if let Some(why) = &route.refused {
-            let schema = &catalog.tables[route.position as usize].namespace;
+            let schema = &catalog.tables[route.position].namespace;
             tables.refuse(&route.path, &route.topics, case_sensitive, schema, why.clone());
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code;
 use crate::error::{Error, Result};
-use crate::stage::{MetadataFile, RunState};
+use crate::stage::{MetadataFile, RunState, TableId};
 
 /// A table of the source as a topic names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl std::fmt::Display for Origin {
 /// What has come so far, by the number of the table in staging.
 pub struct Origins {
     run_state: RunState,
-    known: Mutex<BTreeMap<u32, Origin>>,
+    known: Mutex<BTreeMap<TableId, Origin>>,
 }
 
 impl Origins {
@@ -71,7 +71,7 @@ impl Origins {
     ///
     /// # Errors
     /// When rows of a table have come from another table before.
-    pub fn admit(&self, rows: &[(u32, Origin)]) -> Result<()> {
+    pub fn admit(&self, rows: &[(TableId, Origin)]) -> Result<()> {
         let mut known = self.known.lock();
         let Some(changed) = Self::changed(&known, rows)? else { return Ok(()) };
         self.run_state.save(MetadataFile::Origins, &changed)?;
@@ -88,12 +88,15 @@ impl Origins {
     }
 
     /// The same, and nothing is decided by it.
-    pub fn check(&self, rows: &[(u32, Origin)]) -> Result<()> {
+    pub fn check(&self, rows: &[(TableId, Origin)]) -> Result<()> {
         Self::changed(&self.known.lock(), rows).map(drop)
     }
 
-    fn changed(known: &BTreeMap<u32, Origin>, rows: &[(u32, Origin)]) -> Result<Option<BTreeMap<u32, Origin>>> {
-        let mut changed: Option<BTreeMap<u32, Origin>> = None;
+    fn changed(
+        known: &BTreeMap<TableId, Origin>,
+        rows: &[(TableId, Origin)],
+    ) -> Result<Option<BTreeMap<TableId, Origin>>> {
+        let mut changed: Option<BTreeMap<TableId, Origin>> = None;
         for (table, origin) in rows {
             let before = changed.as_ref().unwrap_or(known).get(table);
             let merged = match before {
@@ -136,19 +139,21 @@ mod tests {
         let folder = tempdir();
         let stage = Stage::open(folder.path(), crate::stage::StagingLimits::default()).unwrap();
         let origins = Origins::load(&stage.run_state).unwrap();
-        origins.admit(&[(1, Origin::bare("orders"))]).unwrap();
-        origins.admit(&[(1, Origin::bare("\"orders\""))]).unwrap();
-        assert!(origins.admit(&[(1, Origin::bare("Orders"))]).is_err());
-        origins.admit(&[(1, Origin::qualified("shop.tenant1", "orders"))]).unwrap();
-        origins.admit(&[(1, Origin::bare("orders"))]).unwrap();
-        assert!(origins.admit(&[(1, Origin::qualified("shop.tenant2", "orders"))]).is_err());
-        origins.admit(&[(2, Origin::qualified("shop.tenant2", "orders"))]).unwrap();
+        origins.admit(&[(TableId(1), Origin::bare("orders"))]).unwrap();
+        origins.admit(&[(TableId(1), Origin::bare("\"orders\""))]).unwrap();
+        assert!(origins.admit(&[(TableId(1), Origin::bare("Orders"))]).is_err());
+        origins.admit(&[(TableId(1), Origin::qualified("shop.tenant1", "orders"))]).unwrap();
+        origins.admit(&[(TableId(1), Origin::bare("orders"))]).unwrap();
+        assert!(origins.admit(&[(TableId(1), Origin::qualified("shop.tenant2", "orders"))]).is_err());
+        origins.admit(&[(TableId(2), Origin::qualified("shop.tenant2", "orders"))]).unwrap();
         let again = Origins::load(&stage.run_state).unwrap();
-        let error = again.admit(&[(1, Origin::qualified("shop.tenant2", "orders"))]).unwrap_err();
+        let error = again.admit(&[(TableId(1), Origin::qualified("shop.tenant2", "orders"))]).unwrap_err();
         assert!(error.message.contains("shop.tenant1.orders and shop.tenant2.orders"), "{error}");
         // All of a request or nothing of it.
-        again.admit(&[(3, Origin::bare("ITEMS")), (3, Origin::bare("items"))]).unwrap_err();
-        again.admit(&[(3, Origin::bare("items")), (3, Origin::qualified("shop.tenant1", "items"))]).unwrap();
-        again.admit(&[(3, Origin::qualified("shop.tenant2", "items"))]).unwrap_err();
+        again.admit(&[(TableId(3), Origin::bare("ITEMS")), (TableId(3), Origin::bare("items"))]).unwrap_err();
+        again
+            .admit(&[(TableId(3), Origin::bare("items")), (TableId(3), Origin::qualified("shop.tenant1", "items"))])
+            .unwrap();
+        again.admit(&[(TableId(3), Origin::qualified("shop.tenant2", "items"))]).unwrap_err();
     }
 }

@@ -90,7 +90,7 @@ impl Judge<'_> {
                 .fix(format!("{altered} ALTER COLUMN {} TYPE STRING{leave_out}", identifier(column))),
             );
         }
-        let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at as usize].name).collect();
+        let target_key: Vec<_> = target.primary_key.iter().map(|&at| &target.columns[at].name).collect();
         if target_key.is_empty() || visible.is_empty() {
             return problems;
         }
@@ -173,7 +173,7 @@ impl Judge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ebb_sdk::{Column, Trigger};
+    use ebb_sdk::{Column, ColumnIndex, Trigger};
 
     fn target(columns: &[&str], key: &[u32]) -> Table {
         let columns = columns.iter().map(|name| Column { name: (*name).into(), ..Column::default() }).collect();
@@ -181,7 +181,7 @@ mod tests {
             namespace: vec!["public".into()],
             name: "t".into(),
             columns,
-            primary_key: key.to_vec(),
+            primary_key: key.iter().copied().map(ColumnIndex).collect(),
             ..Table::default()
         }
     }

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use ebb_sdk::{Catalog, Table, Timestamp};
+use ebb_sdk::{Catalog, Table, TableIndex, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::key::KeyShape;
 use super::{TableRoute, registered};
 use crate::code;
 use crate::error::{Error, Result};
-use crate::stage::{Backlog, Bounds, MetadataFile, RunState};
+use crate::stage::{Backlog, Bounds, MetadataFile, RunState, TableId};
 use crate::target::SourceName;
 
 #[derive(Deserialize, Serialize)]
@@ -51,7 +51,7 @@ pub fn remember<'w>(
     (database, are_types_known): (&str, bool),
 ) -> Result<()> {
     let known = |route: &TableRoute| {
-        let table = &catalog.tables[route.position as usize];
+        let table = &catalog.tables[route.position];
         Known {
             namespace: table.namespace.clone(),
             name: table.name.clone(),
@@ -123,7 +123,7 @@ pub fn refuse_other_database(run_state: &RunState, database: &str) -> Result<()>
 pub fn keep_bounds(run_state: &RunState, routes: &mut [TableRoute], catalog: &Catalog) -> Result<()> {
     let Some(Remembered { tables, .. }) = run_state.load(MetadataFile::Tables)? else { return Ok(()) };
     for route in routes {
-        let table = &catalog.tables[route.position as usize];
+        let table = &catalog.tables[route.position];
         if let Some(known) = tables.iter().find(|known| known.is(table) && !known.is_left) {
             route.bounds = known.bounds;
         }
@@ -152,7 +152,7 @@ pub fn left(
 ) -> Result<Vec<TableRoute>> {
     let Some(Remembered { tables, .. }) = run_state.load(MetadataFile::Tables)? else { return Ok(Vec::new()) };
     let is_watched = |known: &Known| {
-        let place = |route: &TableRoute| catalog.tables.get(route.position as usize);
+        let place = |route: &TableRoute| catalog.tables.get(route.position.place());
         routes.iter().filter_map(place).any(|table| known.is(table))
     };
     let gone: Vec<Known> = tables.into_iter().filter(|known| !is_watched(known)).collect();
@@ -168,9 +168,9 @@ pub fn left(
         );
     }
     let numbers = run_state.register_tables(&gone.iter().map(|known| known.registered()).collect::<Vec<_>>())?;
-    let ends: BTreeMap<u32, Timestamp> =
+    let ends: BTreeMap<TableId, Timestamp> =
         numbers.iter().copied().zip(gone.iter().map(|known| known.end(run_state))).collect();
-    let mut last: BTreeMap<u32, Option<Timestamp>> = BTreeMap::new();
+    let mut last: BTreeMap<TableId, Option<Timestamp>> = BTreeMap::new();
     for row in backlog.scan(applied, Timestamp { wall: i64::MAX, logical: 0 }) {
         let row = row?;
         let within = ends.get(&row.table).is_some_and(|&end| row.timestamp <= end).then_some(row.timestamp);
@@ -232,7 +232,7 @@ impl Known {
         Ok(TableRoute {
             path: self.path,
             topics: self.topics,
-            position: u32::try_from(position).unwrap_or(u32::MAX),
+            position: TableIndex::at(position),
             source: self.source,
             key: self.key,
             columns: self.columns,

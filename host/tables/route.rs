@@ -6,17 +6,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ebb_sdk::TableIndex;
+
 use super::SourceKey;
 use super::origin::Origin;
 use crate::error::Error;
+use crate::stage::TableId;
 
 /// A table that rows are taken for.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Its number in the staging folder.
-    pub number: u32,
+    pub number: TableId,
     /// Its position in the target's catalog.
-    pub position: u32,
+    pub position: TableIndex,
     /// The target's schema that it belongs to, as the segments of a path: who writes a row must be let in there.
     pub schema: Vec<String>,
     /// Schema and name at the source; `None` when the source cannot be asked.
@@ -47,7 +50,7 @@ const TOPIC_BYTES_MAX: usize = 8 << 10;
 pub struct Tables {
     list: Vec<Table>,
     /// Where in the list each number in staging stands.
-    places: HashMap<u32, usize>,
+    places: HashMap<TableId, usize>,
     refused: Vec<(Vec<String>, Error)>,
     /// The source's, where it is known.
     database: Option<String>,
@@ -94,7 +97,7 @@ impl Tables {
     }
 
     /// The table of a number in staging.
-    pub fn numbered(&self, number: u32) -> Option<&Table> {
+    pub fn numbered(&self, number: TableId) -> Option<&Table> {
         self.places.get(&number).map(|&at| &self.list[at])
     }
 
@@ -238,8 +241,8 @@ mod tests {
 
     fn tables(topics: &[&str], case_sensitive: bool) -> Tables {
         let mut tables = Tables::default();
-        for (at, topic) in topics.iter().enumerate() {
-            let table = Table { number: u32::try_from(at).unwrap(), ..Table::default() };
+        for (topic, number) in topics.iter().zip(0..) {
+            let table = Table { number: TableId(number), ..Table::default() };
             tables.add(&path(), &[(*topic).to_owned()], case_sensitive, table);
         }
         tables
@@ -247,7 +250,7 @@ mod tests {
 
     fn number(route: &Destination<'_>) -> Option<u32> {
         match route {
-            Destination::Table(table, _) => Some(table.number),
+            Destination::Table(table, _) => Some(table.number.0),
             Destination::Refused(..) | Destination::Unknown => None,
         }
     }

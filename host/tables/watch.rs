@@ -283,7 +283,7 @@ impl KeyWatch {
 
     /// A key by which rows cannot be told apart on the target ends the run.
     fn refuse(&self, table: &Table, found: &SourceTable, old: &[String]) -> Result<()> {
-        let target = &self.catalog.tables[table.position as usize];
+        let target = &self.catalog.tables[table.position];
         let judge =
             Judge { catalog: &self.catalog, case_sensitive: self.case_sensitive, triggers: config::Triggers::Fire };
         let problem = judge.keys(found, target, ", and start again").into_iter().next();

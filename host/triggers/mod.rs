@@ -10,7 +10,7 @@ pub mod proof;
 
 use std::collections::BTreeSet;
 
-use ebb_sdk::{Catalog, SavedTrigger};
+use ebb_sdk::{Catalog, SavedTrigger, TableIndex};
 
 use crate::code;
 use crate::error::{Error, Result, visible};
@@ -31,11 +31,11 @@ pub fn drop_all(
     catalog: &mut Catalog,
     lease: Option<&mut Lease>,
 ) -> Result<()> {
-    let positions: BTreeSet<u32> =
+    let positions: BTreeSet<TableIndex> =
         routes.iter().filter(|route| route.refused.is_none()).map(|route| route.position).collect();
     let mut there: Vec<SavedTrigger> = positions
         .iter()
-        .map(|&position| &catalog.tables[position as usize])
+        .map(|&position| &catalog.tables[position])
         .flat_map(|table| {
             table.triggers.iter().map(|trigger| SavedTrigger {
                 feed: feed.to_owned(),

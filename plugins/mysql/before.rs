@@ -49,7 +49,7 @@ pub(crate) fn questions(session: &Session, block: &Block<'_>) -> Vec<Question> {
     if session.enforces {
         return Vec::new();
     }
-    let key: BTreeSet<_> = table.primary_key.iter().map(|&at| table.columns[at as usize].name.as_str()).collect();
+    let key: BTreeSet<_> = table.primary_key.iter().map(|&at| table.columns[at].name.as_str()).collect();
     let deletes = matches!(block.operation(), Operation::Delete | Operation::Replace);
     let references = session.tables.references.iter().enumerate();
     references

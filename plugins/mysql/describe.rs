@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ebb_sdk::{
-    Action, Catalog, Column, ConnectOptions, ForeignKey, Identity, NotWritable, Result, Table, Trigger, UniqueKey,
+    Action, Catalog, Column, ColumnIndex, ConnectOptions, ForeignKey, Identity, NotWritable, Result, Table, TableIndex,
+    Trigger, UniqueKey,
 };
 use mysql_async::Row;
 use mysql_async::prelude::{FromRow, Queryable};
@@ -171,9 +172,9 @@ struct Builder {
     tables: Vec<Table>,
     details: HashMap<String, TableDetails>,
     /// Table, name of the key, its columns; `None` when one of them is an expression.
-    unique_keys: Vec<(usize, String, Option<Vec<u32>>)>,
+    unique_keys: Vec<(usize, String, Option<Vec<ColumnIndex>>)>,
     /// Table and position of the columns that say from when to when a row of a history was there.
-    periods: Vec<(usize, u32)>,
+    periods: Vec<(usize, ColumnIndex)>,
     references: Vec<Reference>,
     actions: Vec<(Action, Action)>,
 }
@@ -239,7 +240,7 @@ impl Builder {
             precision: number(13),
             bytes_max: number(8),
         });
-        let position = u32::try_from(self.tables[at].columns.len()).expect("a table has fewer than 2^32 columns");
+        let position = ColumnIndex::at(self.tables[at].columns.len());
         if matches!(text(16).as_str(), "ROW START" | "ROW END") {
             self.periods.push((at, position));
         }
@@ -296,8 +297,7 @@ impl Builder {
                 column_type.may_round = self.options.may_round(table, &column.name);
             }
             for &at in &table.primary_key {
-                let not_writable =
-                    not_writable_key(&table.name, &table.columns[at as usize], &details.columns[at as usize]);
+                let not_writable = not_writable_key(&table.name, &table.columns[at], &details.columns[at.place()]);
                 table.not_writable.extend(not_writable);
             }
         }
@@ -334,10 +334,10 @@ impl Builder {
     /// A computed column that takes no NULL may be computed from any.
     fn finish_generated(&mut self) {
         for (at, table) in self.tables.iter_mut().enumerate() {
-            let is_computed = |(column, position): (&Column, u32)| {
+            let is_computed = |(column, position): (&Column, ColumnIndex)| {
                 column.generated && !column.nullable && !self.periods.contains(&(at, position))
             };
-            if table.columns.iter().zip(0..).any(is_computed) {
+            if table.columns.iter().zip(ColumnIndex::all()).any(is_computed) {
                 table.columns.iter_mut().for_each(|column| column.resists_null = true);
             }
         }
@@ -369,7 +369,7 @@ impl Builder {
             let key = ForeignKey {
                 name: reference.name.clone(),
                 columns: columns(&self.tables[child], &reference.columns),
-                references: u32::try_from(parent).expect("a database has fewer than 2^32 tables"),
+                references: TableIndex::at(parent),
                 references_columns: columns(&self.tables[parent], &reference.referenced),
                 on_delete,
                 on_update,
@@ -381,7 +381,7 @@ impl Builder {
 }
 
 fn key_names(table: &Table) -> Vec<String> {
-    table.primary_key.iter().map(|&at| table.columns[at as usize].name.clone()).collect()
+    table.primary_key.iter().map(|&at| table.columns[at].name.clone()).collect()
 }
 
 /// InnoDB looks at every row by itself: what the standard calls NO ACTION is RESTRICT here.

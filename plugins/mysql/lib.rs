@@ -32,8 +32,8 @@ mod error;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, LeaseRenewal,
-    LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table, Topic,
+    Advance, Block, Catalog, Checks, ColumnIndex, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit,
+    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table, Topic,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -149,10 +149,10 @@ impl ebb_sdk::Session for Session {
         self.command(&rollback, "roll back").await
     }
 
-    fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
+    fn fits(&self, table: &Table, column: ColumnIndex, source: &SourceType) -> Fit {
         let columns = self.tables.details.get(&table.name).map(|details| &details.columns);
         columns
-            .and_then(|columns| columns.get(column as usize))
+            .and_then(|columns| columns.get(column.place()))
             .map_or(Fit::Full, |found| found.fit(source, table.primary_key.contains(&column)))
     }
 

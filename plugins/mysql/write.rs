@@ -80,7 +80,7 @@ pub(crate) fn targets(session: &Session, block: &Block<'_>) -> Result<Vec<Target
     let details = session.tables.details.get(&table.name).ok_or_else(undescribed)?;
     let target = |column: &ebb_sdk::Column| {
         let position = table.column(&column.name).ok_or_else(undescribed)?;
-        let column_type = details.columns.get(position as usize).cloned().ok_or_else(undescribed)?;
+        let column_type = details.columns.get(position.place()).cloned().ok_or_else(undescribed)?;
         let is_key = table.primary_key.contains(&position);
         Ok(TargetColumn { column: column.clone(), may_round: column_type.may_round, column_type, is_key })
     };

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use ebb_sdk::{Action, Catalog, Column, ForeignKey, Identity, NotWritable, Result, Table, UniqueKey};
+use ebb_sdk::{
+    Action, Catalog, Column, ColumnIndex, ForeignKey, Identity, NotWritable, Result, Table, TableIndex, UniqueKey,
+};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::column::{ColumnType, column_type};
@@ -318,12 +320,11 @@ impl Builder {
         let at = self.position(row)?;
         let columns = self.columns(at, &row.try_get::<_, Vec<String>>(2)?);
         let references = self.positions[&row.try_get::<_, u32>(3)?];
-        let references = u32::try_from(references).expect("a database has fewer than 2^32 tables");
-        let references_columns = self.columns(references as usize, &row.try_get::<_, Vec<String>>(5)?);
+        let references_columns = self.columns(references, &row.try_get::<_, Vec<String>>(5)?);
         self.tables[at].foreign_keys.push(ForeignKey {
             name: row.try_get(1)?,
             columns,
-            references,
+            references: TableIndex::at(references),
             references_columns,
             on_delete: action(row.try_get(6)?),
             on_update: action(row.try_get(7)?),
@@ -345,7 +346,7 @@ impl Builder {
         for at in 0..self.tables.len() {
             let types = self.details_of(at).types.clone();
             let table = &mut self.tables[at];
-            let key = table.primary_key.iter().map(|&at| at as usize);
+            let key = table.primary_key.iter().map(|at| at.place());
             let found: Vec<_> = key.filter_map(|at| not_writable::key_column(table, at, &types[at], server)).collect();
             table.not_writable.extend(found);
         }
@@ -361,13 +362,13 @@ impl Builder {
         Ok(self.positions[&row.try_get::<_, u32>(0)?])
     }
 
-    fn columns(&self, table: usize, names: &[String]) -> Vec<u32> {
+    fn columns(&self, table: usize, names: &[String]) -> Vec<ColumnIndex> {
         names.iter().filter_map(|name| self.tables[table].column(name)).collect()
     }
 }
 
-fn deferrable_key(table: &Table, name: &str, columns: &[u32]) -> NotWritable {
-    let columns: Vec<_> = columns.iter().map(|&at| quoted(&table.columns[at as usize].name)).collect();
+fn deferrable_key(table: &Table, name: &str, columns: &[ColumnIndex]) -> NotWritable {
+    let columns: Vec<_> = columns.iter().map(|&at| quoted(&table.columns[at].name)).collect();
     let (table, name, columns) = (qualified(table), quoted(name), columns.join(", "));
     NotWritable {
         why: "its primary key is DEFERRABLE, and no upsert can rest on such a key".into(),

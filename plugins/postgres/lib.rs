@@ -36,8 +36,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit, LeaseRenewal,
-    LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table, Topic,
+    Advance, Block, Catalog, Checks, ColumnIndex, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit,
+    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table, Topic,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -169,11 +169,11 @@ impl ebb_sdk::Session for Session {
         self.command("ROLLBACK", "roll back").await
     }
 
-    fn fits(&self, table: &Table, column: u32, source: &SourceType) -> Fit {
+    fn fits(&self, table: &Table, column: ColumnIndex, source: &SourceType) -> Fit {
         let schema = table.namespace.last().cloned().unwrap_or_default();
         let details = self.details.get(&(schema, table.name.clone()));
         let is_key = table.primary_key.contains(&column);
-        let column = details.and_then(|details| details.types.get(column as usize));
+        let column = details.and_then(|details| details.types.get(column.place()));
         column.map_or(Fit::Full, |column| column.base.fit(source, is_key))
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn fixed<'a>(table: &'a Table, targets: &'a [TargetColumn]) -> impl I
 }
 
 fn upsert(table: &Table, targets: &[TargetColumn]) -> String {
-    let key: Vec<_> = table.primary_key.iter().map(|&at| quoted(&table.columns[at as usize].name)).collect();
+    let key: Vec<_> = table.primary_key.iter().map(|&at| quoted(&table.columns[at].name)).collect();
     let assigned: Vec<_> = assigned(table, targets).iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
     let unchanged =
         fixed(table, targets).map(quoted).map(|name| format!("t.{name} OPERATOR(pg_catalog.=) EXCLUDED.{name}"));
@@ -161,7 +161,7 @@ fn replace_keeping(table: &Table, targets: &[TargetColumn], kept: &[&Column]) ->
     let names = |columns: &mut dyn Iterator<Item = &str>, alias: &str| -> String {
         columns.map(|name| format!("{alias}{}", quoted(name))).collect::<Vec<_>>().join(", ")
     };
-    let key = table.primary_key.iter().map(|&at| table.columns[at as usize].name.as_str());
+    let key = table.primary_key.iter().map(|&at| table.columns[at].name.as_str());
     let kept_names = || kept.iter().map(|column| column.name.as_str());
     let given = names(&mut targets.iter().map(|target| target.column.name.as_str()), "");
     let is_numbered = |column: &Column| column.identity == Identity::Always;
@@ -227,7 +227,7 @@ pub(crate) fn rows(columns: usize) -> String {
 }
 
 fn is_key(table: &Table, column: &Column) -> bool {
-    table.primary_key.iter().any(|&at| table.columns[at as usize].name == column.name)
+    table.primary_key.iter().any(|&at| table.columns[at].name == column.name)
 }
 
 pub(crate) fn qualified(table: &Table) -> String {
@@ -241,6 +241,7 @@ mod tests {
     use crate::fit::Base;
     use crate::keys::KeyForm;
     use crate::values::Conversion;
+    use ebb_sdk::ColumnIndex;
 
     fn check(columns: &[(&str, &str, Identity)], operation: Operation, expected: &str) {
         let columns: Vec<_> = columns
@@ -269,7 +270,7 @@ mod tests {
             namespace: vec!["db".into(), "s".into()],
             name: "T\"".into(),
             columns: columns.clone(),
-            primary_key: vec![0],
+            primary_key: vec![ColumnIndex(0)],
             ..Table::default()
         };
         let targets: Vec<_> = targets.take(if operation == Operation::Delete { 1 } else { usize::MAX }).collect();

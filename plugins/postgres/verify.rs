@@ -102,7 +102,7 @@ pub(crate) fn name_of(table: &Table) -> Name {
 
 /// The columns of the primary key, in its order.
 pub(crate) fn key_targets(session: &Session, table: &Table) -> Result<Vec<TargetColumn>> {
-    targets_of(session, table, table.primary_key.iter().map(|&at| &table.columns[at as usize]))
+    targets_of(session, table, table.primary_key.iter().map(|&at| &table.columns[at]))
 }
 
 /// They are read once, when they are first needed, and forgotten when the tables are described again.

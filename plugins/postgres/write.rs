@@ -134,7 +134,7 @@ pub(crate) fn targets_of<'a>(
     let types = &session.details.get(&(schema, table.name.clone())).ok_or_else(undescribed)?.types;
     let target = |column: &ebb_sdk::Column| {
         let at = table.column(&column.name).ok_or_else(undescribed)?;
-        let mut column_type = types.get(at as usize).cloned().ok_or_else(undescribed)?;
+        let mut column_type = types.get(at.place()).cloned().ok_or_else(undescribed)?;
         if session.options.source_is_known {
             column_type.conversion = column_type.conversion.of_known_source();
         }

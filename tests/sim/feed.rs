@@ -5,7 +5,7 @@ use ebb::stage::{Change, RowBatch};
 use ebb_sdk::Timestamp;
 use fastrand::Rng;
 
-use crate::source::{LEFT, Row, Source};
+use crate::source::{LEFT, Row, Source, table_id};
 
 #[derive(Default)]
 pub(crate) struct Feed {
@@ -101,8 +101,7 @@ pub(crate) fn encode<'a>(rows: impl Iterator<Item = &'a Row>) -> RowBatch {
     for row in rows {
         let json = row.value.map(|value| format!("{{\"id\": {}, \"v\": {value}}}", row.key));
         let change = json.as_deref().map_or(Change::Delete(None), Change::Upsert);
-        // A table's number in staging begins at 1.
-        batch.push(row.at, row.table + 1, &format!("[{}]", row.key), change);
+        batch.push(row.at, table_id(row.table), &format!("[{}]", row.key), change);
     }
     batch
 }

@@ -13,11 +13,11 @@ use ebb::status::Status;
 use ebb::tables::{KeyShape, KeyWatch, SourceKey};
 use ebb::tables::{Table, Tables};
 use ebb::target::{FeedState, Holder, Lease, Target};
-use ebb_sdk::{ConnectOptions, Timestamp};
+use ebb_sdk::{ConnectOptions, TableIndex, Timestamp};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::source::TABLES;
+use crate::source::{TABLES, table_id};
 use crate::target::{self, Sim};
 
 static PLUGIN: LazyLock<Arc<Plugin>> = LazyLock::new(|| Arc::new(Plugin::linked::<Sim>()));
@@ -107,12 +107,12 @@ impl Process {
 
 fn tables() -> Tables {
     let mut tables = Tables::default();
-    for number in 0..TABLES {
+    for at in 0..TABLES {
         let columns = vec!["id".to_owned()];
         let shapes = vec![KeyShape { since: Timestamp::ZERO, columns: columns.clone(), families: Vec::new() }];
         let key = Arc::new(SourceKey::new(columns, true, shapes));
-        let table = Table { number: number + 1, position: number, key, ..Table::default() };
-        tables.add(&["sim".into()], &[format!("t{number}")], true, table);
+        let table = Table { number: table_id(at), position: TableIndex(at), key, ..Table::default() };
+        tables.add(&["sim".into()], &[format!("t{at}")], true, table);
     }
     tables
 }

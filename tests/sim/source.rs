@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ebb::stage::TableId;
 use ebb_sdk::Timestamp;
 use fastrand::Rng;
 
@@ -9,6 +10,11 @@ pub(crate) const TABLES: u32 = 3;
 /// The one that is left out and taken in again.
 pub(crate) const LEFT: u32 = 2;
 const KEYS: u32 = 8;
+
+/// The number in staging of a table, where they begin at 1.
+pub(crate) fn table_id(table: u32) -> TableId {
+    TableId(table + 1)
+}
 
 /// The rows of all tables, by table and key.
 pub(crate) type Rows = BTreeMap<(u32, u32), u64>;

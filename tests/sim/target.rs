@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, Column, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Operation,
-    Progress, Result, Session, Table, Timestamp, Value,
+    Advance, Block, Catalog, Checks, Column, ColumnIndex, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind,
+    Operation, Progress, Result, Session, Table, Timestamp, Value,
 };
 use fastrand::Rng;
 
@@ -94,7 +94,7 @@ pub(crate) fn catalog() -> Catalog {
         namespace: vec!["sim".into()],
         name: format!("t{number}"),
         columns: vec![column("id"), column("v")],
-        primary_key: vec![0],
+        primary_key: vec![ColumnIndex(0)],
         ..Table::default()
     };
     Catalog { namespace: vec!["sim".into()], tables: (0..TABLES).map(table).collect(), ..Catalog::default() }

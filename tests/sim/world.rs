@@ -19,7 +19,7 @@ use crate::counts::Counts;
 use crate::disk::{Copy, FakeDisk};
 use crate::feed::{Feed, encode};
 use crate::process::{Process, Refusal, Staging};
-use crate::source::{LEFT, TABLES};
+use crate::source::{LEFT, TABLES, table_id};
 use crate::target::{self, Backup, Database};
 
 const STEPS: u32 = 120;
@@ -193,7 +193,7 @@ impl World {
             self.feed.go_on(&lock(&self.database).source, complete, leaves_out);
             self.feed.resolved = run_state.resolved();
         }
-        run_state.limit([(LEFT + 1, self.bounds)].into_iter());
+        run_state.limit([(table_id(LEFT), self.bounds)].into_iter());
         let mut process = process;
         let Process { applier, lease, staging, .. } = &mut process;
         let established = established

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ebb::stage::{Bounds, MetadataFile, Steps};
 
 use super::{World, lock};
-use crate::source::LEFT;
+use crate::source::{LEFT, table_id};
 
 impl World {
     /// Somebody removes the folder: under a process, which must not acknowledge anything after it, or between two.
@@ -84,7 +84,7 @@ impl World {
         self.feed.go_on(&database.source, complete, leaves_out);
         drop(database);
         self.feed.resolved = self.staging().run_state.resolved();
-        self.staging().run_state.limit([(LEFT + 1, self.bounds)].into_iter());
+        self.staging().run_state.limit([(table_id(LEFT), self.bounds)].into_iter());
     }
 
     /// A bit flips while the power is off: it is found, and named, or it stands where nothing is read any more.

@@ -1,6 +1,6 @@
 //! What the catalog says of tables of every kind.
 
-use ebb_sdk::{Action, Identity, Session as _};
+use ebb_sdk::{Action, ColumnIndex, Identity, Session as _, TableIndex};
 use ebb_servers::Flavour;
 
 use crate::world::{World, table_of};
@@ -33,7 +33,7 @@ async fn columns_and_keys() {
         assert_eq!(table.columns[5].identity, Identity::ByDefault);
         assert_eq!(
             (table.primary_key.clone(), table.unique_keys.iter().map(|key| key.columns.clone()).collect::<Vec<_>>()),
-            (vec![2, 1], vec![vec![5, 0], vec![0]])
+            (positions(&[2, 1]), vec![positions(&[5, 0]), positions(&[0])])
         );
         assert!(table_of(&catalog, "keyless").primary_key.is_empty());
         let not_writable = table_of(&catalog, "old").not_writable[0].clone();
@@ -53,16 +53,16 @@ async fn foreign_keys_and_triggers() {
          CREATE TRIGGER t BEFORE INSERT ON parents FOR EACH ROW SET NEW.y = NEW.y;";
     for world in World::both("describe_references", schema) {
         let catalog = world.session().await.describe().await.unwrap();
-        let at = |name: &str| catalog.tables.iter().position(|table| table.name == name).unwrap() as u32;
+        let at = |name: &str| TableIndex::at(catalog.tables.iter().position(|table| table.name == name).unwrap());
         let children = table_of(&catalog, "children");
         let [pair, to_self] = children.foreign_keys.as_slice() else { panic!("{children:?}") };
         assert_eq!(
-            (pair.name.as_str(), pair.references, pair.columns.as_slice()),
-            ("pair", at("parents"), [2, 1].as_slice())
+            (pair.name.as_str(), pair.references, pair.columns.clone()),
+            ("pair", at("parents"), positions(&[2, 1]))
         );
         assert_eq!(
-            (pair.references_columns.as_slice(), pair.on_delete, pair.on_update),
-            ([0, 1].as_slice(), Action::Cascade, Action::Restrict)
+            (pair.references_columns.clone(), pair.on_delete, pair.on_update),
+            (positions(&[0, 1]), Action::Cascade, Action::Restrict)
         );
         assert_eq!((to_self.references, to_self.on_delete), (at("children"), Action::SetNull));
         assert!(!table_of(&catalog, "parents").triggers.is_empty() && children.triggers.is_empty());
@@ -124,7 +124,11 @@ async fn a_history_is_no_part_of_a_key() {
     let catalog = mariadb.session().await.describe().await.unwrap();
     let table = table_of(&catalog, "t");
     let unique: Vec<_> = table.unique_keys.iter().map(|key| key.columns.clone()).collect();
-    assert_eq!((table.primary_key.as_slice(), unique), ([0].as_slice(), vec![vec![1]]));
+    assert_eq!((table.primary_key.clone(), unique), (positions(&[0]), vec![positions(&[1])]));
     assert_eq!(table.columns.iter().map(|column| column.generated).collect::<Vec<_>>(), [false, false, true, true]);
     assert!(table.not_writable.is_empty() && !table.columns.iter().any(|column| column.resists_null), "{table:?}");
+}
+
+fn positions(places: &[u32]) -> Vec<ColumnIndex> {
+    places.iter().copied().map(ColumnIndex).collect()
 }

@@ -1,7 +1,7 @@
 //! Whether what a column is said to take of a type is what it does take: every type of the source, every type of a column.
 
 use ebb_mysql::Session;
-use ebb_sdk::{Checks, Fit, Operation, Session as _};
+use ebb_sdk::{Checks, ColumnIndex, Fit, Operation, Session as _};
 use ebb_servers::Flavour;
 
 use crate::edges::section;
@@ -100,7 +100,7 @@ async fn check_keys(writer: &mut Writer<Session>, columns: impl Iterator<Item = 
     for (at, column) in columns {
         let table = table_of(&writer.catalog, &format!("k{at}")).clone();
         for sample in samples() {
-            let fit = writer.session.fits(&table, 0, &sample.source);
+            let fit = writer.session.fits(&table, ColumnIndex(0), &sample.source);
             assert!(!matches!(fit, Fit::Rounds(_)), "{column} from {}", sample.source.name);
             for json in &sample.values {
                 writer.session.begin(Checks::Immediate).await.expect("a transaction");

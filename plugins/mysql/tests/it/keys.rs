@@ -1,7 +1,7 @@
 //! Keys convert one to one: what another key could be equal to on the target is refused, in every operation, and what is
 //! taken finds its row again.
 
-use ebb_sdk::{Checks, ErrorKind, Family, Fit, Operation, Session as _, SourceType};
+use ebb_sdk::{Checks, ColumnIndex, ErrorKind, Family, Fit, Operation, Session as _, SourceType};
 use ebb_servers::Flavour;
 
 use crate::world::{World, table_of};
@@ -132,7 +132,7 @@ async fn what_a_key_refuses_is_said_at_start_and_it_never_rounds() {
         let writer = world.writer().await;
         let fit = |type_name: &str, sample: &SourceType| {
             let at = tables.clone().find(|(_, name)| *name == type_name).unwrap().0;
-            writer.session.fits(table_of(&writer.catalog, &format!("k{at}")), 0, sample)
+            writer.session.fits(table_of(&writer.catalog, &format!("k{at}")), ColumnIndex(0), sample)
         };
         for sample in crate::samples::samples() {
             for (_, type_name) in tables.clone().filter(|(_, type_name)| is_on(type_name, world.flavour)) {

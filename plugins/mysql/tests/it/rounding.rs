@@ -1,6 +1,6 @@
 //! Digits that a column has no room for: lost only where that is allowed, and counted then.
 
-use ebb_sdk::{Checks, Family, Fit, Operation, Rounded, Session as _, SourceType};
+use ebb_sdk::{Checks, ColumnIndex, Family, Fit, Operation, Rounded, Session as _, SourceType};
 use ebb_servers::Flavour;
 
 use crate::samples::samples;
@@ -84,7 +84,8 @@ async fn what_may_be_lost_is_said_at_start() {
         let mut writer = world.writer().await;
         for (at, type_name) in types.iter().enumerate() {
             for sample in samples() {
-                let fit = writer.session.fits(table_of(&writer.catalog, &format!("f{at}")), 1, &sample.source);
+                let fit =
+                    writer.session.fits(table_of(&writer.catalog, &format!("f{at}")), ColumnIndex(1), &sample.source);
                 for value in &sample.values {
                     let written = writer.upsert(&format!("f{at}"), &["id", "v"], &[&["1", value]]).await;
                     let lost = written.is_err_and(|error| error.message.contains("would lose digits"));
@@ -94,7 +95,7 @@ async fn what_may_be_lost_is_said_at_start() {
             }
         }
         let fit = |at: usize, source: &SourceType| {
-            writer.session.fits(table_of(&writer.catalog, &format!("f{at}")), 1, source)
+            writer.session.fits(table_of(&writer.catalog, &format!("f{at}")), ColumnIndex(1), source)
         };
         let float =
             SourceType { family: Family::Float, size_max: Some(8), name: "FLOAT8".into(), ..Default::default() };
@@ -152,7 +153,7 @@ async fn digits_of_a_second_are_lost_where_the_source_has_more() {
             (3, Family::Interval, Some(3), true),
         ] {
             let source = SourceType { family, scale, ..SourceType::default() };
-            let fit = writer.session.fits(table_of(&writer.catalog, "t"), column, &source);
+            let fit = writer.session.fits(table_of(&writer.catalog, "t"), ColumnIndex(column), &source);
             assert_eq!(matches!(fit, Fit::Rounds(_)), is_lost, "column {column} from {family:?} {scale:?}: {fit:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! What the catalog says of tables of every kind.
 
-use ebb_sdk::{Action, ForeignKey, Identity, Session as _};
+use ebb_sdk::{Action, ColumnIndex, ForeignKey, Identity, Session as _, TableIndex};
 
 use crate::world::{World, connect, table_of};
 
@@ -47,9 +47,9 @@ async fn columns_and_keys() {
     assert_eq!(generated, ["sum"]);
     assert_eq!(table.columns[5].identity, Identity::Always);
     assert_eq!(table.columns[6].identity, Identity::ByDefault);
-    assert_eq!(table.primary_key, [2, 1]);
+    assert_eq!(table.primary_key, positions(&[2, 1]));
     let unique: Vec<_> = table.unique_keys.iter().map(|key| (key.columns.clone(), key.nulls_equal)).collect();
-    assert_eq!(unique, [(vec![3, 0], false), (vec![6], false), (vec![0], true)]);
+    assert_eq!(unique, [(positions(&[3, 0]), false), (positions(&[6]), false), (positions(&[0]), true)]);
     assert!(table_of(&catalog, "keyless").primary_key.is_empty());
 }
 
@@ -64,12 +64,12 @@ async fn foreign_keys() {
              CONSTRAINT perhaps FOREIGN KEY (px, py) REFERENCES s.parents DEFERRABLE INITIALLY IMMEDIATE);",
     );
     let catalog = world.session().await.describe().await.unwrap();
-    let at = |name: &str| catalog.tables.iter().position(|table| table.name == name).unwrap() as u32;
-    let key = |name: &str, columns: &[u32], references: u32, deferred: bool| ForeignKey {
+    let at = |name: &str| TableIndex::at(catalog.tables.iter().position(|table| table.name == name).unwrap());
+    let key = |name: &str, places: &[u32], references: TableIndex, deferred: bool| ForeignKey {
         name: name.into(),
-        columns: columns.into(),
+        columns: positions(places),
         references,
-        references_columns: (0..columns.len() as u32).collect(),
+        references_columns: ColumnIndex::all().take(places.len()).collect(),
         on_delete: if deferred { Action::Cascade } else { Action::NoAction },
         on_update: Action::NoAction,
         deferred,
@@ -150,15 +150,15 @@ async fn what_single_partitions_have_of_their_own_counts_for_the_whole() {
     );
     let catalog = world.session().await.describe().await.unwrap();
     let whole = table_of(&catalog, "whole");
-    assert_eq!((whole.primary_key.as_slice(), whole.triggers.len()), ([0].as_slice(), 1));
-    assert_eq!(whole.unique_keys[0].columns, [2]);
+    assert_eq!((whole.primary_key.clone(), whole.triggers.len()), (positions(&[0]), 1));
+    assert_eq!(whole.unique_keys[0].columns, positions(&[2]));
     assert_eq!(
-        (whole.foreign_keys[0].name.as_str(), whole.foreign_keys[0].columns.as_slice()),
-        ("low_up_fkey", [1].as_slice())
+        (whole.foreign_keys[0].name.as_str(), whole.foreign_keys[0].columns.clone()),
+        ("low_up_fkey", positions(&[1]))
     );
     let down = &table_of(&catalog, "down").foreign_keys[0];
-    assert_eq!(catalog.tables[down.references as usize].name, "whole");
-    assert_eq!(down.references_columns, [0]);
+    assert_eq!(catalog.tables[down.references].name, "whole");
+    assert_eq!(down.references_columns, positions(&[0]));
     assert!(table_of(&catalog, "cleared").triggers.is_empty());
 }
 
@@ -217,5 +217,9 @@ async fn a_deferrable_primary_key_is_named_with_what_mends_it() {
     world.sql(&not_writable.hint);
     let catalog = world.session().await.describe().await.unwrap();
     assert_eq!(table_of(&catalog, "T").not_writable, []);
-    assert_eq!(table_of(&catalog, "T").primary_key, [1, 0]);
+    assert_eq!(table_of(&catalog, "T").primary_key, positions(&[1, 0]));
+}
+
+fn positions(places: &[u32]) -> Vec<ColumnIndex> {
+    places.iter().copied().map(ColumnIndex).collect()
 }

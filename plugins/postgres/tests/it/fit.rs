@@ -1,7 +1,7 @@
 //! Whether what a column is said to take of a type is what it does take: every type of the source, every type of a column.
 
 use ebb_postgres::Session;
-use ebb_sdk::{Checks, Fit, Operation, Session as _};
+use ebb_sdk::{Checks, ColumnIndex, Fit, Operation, Session as _};
 
 use crate::edges::section;
 use crate::samples::{check_page, samples, try_all};
@@ -87,7 +87,7 @@ async fn check_keys(writer: &mut Writer<Session>) {
             continue;
         };
         for sample in samples() {
-            let fit = writer.session.fits(&table, 0, &sample.source);
+            let fit = writer.session.fits(&table, ColumnIndex(0), &sample.source);
             assert!(!matches!(fit, Fit::Rounds(_)), "{} from {}", column, sample.source.name);
             assert!(table.not_writable.is_empty() || matches!(fit, Fit::Incompatible(_)), "{} {fit:?}", column);
             for json in &sample.values {

@@ -1,6 +1,6 @@
 //! Digits that a column has no room for: refused by name, or counted where they may be lost, and never in a key.
 
-use ebb_sdk::{Checks, ErrorKind, Family, Fit, Operation, Rounded, Session as _, SourceType};
+use ebb_sdk::{Checks, ColumnIndex, ErrorKind, Family, Fit, Operation, Rounded, Session as _, SourceType};
 
 use crate::world::{World, table_of};
 
@@ -113,7 +113,7 @@ async fn digits_of_a_second_are_lost_where_the_source_has_more() {
         let element = Some(Box::new(source.clone()));
         let array = SourceType { family: Family::Array, element, ..SourceType::default() };
         for (table, source) in [(format!("t{at}"), source), (format!("a{at}"), array)] {
-            let fit = writer.session.fits(table_of(&writer.catalog, &table), 1, &source);
+            let fit = writer.session.fits(table_of(&writer.catalog, &table), ColumnIndex(1), &source);
             assert_eq!(matches!(fit, Fit::Rounds(_)), is_lost, "{name} from {family:?} {scale:?}: {fit:?}");
         }
     }
