@@ -22,7 +22,7 @@ fn waiting(world: &World) -> (Ebb, String) {
     world.source("INSERT INTO b VALUES (3, 3)");
     let line = ebb.wait_line("applying waits, and receiving goes on");
     assert!(
-        line.contains("--on-row-error exit") && line.contains("SIGHUP") && line.contains("error_code\":\"EBB-W012\""),
+        line.contains("--on-row-error exit") && line.contains("SIGHUP") && line.contains("error_code\":\"EBB-W01"),
         "{line}"
     );
     (ebb, pages)
@@ -37,6 +37,7 @@ fn a_corrected_row_takes_the_place_of_the_refused_one() {
     for dialect in DIALECTS {
         let world = World::with_target(dialect, "row_corrected", SOURCE, TARGET);
         let (mut ebb, pages) = waiting(&world);
+        assert!(ebb.log().contains("error_code\":\"EBB-W012\""), "{}", ebb.log());
         assert_eq!(rows(&world), "1", "what came before is applied, and nothing behind it");
         let waiting = status(&pages)["waiting"].clone();
         let table = waiting["table"].as_str().expect("a table");
@@ -81,6 +82,7 @@ fn a_target_that_was_mended_is_seen_at_once_on_a_signal() {
          CREATE TABLE b (id int PRIMARY KEY, v int)",
     );
     let (mut ebb, pages) = waiting(&world);
+    assert!(ebb.log().contains("error_code\":\"EBB-W011\""), "{}", ebb.log());
     // Long enough that the delay between two tries is more than some seconds.
     wait_for("some tries", || ebb.log(), || status(&pages)["waiting"]["tries"].as_u64() >= Some(3));
     world.target("INSERT INTO p VALUES (700)");
