@@ -2,34 +2,29 @@
 //!
 //! Owns: when a line is due, and its words. Does not own: what is tried again (`reconnect`).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ebb_sdk::{Timestamp, Topic};
 use parking_lot::Mutex;
 
 use crate::code;
+use crate::lasting::{Lasting, for_so_long};
 use crate::stage::Forecast;
-
-/// Between two lines about one outage.
-const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// See the module. It outlives the batch that met it, which may go on in smaller ones.
 #[derive(Debug, Default)]
 pub(super) struct Outage(Mutex<Option<Current>>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Current {
-    since: Instant,
-    logged: Instant,
+    state: Lasting,
     attempts: u32,
 }
 
 impl Outage {
     /// Another attempt has failed; the next one comes after a delay.
     pub(super) fn failed(&self, failure: &ebb_sdk::Error, delay: Duration, staging: Forecast) {
-        let Some(current) = self.attempt(Instant::now()) else { return };
-        let seconds = current.since.elapsed().as_secs();
-        let lasts = if seconds == 0 { String::new() } else { format!(" for {seconds} s") };
+        let Some((attempts, lasted)) = self.attempt() else { return };
         let why = match failure.topic {
             Topic::ReadOnly => format!("it is read-only ({failure})"),
             _ => failure.to_string(),
@@ -37,10 +32,10 @@ impl Outage {
         tracing::warn!(
             error_code = code::topics::of(failure).text(),
             hint = failure.hint,
-            attempt = current.attempts,
+            attempt = attempts,
             staged_bytes = staging.usage.row_bytes,
-            "cannot write to the target{lasts} (attempt {}, next in {:.1} s): {why}. Receiving goes on; {:.1} MB are staged",
-            current.attempts,
+            "cannot write to the target{} (attempt {attempts}, next in {:.1} s): {why}. Receiving goes on; {:.1} MB are staged",
+            for_so_long(lasted),
             delay.as_secs_f64(),
             staging.usage.row_bytes as f64 / 1e6
         );
@@ -55,20 +50,15 @@ impl Outage {
 
     /// Forgets the outage without a word; says how many seconds it took.
     pub(super) fn end(&self) -> Option<u64> {
-        self.0.lock().take().map(|current| current.since.elapsed().as_secs())
+        self.0.lock().take().map(|current| current.state.lasted().as_secs())
     }
 
-    /// What there is to log now, if it is time.
-    fn attempt(&self, now: Instant) -> Option<Current> {
+    /// Counts an attempt; how many there were, and how long the outage has lasted, if that is to be said.
+    fn attempt(&self) -> Option<(u32, Duration)> {
         let mut current = self.0.lock();
-        let is_new = current.is_none();
-        let known = current.get_or_insert(Current { since: now, logged: now, attempts: 0 });
-        known.attempts = known.attempts.saturating_add(1);
-        let is_due = is_new || now.duration_since(known.logged) >= LOG_INTERVAL;
-        if is_due {
-            known.logged = now;
-        }
-        is_due.then_some(*known)
+        let current = current.get_or_insert_with(|| Current { state: Lasting::begun(), attempts: 0 });
+        current.attempts = current.attempts.saturating_add(1);
+        current.state.due().map(|lasted| (current.attempts, lasted))
     }
 }
 
@@ -77,11 +67,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_logged_at_once_and_every_30_seconds() {
-        let (outage, start) = (Outage::default(), Instant::now());
-        let logged = |seconds| outage.attempt(start + Duration::from_secs(seconds)).map(|current| current.attempts);
-        assert_eq!([0, 1, 29, 30, 31, 59, 60].map(logged), [Some(1), None, None, Some(4), None, None, Some(7)]);
+    fn an_outage_counts_its_attempts_and_ends_once() {
+        let outage = Outage::default();
+        let attempts = || outage.attempt().map(|(attempts, _)| attempts);
+        // The second one comes within the half minute that is not spoken in.
+        assert_eq!([attempts(), attempts()], [Some(1), None]);
         assert!(outage.end().is_some() && outage.end().is_none());
-        assert_eq!(logged(61), Some(1));
+        assert_eq!(attempts(), Some(1));
     }
 }

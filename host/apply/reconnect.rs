@@ -59,7 +59,8 @@ impl Applier {
             })?;
             let Some((session, found)) = looked else { return Ok(None) };
             if !self.holder.still_alive(&found, &mut last)?.is_zero() {
-                failure = ebb_sdk::Error::new(ErrorKind::Retry, "another ebb was alive less than a minute ago");
+                failure = ebb_sdk::Error::new(ErrorKind::Retry, "another ebb was alive less than a minute ago")
+                    .topic(Topic::Fenced);
                 continue;
             }
             self.holder.admit(&found)?;

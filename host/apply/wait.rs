@@ -20,6 +20,7 @@ use super::{Applier, Pause};
 use crate::code;
 use crate::config::Triggers;
 use crate::error::Result;
+use crate::lasting::Lasting;
 use crate::order::{Interval, WindowLimits};
 use crate::stage::Entry;
 use crate::status::Waiting;
@@ -29,8 +30,6 @@ use crate::target::Lease;
 /// Between two tries; doubled each time.
 const DELAY_MIN: Duration = Duration::from_secs(1);
 const DELAY_MAX: Duration = Duration::from_secs(30);
-/// The log is reminded once in so many tries.
-const LOGGED_EVERY: u32 = 10;
 
 /// What was tried together with the row in front.
 #[derive(Default)]
@@ -65,7 +64,7 @@ impl Applier {
     pub(super) fn wait_out(&mut self, lease: &mut Lease, mut refused: RefusedRow) -> Result<bool> {
         let since = SystemTime::now();
         let at = self.first_transaction(lease.progress().applied)?;
-        let mut tries = 0;
+        let (mut tries, mut state) = (0, Lasting::begun());
         let (mut last, mut is_down) = (LastTry::default(), false);
         self.hangups.mark_unchanged();
         loop {
@@ -77,7 +76,7 @@ impl Applier {
                 tries,
                 next_try: SystemTime::now() + delay,
             }));
-            if tries % LOGGED_EVERY == 0 {
+            if state.due().is_some() {
                 self.report(&refused, at, lease.progress().applied, tries);
             }
             let outcome = match self.rest(delay) {

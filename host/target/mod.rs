@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
+use crate::lasting::Lasting;
 use crate::plugin::{Applied, Plugin, Session};
 use crate::stage::{MetadataFile, RunState};
 
@@ -26,8 +27,6 @@ pub use refusals::{refuse_lost_staging, refuse_restored_target};
 
 /// Between two attempts to reach a target of which nothing is known yet.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two lines about a target that is waited for.
-const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How to reach the target.
 #[derive(Clone)]
@@ -95,25 +94,22 @@ impl Target {
             "nothing can be received before the target has been seen; waiting for it up to {} s (--target-wait)",
             longest.as_secs()
         );
-        let (start, mut logged) = (Instant::now(), Instant::now());
-        let deadline = start + longest;
+        let mut state = Lasting::begun();
+        // The line above has said it first.
+        let _ = state.due();
+        let deadline = Instant::now() + longest;
         loop {
             tokio::time::sleep(WAIT_INTERVAL).await;
             match self.attempt().await? {
                 Ok(open) => return Ok(open),
                 Err(error) if error.kind != ErrorKind::Retry => return Err(error.into()),
                 Err(error) if Instant::now() >= deadline => return Err(not_reached(&error, longest)),
-                Err(error) if logged.elapsed() >= LOG_INTERVAL => {
-                    logged = Instant::now();
-                    let error_code = code::topics::of(&error).text();
-                    tracing::warn!(
-                        error_code,
-                        hint = error.hint,
-                        "no target for {} s: {error}",
-                        start.elapsed().as_secs()
-                    );
+                Err(error) => {
+                    if let Some(lasted) = state.due() {
+                        let error_code = code::topics::of(&error).text();
+                        tracing::warn!(error_code, hint = error.hint, "no target for {} s: {error}", lasted.as_secs());
+                    }
                 }
-                Err(_) => {}
             }
         }
     }
