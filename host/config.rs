@@ -307,10 +307,10 @@ pub enum LogDestination {
     File(PathBuf),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// One object a line, `{"level":…,"time":…,"message":…}`.
+    /// One object a line, `{"level":…,"time":…,"message":…}`
     Json,
-    /// `--use-console-writer`: for people.
+    /// For people; on a terminal with a line below that says where the run stands
     Console,
 }

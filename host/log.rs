@@ -5,7 +5,7 @@
 //! texts are secret (`mask`).
 
 use std::fmt;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 
 use chrono::{Local, SecondsFormat};
@@ -24,6 +24,12 @@ use crate::{mask, private};
 /// Sends every event of the process to the destination, from now on.
 pub fn init(log: &Log) -> Result<()> {
     ebb_sdk::hide_values(log.hide_values);
+    // Control codes are for terminals, and for those that want them (https://no-color.org).
+    let is_live = matches!(log.destination, LogDestination::Stdout)
+        && log.format == LogFormat::Console
+        && std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none()
+        && std::env::var("TERM").is_ok_and(|term| term != "dumb");
     let writer: Box<dyn Write + Send> = match &log.destination {
         LogDestination::Stdout => Box::new(std::io::stdout()),
         LogDestination::File(path) => Box::new(private::append(path).map_err(|error| {
@@ -34,7 +40,11 @@ pub fn init(log: &Log) -> Result<()> {
             .hint("give another path with --log-file, or leave it out for standard output")
         })?),
     };
-    let lines = Arc::new(Lines { level: log.level, format: log.format, writer: Mutex::new(writer) });
+    let lines = Arc::new(Lines {
+        level: log.level,
+        format: log.format,
+        output: Mutex::new(Output { writer, is_live, status: String::new() }),
+    });
     let twice = || Error::new(code::defect::TWICE, "logging was started twice");
     LINES.set(Arc::clone(&lines)).map_err(|_| twice())?;
     tracing::subscriber::set_global_default(registry().with(Shared(lines))).map_err(|_| twice())
@@ -65,7 +75,47 @@ struct Shared(Arc<Lines>);
 struct Lines {
     level: Level,
     format: LogFormat,
-    writer: Mutex<Box<dyn Write + Send>>,
+    output: Mutex<Output>,
+}
+
+/// Where lines go. On a terminal the last row is a line that says where the run stands, and is drawn again below each line.
+struct Output {
+    writer: Box<dyn Write + Send>,
+    is_live: bool,
+    status: String,
+}
+
+/// Back to the beginning of the row, which is cleared.
+const CLEAR: &str = "\r\x1b[K";
+/// A longer line would take two rows on most terminals, of which only one is cleared.
+const STATUS_CHARS_MAX: usize = 79;
+
+impl Output {
+    fn line(&mut self, line: &str) -> std::io::Result<()> {
+        let Self { writer, is_live, status } = self;
+        match is_live {
+            true => write!(writer, "{CLEAR}{line}{status}")?,
+            false => writer.write_all(line.as_bytes())?,
+        }
+        writer.flush()
+    }
+
+    fn status(&mut self, text: &str) -> std::io::Result<()> {
+        if !self.is_live {
+            return Ok(());
+        }
+        self.status = visible(text, "").chars().take(STATUS_CHARS_MAX).collect();
+        write!(self.writer, "{CLEAR}{}", self.status)?;
+        self.writer.flush()
+    }
+}
+
+/// Shows where the run stands, below the lines of the log; nothing where there is no terminal. An empty text takes it away.
+pub fn status(text: &str) {
+    if let Some(lines) = LINES.get() {
+        // A terminal that is gone must not stop replication.
+        let _ = lines.output.lock().status(text);
+    }
 }
 
 impl<S: Subscriber> Layer<S> for Shared {
@@ -94,9 +144,8 @@ impl Lines {
             LogFormat::Json => json_line(level, fields),
             LogFormat::Console => console_line(level, fields),
         };
-        let mut writer = self.writer.lock();
         // A log that cannot be written must not stop replication.
-        let _ = writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
+        let _ = self.output.lock().line(&line);
     }
 }
 
@@ -210,6 +259,32 @@ impl Visit for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_of_a_terminal_is_drawn_below_the_log() {
+        let drawn = |is_live| {
+            let writer = Arc::new(Mutex::new(Vec::new()));
+            let mut output = Output { writer: Box::new(Shown(Arc::clone(&writer))), is_live, status: String::new() };
+            output.status("1 s behind").unwrap();
+            output.line("a line\n").unwrap();
+            output.status("").unwrap();
+            String::from_utf8(writer.lock().clone()).unwrap()
+        };
+        assert_eq!(drawn(true), "\r\x1b[K1 s behind\r\x1b[Ka line\n1 s behind\r\x1b[K");
+        assert_eq!(drawn(false), "a line\n");
+    }
+
+    struct Shown(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shown {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn fields_stand_behind_the_message() {

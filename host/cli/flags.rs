@@ -16,7 +16,7 @@ use ebb_sdk::{Secret, Timestamp};
 use super::init::Init;
 use super::replicator::Replicator;
 use super::{duration, help};
-use crate::config::NewTables;
+use crate::config::{LogFormat, NewTables};
 
 pub(super) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
@@ -172,6 +172,9 @@ pub(super) struct Common {
     /// key of a row that is waited for stands on the page /_/status alone
     #[arg(long, value_enum, default_value = "on")]
     pub log_values: LogValues,
+    /// Form of log lines [default: console on a terminal, else json]
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
     /// Names of tables and columns must match to the letter
     #[arg(long)]
     pub case_sensitive: bool,

@@ -90,6 +90,7 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "logging",
             "log-file",
             "use-console-writer",
+            "log-format",
             "verbose",
             "logDestination",
             "metrics-listen-addr",

@@ -2,6 +2,8 @@
 //!
 //! Owns: its keys, their types and defaults, and what CockroachDB would refuse. Does not own: the statement.
 
+mod options;
+
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -185,16 +187,16 @@ pub fn check(mut given: Map<String, Value>, place: &str) -> Result<Overrides> {
             refused("\"host\" is no host".into()).hint("give a name or an address alone, without scheme or port")
         );
     }
-    check_flush(value_of("webhook_sink_config"), place)?;
+    options::check_flush(value_of("webhook_sink_config"), place)?;
     for name in DURATIONS.into_iter().filter(|name| !value_of(name).is_empty()) {
         duration::parse(value_of(name)).map_err(|why| refused(format!("\"{name}\": {why}")))?;
     }
-    check_choices(&value_of, place)?;
+    options::check_choices(&value_of, place)?;
     let overrides = Overrides {
         host,
         port,
         sink_query_parameters: Secret::new(query.unwrap_or_else(|| SINK_QUERY_PARAMETERS.into())),
-        initial_scan: initial_scan(value_of("initial_scan"), place)?,
+        initial_scan: options::initial_scan(value_of("initial_scan"), place)?,
         cursor,
         options,
         origin: None,
@@ -210,65 +212,6 @@ fn take_text(given: &mut Map<String, Value>, key: &str) -> Result<Option<String>
         // The value may be a secret, so it is not shown.
         Some(_) => Err(format!("\"{key}\" must be a text")),
     }
-}
-
-fn initial_scan(text: &str, place: &str) -> Result<InitialScan> {
-    match text {
-        "yes" => Ok(InitialScan::Yes),
-        "no" => Ok(InitialScan::No),
-        "only" => Err(Error::new(
-            code::settings::CHANGEFEED_OPTION,
-            format!("{place}: \"initial_scan\" = \"only\" sends no later changes"),
-        )
-        .hint("use \"no\", or \"yes\" to have existing rows sent first")),
-        _ => Err(Error::new(code::settings::CHANGEFEED_OPTION, format!("{place}: \"initial_scan\" is neither"))
-            .hint("use \"no\" or \"yes\"")),
-    }
-}
-
-/// Options of which CockroachDB knows a few values only.
-fn check_choices<'a>(value_of: &impl Fn(&str) -> &'a str, place: &str) -> Result<()> {
-    for (name, known) in [("compression", ["gzip", "zstd"]), ("on_error", ["fail", "pause"])] {
-        let value = value_of(name);
-        if !value.is_empty() && !known.contains(&value) {
-            return Err(Error::new(
-                code::settings::CHANGEFEED_OPTION,
-                format!("{place}: \"{name}\" has no value that is known"),
-            )
-            .hint(format!("use \"{}\" or \"{}\"", known[0], known[1])));
-        }
-    }
-    let headers = value_of("extra_headers");
-    let is_sound = |map: Map<String, Value>| map.values().all(Value::is_string);
-    if !headers.is_empty() && !serde_json::from_str(headers).is_ok_and(is_sound) {
-        return Err(Error::new(
-            code::settings::CHANGEFEED_OPTION,
-            format!("{place}: \"extra_headers\" must be a text that holds a JSON object of texts"),
-        )
-        .hint("write it as \"{\\\"X-Api-Key\\\": \\\"…\\\"}\""));
-    }
-    Ok(())
-}
-
-/// CockroachDB refuses Bytes or Messages without Frequency; the published default has that fault.
-fn check_flush(config: &str, place: &str) -> Result<()> {
-    let config: Value = serde_json::from_str(config).map_err(|_| {
-        Error::new(
-            code::settings::CHANGEFEED_OPTION,
-            format!("{place}: \"webhook_sink_config\" must be a text that holds a JSON object"),
-        )
-    })?;
-    let flush = |key: &str| config.pointer(&format!("/Flush/{key}"));
-    let is_set = |key: &str| flush(key).and_then(Value::as_i64).is_some_and(|number| number != 0);
-    let frequency = flush("Frequency").and_then(Value::as_str).unwrap_or("0s");
-    if (is_set("Bytes") || is_set("Messages")) && duration::parse(frequency).is_ok_and(|frequency| frequency.is_zero())
-    {
-        return Err(Error::new(code::settings::CHANGEFEED_OPTION, format!(
-            "{place}: \"webhook_sink_config\" sets Flush.Bytes or Flush.Messages without Flush.Frequency, which CockroachDB refuses"
-        ))
-        .hint("write {\"Flush\":{\"Bytes\":1048576,\"Frequency\":\"1s\"}}"));
-    }
-    Ok(())
 }
 
 impl Overrides {

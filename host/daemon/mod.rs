@@ -20,6 +20,7 @@ use crate::changefeed::Feed;
 use crate::code;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::log;
 use crate::receive::{self, Receiver};
 use crate::signals::Signals;
 use crate::stage::Stage;
@@ -103,6 +104,7 @@ impl Running {
             // 7. Nothing more is to be applied.
             () = drained(&self.config, &self.stage, self.applied.clone()) => report_rest(&self.stage),
         };
+        log::status("");
         if outcome.is_ok() {
             tracing::info!("ending");
         }

@@ -64,7 +64,10 @@ fn a_folder_and_a_target_of_one_backup_lose_nothing() {
     restore_target(&world, &backup);
     // Nobody but the source knows what is missing.
     let line = world.fetch(&["--source", &dead_url(&world, free_port())]).failure();
-    assert!(line.contains("only CockroachDB can say whether") && line.contains("EBB-C027") && line.contains("--apply-only"), "{line}");
+    assert!(
+        line.contains("only CockroachDB can say whether") && line.contains("EBB-C027") && line.contains("--apply-only"),
+        "{line}"
+    );
     let mut ebb = world.fetch(&[]);
     ebb.wait_line("sends again from where the folder is complete");
     replicate(&world, &ebb, 4);

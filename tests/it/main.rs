@@ -9,6 +9,7 @@ mod init;
 mod command_line_secrets;
 mod secrets;
 mod log_values;
+mod terminal;
 
 mod findings;
 mod names;

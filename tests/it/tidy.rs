@@ -279,10 +279,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("postgres", "postgresql"),
     ("psql", "postgresql-client"),
+    ("script", "bsdutils"),
     ("sh", "dash"),
 ];
 /// Debian marks them as essential: no machine is without them. `kill` and `ps` are in none of them.
-const ESSENTIAL: &[&str] = &["bash", "coreutils", "dash"];
+const ESSENTIAL: &[&str] = &["bash", "bsdutils", "coreutils", "dash"];
 
 /// A machine that was used before has programs that a new one lacks.
 #[test]

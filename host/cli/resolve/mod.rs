@@ -5,6 +5,7 @@
 mod receiver;
 mod values;
 
+use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,7 +56,7 @@ pub(super) fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) 
     let log = Log {
         level: fetch.logging.map_or_else(|| Level::INFO.max(verbosity(replicator.verbose)), level),
         destination: destination(fetch.log_file.as_ref(), replicator.log_destination.as_ref()),
-        format: if fetch.use_console_writer { LogFormat::Console } else { LogFormat::Json },
+        format: if fetch.use_console_writer { LogFormat::Console } else { log_format(fetch.common.log_format) },
         hide_values: fetch.common.log_values == LogValues::Off,
     };
     let [table_filter, schema_filter] = filters.0;
@@ -107,12 +108,18 @@ pub(super) fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config>
         log: Log {
             level: Level::INFO.max(verbosity(replicator.verbose)),
             destination: destination(None, replicator.log_destination.as_ref()),
-            format: LogFormat::Json,
+            format: log_format(start.common.log_format),
             hide_values: start.common.log_values == LogValues::Off,
         },
         pages,
         grace_period: replicator.grace_period,
     })
+}
+
+/// Without a word: for a person at a terminal, else JSON.
+fn log_format(given: Option<LogFormat>) -> LogFormat {
+    let by_place = if stdout().is_terminal() { LogFormat::Console } else { LogFormat::Json };
+    given.unwrap_or(by_place)
 }
 
 /// What `--changefeeds-path`, or the table of `--config` in its place, says of the changefeed.
