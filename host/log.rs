@@ -132,6 +132,9 @@ impl<S: Subscriber> Layer<S> for Shared {
         if level <= threshold {
             let mut fields = Fields::default();
             event.record(&mut fields);
+            if !ours && level <= Level::WARN {
+                fields.others.insert(0, (CODE, code::defect::LIBRARY.text().into()));
+            }
             lines.write(level, &fields);
         }
     }
