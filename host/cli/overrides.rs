@@ -121,7 +121,7 @@ pub fn read(path: &Path) -> Result<Overrides> {
             std::io::ErrorKind::PermissionDenied => {
                 "run ebb as the user that owns it, or give it to the user that ebb runs as (chown)"
             }
-            _ => "`ebb certs` makes one; give its path, or leave the flag out and add --allow-tls-mode-disable",
+            _ => "start ebb in the folder of the file, or give its path; `ebb certs` makes one",
         };
         Error::new(
             code::settings::FILE_UNREADABLE,

@@ -12,6 +12,8 @@ use super::size;
 
 /// What stands in the place of a value.
 const HIDDEN: &str = "…";
+/// A shorter value is taken for no secret.
+const SECRET_CHARS_MIN: usize = 4;
 /// The longest name that is taken for a mistyped flag.
 const NAME_CHARS_MAX: usize = 40;
 
@@ -21,7 +23,9 @@ pub(super) fn without_values(mut error: clap::Error, args: &[OsString]) -> clap:
     error.remove(ContextKind::Suggested);
     error.remove(ContextKind::TrailingArg);
     if let Some(value) = text(&error, ContextKind::InvalidValue).filter(|value| !value.is_empty()) {
-        let shown = |why: String| if size::is_mistyped(&value, &why) { why } else { why.replace(&value, HIDDEN) };
+        // A value of few letters is no secret, and may be a part of any word.
+        let is_shown = |why: &str| value.chars().count() < SECRET_CHARS_MIN || size::is_mistyped(&value, why);
+        let shown = |why: String| if is_shown(&why) { why } else { why.replace(&value, HIDDEN) };
         if let Some(source) = error.source().map(|source| shown(source.to_string())) {
             let arg = text(&error, ContextKind::InvalidArg).unwrap_or_default();
             error = clap::Error::raw(error.kind(), format!("invalid value for '{arg}': {source}\n"));

@@ -242,7 +242,8 @@ fn certs_options(options: &Options) -> certs::Options {
 /// The file for `--config`.
 fn settings(options: &Options, answers: &Answers, certs: &certs::Options) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-    let path = |path: PathBuf| toml::Value::from(path.display().to_string());
+    // ebb may be started in another folder than the file's.
+    let path = |path: PathBuf| toml::Value::from(std::path::absolute(&path).unwrap_or(path).display().to_string());
     let all = [
         ("mode", "failback".into()),
         ("source", answers.source.as_str().into()),
