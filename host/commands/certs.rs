@@ -108,13 +108,7 @@ fn new_authority(options: &Options) -> Result<Authority> {
         &paths,
         "add --renew to make new certificates with this authority, or give another folder with --out and another file with --changefeeds-path",
     )?;
-    std::fs::create_dir_all(&options.dir).map_err(|error| {
-        Error::new(
-            code::settings::FILE_UNWRITABLE,
-            format!("the folder {} cannot be made: {error}", options.dir.display()),
-        )
-        .hint("give another with --out")
-    })?;
+    files::make_folder(&options.dir)?;
     let key = new_key()?;
     let mut params = authority_params()?;
     last(&mut params, options.authority_days)?;

@@ -39,6 +39,14 @@ pub(super) fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
     std::fs::rename(&beside, path).map_err(failed)
 }
 
+/// Makes the folder of `--out`, and those around it.
+pub(super) fn make_folder(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(|error| {
+        Error::new(code::settings::FILE_UNWRITABLE, format!("the folder {} cannot be made: {error}", dir.display()))
+            .hint("give another with --out")
+    })
+}
+
 /// Refuses to write over what is there.
 pub(super) fn refuse_existing(paths: &[&Path], hint: &str) -> Result<()> {
     match paths.iter().find(|path| path.exists()) {

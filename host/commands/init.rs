@@ -141,13 +141,7 @@ fn set_up(options: &Options, servers: &Servers<'_>, person: &mut Person<'_>) -> 
         }
     }
     let answers = ask_all(options, servers, person)?;
-    std::fs::create_dir_all(&options.dir).map_err(|error| {
-        Error::new(
-            code::settings::FILE_UNWRITABLE,
-            format!("the folder {} cannot be made: {error}", options.dir.display()),
-        )
-        .hint("give another with --out")
-    })?;
+    files::make_folder(&options.dir)?;
     if !renew && certs.changefeeds_path.exists() {
         // Somebody has agreed; certificates are made anew only where there is no file of old ones.
         std::fs::remove_file(&certs.changefeeds_path).map_err(|error| {
