@@ -38,6 +38,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug)]
 pub struct PagesAddr {
     pub addr: SocketAddr,
+    /// By which it is given, or can be.
+    pub flag: &'static str,
     /// The user named it, so that a failure to listen there is fatal.
     pub required: bool,
 }

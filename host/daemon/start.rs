@@ -300,7 +300,7 @@ async fn open_stage(settings: &config::Staging) -> Result<Stage> {
 
 async fn bind_pages(config: &Config, status: &Arc<Status>, backlog: &Backlog) -> Result<Option<Pages>> {
     let Some(pages) = config.pages else { return Ok(None) };
-    match Pages::bind(pages.addr, Arc::clone(status), backlog.clone(), config.staging.schema.clone()).await {
+    match Pages::bind(pages, Arc::clone(status), backlog.clone(), config.staging.schema.clone()).await {
         Ok(bound) => Ok(Some(bound)),
         Err(error) if pages.required => Err(error),
         Err(error) => {

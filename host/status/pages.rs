@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::{Snapshot, Status, json, prometheus};
+use crate::config::PagesAddr;
 use crate::error::Result;
 use crate::listen::listen;
 use crate::stage::Backlog;
@@ -49,8 +50,8 @@ impl Run {
 }
 
 impl Pages {
-    pub async fn bind(addr: SocketAddr, status: Arc<Status>, backlog: Backlog, feed: String) -> Result<Self> {
-        let listener = listen(addr, "--metricsAddr").await?;
+    pub async fn bind(settings: PagesAddr, status: Arc<Status>, backlog: Backlog, feed: String) -> Result<Self> {
+        let listener = listen(settings.addr, settings.flag).await?;
         Ok(Self { listener, run: Arc::new(Run { status, backlog, feed }) })
     }
 

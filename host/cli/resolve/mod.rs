@@ -311,8 +311,8 @@ fn apply(replicator: &Replicator, apply_only: bool) -> Result<Apply> {
 }
 
 /// A default address may be taken by another ebb of this machine, which must not keep this one from running.
-fn pages(flag: &str, text: &str, required: bool) -> Result<PagesAddr> {
-    Ok(PagesAddr { addr: address(flag, text)?, required })
+fn pages(flag: &'static str, text: &str, required: bool) -> Result<PagesAddr> {
+    Ok(PagesAddr { addr: address(flag, text)?, flag, required })
 }
 
 fn destination(flag: Option<&Option<String>>, path: Option<&PathBuf>) -> LogDestination {
