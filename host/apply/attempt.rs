@@ -137,7 +137,8 @@ impl Applier {
         }
     }
 
-    /// Of several refusals the first tells most, unless only the last names the row.
+    /// Of several refusals of one table the first tells most, unless only the last names the row. That of another table, or one
+    /// that no order of rows could help, is what is left once the orders of earlier plans are out of the way.
     fn after_refusal(&self, batch: &mut Batch, failure: ebb_sdk::Error) -> Remedy {
         if batch.is_encoded() && (failure.conflict || batch.transactions > 1) {
             return Remedy::Split(self.limits());
@@ -152,7 +153,9 @@ impl Applier {
             Next::Try(plan) => Remedy::Replan(plan),
             Next::Split => Remedy::Split(self.limits().one_transaction()),
             Next::GiveUp => {
-                let telling = if first.key.is_none() && failure.key.is_some() { failure } else { first };
+                let is_other = !failure.conflict || failure.table != first.table;
+                let names_row = first.key.is_none() && failure.key.is_some();
+                let telling = if is_other || names_row { failure } else { first };
                 // Only a constraint can be helped by another order.
                 let way_out = telling.conflict.then(|| escalation.way_out(telling.constraint.as_deref()));
                 let hint = telling.hint.clone().into_iter().chain(way_out).collect::<Vec<_>>().join("; or ");

@@ -59,9 +59,10 @@ impl Plan {
     /// As the first, where triggers or cascades of the target would act on what the source has sent already.
     pub(super) const UPSERTS_FIRST_SUSPENDED: Self =
         Self { checks: Checks::Suspended, phases: &[Phase::Upsert, Phase::Delete, Phase::Verify] };
-    /// Any order of rows works when all of them go first; their constraints are verified afterwards.
+    /// Any order of rows works when all of them go first; their constraints are verified afterwards. Deletes come before rows
+    /// appear: a key that is another to the source may be the same to the target.
     pub(super) const REINSERT_SUSPENDED: Self = Self {
         checks: Checks::Suspended,
-        phases: &[Phase::NullKeys, Phase::DeleteForReinsert, Phase::Reinsert, Phase::Delete, Phase::Verify],
+        phases: &[Phase::NullKeys, Phase::DeleteForReinsert, Phase::Delete, Phase::Reinsert, Phase::Verify],
     };
 }

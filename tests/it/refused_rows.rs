@@ -49,6 +49,30 @@ fn a_row_of_a_large_transaction_is_corrected_too() {
     ebb.stop();
 }
 
+/// The first plan meets a unique value that a later one frees; what no plan can mend is the row of another table.
+#[test]
+fn the_row_that_no_plan_can_write_is_the_one_that_is_named() {
+    let films = "CREATE TABLE film (id int PRIMARY KEY, slug text UNIQUE)";
+    let world = World::with_schemas(
+        "refused_other",
+        &format!("{films}; CREATE TABLE note (id int PRIMARY KEY, v int)"),
+        &format!(
+            "{films}; CREATE TABLE note (id int PRIMARY KEY, v int, CONSTRAINT small CHECK (v < 100), CONSTRAINT one UNIQUE (v))"
+        ),
+    );
+    let (ebb, _) = start(&world, &[]);
+    let mut ebb = ebb.ready();
+    world.source("INSERT INTO film VALUES (6, 's'); INSERT INTO note VALUES (1, 1)");
+    world.wait_equal(&ebb, &["film", "note"]);
+    world.source("BEGIN; UPDATE film SET id = 106 WHERE id = 6; INSERT INTO note VALUES (2, 1); COMMIT");
+    let line = ebb.wait_line("applying waits");
+    assert!(line.contains("\"table\":\"public.note\""), "{line}");
+    world.source("UPDATE note SET v = 2 WHERE id = 2");
+    ebb.wait_line("the target takes the rows again");
+    world.wait_equal(&ebb, &["film", "note"]);
+    ebb.stop();
+}
+
 #[test]
 fn of_several_refused_rows_both_are_named() {
     for (name, both) in [

@@ -142,6 +142,26 @@ fn a_key_changes_its_case_under_a_target_that_ignores_case() {
     assert_eq!(world.target("SELECT string_agg(name || n, ' ' ORDER BY name) FROM people"), "Ada4 Bob3");
 }
 
+/// Written with checks suspended, since the target's cascade would act as well.
+#[test]
+fn a_key_changes_its_case_though_others_refer_to_it() {
+    let source = "CREATE TABLE people (name text PRIMARY KEY, n int); \
+                  CREATE TABLE pets (id int PRIMARY KEY, owner text REFERENCES people ON UPDATE CASCADE ON DELETE CASCADE)";
+    let target = "CREATE EXTENSION citext; CREATE TABLE people (name citext PRIMARY KEY, n int); \
+                  CREATE TABLE pets (id int PRIMARY KEY, owner citext REFERENCES people ON UPDATE CASCADE ON DELETE CASCADE)";
+    let world = World::with_schemas("rows_case_cascade", source, target);
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO people VALUES ('Bob', 1), ('Eve', 1); INSERT INTO pets VALUES (1, 'Bob'), (2, 'Eve')");
+    world.wait_equal(&ebb, &["people", "pets"]);
+    world.source("UPDATE people SET name = 'bob' WHERE name = 'Bob'");
+    world.wait_equal(&ebb, &["people", "pets"]);
+    world.source(
+        "BEGIN; UPDATE people SET name = 'BOB' WHERE name = 'bob'; DELETE FROM people WHERE name = 'Eve'; COMMIT",
+    );
+    world.wait_equal(&ebb, &["people", "pets"]);
+    ebb.stop();
+}
+
 #[test]
 fn the_target_computes_its_own_columns() {
     let world = World::with_schemas(
