@@ -160,11 +160,13 @@ fn settings(server: &Server, apply_timeout: Duration) -> Vec<String> {
             "SET SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,\
              ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION{rounding}'"
         ),
-        // Gaps between rows stay free for others, and a verification sees what is there now. A server that logs statements
+        // Whatever the server's default, each session may write. Gaps between rows stay free for others, and a verification sees what is there now. A server that logs statements
         // cannot do without the locks on gaps.
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".into(),
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE".into(),
+        // A catalog that is read cut off would have tables that lack columns; a connection must outlive its COMMIT.
         format!(
             "SET time_zone = '+00:00', innodb_lock_wait_timeout = {lock_seconds}, foreign_key_checks = 1, unique_checks = 1, \
+             sql_select_limit = 18446744073709551615, sql_big_selects = 1, completion_type = 0, \
              net_read_timeout = {NET_SECONDS}, net_write_timeout = {NET_SECONDS}, autocommit = 1, {limits}"
         ),
     ]

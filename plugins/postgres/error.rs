@@ -149,9 +149,16 @@ pub(crate) fn topic(code: &str) -> Topic {
             "22" => Topic::Value,
             "54" => Topic::Size,
             "P0" | "09" | "27" | "38" | "39" | "44" => Topic::Trigger,
+            class if is_of_users(class) => Topic::Trigger,
             _ => Topic::Other,
         },
     }
+}
+
+/// Classes that begin with 5 to 9 or I to Z have no meaning in the standard
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html> lists those that PostgreSQL gives one).
+fn is_of_users(class: &str) -> bool {
+    class.starts_with(|first| matches!(first, '5'..='9' | 'I'..='Z')) && !matches!(class, "55" | "58" | "72" | "XX")
 }
 
 fn kind(code: &str) -> ErrorKind {
@@ -172,6 +179,8 @@ fn kind(code: &str) -> ErrorKind {
             "22" | "23" | "44" | "54" | "P0" | "09" | "27" | "38" | "39" => ErrorKind::Refused,
             // Password or access, database, schema.
             "28" | "3D" | "3F" => ErrorKind::Config,
+            // Functions of the user's own: the standard leaves them these classes, of which PostgreSQL has taken some.
+            class if is_of_users(class) => ErrorKind::Refused,
             _ => ErrorKind::Broken,
         },
     }
@@ -223,7 +232,8 @@ mod tests {
             ("40001 40P01 55P03 57014 57P01 57P02 57P03 08006 53300 53100 25006 25P03 XX000", ErrorKind::Retry),
             ("21000 22001 22003 22P02 23502 23505 23503 23514 42804 54000 P0001", ErrorKind::Refused),
             ("28P01 28000 3D000 42501 42P01 42P10 55000", ErrorKind::Config),
-            ("25P02 42601 XX001", ErrorKind::Broken),
+            ("ZX001 I0001 99999 RR000", ErrorKind::Refused),
+            ("25P02 42601 XX001 F0000 HV000 2F000", ErrorKind::Broken),
         ] {
             for code in codes.split(' ') {
                 assert_eq!(kind(code), expected, "{code}");

@@ -73,12 +73,13 @@ async fn the_session_is_set_up_whatever_the_server_says() {
     // The servers of these tests have another time zone, no mode and latin1.
     let schema = "CREATE TABLE t (id INT PRIMARY KEY, seen VARCHAR(500));
          CREATE TRIGGER see BEFORE INSERT ON t FOR EACH ROW SET NEW.seen = CONCAT_WS(' ', @@time_zone, @@character_set_client,
-             @@innodb_lock_wait_timeout, @@foreign_key_checks + 0, @@net_read_timeout, @@sql_mode LIKE '%STRICT_ALL_TABLES%')";
+             @@innodb_lock_wait_timeout, @@foreign_key_checks + 0, @@net_read_timeout, @@completion_type, @@sql_big_selects + 0,
+             @@sql_select_limit > 1000, @@sql_mode LIKE '%STRICT_ALL_TABLES%')";
     for world in World::both("connect_settings", schema) {
         let mut writer = Writer::new(connect_with(&world.url(), true, 5000).await.unwrap()).await;
         writer.upsert("t", &["id"], &[&["1"]]).await.unwrap();
         // A trigger has the mode that it was made in.
-        assert_eq!(world.sql("SELECT seen FROM t"), "+00:00 utf8mb4 4 1 60 0");
+        assert_eq!(world.sql("SELECT seen FROM t"), "+00:00 utf8mb4 4 1 60 NO_CHAIN 1 1 0");
         writer.session.close().await;
     }
 }
