@@ -9,13 +9,12 @@ use parking_lot::Mutex;
 
 use super::room::Usage;
 use crate::code;
+use crate::lasting::{Lasting, for_so_long};
 
 /// The growth is measured over so long.
 const MEASURED: Duration = Duration::from_secs(60);
 /// Warnings come no more often.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
-/// While staging is full, so often.
-const FULL_INTERVAL: Duration = Duration::from_secs(30);
 /// With less left there is a warning.
 const WARN_HOURS: f64 = 4.0;
 
@@ -30,9 +29,8 @@ struct Inner {
     samples: VecDeque<(Instant, u64)>,
     forecast: Forecast,
     warned_of_growth: Option<Instant>,
-    warned_of_fullness: Option<Instant>,
-    /// Since when requests are held.
-    full_since: Option<Instant>,
+    /// Requests are held.
+    full: Option<Lasting>,
 }
 
 /// What is staged, and what that means.
@@ -70,9 +68,11 @@ impl Space {
         // A burst of a few seconds says nothing about hours.
         let is_steady = now.duration_since(first.0) >= MEASURED / 2;
         let soon = hours_left.filter(|&hours| hours < WARN_HOURS && is_steady && !is_full);
+        let warned = inner.warned_of_growth;
         if let Some(hours) = soon
-            && is_time(&mut inner.warned_of_growth, now, WARN_INTERVAL)
+            && warned.is_none_or(|warned| now.duration_since(warned) >= WARN_INTERVAL)
         {
+            inner.warned_of_growth = Some(now);
             tracing::warn!(
                 error_code = code::staging::FULL_SOON.text(),
                 row_bytes,
@@ -85,9 +85,8 @@ impl Space {
     pub(super) fn has_room(&self) {
         let mut inner = self.inner.lock();
         inner.forecast.is_full = false;
-        inner.warned_of_fullness = None;
-        if let Some(since) = inner.full_since.take() {
-            tracing::info!("staging has room again after {} s: requests are answered", since.elapsed().as_secs());
+        if let Some(full) = inner.full.take() {
+            tracing::info!("staging has room again after {} s: requests are answered", full.lasted().as_secs());
         }
     }
 
@@ -95,30 +94,19 @@ impl Space {
         let mut inner = self.inner.lock();
         inner.forecast.is_full = true;
         inner.forecast.hours_left = Some(0.0);
-        let now = Instant::now();
-        let seconds = now.duration_since(*inner.full_since.get_or_insert(now)).as_secs();
-        let lasts = if seconds == 0 { String::new() } else { format!(" for {seconds} s") };
         let row_bytes = inner.forecast.usage.row_bytes;
-        if is_time(&mut inner.warned_of_fullness, now, FULL_INTERVAL) {
+        if let Some(lasted) = inner.full.get_or_insert_with(Lasting::begun).due() {
             tracing::warn!(
                 error_code = code::staging::FULL.text(),
                 hint = "see why the target does not take rows, free space on the disk of staging, or raise --staging-max-bytes",
                 row_bytes,
-                "staging is full{lasts} ({why}): ebb holds requests, and refuses them after --httpResponseTimeout; no row is lost. \
+                "staging is full{} ({why}): ebb holds requests, and refuses them after --httpResponseTimeout; no row is lost. \
                  {:.1} MB are staged",
+                for_so_long(lasted),
                 row_bytes as f64 / 1e6
             );
         }
     }
-}
-
-/// Whether it is time for another warning; notes that it is given.
-fn is_time(warned: &mut Option<Instant>, now: Instant, interval: Duration) -> bool {
-    let is_time = warned.is_none_or(|warned| now.duration_since(warned) >= interval);
-    if is_time {
-        *warned = Some(now);
-    }
-    is_time
 }
 
 #[cfg(test)]
