@@ -81,76 +81,32 @@ mod tests {
 
     use super::*;
     use crate::private::tempdir;
-    use crate::stage::disk::{Append, Disk, Folder};
+    use crate::stage::disk::Folder;
+    use crate::stage::faulty_disk::{Faults, FaultyDisk};
     use crate::stage::store::Store;
     use crate::stage::{Change, Stage, StagingLimits, TableId};
 
-    /// A folder in which the files of one kind are written and then cannot be synced.
-    struct Faulty {
-        folder: Folder,
+    /// The files of one kind are written and then cannot be synced.
+    struct Unsyncable {
         extension: &'static str,
         sync: Sync,
     }
 
     type Sync = fn() -> io::Result<()>;
 
-    impl Disk for Faulty {
-        fn names(&self) -> io::Result<Vec<String>> {
-            self.folder.names()
+    impl Faults for Unsyncable {
+        fn concern(&self, name: &str) -> bool {
+            name.ends_with(self.extension)
         }
 
-        fn create(&self, name: &str) -> io::Result<Box<dyn Append>> {
-            let file = self.folder.create(name)?;
-            Ok(if name.ends_with(self.extension) { Box::new(Unsyncable(file, self.sync)) } else { file })
-        }
-
-        fn len(&self, name: &str) -> io::Result<u64> {
-            self.folder.len(name)
-        }
-
-        fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-            self.folder.read_at(name, offset, buffer)
-        }
-
-        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-            self.folder.rename(from, to)
-        }
-
-        fn remove(&self, name: &str) -> io::Result<()> {
-            self.folder.remove(name)
-        }
-
-        fn sync_names(&self) -> io::Result<()> {
-            self.folder.sync_names()
-        }
-
-        fn free_bytes(&self) -> io::Result<u64> {
-            self.folder.free_bytes()
-        }
-
-        fn check(&self, files: &mut dyn Iterator<Item = String>) -> Result<()> {
-            self.folder.check(files)
-        }
-    }
-
-    struct Unsyncable(Box<dyn Append>, Sync);
-
-    impl Append for Unsyncable {
-        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-            self.0.append(bytes)
-        }
-
-        fn truncate(&mut self, len: u64) -> io::Result<()> {
-            self.0.truncate(len)
-        }
-
-        fn sync(&mut self) -> io::Result<()> {
-            (self.1)()
+        fn sync(&self) -> io::Result<()> {
+            (self.sync)()
         }
     }
 
     fn open(dir: &TempDir, extension: &'static str, sync: Sync) -> Stage {
-        let disk = Faulty { folder: Folder::open(dir.path()).unwrap(), extension, sync };
+        let folder = Arc::new(Folder::open(dir.path()).unwrap());
+        let disk = FaultyDisk { folder, faults: Arc::new(Unsyncable { extension, sync }) };
         let limits = StagingLimits { segment_bytes_max: 1 << 10, ..StagingLimits::default() };
         Stage::start(Store::open(Arc::new(disk), limits).unwrap()).unwrap()
     }

@@ -15,6 +15,8 @@ mod backlog;
 mod compaction;
 pub mod disk;
 mod failure;
+#[cfg(test)]
+mod faulty_disk;
 mod fingerprints;
 mod inbox;
 mod late;

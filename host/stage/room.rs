@@ -145,7 +145,8 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::private::tempdir;
-    use crate::stage::disk::{Append, Disk, Folder};
+    use crate::stage::disk::{Disk, Folder};
+    use crate::stage::faulty_disk::{Faults, FaultyDisk};
     use crate::stage::{Change, NotWritten, RowBatch, StagingLimits, TableId};
 
     const LIMIT: u64 = 200_000;
@@ -246,7 +247,6 @@ mod tests {
     }
 
     /// A disk of so many bytes. One that is not honest says that there is more room, as where others fill it meanwhile.
-    #[derive(Clone)]
     struct Small {
         folder: Arc<Folder>,
         bytes: u64,
@@ -260,68 +260,28 @@ mod tests {
         }
     }
 
-    /// A few blocks for small files are always found.
-    struct Log(Box<dyn Append>, Small);
+    impl Faults for Small {
+        /// A few blocks for small files are always found.
+        fn concern(&self, name: &str) -> bool {
+            name.ends_with(".log") || name.ends_with(".seen")
+        }
 
-    impl Append for Log {
-        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-            if bytes.len() as u64 > self.1.free() {
+        fn append(&self, bytes: &[u8]) -> io::Result<()> {
+            if bytes.len() as u64 > self.free() {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            self.0.append(bytes)
+            Ok(())
         }
 
-        fn truncate(&mut self, len: u64) -> io::Result<()> {
-            self.0.truncate(len)
-        }
-
-        fn sync(&mut self) -> io::Result<()> {
-            self.0.sync()
-        }
-    }
-
-    impl Disk for Small {
-        fn names(&self) -> io::Result<Vec<String>> {
-            self.folder.names()
-        }
-
-        fn create(&self, name: &str) -> io::Result<Box<dyn Append>> {
-            let file = self.folder.create(name)?;
-            let is_large = name.ends_with(".log") || name.ends_with(".seen");
-            Ok(if is_large { Box::new(Log(file, self.clone())) } else { file })
-        }
-
-        fn len(&self, name: &str) -> io::Result<u64> {
-            self.folder.len(name)
-        }
-
-        fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-            self.folder.read_at(name, offset, buffer)
-        }
-
-        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-            self.folder.rename(from, to)
-        }
-
-        fn remove(&self, name: &str) -> io::Result<()> {
-            self.folder.remove(name)
-        }
-
-        fn sync_names(&self) -> io::Result<()> {
-            self.folder.sync_names()
-        }
-
-        fn free_bytes(&self) -> io::Result<u64> {
+        fn free_bytes(&self, _: &Folder) -> io::Result<u64> {
             Ok(if self.is_honest { FREE_BYTES_MIN + self.free() } else { u64::MAX })
-        }
-
-        fn check(&self, files: &mut dyn Iterator<Item = String>) -> crate::error::Result<()> {
-            self.folder.check(files)
         }
     }
 
     fn open_small(dir: &TempDir, is_honest: bool) -> Store {
-        let disk = Small { folder: Arc::new(Folder::open(dir.path()).unwrap()), bytes: LIMIT, is_honest };
+        let folder = Arc::new(Folder::open(dir.path()).unwrap());
+        let faults = Arc::new(Small { folder: folder.clone(), bytes: LIMIT, is_honest });
+        let disk = FaultyDisk { folder, faults };
         Store::open(Arc::new(disk), StagingLimits { segment_bytes_max: LIMIT / 8, ..StagingLimits::default() }).unwrap()
     }
 
