@@ -11,7 +11,7 @@ use crate::code;
 use crate::config::{Changefeed, OnExit};
 use crate::error::{Error, Result};
 use crate::lasting::{Lasting, for_so_long};
-use crate::source::Source;
+use crate::source::{Cause, Source};
 
 /// A silence, or a source that cannot be asked, is said after so long: a few attempts may fail.
 const TOLD_AFTER: Duration = Duration::from_secs(15);
@@ -143,8 +143,7 @@ impl Feed {
 /// What mends that CockroachDB does not get through, by what it says of its last attempt.
 fn mended(status: &str, settings: &Changefeed) -> (code::Code, String) {
     let Changefeed { host, port, .. } = settings;
-    let is_tls = ["x509", "certificate", "tls:"].iter().any(|text| status.contains(text));
-    if is_tls {
+    if Cause::told(status) == Some(Cause::Certificate) {
         let hint = format!(
             "the receiver's certificate (--tlsCertificate) must be valid, be for \"{host}\" and be issued by the ca_cert in \
              the changefeeds file: ebb certs --renew --host {host}, then start ebb again"

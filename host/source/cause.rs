@@ -25,10 +25,12 @@ pub enum Cause {
     /// kv.rangefeed.enabled is off.
     Rangefeeds,
     License,
+    /// One side does not trust the certificate of the other.
+    Certificate,
 }
 
 /// Looked for in this order, in lower case.
-const TEXTS: [(&str, Cause); 11] = [
+const TEXTS: [(&str, Cause); 14] = [
     ("changefeed privilege", Cause::Privilege),
     ("kv.rangefeed.enabled", Cause::Rangefeeds),
     ("gc threshold", Cause::HistoryGone),
@@ -40,6 +42,9 @@ const TEXTS: [(&str, Cause); 11] = [
     ("failed to resolve targets", Cause::Targets),
     ("in the future", Cause::Future),
     ("does not exist", Cause::NoTable),
+    ("x509", Cause::Certificate),
+    ("certificate", Cause::Certificate),
+    ("tls:", Cause::Certificate),
 ];
 
 impl Cause {
@@ -80,6 +85,8 @@ mod tests {
         );
         check(Some("XXUUU"), "batch timestamp 1,0 must be after replica GC threshold 2,0", Some(Cause::HistoryGone));
         check(None, "\"t\" was truncated", Some(Cause::Truncated));
+        check(Some("42P01"), "relation \"certificates\" does not exist", Some(Cause::NoTable));
+        check(None, "transient error: remote error: tls: bad record MAC", Some(Cause::Certificate));
         check(Some("42501"), "user a lacks USAGE", None);
     }
 }
