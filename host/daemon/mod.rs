@@ -193,7 +193,7 @@ fn report_rest(stage: &Stage) -> Result<()> {
         )
         .hint("the staged rows are a part of an initial scan, and the target equals the source at no time: load the target anew"));
     }
-    let rest = stage.backlog.scan(resolved, Timestamp { wall: i64::MAX, logical: 0 });
+    let rest = stage.backlog.rest(resolved);
     let rows = rest.map(|row| row.map(drop)).collect::<Result<Vec<()>>>()?.len();
     tracing::info!(rows_left = rows, "everything staged was applied: the target equals the source at {resolved}");
     if rows > 0 {

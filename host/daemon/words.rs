@@ -55,7 +55,7 @@ fn sink(catalog: &Catalog, port: u16, resolved: Timestamp) -> (String, String) {
 
 /// How far the target is, what is left, and how to go on.
 pub(super) fn say_end(config: &Config, stage: &Stage, applied: Timestamp, feed: Option<&Feed>) {
-    let rest = stage.backlog.scan(applied, Timestamp { wall: i64::MAX, logical: 0 });
+    let rest = stage.backlog.rest(applied);
     let rows = rest.take(COUNTED_MAX + 1).take_while(Result::is_ok).count();
     let on_exit = config.changefeed.as_ref().map(|settings| settings.on_exit);
     tracing::info!(

@@ -32,6 +32,11 @@ impl Backlog {
         self.store.scan(after, to)
     }
 
+    /// All rows above `after`, in commit order.
+    pub fn rest(&self, after: Timestamp) -> Scan {
+        self.store.rest(after)
+    }
+
     /// Rows of one source transaction in one table.
     pub fn scan_table(&self, at: Timestamp, table: TableId) -> Scan {
         self.store.scan_table(at, table)

@@ -68,7 +68,7 @@ impl RunState {
 
     /// Whether any row is staged.
     pub fn holds_rows(&self) -> Result<bool> {
-        let mut rows = self.store.scan(Timestamp::ZERO, Timestamp { wall: i64::MAX, logical: 0 });
+        let mut rows = self.store.rest(Timestamp::ZERO);
         rows.next().transpose().map(|first| first.is_some())
     }
 

@@ -209,6 +209,11 @@ impl Store {
         self.range(&scan_key(next(after), TableId(0)), &scan_key(next(to), TableId(0)))
     }
 
+    /// All rows above `after`, in commit order.
+    pub(super) fn rest(&self, after: Timestamp) -> Scan {
+        self.scan(after, Timestamp { wall: i64::MAX, logical: 0 })
+    }
+
     /// Rows of one source transaction in one table.
     pub(super) fn scan_table(&self, at: Timestamp, table: TableId) -> Scan {
         // Table numbers start at 1 and are given one by one, so the next one never overflows.

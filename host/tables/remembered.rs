@@ -171,7 +171,7 @@ pub fn left(
     let ends: BTreeMap<TableId, Timestamp> =
         numbers.iter().copied().zip(gone.iter().map(|known| known.end(run_state))).collect();
     let mut last: BTreeMap<TableId, Option<Timestamp>> = BTreeMap::new();
-    for row in backlog.scan(applied, Timestamp { wall: i64::MAX, logical: 0 }) {
+    for row in backlog.rest(applied) {
         let row = row?;
         let within = ends.get(&row.table).is_some_and(|&end| row.timestamp <= end).then_some(row.timestamp);
         let last = last.entry(row.table).or_default();
