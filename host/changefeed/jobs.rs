@@ -94,7 +94,7 @@ impl Source {
     }
 
     async fn live_changefeeds(&self, wanted: &ChangefeedSpec<'_>) -> Result<Vec<Job>> {
-        let address = sink_address(wanted.settings, wanted.path);
+        let address = wanted.sink_address();
         let tables = normalized(wanted.tables.iter().map(|(schema, name)| {
             // CockroachDB lists them in full, with quotes where they are needed.
             format!("{}.{schema}.{name}", self.database())
@@ -108,7 +108,7 @@ impl Source {
     /// Another changefeed that sends to the same receiver, whatever its path and tables: the resolved timestamps of two
     /// say nothing about the rows of each other.
     pub async fn rival(&self, settings: &Changefeed, own: i64) -> Result<Option<Job>> {
-        let receiver = sink_address(settings, &[]);
+        let receiver = sink_address(&settings.host, settings.port, &[]);
         let is_rival = |job: &Job| {
             let sends = matches!(job.state, JobState::Running | JobState::Changing);
             job.id != own && sends && job.sink.starts_with(&receiver)

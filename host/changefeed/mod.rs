@@ -27,6 +27,7 @@ use begin::Begins;
 pub use feed::Feed;
 use jobs::{Job, JobState};
 use spec::ChangefeedSpec;
+pub use spec::sink_address;
 
 /// What the decision rests on.
 pub struct Desired<'a> {

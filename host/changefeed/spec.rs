@@ -111,7 +111,12 @@ impl ChangefeedSpec<'_> {
     fn url(&self, reveal: impl Fn(&Secret) -> String) -> String {
         let query = &self.settings.sink_query_parameters;
         let given = if query.reveal().is_empty() { String::new() } else { format!("{}&", reveal(query)) };
-        format!("{}?{given}{STAGING_PARAMETER}={}", sink_address(self.settings, self.path), self.staging)
+        format!("{}?{given}{STAGING_PARAMETER}={}", self.sink_address(), self.staging)
+    }
+
+    /// The sink's URL without its query: what tells one changefeed's receiver from another's.
+    pub(super) fn sink_address(&self) -> String {
+        sink_address(&self.settings.host, self.settings.port, self.path)
     }
 
     /// Whether topics must say the schema.
@@ -129,11 +134,11 @@ impl ChangefeedSpec<'_> {
     }
 }
 
-/// The sink's URL without its query: what tells one changefeed's receiver from another's.
-pub(super) fn sink_address(settings: &Changefeed, path: &[String]) -> String {
+/// Where a changefeed sends that has this path, without the query of its sink.
+pub fn sink_address(host: &str, port: u16, path: &[String]) -> String {
     let path: Vec<_> = path.iter().map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect();
-    let host = if settings.host.contains(':') { format!("[{}]", settings.host) } else { settings.host.clone() };
-    format!("webhook-https://{host}:{}/{}", settings.port, path.join("/"))
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    format!("webhook-https://{host}:{port}/{}", path.join("/"))
 }
 
 fn is_secret(option: &str) -> bool {
@@ -212,8 +217,7 @@ mod tests {
 
     #[test]
     fn an_address_of_ipv6_stands_in_brackets() {
-        let settings = Changefeed { host: "::1".into(), ..settings() };
-        assert_eq!(sink_address(&settings, &["molt".into()]), "webhook-https://[::1]:30004/molt");
+        assert_eq!(sink_address("::1", 30004, &["molt".into()]), "webhook-https://[::1]:30004/molt");
     }
 
     #[test]

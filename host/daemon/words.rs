@@ -5,7 +5,7 @@
 use chrono::DateTime;
 use ebb_sdk::{Catalog, Timestamp};
 
-use crate::changefeed::Feed;
+use crate::changefeed::{Feed, sink_address};
 use crate::config::{Config, OnExit};
 use crate::stage::{RunState, Stage};
 
@@ -43,7 +43,7 @@ pub(super) fn say_sink(config: &Config, catalog: &Catalog, run_state: &RunState)
 }
 
 fn sink(catalog: &Catalog, port: u16, resolved: Timestamp) -> (String, String) {
-    let url = format!("webhook-https://HOST:{port}/{}", catalog.namespace.join("/"));
+    let url = sink_address("HOST", port, &catalog.namespace);
     let cursor = if resolved > Timestamp::ZERO { resolved.to_string() } else { "TIME".into() };
     let statement = format!(
         "CREATE CHANGEFEED FOR TABLE TABLES INTO '{url}?client_cert=…&client_key=…&ca_cert=…' WITH updated, \
@@ -106,9 +106,11 @@ mod tests {
 
     #[test]
     fn the_statement_has_the_cursor_of_what_is_staged() {
-        let catalog = Catalog { namespace: vec!["molt".into(), "public".into()], ..Catalog::default() };
+        let of = |name: &str| Catalog { namespace: vec![name.into(), "public".into()], ..Catalog::default() };
+        let catalog = of("molt");
         let (url, fresh) = sink(&catalog, 30004, Timestamp::ZERO);
         assert_eq!(url, "webhook-https://HOST:30004/molt/public");
+        assert_eq!(sink(&of("My db?"), 30004, Timestamp::ZERO).0, "webhook-https://HOST:30004/My%20db%3F/public");
         assert!(fresh.contains("cursor = 'TIME'"), "{fresh}");
         let (_, again) = sink(&catalog, 30004, Timestamp { wall: 17, logical: 2 });
         assert!(again.contains("cursor = '17.0000000002'"), "{again}");
