@@ -3,7 +3,7 @@
 //! Owns: the loop around failures, and what follows which. Does not own: what a batch is (`batch`), writing one once
 //! (`transaction`), connecting anew (`reconnect`), what comes when nothing is left to try (`wait`).
 
-use ebb_sdk::ErrorKind;
+use ebb_sdk::{ErrorKind, Topic};
 
 use super::Applier;
 use super::batch::{Batch, Content};
@@ -22,6 +22,30 @@ use crate::target::Lease;
 
 /// So many attempts in a row that were cut off or timed out count as too many rows for the target.
 const SLOW_ATTEMPTS: u32 = 2;
+
+/// A failure that may pass, and of which nothing is known but its words, is the rows' fault after so many with the same words:
+/// some extensions call whatever they refuse an internal error.
+const ALIKE_ATTEMPTS: u32 = 5;
+
+/// Counts failures that say the same.
+#[derive(Default)]
+struct Alike {
+    words: String,
+    count: u32,
+}
+
+impl Alike {
+    fn again(&mut self, failure: &ebb_sdk::Error) -> u32 {
+        if failure.topic != Topic::Other || failure.code.is_none() {
+            *self = Self::default();
+        } else if self.words == failure.message {
+            self.count = self.count.saturating_add(1);
+        } else {
+            *self = Self { words: failure.message.clone(), count: 1 };
+        }
+        self.count
+    }
+}
 
 /// Why applying cannot go on.
 pub(super) enum ApplyError {
@@ -91,11 +115,12 @@ impl Applier {
     pub(super) fn write_batch(&mut self, lease: &mut Lease, batch: &mut Batch) -> Result<BatchOutcome, ApplyError> {
         let mut backoff = self.backoff();
         let advance = self.advance(lease, batch.interval);
+        let (mut slow, mut alike) = (0, Alike::default());
         loop {
             let (writer, session) = (self.writer(), &mut lease.session);
             let written = match &mut batch.content {
                 Content::Encoded(blocks) => writer.write_blocks(session, blocks, &advance).map_err(WriteError::Target),
-                Content::Staged(window) => writer.write(session, window, batch.plan, &advance),
+                Content::Staged(window) => writer.write(session, window, batch.plan, &advance, &mut batch.phase),
             };
             let failure = match written {
                 Ok(applied) => return Ok(BatchOutcome::Committed(applied)),
@@ -113,10 +138,20 @@ impl Applier {
                     return Err(error);
                 }
             };
+            slow += u32::from(matches!(failure.topic, Topic::Unreachable | Topic::TooSlow | Topic::Resources));
+            let is_no_accident = alike.again(&failure) >= ALIKE_ATTEMPTS;
             match self.reconnect(lease, &failure, &mut backoff, batch.interval)? {
                 CommitOutcome::Committed(applied) => return Ok(BatchOutcome::Committed(applied)),
                 CommitOutcome::Stopped => return Ok(BatchOutcome::Stopped),
-                CommitOutcome::NotCommitted if backoff.attempts() >= SLOW_ATTEMPTS => {
+                CommitOutcome::NotCommitted if is_no_accident => match self.split_or(batch, failure.into()) {
+                    Remedy::Split(limits) => return Ok(BatchOutcome::Split(limits)),
+                    Remedy::GiveUp(error) => {
+                        self.pace.outage.end();
+                        return Err(error);
+                    }
+                    Remedy::Reconnect(_) | Remedy::Replan(_) => {}
+                },
+                CommitOutcome::NotCommitted if slow >= SLOW_ATTEMPTS => {
                     self.slow_down(batch.rows(), &failure);
                     if batch.is_encoded() || batch.is_whole || batch.transactions > 1 {
                         return Ok(BatchOutcome::Split(self.limits()));
@@ -130,6 +165,8 @@ impl Applier {
     fn remedy(&self, batch: &mut Batch, failure: WriteError, backoff: &mut Backoff) -> Remedy {
         match failure {
             WriteError::Row(refused) => self.split_or(batch, refused),
+            // The source transactions before it are complete.
+            WriteError::Final(_) if batch.separable() > 1 => Remedy::Split(self.limits().one_transaction()),
             WriteError::Final(error) => Remedy::GiveUp(ApplyError::Final(error)),
             WriteError::Target(failure) if backoff.may_help(failure.kind) => Remedy::Reconnect(failure),
             WriteError::Target(failure) if failure.kind == ErrorKind::Refused => self.after_refusal(batch, failure),
@@ -137,30 +174,28 @@ impl Applier {
         }
     }
 
-    /// Of several refusals of one table the first tells most, unless only the last names the row. That of another table, or one
-    /// that no order of rows could help, is what is left once the orders of earlier plans are out of the way.
+    /// A conflict may be one of the order alone, which another plan helps.
     fn after_refusal(&self, batch: &mut Batch, failure: ebb_sdk::Error) -> Remedy {
         if batch.is_encoded() && (failure.conflict || batch.transactions > 1) {
             return Remedy::Split(self.limits());
         }
-        if !failure.conflict && batch.first_refusal.is_none() {
+        if !failure.conflict && batch.refusals.is_empty() {
             return self.split_or(batch, failure.into());
         }
         let escalation = self.escalation();
         tracing::debug!(plan = ?batch.plan.phases, "planned again: {failure}");
-        let first = batch.first_refusal.get_or_insert_with(|| failure.clone()).clone();
+        batch.refusals.add(failure, batch.plan, batch.phase);
         match escalation.next(batch.plan, &batch.affected, batch.separable()) {
             Next::Try(plan) => Remedy::Replan(plan),
             Next::Split => Remedy::Split(self.limits().one_transaction()),
             Next::GiveUp => {
-                let is_other = !failure.conflict || failure.table != first.table;
-                let names_row = first.key.is_none() && failure.key.is_some();
-                let telling = if is_other || names_row { failure } else { first };
+                let Some(telling) = batch.refusals.telling().cloned() else { return Remedy::Split(self.limits()) };
                 // Only a constraint can be helped by another order.
                 let way_out = telling.conflict.then(|| escalation.way_out(telling.constraint.as_deref()));
                 let hint = telling.hint.clone().into_iter().chain(way_out).collect::<Vec<_>>().join("; or ");
                 let telling = if hint.is_empty() { telling } else { telling.hint(hint) };
-                self.split_or(batch, telling.into())
+                let tables = batch.refusals.tables();
+                self.split_or(batch, RefusedRow { tables, ..telling.into() })
             }
         }
     }
@@ -177,6 +212,9 @@ impl Applier {
         // Of a transaction that is too large for memory the rows are written in blocks of so many.
         let rows = if rows == 0 { self.pace.rows() } else { rows };
         let next = self.pace.slow_down(rows);
+        if next == rows {
+            return;
+        }
         let timeout_ms = self.target.connect.apply_timeout_ms;
         tracing::warn!(
             error_code = code::topics::of(failure).text(),

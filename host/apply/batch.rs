@@ -6,8 +6,9 @@
 use super::Applier;
 use super::encode::Block;
 use super::escalation::AffectedTables;
-use super::plan::Plan;
+use super::plan::{Phase, Plan};
 use super::reader::PreparedWindow;
+use super::refusals::Refusals;
 use crate::code;
 use crate::error::{Error, Result};
 use crate::order::{Cutter, Interval, Window, WindowLimits, WindowRows, last_versions};
@@ -21,8 +22,10 @@ pub(super) struct Batch {
     pub(super) content: Content,
     pub(super) affected: AffectedTables,
     pub(super) plan: Plan,
-    /// With which the first plan was refused.
-    pub(super) first_refusal: Option<ebb_sdk::Error>,
+    /// With which its plans were refused, from the first on.
+    pub(super) refusals: Refusals,
+    /// Where its plan was when it was written last; `None` before the first phase, and for rows that were encoded ahead.
+    pub(super) phase: Option<Phase>,
     /// It is not to be tried in smaller batches.
     pub(super) is_whole: bool,
 }
@@ -63,7 +66,16 @@ impl Applier {
         let affected = AffectedTables::by(&blocks);
         let plan = self.escalation().first(&affected);
         let content = Content::Encoded(blocks);
-        let batch = Batch { interval, transactions, content, affected, plan, first_refusal: None, is_whole: false };
+        let batch = Batch {
+            interval,
+            transactions,
+            content,
+            affected,
+            plan,
+            refusals: Refusals::default(),
+            phase: None,
+            is_whole: false,
+        };
         (plan == Plan::UPSERTS_FIRST).then_some(batch)
     }
 
@@ -86,7 +98,8 @@ impl Applier {
             plan: self.escalation().first(&affected),
             content: Content::Staged(window),
             affected,
-            first_refusal: None,
+            refusals: Refusals::default(),
+            phase: None,
             is_whole: false,
         })
     }

@@ -14,6 +14,7 @@ mod pace;
 mod plan;
 mod reader;
 mod reconnect;
+mod refusals;
 mod refused_row;
 mod retry;
 mod same_tables;

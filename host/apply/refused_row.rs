@@ -2,6 +2,10 @@
 //!
 //! Owns: telling two of them apart. Does not own: finding out which row it was (the plugin, `encode`), waiting for it (`wait`).
 
+use std::collections::BTreeSet;
+
+use ebb_sdk::Topic;
+
 use crate::error::Error;
 
 /// See the module.
@@ -14,19 +18,26 @@ pub(super) struct RefusedRow {
     pub key: Option<String>,
     /// The constraint that it would violate.
     pub constraint: Option<String>,
+    /// Whose rows may change what becomes of it: its own, and others that the attempt has met; `None` where one is not known.
+    pub tables: BTreeSet<Option<String>>,
+    /// A trigger refused it, which may look at any table.
+    pub depends_on_any: bool,
 }
 
 impl From<ebb_sdk::Error> for RefusedRow {
     fn from(error: ebb_sdk::Error) -> Self {
         let (table, key, constraint) = (error.table.clone(), error.key.clone(), error.constraint.clone());
-        Self { error: error.into(), table, key, constraint }
+        let (tables, depends_on_any) = (BTreeSet::from([table.clone()]), error.topic == Topic::Trigger);
+        Self { error: error.into(), table, key, constraint, tables, depends_on_any }
     }
 }
 
 impl RefusedRow {
     /// A row of a table, whose key nobody asked for.
     pub(super) fn of(table: &ebb_sdk::Table, error: Error) -> Self {
-        Self { error, table: Some(table.to_string()), key: None, constraint: None }
+        let table = Some(table.to_string());
+        let tables = BTreeSet::from([table.clone()]);
+        Self { error, table, key: None, constraint: None, tables, depends_on_any: false }
     }
 
     /// Whether two refusals are about one row, as far as they say: without a key only the target's words tell.

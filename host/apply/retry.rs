@@ -31,11 +31,6 @@ impl Backoff {
         }
     }
 
-    /// How often it has been asked for a delay.
-    pub(super) fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
     /// The next delay; `jitter` is any number and takes up to a quarter off.
     pub(super) fn next(&mut self, jitter: u32) -> Duration {
         let doubled = self.delay_min.saturating_mul(1 << self.attempts.min(30));

@@ -83,13 +83,14 @@ impl Writer<'_> {
     }
 
     /// Writes the window and moves the progress row with it. On a failure nothing of it is in the target, unless the
-    /// failure was the commit's.
+    /// failure was the commit's. `at` is set to the phase that has begun, and to `None` for the commit.
     pub(super) fn write(
         &self,
         session: &mut Session,
         window: &Window,
         plan: Plan,
         advance: &Advance,
+        at: &mut Option<Phase>,
     ) -> Result<Applied, WriteError> {
         let rows = Rows::of(window);
         if matches!(rows, Rows::Staged(_)) {
@@ -98,6 +99,7 @@ impl Writer<'_> {
         let mut encoder = Encoder::new(self.catalog, self.tables, self.case_sensitive);
         session.begin(plan.checks)?;
         for &phase in plan.phases {
+            *at = Some(phase);
             for table in self.in_order(phase) {
                 let Some(task) = task(phase, &self.plans[table.position]) else { continue };
                 let all = rows.of_table(self.backlog, table.number);
@@ -111,6 +113,7 @@ impl Writer<'_> {
                 }
             }
         }
+        *at = None;
         Ok(session.commit(advance)?)
     }
 

@@ -31,12 +31,24 @@ use crate::target::Lease;
 const DELAY_MIN: Duration = Duration::from_secs(1);
 const DELAY_MAX: Duration = Duration::from_secs(30);
 
+/// So many tries are made before one that takes all rows with it, whatever they are of: some minutes.
+const ANYTHING_EVERY: u32 = 8;
+
 /// What was tried together with the row in front.
 #[derive(Default)]
 struct LastTry {
     up_to: Timestamp,
     /// Of the rows that were refused then; `None` where one did not say.
     tables: BTreeSet<Option<String>>,
+    /// A trigger had a part in it, which may look at any table.
+    is_any: bool,
+}
+
+impl LastTry {
+    fn note(&mut self, refused: &RefusedRow) {
+        self.tables.extend(refused.tables.iter().cloned());
+        self.is_any |= refused.depends_on_any;
+    }
 }
 
 /// What came of another try of the row.
@@ -82,7 +94,11 @@ impl Applier {
             let outcome = match self.rest(delay) {
                 Rest::Stop => RetryOutcome::Stopped,
                 rested => match self.reopen(lease)? {
-                    true => self.try_again(lease, &mut last, matches!(rested, Rest::Asked))?,
+                    true => {
+                        // A CHECK may call a function that reads any table.
+                        let is_asked = matches!(rested, Rest::Asked) || tries % ANYTHING_EVERY == ANYTHING_EVERY - 1;
+                        self.try_again(lease, &mut last, is_asked)?
+                    }
                     false => RetryOutcome::TargetDown,
                 },
             };
@@ -148,7 +164,10 @@ impl Applier {
     /// The first source transaction alone, then together with as many of those behind it as fit, then with fewer, as long as it
     /// is another row that is refused; but only where one of them may help. `last`: what was tried before.
     fn try_again(&mut self, lease: &mut Lease, last: &mut LastTry, is_asked: bool) -> Result<RetryOutcome> {
-        let interval = Interval { from: lease.progress().applied, to: *self.resolved.borrow() };
+        let (from, resolved) = (lease.progress().applied, *self.resolved.borrow());
+        // Later rows are for another start.
+        let limit = self.keys.limit().filter(|limit| *limit > from);
+        let interval = Interval { from, to: limit.map_or(resolved, |limit| limit.min(resolved)) };
         if matches!(self.know_keys(interval.to)?, Pause::Stop) {
             return Ok(RetryOutcome::Stopped);
         }
@@ -156,11 +175,12 @@ impl Applier {
             (RetryOutcome::Refused(refused), _) => refused,
             (outcome, _) => return Ok(outcome),
         };
-        last.tables.insert(first.table.clone());
+        last.note(&first);
         if !is_asked && !self.may_help(last, interval)? {
             return Ok(RetryOutcome::Refused(first));
         }
-        let mut tried = LastTry { up_to: interval.to, tables: BTreeSet::from([first.table.clone()]) };
+        let mut tried = LastTry { up_to: interval.to, ..LastTry::default() };
+        tried.note(&first);
         let mut behind = None;
         let (mut few, mut many, mut next) = (1, usize::MAX, usize::MAX);
         while many - few > 1 {
@@ -168,7 +188,7 @@ impl Applier {
                 (RetryOutcome::Refused(_), count) if count <= few => break,
                 (RetryOutcome::Refused(refused), count) if refused.is_same_row(&first) => few = count,
                 (RetryOutcome::Refused(refused), count) => {
-                    tried.tables.insert(refused.table.clone());
+                    tried.note(&refused);
                     behind = Some(refused);
                     many = count;
                 }
@@ -192,7 +212,7 @@ impl Applier {
     fn may_help(&self, last: &LastTry, interval: Interval) -> Result<bool> {
         let is_refused = |table: &&ebb_sdk::Table| last.tables.contains(&Some(table.to_string()));
         let refused: Vec<_> = self.catalog.tables.iter().filter(is_refused).collect();
-        let is_any = refused.len() < last.tables.len() || self.settings.triggers == Triggers::Fire;
+        let is_any = last.is_any || refused.len() < last.tables.len() || self.settings.triggers == Triggers::Fire;
         let matters = |table: &ebb_sdk::Table, position: TableIndex| {
             let refers = |refused: &&ebb_sdk::Table| refused.foreign_keys.iter().any(|key| key.references == position);
             is_refused(&table) || refused.iter().any(refers)
@@ -235,7 +255,7 @@ impl Applier {
     }
 
     fn report(&self, refused: &RefusedRow, at: Timestamp, applied: Timestamp, tries: u32) {
-        let RefusedRow { error, table, key, constraint } = refused;
+        let RefusedRow { error, table, key, constraint, .. } = refused;
         let fact = |name: &str| error.fact(name);
         let is_it = |route: &&Table| {
             table.as_ref().is_some_and(|name| self.catalog.tables[route.position].to_string() == *name)

@@ -21,12 +21,7 @@ fn start(world: &World, user: User) -> Ebb {
 
 /// As a user who may write and nothing else.
 fn start_plain(world: &World) -> Ebb {
-    let name = format!("{}_app", world.database());
-    world.target(&format!(
-        "CREATE ROLE {name} LOGIN PASSWORD 'x'; GRANT CREATE, USAGE ON SCHEMA public TO {name};
-         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"
-    ));
-    world.fetch(&["--target", &world.target_url_as(&name, "x")])
+    world.fetch(&["--target", &world.plain_target_url()])
 }
 
 /// Runs transactions at the source and waits until the target is equal after each; then all of them once more while the

@@ -73,6 +73,30 @@ fn the_row_that_no_plan_can_write_is_the_one_that_is_named() {
     ebb.stop();
 }
 
+/// The last plan of a user who may not suspend checks deletes first, and meets what still refers to the deleted row.
+#[test]
+fn what_a_plan_has_provoked_is_not_taken_for_the_fault() {
+    let schema =
+        "CREATE TABLE customer (id int PRIMARY KEY); CREATE TABLE film (id int PRIMARY KEY, slug text NOT NULL);
+        CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL REFERENCES customer)";
+    let world = World::with_schemas("refused_own", schema, &format!("{schema}; ALTER TABLE film ADD UNIQUE (slug)"));
+    let (ebb, _) = start(&world, &["--target", &world.plain_target_url()]);
+    let mut ebb = ebb.ready();
+    world.source(
+        "INSERT INTO customer VALUES (1), (2); INSERT INTO orders VALUES (1, 1); INSERT INTO film VALUES (1, 'a')",
+    );
+    world.wait_equal(&ebb, &["customer", "orders", "film"]);
+    world.source(
+        "BEGIN; UPDATE orders SET customer = 2; DELETE FROM customer WHERE id = 1; INSERT INTO film VALUES (2, 'a'); COMMIT",
+    );
+    let line = ebb.wait_line("applying waits");
+    assert!(line.contains("\"table\":\"public.film\""), "{line}");
+    world.source("UPDATE film SET slug = 'b' WHERE id = 2");
+    ebb.wait_line("the target takes the rows again");
+    world.wait_equal(&ebb, &["customer", "orders", "film"]);
+    ebb.stop();
+}
+
 #[test]
 fn of_several_refused_rows_both_are_named() {
     for (name, both) in [

@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 
 use ebb_servers::{Certs, Dialect, Flavour, Server};
 
+use super::world::World;
+
 /// All that ebb writes to with the mysql plugin.
 pub(crate) const MYSQLS: [Dialect; 2] = [Dialect::MySql(Flavour::MariaDb), Dialect::MySql(Flavour::MySql)];
 
@@ -45,4 +47,16 @@ pub(crate) fn difference(source: &str, target: &str) -> String {
         format!("{} {:?}", rows.len(), &rows[..rows.len().min(10)])
     };
     format!("only at the source {}, only on the target {}", only(&source, &target), only(&target, &source))
+}
+
+impl World {
+    /// Of a user, made here, who may write to every table and do nothing else.
+    pub(crate) fn plain_target_url(&self) -> String {
+        let name = format!("{}_app", self.database());
+        self.target(&format!(
+            "CREATE ROLE {name} LOGIN PASSWORD 'x'; GRANT CREATE, USAGE ON SCHEMA public TO {name};
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"
+        ));
+        self.target_url_as(&name, "x")
+    }
 }

@@ -14,6 +14,7 @@ pub(crate) use ebb_servers::{Dialect, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use super::codes;
 pub(crate) use super::ebb::Ebb;
 use super::target;
 
@@ -273,7 +274,7 @@ impl World {
 
     /// A command of the binary that ends by itself and must succeed; returns what it prints.
     pub(crate) fn run(&self, args: &[&str]) -> String {
-        let output = self.bare(env!("CARGO_BIN_EXE_ebb")).args(args).output().expect("ebb starts");
+        let output = codes::output(self.bare(env!("CARGO_BIN_EXE_ebb")).args(args));
         assert!(output.status.success(), "{args:?}: {output:?}");
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
