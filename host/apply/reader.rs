@@ -108,6 +108,7 @@ impl Reader {
         take: &mut dyn FnMut(PreparedWindow) -> bool,
     ) -> Result<Read> {
         let mut read = Read::Nothing;
+        let mut to = to;
         let mut cutter = self.cutter(to);
         while let Some(window) = cutter.next(WindowLimits { rows_max: self.pace.rows(), ..self.limits })? {
             if window.transactions == 0 && matches!((idle, &read), (Idle::IsEarly, Read::Nothing)) {
@@ -117,13 +118,28 @@ impl Reader {
             if matches!(window.rows, WindowRows::Streamed) {
                 cutter = self.cutter(to);
             }
-            if self.needs_keys(&window) && matches!(self.know_keys(window.to)?, Keys::Stopped) {
-                return Ok(Read::Unwanted);
-            }
             let (interval, transactions) = (window.interval(), window.transactions);
-            let prepared = match self.prepare(window, encoder) {
-                Ok(prepared) => prepared,
-                Err(_) => match self.know_keys(interval.to)? {
+            let is_limited = self.keys.limit().is_some_and(|limit| limit < interval.to);
+            let known = if is_limited || self.needs_keys(&window) { self.know_keys(interval)? } else { Keys::Same };
+            let prepared = match (known, self.prepare(window, encoder)) {
+                (Keys::Stopped, _) => return Ok(Read::Unwanted),
+                // The target gets what comes before.
+                (Keys::Until(limit), _) => {
+                    to = limit;
+                    encoder.take();
+                    self.position = interval.from;
+                    cutter = self.cutter(to);
+                    continue;
+                }
+                (Keys::Same | Keys::Changed, Ok(prepared)) => prepared,
+                (Keys::Same | Keys::Changed, Err(_)) => match self.know_keys(interval)? {
+                    Keys::Until(limit) => {
+                        to = limit;
+                        encoder.take();
+                        self.position = interval.from;
+                        cutter = self.cutter(to);
+                        continue;
+                    }
                     // Its rows are read once more, under the keys that they have.
                     Keys::Changed => {
                         encoder.take();
@@ -167,17 +183,19 @@ impl Reader {
         }
     }
 
-    fn know_keys(&self, to: Timestamp) -> Result<Keys> {
+    fn know_keys(&self, interval: Interval) -> Result<Keys> {
         let mut stop = self.stop.clone();
-        self.runtime.block_on(async {
+        let known = self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|&stop| stop) => Ok(Keys::Stopped),
-                known = self.keys.know(to) => {
+                known = self.keys.know(interval.to) => {
                     known.map(|has_changed| if has_changed { Keys::Changed } else { Keys::Same })
                 }
             }
-        })
+        });
+        let limit = self.keys.limit().filter(|limit| interval.from < *limit && *limit < interval.to);
+        known.or_else(|error| limit.map(Keys::Until).ok_or(error))
     }
 
     fn cutter(&self, to: Timestamp) -> Cutter<Scan> {
@@ -228,6 +246,8 @@ enum Read {
 enum Keys {
     Same,
     Changed,
+    /// Rows can be told apart up to here, and later ones cannot.
+    Until(Timestamp),
     /// A stop was asked for meanwhile.
     Stopped,
 }

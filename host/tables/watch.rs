@@ -41,6 +41,13 @@ pub struct KeyWatch {
     run_state: RunState,
     case_sensitive: bool,
     state: Mutex<State>,
+    limit: parking_lot::Mutex<Option<Limit>>,
+}
+
+/// Rows up to a time can be told apart on the target, and later ones cannot.
+struct Limit {
+    since: Timestamp,
+    why: Error,
 }
 
 #[derive(Default)]
@@ -84,12 +91,14 @@ impl KeyWatch {
             run_state,
             case_sensitive: config.target.case_sensitive,
             state: Mutex::new(State { seen, ..State::default() }),
+            limit: parking_lot::Mutex::default(),
         })
     }
 
     /// For a source that is not known: nothing is read.
     pub fn without_source(catalog: Arc<Catalog>, tables: Arc<Tables>, run_state: RunState) -> Self {
-        Self { source: None, catalog, tables, run_state, case_sensitive: false, state: Mutex::default() }
+        let (state, limit) = (Mutex::default(), parking_lot::Mutex::default());
+        Self { source: None, catalog, tables, run_state, case_sensitive: false, state, limit }
     }
 
     /// Makes sure that the key of every row up to a time is known. Returns whether one turned out to have changed.
@@ -102,6 +111,7 @@ impl KeyWatch {
         }
         let Some(settings) = &self.source else { return Ok(false) };
         let mut state = self.state.lock().await;
+        self.refuse_beyond(to)?;
         if state.seen.until >= to {
             return Ok(false);
         }
@@ -114,6 +124,7 @@ impl KeyWatch {
         loop {
             match self.read(settings, &mut state, to).await {
                 Ok(is_changed) => {
+                    self.refuse_beyond(to)?;
                     state.given_up = None;
                     if let Some(blind) = state.blind.take() {
                         tracing::info!("the source's primary keys are read again after {} s", blind.lasted().as_secs());
@@ -139,6 +150,15 @@ impl KeyWatch {
                 Err(Failure::Unreachable(_)) => tokio::time::sleep(SOURCE_RETRY).await,
             }
         }
+    }
+
+    /// Up to where rows can be applied, once it is known that later ones cannot.
+    pub fn limit(&self) -> Option<Timestamp> {
+        self.limit.lock().as_ref().map(|limit| limit.since)
+    }
+
+    fn refuse_beyond(&self, to: Timestamp) -> Result<()> {
+        self.limit.lock().as_ref().filter(|limit| limit.since < to).map_or(Ok(()), |limit| Err(limit.why.clone()))
     }
 
     /// Reads the keys as they are now.
@@ -244,22 +264,21 @@ impl KeyWatch {
             let (Some(old), Some(new)) = (before.get(place), after.get(place)) else { continue };
             let found = full.iter().find(|found| (&found.schema, &found.name) == (&place.0, &place.1));
             let Some(found) = found else { continue };
-            self.refuse(table, found, old).map_err(Failure::Final)?;
+            let refused = self.refuse(table, found, old).err();
+            let unknown = |error: &Error| match &refused {
+                Some(refused) => Failure::Final(refused.clone()),
+                None => undated(error, place, old, new),
+            };
             match &then {
                 Ok(keys) if keys.get(place).is_none_or(|key| key == old) => {}
-                Ok(_) => {
-                    return Err(undated(
-                        &Error::new(code::table::KEY_UNDATED, "its history says otherwise"),
-                        place,
-                        old,
-                        new,
-                    ));
-                }
-                Err(error) => return Err(undated(error, place, old, new)),
+                Ok(_) => return Err(unknown(&Error::new(code::table::KEY_UNDATED, "its history says otherwise"))),
+                Err(error) => return Err(unknown(error)),
             }
             let mut moments = Vec::new();
             let span = Span { from, old: old.clone(), to, new: new.clone() };
-            changes(source, place, span, &mut moments).await.map_err(|error| undated(&error, place, old, new))?;
+            changes(source, place, span, &mut moments).await.map_err(|error| unknown(&error))?;
+            // A progress at the last tick of a nanosecond would have no next one.
+            let first = moments.first().map(|(since, _)| Timestamp { wall: since.wall, logical: 0 });
             let mut shapes = table.key.history();
             for (since, columns) in moments {
                 if since < unseen {
@@ -277,8 +296,19 @@ impl KeyWatch {
                 shapes.push(KeyShape::of(found, columns, since));
             }
             table.key.replace(shapes);
+            if let Some(why) = refused {
+                self.limit_to(first.unwrap_or(from), why);
+            }
         }
         Ok(())
+    }
+
+    /// Rows of later times are staged all the same, so that those of before can be completed and applied.
+    fn limit_to(&self, since: Timestamp, why: Error) {
+        let mut limit = self.limit.lock();
+        if limit.as_ref().is_none_or(|limit| since < limit.since) {
+            *limit = Some(Limit { since, why: why.field("since", since.to_string()) });
+        }
     }
 
     /// A key by which rows cannot be told apart on the target ends the run.
