@@ -19,12 +19,14 @@ pub(super) struct Outage(Mutex<Option<Current>>);
 struct Current {
     state: Lasting,
     attempts: u32,
+    /// Reasons that were told: another one is told at once.
+    told: Vec<Topic>,
 }
 
 impl Outage {
     /// Another attempt has failed; the next one comes after a delay.
     pub(super) fn failed(&self, failure: &ebb_sdk::Error, delay: Duration, staging: Forecast) {
-        let Some((attempts, lasted)) = self.attempt() else { return };
+        let Some((attempts, lasted)) = self.attempt(failure.topic) else { return };
         let why = match failure.topic {
             Topic::ReadOnly => format!("it is read-only ({failure})"),
             _ => failure.to_string(),
@@ -54,11 +56,17 @@ impl Outage {
     }
 
     /// Counts an attempt; how many there were, and how long the outage has lasted, if that is to be said.
-    fn attempt(&self) -> Option<(u32, Duration)> {
+    fn attempt(&self, topic: Topic) -> Option<(u32, Duration)> {
         let mut current = self.0.lock();
-        let current = current.get_or_insert_with(|| Current { state: Lasting::begun(), attempts: 0 });
+        let begun = || Current { state: Lasting::begun(), attempts: 0, told: Vec::new() };
+        let current = current.get_or_insert_with(begun);
         current.attempts = current.attempts.saturating_add(1);
-        current.state.due().map(|lasted| (current.attempts, lasted))
+        let is_new = !current.told.contains(&topic);
+        let due = current.state.due().or_else(|| is_new.then(|| current.state.lasted()))?;
+        if is_new {
+            current.told.push(topic);
+        }
+        Some((current.attempts, due))
     }
 }
 
@@ -69,10 +77,11 @@ mod tests {
     #[test]
     fn an_outage_counts_its_attempts_and_ends_once() {
         let outage = Outage::default();
-        let attempts = || outage.attempt().map(|(attempts, _)| attempts);
-        // The second one comes within the half minute that is not spoken in.
-        assert_eq!([attempts(), attempts()], [Some(1), None]);
+        let attempts = |topic| outage.attempt(topic).map(|(attempts, _)| attempts);
+        let (down, read_only) = (Topic::Unreachable, Topic::ReadOnly);
+        // Within the half minute that is not spoken in, but for another reason.
+        assert_eq!([down, down, read_only, down, read_only].map(attempts), [Some(1), None, Some(3), None, None]);
         assert!(outage.end().is_some() && outage.end().is_none());
-        assert_eq!(attempts(), Some(1));
+        assert_eq!(attempts(down), Some(1));
     }
 }

@@ -57,7 +57,8 @@ fn receiving_goes_on_while_the_target_is_down_at_start() {
 #[test]
 fn a_target_that_becomes_read_only_is_waited_for() {
     let world = World::new("promise_readonly", TABLE);
-    let mut ebb = world.fetch(&[]).ready();
+    let pages = format!("127.0.0.1:{}", free_port());
+    let mut ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
     world.source("INSERT INTO t VALUES (1, 1)");
     world.wait_equal(&ebb, &["t"]);
     let database = world.database();
@@ -67,6 +68,10 @@ fn a_target_that_becomes_read_only_is_waited_for() {
     ));
     world.source("INSERT INTO t VALUES (2, 2)");
     ebb.wait_line("read-only transaction");
+    // It is one state, which is said once in half a minute; smaller transactions are no remedy.
+    wait_for("more tries", || ebb.log(), || http_get(&pages, "/_/varz").contains("ebb_apply_retries_total 6\n"));
+    let log = ebb.log();
+    assert!(log.matches("read-only transaction").count() == 1 && !log.contains("at once are tried"), "{log}");
     let mut administrator = Client::connect(Dialect::Postgres, &world.target_url());
     administrator.ask("SET default_transaction_read_only = off").expect("a setting");
     administrator.ask(&format!("ALTER DATABASE {database} RESET default_transaction_read_only")).expect("a setting");
