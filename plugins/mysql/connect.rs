@@ -167,6 +167,7 @@ fn settings(server: &Server, apply_timeout: Duration) -> Vec<String> {
         format!(
             "SET time_zone = '+00:00', innodb_lock_wait_timeout = {lock_seconds}, foreign_key_checks = 1, unique_checks = 1, \
              sql_select_limit = 18446744073709551615, sql_big_selects = 1, completion_type = 0, \
+             sql_quote_show_create = 1, lc_messages = 'en_US', \
              net_read_timeout = {NET_SECONDS}, net_write_timeout = {NET_SECONDS}, autocommit = 1, {limits}"
         ),
     ]

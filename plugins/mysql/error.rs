@@ -110,14 +110,15 @@ fn topic(code: u16) -> Topic {
         1141..=1143 | 1227 | 1370 => Topic::Privilege,
         1205 | 1213 | 1317 | 1412 | 1613 | 1614 | 1969 | 3024 | 3058 | 3572 => Topic::TooSlow,
         1021 | 1030 | 1037 | 1038 | 1040 | 1041 | 1114 | 1129 | 1135 | 1203 | 1206 | 1226 => Topic::Resources,
-        1053 | 1077 | 1079 | 1080 | 1152 | 1158..=1161 | 1184 | 1927 | 4031 => Topic::Unreachable,
+        1053 | 1077 | 1079 | 1080 | 1152 | 3032 | 1158..=1161 | 1184 | 1927 | 4031 => Topic::Unreachable,
         DUPLICATE | 1169 | 1586 | 1761 | 1762 => Topic::UniqueKey,
         1216 | 1217 | 1451 | NO_REFERENCED_ROW => Topic::ForeignKey,
         3819 | 4025 => Topic::Check,
         1048 | 1364 => Topic::NotNull,
         DIVISION_BY_ZERO => Topic::SameKey,
-        1118 | 1153 => Topic::Size,
-        1442 | 1642..=1644 => Topic::Trigger,
+        1118 | 1153 | 1713 => Topic::Size,
+        1526 | 1591 | 1748 => Topic::Check,
+        1172 | 1242 | 1339 | 1442 | 1642..=1644 => Topic::Trigger,
         1054 | 1146 => Topic::Changed,
         1264..=1267 | 1292 | 1300 | 1366 | 1406 | 1411 | 1416 | 1690 | NO_CHARACTER => Topic::Value,
         3140..=3158 | 3616..=3619 | 4078 | 4079 | 6136..=6139 => Topic::Value,
@@ -150,6 +151,7 @@ fn kind(answer: &ServerError) -> ErrorKind {
         | 1290
         | 1792
         | 1836
+        | 3032
         | 3100
         | 3101
         | 1053
@@ -191,8 +193,13 @@ fn kind(answer: &ServerError) -> ErrorKind {
         | 3118
         | 3955 => ErrorKind::Config,
         // A value, a constraint, a trigger that said no; those without a class of their own.
-        1364
+        1172
+        | 1364
         | 1366
+        | 1526
+        | 1591
+        | 1713
+        | 1748
         | 1265
         | 1292
         | 1264
@@ -231,7 +238,7 @@ fn kind(answer: &ServerError) -> ErrorKind {
         | 3903 => ErrorKind::Refused,
         _ => match answer.state.get(..2) {
             Some("08" | "40") => ErrorKind::Retry,
-            Some("22" | "23" | "44" | "45") => ErrorKind::Refused,
+            Some("20" | "21" | "22" | "23" | "44" | "45") => ErrorKind::Refused,
             Some("28" | "42" | "3D") => ErrorKind::Config,
             _ => ErrorKind::Broken,
         },
@@ -267,7 +274,10 @@ fn hint(code: u16) -> Option<&'static str> {
         1040 | 1203 | 1226 => "the target admits no more connections (max_connections, or the user's limits)",
         1205 => "another session holds a lock on the target: see SHOW PROCESSLIST and information_schema.innodb_trx",
         1317 | 1969 | 3024 => "the statement was interrupted, or ran longer than --applyTimeout",
-        1644 => "see the triggers of the table on the target",
+        1526 | 1591 | 1748 => "add a partition of the table on the target for this value",
+        1172 | 1242 | 1339 | 1644 => "see the triggers of the table on the target",
+        1713 => "the row changes more in indexed columns than InnoDB can undo: index prefixes of them instead",
+        3032 => "the target is in offline_mode; ebb goes on once it is off",
         _ => return None,
     })
 }
@@ -317,8 +327,8 @@ mod tests {
     #[test]
     fn kinds_by_number() {
         for (codes, expected) in [
-            ("1205 1213 1290 1836 1040 1053 1317 1969", ErrorKind::Retry),
-            ("1062 1048 1264 1265 1292 1366 1406 1451 1452 3819 4025 1644", ErrorKind::Refused),
+            ("1205 1213 1290 1836 1040 1053 1317 1969 3032", ErrorKind::Retry),
+            ("1062 1048 1264 1265 1292 1366 1406 1451 1452 3819 4025 1644 1526 1748 1713 1172", ErrorKind::Refused),
             ("1044 1045 1049 1054 1142 1146 3159", ErrorKind::Config),
             ("1105", ErrorKind::Broken),
         ] {

@@ -90,7 +90,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         owned: Owned::default(),
         advance: None,
     };
-    session.command(&settings(apply_timeout_ms), "set the session up").await?;
+    session.command(&settings(session.server.version, apply_timeout_ms), "set the session up").await?;
     pin(&session).await?;
     Ok(session)
 }
@@ -149,13 +149,16 @@ async fn look_at(client: &Client, url: &DatabaseUrl) -> Result<Server> {
     Ok(Server { version, schema, user, replication_role, synchronous_commit })
 }
 
-fn settings(apply_timeout_ms: u64) -> String {
+fn settings(version: u32, apply_timeout_ms: u64) -> String {
     // Waiting for a lock gives up first, so that the error says which of the two it was.
     let lock_timeout_ms = (apply_timeout_ms * 4 / 5).max(1);
+    // A source transaction takes as long as it takes, and a session outlives the time between two.
+    let limits = [(140_000, "SET idle_session_timeout = 0; "), (170_000, "SET transaction_timeout = 0; ")];
+    let limits: String = limits.into_iter().filter(|(since, _)| version >= *since).map(|(_, sql)| sql).collect();
     format!(
-        "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
+        "{limits}SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
          SET extra_float_digits = 1; SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; SET jit = off; SET row_security = off; \
-         SET array_nulls = on; \
+         SET array_nulls = on; SET quote_all_identifiers = off; \
          SET statement_timeout = {apply_timeout_ms}; SET lock_timeout = {lock_timeout_ms}; \
          SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}; \
          SET default_transaction_isolation = 'read committed'; {PLANS}"

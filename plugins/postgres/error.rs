@@ -19,8 +19,12 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
         return without_answer(failure, doing);
     };
     let code = answer.code().code();
-    let mut error = Error::new(kind(code), format!("cannot {doing}: {}", said(answer))).topic(topic(code)).code(code);
-    if let Some(hint) = hint(code) {
+    let (kind, topic, hint) = match is_raised(answer) {
+        true => (ErrorKind::Refused, Topic::Trigger, Some(TRIGGERS)),
+        false => (kind(code), topic(code), hint(code)),
+    };
+    let mut error = Error::new(kind, format!("cannot {doing}: {}", said(answer))).topic(topic).code(code);
+    if let Some(hint) = hint {
         error = error.hint(hint);
     }
     if let Some(parent) = answer.detail().and_then(parent) {
@@ -39,11 +43,19 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
     if matches!(code, "23503" | "23001" | "23505" | "23P01" | "21000") { error.conflict() } else { error }
 }
 
+/// Whether a function of the user's own said it (RAISE): its code may be any, and means what the server would mean by it only
+/// where it asks for another try.
+fn is_raised(answer: &DbError) -> bool {
+    let code = answer.code().code();
+    answer.routine() == Some("exec_stmt_raise") && (kind(code) != ErrorKind::Retry || code == "XX000")
+}
+
 /// What the server says of it, as far as it may be repeated.
 fn said(answer: &DbError) -> String {
     let code = answer.code().code();
     // Its words about data, and those of triggers, quote values; those about rights, objects and connections do not.
-    let is_about_data = !matches!(kind(code), ErrorKind::Config | ErrorKind::Retry) || code.starts_with("XX");
+    let is_about_data =
+        is_raised(answer) || !matches!(kind(code), ErrorKind::Config | ErrorKind::Retry) || code.starts_with("XX");
     if values_are_hidden() {
         return match is_about_data {
             true => format!("the target refuses it with SQLSTATE {code}, and its words may hold values {HIDDEN}"),
@@ -148,7 +160,7 @@ pub(crate) fn topic(code: &str) -> Topic {
             "53" => Topic::Resources,
             "22" => Topic::Value,
             "54" => Topic::Size,
-            "P0" | "09" | "27" | "38" | "39" | "44" => Topic::Trigger,
+            "P0" | "09" | "27" | "38" | "39" | "44" | "45" => Topic::Trigger,
             class if is_of_users(class) => Topic::Trigger,
             _ => Topic::Other,
         },
@@ -176,7 +188,7 @@ fn kind(code: &str) -> ErrorKind {
             // Connection, transaction rolled back, out of resources, intervention (also time-outs), operating system.
             "08" | "40" | "53" | "57" | "58" => ErrorKind::Retry,
             // Data, constraints, the row limits of an index or of nesting, triggers and their functions.
-            "22" | "23" | "44" | "54" | "P0" | "09" | "27" | "38" | "39" => ErrorKind::Refused,
+            "22" | "23" | "44" | "45" | "54" | "P0" | "09" | "27" | "38" | "39" => ErrorKind::Refused,
             // Password or access, database, schema.
             "28" | "3D" | "3F" => ErrorKind::Config,
             // Functions of the user's own: the standard leaves them these classes, of which PostgreSQL has taken some.
@@ -185,6 +197,8 @@ fn kind(code: &str) -> ErrorKind {
         },
     }
 }
+
+const TRIGGERS: &str = "see the triggers of the table on the target";
 
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
@@ -217,7 +231,7 @@ fn hint(code: &str) -> Option<&'static str> {
         "55P03" => "another session holds a lock on the target: see pg_stat_activity and pg_locks",
         "57014" => "the statement was cancelled, or ran longer than --applyTimeout",
         _ if code.starts_with("22") => "change the column's type on the target",
-        _ if code.starts_with("P0") => "see the triggers of the table on the target",
+        _ if code.starts_with("P0") => TRIGGERS,
         _ => return None,
     })
 }

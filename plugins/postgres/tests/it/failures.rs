@@ -123,6 +123,25 @@ async fn refused_rows_say_what_is_wrong() {
         "a trigger's refusal is about the row: {}",
         error.message
     );
+    // Whatever code a function of the target's own gives it, unless that asks for another try.
+    for (code, kind) in [
+        ("45000", ErrorKind::Refused),
+        ("02000", ErrorKind::Refused),
+        ("0A000", ErrorKind::Refused),
+        ("55000", ErrorKind::Refused),
+        ("42501", ErrorKind::Refused),
+        ("XX000", ErrorKind::Refused),
+        ("40001", ErrorKind::Retry),
+    ] {
+        world.sql(&format!(
+            "CREATE OR REPLACE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'not today' USING ERRCODE = '{code}'; END $$"
+        ));
+        let mut writer = world.writer().await;
+        let error = writer.upsert("u", &["id"], &[&["1"]]).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{error:?}");
+        assert!(error.topic == Topic::Trigger || kind == ErrorKind::Retry, "{error:?}");
+    }
     assert!(error.message.contains("not today") && error.message.contains("the row is id=1"), "{}", error.message);
 }
 
