@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use ebb_sdk::{ErrorKind, LeaseRenewal, Progress};
+use ebb_sdk::{ErrorKind, LeaseRenewal, Progress, Topic};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -193,12 +193,15 @@ impl Holder {
             let alive = if is_over { Duration::ZERO } else { ALIVE };
             if let Err(error) = self.renew(target, &mut session, &self.renewal(epoch, alive)) {
                 // What it means for the rows is found out, and said, where they are written.
-                match error.kind {
+                match (error.kind, error.topic) {
                     // What comes from now on is for the other process: it must not be acknowledged here.
-                    ErrorKind::Broken => {
+                    (ErrorKind::Broken, Topic::Fenced) => {
                         self.lost.send_replace(Some(Self::another_has_taken_over(&self.feed).into()));
                     }
-                    ErrorKind::Retry => tracing::debug!("no sign of life could be given: {error}"),
+                    (ErrorKind::Broken, Topic::Moved) => {
+                        self.lost.send_replace(Some(error.into()));
+                    }
+                    (ErrorKind::Retry, _) => tracing::debug!("no sign of life could be given: {error}"),
                     _ => tracing::warn!(
                         error_code = code::topics::of(&error).text(),
                         hint = error.hint,
