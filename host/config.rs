@@ -92,7 +92,22 @@ pub struct Receiver {
     pub bind_addr: SocketAddr,
     pub identity: Identity,
     pub access: Access,
+    /// `None` where ebb does not create the changefeed.
+    pub sink: Option<SinkTls>,
     pub limits: ReceiverLimits,
+}
+
+/// What the changefeed that this run creates will make of the receiver's certificate, and show of its own.
+#[derive(Clone, Debug)]
+pub struct SinkTls {
+    /// To which it connects.
+    pub host: String,
+    /// `insecure_tls_skip_verify`.
+    pub skips_verification: bool,
+    /// PEM. `None`: the authorities that CockroachDB's nodes trust.
+    pub ca_cert: Option<Vec<u8>>,
+    /// PEM.
+    pub client_cert: Option<Vec<u8>>,
 }
 
 /// Who may write. A request must pass everything that is there; with nothing there, which only

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::layers::Layers;
 use super::{duration, flags};
 use crate::code;
-use crate::config::InitialScan;
+use crate::config::{InitialScan, SinkTls};
 use crate::error::{Error, Result};
 
 /// The settings of a changefeed.
@@ -250,6 +250,18 @@ impl Overrides {
     /// The authority in `ca_cert`, as PEM, when the changefeed shows a certificate of its own.
     pub fn client_authority(&self) -> Option<Vec<u8>> {
         self.parameter("client_cert").and_then(|_| self.parameter("ca_cert")).and_then(decoded)
+    }
+
+    pub fn sink_tls(&self) -> SinkTls {
+        let pem = |name: &str| self.parameter(name).and_then(decoded);
+        // CockroachDB reads it as Go reads a boolean.
+        let skips = self.parameter("insecure_tls_skip_verify");
+        SinkTls {
+            host: self.host.clone(),
+            skips_verification: skips.is_some_and(|value| ["1", "t", "T", "true", "TRUE", "True"].contains(&value)),
+            ca_cert: pem("ca_cert"),
+            client_cert: pem("client_cert"),
+        }
     }
 
     /// What CockroachDB would refuse, or what its requests would fail with. The values are never shown.

@@ -21,6 +21,12 @@ pub const AUTHORITY: Code = Code("EBB-A025");
 pub const HOSTS: Code = Code("EBB-A026");
 pub const REVOCATION_LIST: Code = Code("EBB-A027");
 
+pub const RECEIVER_EXPIRED: Code = Code("EBB-A028");
+pub const CERTIFICATE_ENDS: Code = Code("EBB-A029");
+pub const RECEIVER_NAME: Code = Code("EBB-A030");
+pub const RECEIVER_ISSUER: Code = Code("EBB-A031");
+pub const CLIENT_REFUSED: Code = Code("EBB-A032");
+
 pub const ALL: &[Code] = &[
     KEYS,
     REVOKED_IDS,
@@ -38,4 +44,9 @@ pub const ALL: &[Code] = &[
     AUTHORITY,
     HOSTS,
     REVOCATION_LIST,
+    RECEIVER_EXPIRED,
+    CERTIFICATE_ENDS,
+    RECEIVER_NAME,
+    RECEIVER_ISSUER,
+    CLIENT_REFUSED,
 ];

@@ -46,6 +46,14 @@ impl Plugin {
 
 /// Loads the plugin that `--target-plugin` names, or else the one that claims the scheme of the target's URL.
 pub fn load(wanted: Option<&str>, scheme: &str, dirs: &[PathBuf]) -> Result<Plugin> {
+    for missing in dirs.iter().filter(|dir| !dir.is_dir()) {
+        tracing::warn!(
+            error_code = code::plugin::FOLDER_MISSING.text(),
+            hint = "correct --plugin-dir or EBB_PLUGIN_PATH",
+            "the plugin folder {} does not exist",
+            missing.display()
+        );
+    }
     let places = places(dirs);
     match wanted {
         Some(path) if path.contains(MAIN_SEPARATOR) => open(Path::new(path)),

@@ -37,7 +37,7 @@ impl Fault {
         }
     }
 
-    fn of_tls(error: &Error) -> Self {
+    pub(super) fn of_tls(error: &Error) -> Self {
         match error {
             Error::InvalidCertificate(flaw) => Self::of_certificate(flaw),
             Error::NoCertificatesPresented => {
@@ -103,7 +103,7 @@ impl Fault {
 }
 
 /// ` on 2026-11-15`.
-fn date(time: UnixTime) -> String {
+pub(super) fn date(time: UnixTime) -> String {
     let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     time.map(|time| time.format(" on %Y-%m-%d").to_string()).unwrap_or_default()
 }

@@ -8,6 +8,7 @@
 
 mod admission;
 mod body;
+mod certificates;
 mod connection;
 mod handshake;
 mod intake;
@@ -95,7 +96,7 @@ impl Receiver {
         let handler = Handler {
             inbox,
             folder: run_state.id().to_owned(),
-            origins: Origins::load(run_state)?,
+            origins: Origins::load(run_state, settings.sink.is_none())?,
             tables,
             keys,
             gate,

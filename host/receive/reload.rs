@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ring::digest::{Context, SHA256};
+use rustls::pki_types::UnixTime;
 use tokio::sync::watch;
 
+use super::certificates;
 use super::tls::{self, Current, Identified};
 use crate::access::Gate;
 use crate::code;
@@ -35,6 +37,7 @@ pub struct Reloader {
 impl Reloader {
     pub(super) fn new(settings: &config::Receiver, gate: Arc<Gate>) -> Result<(Self, watch::Receiver<Arc<Current>>)> {
         let identified = Arc::new(tls::identified(&settings.identity)?);
+        certificates::check(settings, &identified, UnixTime::now())?;
         let (tls, current) = watch::channel(Arc::new(Current::read(&identified, &settings.access)?));
         let made = matches!(settings.identity, Identity::SelfSigned).then_some(identified);
         let seen = Arc::new(Mutex::new(fingerprint(settings)));

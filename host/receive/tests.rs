@@ -55,7 +55,7 @@ fn receiver(identity: Identity, access: Access) -> Receiver {
         body_timeout: second,
         response_timeout: second,
     };
-    Receiver { bind_addr: ([127, 0, 0, 1], 0).into(), identity, access, limits }
+    Receiver { bind_addr: ([127, 0, 0, 1], 0).into(), identity, access, sink: None, limits }
 }
 
 fn reloader(identity: Identity, access: Access) -> (Reloader, watch::Receiver<Arc<Current>>) {

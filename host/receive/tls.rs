@@ -33,6 +33,12 @@ pub(super) struct Identified {
     key: PrivateKeyDer<'static>,
 }
 
+impl Identified {
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+}
+
 impl Current {
     /// Reads authority and revocations.
     pub(super) fn read(identified: &Identified, access: &Access) -> Result<Self> {
@@ -86,6 +92,13 @@ pub(super) fn warn_of_public_authority(authority: &ClientCa) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What judges client certificates, where any are asked for.
+pub(super) fn client_verifier(access: &Access) -> Result<Option<Arc<dyn ClientCertVerifier>>> {
+    let Some(authority) = &access.client_ca else { return Ok(None) };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    JudgedBy::read(authority, access.client_crl.as_deref())?.verifier(provider).map(Some)
 }
 
 /// What client certificates are judged by.
@@ -155,7 +168,7 @@ fn unusable_authority(why: &str) -> Error {
         .hint("give a PEM file of CA certificates with --tlsClientCA")
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let read: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(pem).map(|found| found.map(CertificateDer::into_owned)).collect();
     match read {

@@ -56,14 +56,17 @@ impl std::fmt::Display for Origin {
 /// What has come so far, by the number of the table in staging.
 pub struct Origins {
     run_state: RunState,
+    /// Others may add tables to the changefeed.
+    is_foreign: bool,
     known: Mutex<BTreeMap<TableId, Origin>>,
 }
 
 impl Origins {
-    /// Those of the staging folder.
-    pub fn load(run_state: &RunState) -> Result<Self> {
+    /// Those of the staging folder. `is_foreign`: the changefeed is not created by ebb, which then does not know what was added
+    /// to it when.
+    pub fn load(run_state: &RunState, is_foreign: bool) -> Result<Self> {
         let known = run_state.load(MetadataFile::Origins)?.unwrap_or_default();
-        Ok(Self { run_state: run_state.clone(), known: Mutex::new(known) })
+        Ok(Self { run_state: run_state.clone(), is_foreign, known: Mutex::new(known) })
     }
 
     /// Takes rows of these origins for tables, all of them or none, durably the first time. Only for rows that are taken
@@ -75,7 +78,7 @@ impl Origins {
         let mut known = self.known.lock();
         let Some(changed) = Self::changed(&known, rows)? else { return Ok(()) };
         self.run_state.save(MetadataFile::Origins, &changed)?;
-        if self.run_state.released() > Timestamp::ZERO {
+        if self.is_foreign && self.run_state.released() > Timestamp::ZERO {
             for (_, origin) in changed.iter().filter(|(table, _)| !known.contains_key(table)) {
                 tracing::info!(
                     "first rows of {origin}: if it was added to the changefeed since that was created, see that the target \
@@ -138,7 +141,7 @@ mod tests {
     fn one_table_has_one_origin() {
         let folder = tempdir();
         let stage = Stage::open(folder.path(), crate::stage::StagingLimits::default()).unwrap();
-        let origins = Origins::load(&stage.run_state).unwrap();
+        let origins = Origins::load(&stage.run_state, true).unwrap();
         origins.admit(&[(TableId(1), Origin::bare("orders"))]).unwrap();
         origins.admit(&[(TableId(1), Origin::bare("\"orders\""))]).unwrap();
         assert!(origins.admit(&[(TableId(1), Origin::bare("Orders"))]).is_err());
@@ -146,7 +149,7 @@ mod tests {
         origins.admit(&[(TableId(1), Origin::bare("orders"))]).unwrap();
         assert!(origins.admit(&[(TableId(1), Origin::qualified("shop.tenant2", "orders"))]).is_err());
         origins.admit(&[(TableId(2), Origin::qualified("shop.tenant2", "orders"))]).unwrap();
-        let again = Origins::load(&stage.run_state).unwrap();
+        let again = Origins::load(&stage.run_state, true).unwrap();
         let error = again.admit(&[(TableId(1), Origin::qualified("shop.tenant2", "orders"))]).unwrap_err();
         assert!(error.message.contains("shop.tenant1.orders and shop.tenant2.orders"), "{error}");
         // All of a request or nothing of it.

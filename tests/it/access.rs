@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ebb_servers::Signal;
 
+use crate::harness::codes;
 use crate::harness::pages::http_get;
 use crate::harness::post::Post;
 use crate::harness::world::{Ebb, World, free_port};
@@ -181,51 +182,6 @@ fn tokens_are_revoked_and_keys_added_without_a_restart() {
 }
 
 #[test]
-fn certificates_are_renewed_without_a_restart() {
-    let world = World::new("access_renew", TABLE);
-    world.run(&["certs", "--changefeeds-path", "secure.json"]);
-    let settings = fs::read_to_string(world.dir().join("secure.json")).expect("the settings");
-    let settings: serde_json::Value = serde_json::from_str(&settings).expect("JSON");
-    world.write_changefeed_settings(
-        &serde_json::json!({ "sink_query_parameters": settings["sink_query_parameters"] }).to_string(),
-    );
-    let flags = "--stagingSchema _replicator_1 -v --tlsCertificate certs/server.crt --tlsPrivateKey certs/server.key";
-    let mut ebb = world.fetch(&["--replicator-flags", flags]).ready();
-    let old = shown(&world);
-    world.run(&["certs", "--renew", "--changefeeds-path", "secure.json"]);
-    assert_eq!(shown(&world), old, "nothing changes by itself within a second");
-    ebb.signal(Signal::HUP);
-    ebb.wait_line("read certificates and keys again");
-    let new = fs::read_to_string(world.dir().join("certs/server.crt")).expect("a certificate");
-    let new = new.lines().skip(1).collect::<Vec<_>>().join("\n");
-    assert_ne!(shown(&world), old);
-    assert!(shown(&world).contains(new.trim()), "the new certificate is shown");
-    // The changefeed goes on with what it has: its certificate is of the same authority.
-    world.source("INSERT INTO t VALUES (1, 1)");
-    world.wait_equal(&ebb, &["t"]);
-    fs::write(world.dir().join("certs/server.crt"), "nonsense").expect("a file");
-    ebb.signal(Signal::HUP);
-    ebb.wait_line("certificates cannot be read again");
-    assert!(shown(&world).contains(new.trim()));
-    ebb.stop();
-}
-
-/// The certificates that the receiver shows.
-fn shown(world: &World) -> String {
-    let url = format!("https://localhost:{}/_/healthz", world.port());
-    let client = |name: &str| world.dir().join("certs").join(name);
-    let output = std::process::Command::new("curl")
-        .args(["--silent", "--insecure", "--max-time", "20", "--output", "/dev/null", "--write-out", "%{certs}", &url])
-        .arg("--cert")
-        .arg(client("client.crt"))
-        .arg("--key")
-        .arg(client("client.key"))
-        .output()
-        .expect("curl is installed");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-#[test]
 fn only_one_flag_lets_everybody_write_and_it_is_told() {
     let world = World::new("access_open", TABLE);
     world.write_changefeed_settings(&format!("{{{NO_CERTIFICATE}}}"));
@@ -332,10 +288,11 @@ fn private_files_are_private_and_nothing_is_written_over() {
     assert_eq!(["certs/ca.key", "certs/server.key", "certs/client.key"].map(mode), [0o600, 0o640, 0o600]);
     assert!(fs::read_to_string(world.dir().join("made.json")).expect("the settings").contains("\"2s\""));
     // What is wrong is found before anything is written.
-    let wrong = world.bare(env!("CARGO_BIN_EXE_ebb")).args(["certs", "--out", "other", "--host", "größe"]).output();
-    assert_eq!(wrong.expect("ebb starts").status.code(), Some(1));
+    let run = |args: &[&str]| codes::output(world.bare(env!("CARGO_BIN_EXE_ebb")).args(args));
+    let wrong = run(&["certs", "--out", "other", "--host", "größe"]);
+    assert_eq!(wrong.status.code(), Some(1));
     assert!(!world.dir().join("other").exists());
-    let again = world.bare(env!("CARGO_BIN_EXE_ebb")).arg("certs").output().expect("ebb starts");
+    let again = run(&["certs"]);
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(again.status.code() == Some(1) && said.contains("not written over") && said.contains("--renew"), "{said}");
     let claims = token(&world, "a.key", &["-a", "x"]).split('.').nth(1).map(|part| URL_SAFE_NO_PAD.decode(part));
@@ -343,7 +300,7 @@ fn private_files_are_private_and_nothing_is_written_over() {
     let seconds = claims["exp"].as_u64().zip(claims["iat"].as_u64()).map(|(end, start)| end - start);
     assert_eq!(seconds, Some(90 * 24 * 60 * 60), "a token ends by itself");
     assert_eq!(mode("a.key"), 0o600);
-    let again = world.bare(env!("CARGO_BIN_EXE_ebb")).args(["make-jwt", "--new-key", "a.key", "-a", "x"]).output();
-    assert_eq!(again.expect("ebb starts").status.code(), Some(1));
+    let again = run(&["make-jwt", "--new-key", "a.key", "-a", "x"]);
+    assert_eq!(again.status.code(), Some(1));
     assert!(world.dir().join("a.key.pub").exists());
 }

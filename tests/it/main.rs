@@ -19,6 +19,7 @@ mod keys;
 
 mod changefeed;
 mod access;
+mod certificates;
 mod grants;
 mod revocation;
 

@@ -35,7 +35,8 @@ pub(super) fn receiver(
     if access.is_open() {
         warnings.push("authentication disabled, any caller may write to the target database".into());
     }
-    Ok(Receiver { bind_addr: address("--bindAddr", bind_addr)?, identity, access, limits: limits(replicator)? })
+    let sink = overrides.map(Overrides::sink_tls);
+    Ok(Receiver { bind_addr: address("--bindAddr", bind_addr)?, identity, access, sink, limits: limits(replicator)? })
 }
 
 fn limits(replicator: &Replicator) -> Result<ReceiverLimits> {
