@@ -43,8 +43,8 @@ impl Feed {
     }
 
     /// An error once the changefeed has ended, or another one sends here too. A source that cannot be asked is not an error:
-    /// what it sends counts. `arrived`: when it last sent something.
-    pub async fn look(&mut self, arrived: Option<Instant>) -> Result<()> {
+    /// what it sends counts. `arrived`: when it last sent something; `is_held`: ebb lets requests wait, since staging is full.
+    pub async fn look(&mut self, arrived: Option<Instant>, is_held: bool) -> Result<()> {
         let job = match self.source.job(self.job).await {
             Ok(Some(job)) if job.is_paused_by_error() => return Err(ended(self.job, Some(&job))),
             Ok(Some(job)) if job.state != JobState::Ended => job,
@@ -55,6 +55,10 @@ impl Feed {
             }
         };
         self.note_pause(&job);
+        if is_held {
+            // The silence is ebb's own, and said by staging.
+            self.since = Instant::now();
+        }
         self.note_silence(&job, arrived);
         match self.source.rival(&self.settings, self.job).await {
             Ok(None) => self.note_seen(),
@@ -85,10 +89,10 @@ impl Feed {
     /// Nothing of its attempts may be seen here: a name that CockroachDB cannot resolve, a port that is closed.
     fn note_silence(&mut self, job: &Job, arrived: Option<Instant>) {
         let last = arrived.map_or(self.since, |arrived| arrived.max(self.since));
-        if job.state == JobState::Paused {
-            self.silent = None;
-        } else if last.elapsed() < TOLD_AFTER {
-            if let Some(silent) = self.silent.take() {
+        if job.state == JobState::Paused || last.elapsed() < TOLD_AFTER {
+            if let Some(silent) = self.silent.take()
+                && arrived == Some(last)
+            {
                 tracing::info!(
                     "the changefeed (job {}) gets through again after {} s",
                     job.id,

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::log;
 use crate::receive::{self, Receiver};
 use crate::signals::Signals;
-use crate::stage::Stage;
+use crate::stage::{Backlog, Stage};
 use crate::status::{Pages, Status};
 use start::{Search, start};
 use tasks::Tasks;
@@ -98,7 +98,7 @@ impl Running {
             // 4. Somebody wants it to end.
             () = signals.first() => refuse_half(&self.config, &self.stage, *self.applied.borrow()),
             // 5. The changefeed is gone, and nothing more will come.
-            error = watch_feed(&mut self.feed, self.search.as_ref(), &self.status) => Err(error),
+            error = watch_feed(&mut self.feed, self.search.as_ref(), &self.status, &self.stage.backlog) => Err(error),
             // 6. A part that goes on as long as the run has ended.
             error = tasks.ended() => Err(error),
             // 7. Nothing more is to be applied.
@@ -147,7 +147,7 @@ fn disk_error(error: Option<Error>) -> Error {
 }
 
 /// Comes back only when the changefeed has ended for good.
-async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>, status: &Status) -> Error {
+async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>, status: &Status, backlog: &Backlog) -> Error {
     if let (None, Some(search)) = (&feed, search) {
         match search.run().await {
             Ok(found) => *feed = Some(found),
@@ -157,7 +157,7 @@ async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>, status: &S
     let Some(feed) = feed else { return std::future::pending().await };
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
-        if let Err(error) = feed.look(status.arrived_last()).await {
+        if let Err(error) = feed.look(status.arrived_last(), backlog.forecast().is_full).await {
             return error;
         }
     }

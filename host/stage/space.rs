@@ -15,6 +15,8 @@ use crate::lasting::{Lasting, for_so_long};
 const MEASURED: Duration = Duration::from_secs(60);
 /// Warnings come no more often.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
+/// Room that is there for so long is no gap between two requests that have none.
+const ROOM_LASTS: Duration = Duration::from_secs(5);
 /// With less left there is a warning.
 const WARN_HOURS: f64 = 4.0;
 
@@ -29,8 +31,10 @@ struct Inner {
     samples: VecDeque<(Instant, u64)>,
     forecast: Forecast,
     warned_of_growth: Option<Instant>,
-    /// Requests are held.
+    /// Requests are held, or were until a moment ago.
     full: Option<Lasting>,
+    /// Rows get in again, since then.
+    room_since: Option<Instant>,
 }
 
 /// What is staged, and what that means.
@@ -52,6 +56,7 @@ impl Space {
     pub(super) fn sample(&self, now: Instant, usage: Usage) {
         let Usage { row_bytes, room_bytes, .. } = usage;
         let mut inner = self.inner.lock();
+        inner.say_room(now);
         while inner.samples.front().is_some_and(|&(at, _)| now.duration_since(at) > MEASURED) {
             inner.samples.pop_front();
         }
@@ -85,26 +90,50 @@ impl Space {
     pub(super) fn has_room(&self) {
         let mut inner = self.inner.lock();
         inner.forecast.is_full = false;
-        if let Some(full) = inner.full.take() {
-            tracing::info!("staging has room again after {} s: requests are answered", full.lasted().as_secs());
+        if inner.full.is_some() {
+            inner.room_since.get_or_insert_with(Instant::now);
         }
     }
 
-    pub(super) fn is_full(&self, why: &str) {
+    /// `has_complete`: the target can be given rows, which then make room.
+    pub(super) fn is_full(&self, why: &str, has_complete: bool) {
         let mut inner = self.inner.lock();
         inner.forecast.is_full = true;
         inner.forecast.hours_left = Some(0.0);
+        inner.room_since = None;
         let row_bytes = inner.forecast.usage.row_bytes;
         if let Some(lasted) = inner.full.get_or_insert_with(Lasting::begun).due() {
+            let hint = match has_complete {
+                true => {
+                    "see why the target does not take rows, free space on the disk of staging, or raise --staging-max-bytes"
+                }
+                false => {
+                    "raise --staging-max-bytes or free space on the disk of staging, and start again: what is staged can only \
+                     be applied once the rest of its transactions has come"
+                }
+            };
             tracing::warn!(
                 error_code = code::staging::FULL.text(),
-                hint = "see why the target does not take rows, free space on the disk of staging, or raise --staging-max-bytes",
+                hint,
                 row_bytes,
-                "staging is full{} ({why}): ebb holds requests, and refuses them after --httpResponseTimeout; no row is lost. \
+                "staging is full{} ({why}): ebb holds requests, which CockroachDB repeats until there is room; no row is lost. \
                  {:.1} MB are staged",
                 for_so_long(lasted),
                 row_bytes as f64 / 1e6
             );
+        }
+    }
+}
+
+impl Inner {
+    fn say_room(&mut self, now: Instant) {
+        let Some(since) = self.room_since.filter(|since| now.saturating_duration_since(*since) >= ROOM_LASTS) else {
+            return;
+        };
+        self.room_since = None;
+        if let Some(full) = self.full.take() {
+            let seconds = full.lasted().saturating_sub(since.elapsed()).as_secs();
+            tracing::info!("staging has room again after {seconds} s: requests are answered");
         }
     }
 }
@@ -127,10 +156,26 @@ mod tests {
         // What is remembered grows, and gives way.
         sample(20, 900, 5000);
         assert_eq!(space.forecast().hours_left, None);
-        space.is_full("no room");
+        space.is_full("no room", true);
         sample(30, 950, 5000);
         assert!(space.forecast().is_full && space.forecast().hours_left == Some(0.0));
         space.has_room();
         assert!(!space.forecast().is_full);
+    }
+
+    #[test]
+    fn room_between_two_requests_is_not_the_end() {
+        let space = Space::default();
+        let is_said_to_be_full = || space.inner.lock().full.is_some();
+        space.is_full("no room", true);
+        space.has_room();
+        space.sample(Instant::now(), Usage::default());
+        assert!(is_said_to_be_full());
+        space.is_full("no room", true);
+        space.sample(Instant::now() + 2 * ROOM_LASTS, Usage::default());
+        assert!(is_said_to_be_full());
+        space.has_room();
+        space.sample(Instant::now() + 2 * ROOM_LASTS, Usage::default());
+        assert!(!is_said_to_be_full());
     }
 }

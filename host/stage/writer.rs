@@ -122,7 +122,10 @@ fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<(
         let resolved = group.iter().filter_map(Request::resolved).max();
         match store.write(&batches, resolved) {
             Ok(()) => {
-                reports.space.has_room();
+                // A resolved timestamp, or a group that its clients have given up, gets in where rows do not.
+                if !batches.is_empty() {
+                    reports.space.has_room();
+                }
                 return Ok(());
             }
             Err(NotWritten::Behind) => {
@@ -130,7 +133,7 @@ fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<(
                 thread::sleep(BEHIND_INTERVAL);
             }
             Err(NotWritten::Full(why)) => {
-                reports.space.is_full(&why);
+                reports.space.is_full(&why, store.resolved() > store.applied());
                 let _ = reports.compaction.try_send(());
                 thread::sleep(ROOM_INTERVAL);
                 group.retain(|request| !request.reply.is_closed());
