@@ -77,10 +77,12 @@ impl Error {
         Self { sqlstate: Some(state), ..self.field("code", state.to_string()) }
     }
 
-    /// As it is written to standard error where there is no log: what failed, and on a second line what mends it.
+    /// As it is written to standard error where there is no log: what failed, and on a second line what mends it. Further lines
+    /// of either are indented, so that no text of a server looks like a line of ebb.
     pub fn told(&self) -> String {
-        let hint = self.hint.as_ref().map(|hint| format!("  hint: {hint}\n")).unwrap_or_default();
-        format!("error[{}]: {self}\n{hint}", self.code)
+        let indented = |text: &str| visible(text, "\n").replace('\n', "\n  ");
+        let hint = self.hint.as_ref().map(|hint| format!("  hint: {}\n", indented(hint))).unwrap_or_default();
+        format!("error[{}]: {}\n{hint}", self.code, indented(&self.message))
     }
 
     /// The value of a fact.
@@ -146,6 +148,13 @@ mod tests {
     #[test]
     fn nothing_steers_a_terminal() {
         assert_eq!(visible("a\nb\u{1b}[2J\u{9b}1m\u{202e}ö\t", "\t"), "a\\nb\\u{1b}[2J\\u{9b}1m\\u{202e}ö\t");
+    }
+
+    #[test]
+    fn a_server_s_text_forges_no_line() {
+        let error = Error::new(code::settings::VALUE, "it said: \u{1b}[2J\n12:00 info all is well").hint("a\nb\r");
+        let told = "error[EBB-F014]: it said: \\u{1b}[2J\n  12:00 info all is well\n  hint: a\n  b\\r\n";
+        assert_eq!(error.told(), told);
     }
 
     #[test]

@@ -82,9 +82,9 @@ pub(super) enum Subcommand {
     },
     /// Explain the code of an error or a warning: what causes it, and what mends it
     Explain {
-        /// As it stands in the log, EBB-T014; a letter lists the codes that begin with it
+        /// As it stands in the log, EBB-T014; a letter lists the codes that begin with it, nothing lists the letters
         #[arg(value_name = "CODE")]
-        code: String,
+        code: Option<String>,
     },
     /// Print the page of settings of the manual
     #[command(name = "settings-page", hide = true)]

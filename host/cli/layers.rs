@@ -182,8 +182,11 @@ impl File {
                 known.sort_unstable();
                 known.dedup();
                 let meant = nearest::did_you_mean(&key, known.iter().map(String::as_str));
-                return Err(refused(format!("the key {key} is not known{meant}"))
-                    .hint(format!("known are {}, and the table [{CHANGEFEED}]", known.join(", "))));
+                let hint = match meant.is_empty() {
+                    true => format!("known are {}, and the table [{CHANGEFEED}]", known.join(", ")),
+                    false => format!("the keys are the flags of ebb fetch and ebb start, and the table [{CHANGEFEED}]"),
+                };
+                return Err(refused(format!("the key {key} is not known{meant}")).hint(hint));
             }
         }
         Ok(Self { path, values, changefeed })
@@ -195,15 +198,23 @@ pub(super) fn unknown_variables() -> Vec<String> {
     let known = commands();
     let names: Vec<_> = args(&known).flat_map(names).map(|(canonical, _)| canonical).collect();
     let spelled: Vec<_> = args(&known).filter_map(Arg::get_long).map(variable).collect();
+    // Those of `ebb init` and others may be set for all of them.
+    let mut of_commands = Vec::new();
+    variables_of(&Cli::command(), &mut of_commands);
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     variables
         .filter(|name| name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name.as_str()))
-        .filter(|name| !names.contains(&canonical_variable(name)))
+        .filter(|name| !names.contains(&canonical_variable(name)) && !of_commands.contains(name))
         .map(|name| {
             let meant = nearest::did_you_mean(&name, spelled.iter().map(String::as_str));
             format!("the variable {name} is no setting of ebb{meant} (see ebb config show)")
         })
         .collect()
+}
+
+fn variables_of(command: &Command, found: &mut Vec<String>) {
+    found.extend(command.get_arguments().filter_map(Arg::get_env).filter_map(|name| name.to_str()).map(str::to_owned));
+    command.get_subcommands().for_each(|command| variables_of(command, found));
 }
 
 /// `--staging-dir` and `--stagingDir` are `EBB_STAGING_DIR`; runs of capitals stay together.

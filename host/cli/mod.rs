@@ -27,7 +27,7 @@ use clap::CommandFactory;
 use crate::code;
 use crate::commands::{certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, visible};
 use crate::mask;
 use flags::{Cli, ConfigCommand, Subcommand, TriggersCommand};
 use layers::Layers;
@@ -85,7 +85,7 @@ impl Exit {
     pub fn text(&self) -> String {
         mask::clean(&match self {
             Self::Clap(error, hint) => {
-                let text = error.render().to_string();
+                let text = visible(&error.render().to_string(), "\n");
                 let text = text.replacen("error:", &format!("error[{}]:", code::settings::USAGE), 1);
                 hint.as_ref().map_or_else(|| text.clone(), |hint| format!("{text}  hint: {hint}\n"))
             }
@@ -108,8 +108,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
     let has_settings = args.get(1).is_some_and(|command| command == "fetch" || command == "start");
     let layers = if has_settings { Layers::find(&args, &mut warnings)? } else { Layers::default() };
     let cli = layers.parse::<Cli>(args).map_err(|error| {
-        let origin = layers.blame(&error);
-        Exit::Clap(Box::new(error), origin)
+        let hint = layers.blame(&error).or_else(|| usage::elsewhere(&error));
+        Exit::Clap(Box::new(error), hint)
     })?;
     match cli.command {
         Subcommand::Fetch(fetch) => {
@@ -139,7 +139,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
         }
         Subcommand::Config(ConfigCommand::Show { json, command }) => show::show(&command, json).map(Command::Print),
         Subcommand::Completions { shell } => Ok(Command::Print(generate::completions(Cli::command(), shell))),
-        Subcommand::Explain { code } => explain::explain(&code).map(Command::Print).map_err(Exit::from),
+        Subcommand::Explain { code } => explain::explain(code.as_deref()).map(Command::Print).map_err(Exit::from),
         Subcommand::SettingsPage => settings_page::text().map(Command::Print).map_err(Exit::from),
         Subcommand::Man { dir } => Ok(Command::Man { dir }),
     }

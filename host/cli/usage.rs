@@ -6,8 +6,10 @@
 use std::error::Error as _;
 use std::ffi::OsString;
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::replicator::ReplicatorOnly;
 use super::size;
 
 /// What stands in the place of a value.
@@ -50,6 +52,19 @@ pub(super) fn without_values(mut error: clap::Error, args: &[OsString]) -> clap:
 pub(super) fn hint(error: &clap::Error) -> Option<String> {
     let is_hidden = text(error, ContextKind::InvalidArg)?.starts_with(HIDDEN);
     is_hidden.then(|| "a value with spaces must stand in quotes; it is not repeated, since it may be a secret".into())
+}
+
+/// What `ebb fetch` takes for the receiver and the applier stands inside another flag.
+pub(super) fn elsewhere(error: &clap::Error) -> Option<String> {
+    let flag = text(error, ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument)?;
+    let name = flag.strip_prefix("--")?;
+    let mut inside = ReplicatorOnly::command();
+    inside.build();
+    let is_known = inside.get_arguments().any(|arg| {
+        let aliases = arg.get_all_aliases().unwrap_or_default();
+        arg.get_long() == Some(name) || aliases.contains(&name)
+    });
+    is_known.then(|| format!("in ebb fetch {flag} stands inside another flag: --replicator-flags \"{flag} …\""))
 }
 
 /// The flag that was meant, by clap's own measure.

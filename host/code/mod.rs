@@ -44,6 +44,11 @@ pub fn explanation(code: &str) -> Option<&'static str> {
     sections().find(|section| section.strip_prefix("EBB-").is_some_and(|rest| rest.split(':').next() == Some(code)))
 }
 
+/// What stands before the first section.
+pub fn preface() -> &'static str {
+    PAGE.split("\n## ").next().unwrap_or_default()
+}
+
 /// Each begins with its code.
 pub fn sections() -> impl Iterator<Item = &'static str> {
     PAGE.split("\n## ").skip(1).map(str::trim_end)

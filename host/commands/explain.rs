@@ -3,25 +3,35 @@
 //! Owns: the form on a terminal. Does not own: the texts (`docs/errors.md`).
 
 use crate::code;
-use crate::error::{Error, Result, listed};
+use crate::error::{Error, Result};
 
-/// The section of a code, or of every code of an area: `EBB-T014`, `t014`, `T`.
-pub fn explain(asked: &str) -> Result<String> {
+/// The section of a code, or the codes of an area, or the areas: `EBB-T014`, `[t014]:`, `T`, nothing.
+pub fn explain(asked: Option<&str>) -> Result<String> {
+    let Some(asked) = asked else { return Ok(areas()) };
+    let asked = asked.trim_matches(|letter: char| letter.is_whitespace() || "[]:".contains(letter));
     if let Some(section) = code::explanation(asked) {
         return Ok(plain(section));
     }
     let area = asked.to_uppercase();
+    let area = area.strip_prefix("EBB-").unwrap_or(&area);
     let of_area: Vec<&str> = code::sections()
-        .filter(|section| !area.is_empty() && section.strip_prefix("EBB-").is_some_and(|rest| rest.starts_with(&area)))
+        .filter(|section| !area.is_empty() && section.strip_prefix("EBB-").is_some_and(|rest| rest.starts_with(area)))
         .collect();
     if of_area.is_empty() {
-        let areas = code::sections().filter_map(|section| section.get(..5)).collect::<std::collections::BTreeSet<_>>();
-        return Err(Error::new(code::settings::UNKNOWN_CODE, format!("no error has the code {asked}")).hint(format!(
-            "give a code as it stands in the log, EBB-T014, or the beginning of some: {}",
-            listed(areas)
-        )));
+        return Err(Error::new(code::settings::UNKNOWN_CODE, format!("no error has the code {asked}"))
+            .hint("give a code as it stands in the log, EBB-T014, or a letter; ebb explain alone lists the letters"));
     }
     Ok(of_area.into_iter().map(|section| format!("{}\n", section.lines().next().unwrap_or_default())).collect())
+}
+
+/// The table at the head of the page.
+fn areas() -> String {
+    let rows =
+        code::preface().lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+    let list: String = rows.skip(1).map(|(letter, about)| format!("{letter}  {about}\n")).collect();
+    format!(
+        "{list}\nebb explain T lists the codes that begin with T, ebb explain EBB-T014 tells cause and remedy of one\n"
+    )
 }
 
 /// Without the marks of code and links, which a terminal does not show.
@@ -32,6 +42,8 @@ fn plain(section: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// The page and the program say the same of each other.
@@ -54,10 +66,23 @@ mod tests {
     #[test]
     fn a_code_is_found_in_any_spelling() {
         let first = code::all().next().expect("a code").text();
+        let explain = |asked: &str| explain(Some(asked));
         let text = explain(&first.to_lowercase()).unwrap();
         assert!(text.starts_with(first), "{text}");
-        assert_eq!(explain(first.trim_start_matches("EBB-")).unwrap(), text);
+        for spelling in [first.trim_start_matches("EBB-"), &format!("[{first}]"), &format!(" {first}: ")] {
+            assert_eq!(explain(spelling).unwrap(), text);
+        }
         assert!(explain("K").unwrap().lines().count() > 10);
-        assert!(explain("nonsense").unwrap_err().hint.is_some() && explain("").is_err());
+        assert_eq!(explain("EBB-K").unwrap(), explain("k").unwrap());
+        assert!(explain("nonsense").unwrap_err().hint.is_some() && explain("").is_err() && explain("EBB-").is_err());
+    }
+
+    #[test]
+    fn every_area_is_listed() {
+        let listed = areas();
+        let letters: BTreeSet<&str> =
+            listed.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.get(..1)).collect();
+        let used: BTreeSet<&str> = code::all().filter_map(|code| code.text().get(4..5)).collect();
+        assert_eq!(letters, used, "{listed}");
     }
 }

@@ -1,11 +1,11 @@
 //! Files that hold keys.
 //!
 //! Owns: that a private file is readable by its owner only from its first byte on, that a file is replaced whole, and that it
-//! stays readable for those whom somebody has admitted since.
+//! stays readable for the group that somebody has admitted since.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use crate::code;
@@ -28,13 +28,18 @@ pub(super) fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
     name.push(".new");
     let beside = path.with_file_name(name);
     let _ = std::fs::remove_file(&beside);
-    let mode = if mode == Mode::Private { 0o600 } else { 0o644 };
+    let is_private = mode == Mode::Private;
+    let mode = if is_private { 0o600 } else { 0o644 };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    if let Ok(old) = std::fs::metadata(path) {
+    // What a link leads to stays as it is, and says nothing of who may read this file.
+    if let Ok(old) = std::fs::symlink_metadata(path)
+        && old.is_file()
+    {
         // Only some users may give another user's file back to its group.
         let _ = fchown(&file, None, Some(old.gid()));
-        file.set_permissions(old.permissions()).map_err(failed)?;
+        let shared = if is_private { !0o007 } else { !0 };
+        file.set_permissions(Permissions::from_mode(old.permissions().mode() & shared)).map_err(failed)?;
     }
     std::fs::rename(&beside, path).map_err(failed)
 }

@@ -57,7 +57,11 @@ struct Person<'a> {
 impl Person<'_> {
     fn say(&mut self, text: &str) {
         // Nothing can be done when the terminal is gone.
-        let _ = writeln!(self.questions, "{}", visible(&mask::clean(text), "\n")).and_then(|()| self.questions.flush());
+        let _ = writeln!(self.questions, "{}", visible(&mask::clean(text), "")).and_then(|()| self.questions.flush());
+    }
+
+    fn say_error(&mut self, error: &Error) {
+        let _ = write!(self.questions, "{}", mask::clean(&error.told())).and_then(|()| self.questions.flush());
     }
 
     fn ask(&mut self, question: &str) -> Result<String> {
@@ -102,7 +106,7 @@ impl Person<'_> {
             match check(&text) {
                 Ok(found) => return Ok((text, found)),
                 Err(error) if self.is_silent => return Err(error),
-                Err(error) => self.say(error.told().trim_end()),
+                Err(error) => self.say_error(&error),
             }
         }
     }

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use crate::error::visible;
 use crate::plugin;
 
 /// Name, version, URL schemes and file of each, separated by tabs.
@@ -18,6 +19,7 @@ pub fn list(dirs: &[PathBuf]) -> String {
             }
             Err(error) => format!("-\t-\t-\t{}\t{error}", path.display()),
         };
+        let line = visible(&line, "\t");
         // Writing to a String does not fail.
         let _ = writeln!(text, "{line}");
     }
