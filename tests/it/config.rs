@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::harness::codes;
 use crate::harness::ebb::Ebb;
 use crate::harness::world::World;
 
@@ -10,7 +11,7 @@ const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 fn show(world: &World, variables: &[(&str, &str)], args: &[&str]) -> serde_json::Value {
     let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
     command.args(["config", "show", "--json"]).args(args).envs(variables.iter().copied());
-    let shown = command.output().expect("ebb starts");
+    let shown = codes::output(&mut command);
     assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
     serde_json::from_slice(&shown.stdout).expect("JSON")
 }
@@ -36,7 +37,7 @@ fn a_flag_stands_above_the_environment_and_that_above_the_file() {
     // The file may be named by the environment, and what is shown may be a file again.
     let mut toml = world.bare(env!("CARGO_BIN_EXE_ebb"));
     toml.args(["config", "show", "start"]).env("EBB_CONFIG", "ebb.toml").env("EBB_APPLY_TIMEOUT", "44s");
-    let shown = toml.output().expect("ebb starts");
+    let shown = codes::output(&mut toml);
     fs::write(world.dir().join("again.toml"), &shown.stdout).expect("a file");
     let again = show(&world, &[], &["start", "--config", "again.toml"]);
     assert_eq!(again["applyTimeout"]["value"], "44s");
@@ -112,7 +113,7 @@ fn wrong_settings_are_named_with_their_origin() {
 fn help_pages_and_completions_cover_every_command() {
     let world = World::new("config_help", TABLE);
     let run = |args: &[&str]| {
-        let output = world.bare(env!("CARGO_BIN_EXE_ebb")).args(args).output().expect("ebb starts");
+        let output = codes::output(world.bare(env!("CARGO_BIN_EXE_ebb")).args(args));
         assert!(output.status.success(), "{args:?}");
         String::from_utf8(output.stdout).expect("text")
     };

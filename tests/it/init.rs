@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use crate::harness::codes;
 use crate::harness::ebb::Ebb;
 use crate::harness::world::{World, free_port};
 
@@ -39,7 +40,7 @@ fn the_files_of_init_start_a_run_and_resume_it() {
     ebb.wait_line("using the running changefeed");
     ebb.stop();
     // Nothing is written over.
-    let again = world.bare(EBB).args(flags).args(["--out", "run"]).output().expect("ebb starts");
+    let again = codes::output(world.bare(EBB).args(flags).args(["--out", "run"]));
     let error = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(!again.status.success() && error.contains("is there already, and is not written over"), "{error}");
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::harness::client::hold;
+use crate::harness::codes;
 use crate::harness::pages::http_get;
 use crate::harness::post::{Post, a_moment_from_now, an_hour_from_now, one_row};
 use crate::harness::world::{World, free_port, wait_for};
@@ -142,7 +143,7 @@ fn a_folder_in_memory_is_refused_unless_it_is_admitted() {
     let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
     command.args(["config", "show", "--json", "start", "--targetConn", "postgres://a@b/c", "--tlsSelfSigned"]);
     command.arg("--disableAuthentication").env("EBB_STAGING_UNSAFE_FILESYSTEM", "true");
-    let shown: serde_json::Value = serde_json::from_slice(&command.output().expect("ebb starts").stdout).expect("JSON");
+    let shown: serde_json::Value = serde_json::from_slice(&codes::output(&mut command).stdout).expect("JSON");
     assert_eq!(shown["staging-unsafe-filesystem"]["value"], true, "{shown}");
 }
 
@@ -215,7 +216,7 @@ fn a_folder_that_others_may_enter_is_not_used() {
     assert!(line.contains("other users may enter the staging folder") && line.contains("chmod 0700"), "{line}");
     let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
     command.args(["triggers", "restore", "--target", &world.target_url(), "--stagingSchema", "_replicator_1"]);
-    let output = command.output().expect("ebb runs");
+    let output = codes::output(&mut command);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("other users may enter"), "{output:?}");
     open(0o700);

@@ -2,6 +2,7 @@
 
 use ebb_servers::Flavour;
 
+use crate::harness::codes;
 use crate::harness::pages::http_get;
 use crate::harness::target::MYSQLS;
 use crate::harness::world::{Dialect, World, free_port, wait_for};
@@ -48,7 +49,7 @@ fn restore(world: &World) -> String {
 fn try_restore(world: &World) -> (Option<i32>, String, String) {
     let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
     command.args(["triggers", "restore", "--target", &world.target_url(), "--stagingSchema", "_replicator_1"]);
-    let output = command.output().expect("ebb runs");
+    let output = codes::output(&mut command);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
@@ -76,7 +77,7 @@ fn dropped_triggers_come_back_as_they_were() {
         // Another feed's triggers are none of this one's business, and a name that nobody knows is a mistake.
         let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
         command.args(["triggers", "restore", "--target", &world.target_url(), "--stagingSchema", "_replicator_2"]);
-        let output = command.output().expect("ebb runs");
+        let output = codes::output(&mut command);
         assert_eq!(output.status.code(), Some(1));
         assert!(
             String::from_utf8_lossy(&output.stderr).contains("nothing is known of the staging schema _replicator_2")
