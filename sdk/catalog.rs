@@ -18,6 +18,9 @@ pub struct Catalog {
     pub namespace: Vec<String>,
     /// In any order; a position in this list stands for the table wherever a number does.
     pub tables: Vec<Table>,
+    /// What has the name of a table and is none: no rows are written to it. At most [`OTHERS_MAX`](Self::OTHERS_MAX).
+    #[serde(default)]
+    pub others: Vec<OtherRelation>,
     /// What the server calls itself, for the log: `PostgreSQL 15.18`.
     pub server_version: String,
     /// A foreign key is checked for each row as it is written, not at the end of its statement: rows of one statement that
@@ -36,6 +39,9 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// Of other relations so many are listed: they only make a message clearer.
+    pub const OTHERS_MAX: usize = 10_000;
+
     /// A name as the target's SQL takes it, whatever it holds.
     pub fn quoted(&self, name: &str) -> String {
         self.identifier_quote.map_or_else(
@@ -53,6 +59,18 @@ impl Catalog {
         let schema = table.namespace.last().map(|schema| format!("{}.", self.quoted(schema))).unwrap_or_default();
         format!("{schema}{}", self.quoted(&table.name))
     }
+}
+
+/// A view, or something else that is no table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OtherRelation {
+    /// The same form as [`Catalog::namespace`].
+    pub namespace: Vec<String>,
+    /// As the database spells it.
+    pub name: String,
+    /// What it is, as the database calls it, with its article: `a view`.
+    pub kind: String,
 }
 
 /// One table. Positions in `primary_key`, `unique_keys` and `foreign_keys` point into `columns`.

@@ -3,7 +3,7 @@
 //! Owns: finding it by name. Does not own: keys and obstacles (`problems`), columns (`columns`), what is done with the result
 //! (`mod`). Pure.
 
-use ebb_sdk::{Catalog, TableIndex, Timestamp};
+use ebb_sdk::{Catalog, OtherRelation, TableIndex, Timestamp};
 
 use super::problems::Judge;
 use super::{KeyShape, Scope, TableMatch, TableRoute, join};
@@ -170,14 +170,19 @@ impl Names<'_> {
 
     fn counterpart(&self, table: &SourceTable, findings: &mut Findings) -> Option<TableIndex> {
         let shown = format!("{}.{}", table.schema, table.name);
-        let (namespace, candidates) = self.candidates(table);
-        let namespace = namespace.join(".");
+        let (place, candidates) = self.candidates(table);
+        let namespace = place.join(".");
+        let is_it = |other: &&OtherRelation| other.namespace == place && self.same(&other.name, &table.name);
+        let other = self.catalog.others.iter().find(is_it);
         let (id, what, mend) = match candidates.as_slice() {
             [position] => return Some(*position),
             [] => (
                 FindingId::TableMissing,
-                format!("is missing on the target: {namespace} has no table {}", table.name),
-                format!("create {} in {namespace} on the target", table.name),
+                match other {
+                    Some(other) => format!("has no table on the target: {namespace}.{} is {}", other.name, other.kind),
+                    None => format!("is missing on the target: {namespace} has no table {}", table.name),
+                },
+                format!("create the table {} in {namespace} on the target", table.name),
             ),
             _ => (
                 FindingId::TableAmbiguous,
@@ -291,6 +296,11 @@ mod tests {
                 target("public", "twin", &["id"], &[0]),
                 target("public", "TWIN", &["id"], &[0]),
             ],
+            others: vec![OtherRelation {
+                namespace: vec!["molt".into(), "public".into()],
+                name: "Seen".into(),
+                kind: "a view".into(),
+            }],
             ..Catalog::default()
         }
     }
@@ -326,6 +336,10 @@ mod tests {
     #[test]
     fn what_cannot_be_applied_is_named() {
         check(&[source("public", "gone", &["id"], &["id"])], Err("public.gone is missing on the target"));
+        check(
+            &[source("public", "seen", &["id"], &["id"])],
+            Err("has no table on the target: molt.public.Seen is a view"),
+        );
         check(&[source("public", "log", &["line"], &["line"])], Err("target's table public.log has no primary key"));
         check(
             &[source("public", "log", &["line", "rowid"], &["rowid"])],

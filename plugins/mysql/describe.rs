@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ebb_sdk::{
-    Action, Catalog, Column, ColumnIndex, ConnectOptions, ForeignKey, Identity, NotWritable, Result, Table, TableIndex,
-    Trigger, UniqueKey,
+    Action, Catalog, Column, ColumnIndex, ConnectOptions, ForeignKey, Identity, NotWritable, OtherRelation, Result,
+    Table, TableIndex, Trigger, UniqueKey,
 };
 use mysql_async::Row;
 use mysql_async::prelude::{FromRow, Queryable};
@@ -82,6 +82,9 @@ const TABLES: &str = "SELECT table_name AS name, engine AS engine FROM informati
      WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_name NOT IN (?, ?) \
      ORDER BY table_name";
 
+const OTHERS: &str = "SELECT table_name AS name FROM information_schema.tables \
+     WHERE table_schema = DATABASE() AND table_type = 'VIEW' ORDER BY table_name LIMIT ?";
+
 const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, is_nullable, extra, \
          character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid, column_default, numeric_precision, collation_name, \
          (SELECT maxlen FROM information_schema.character_sets s WHERE s.character_set_name = c.character_set_name) AS letter, \
@@ -130,16 +133,18 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
     if session.server.flavour == Flavour::MySql {
         builder.hide_triggers(&rights::of_triggers(session).await?);
     }
+    let namespace = vec![session.server.database.clone()];
+    let view = |(name,): (String,)| OtherRelation { namespace: namespace.clone(), name, kind: "a view".into() };
+    let views = rows::<(String,)>(session, OTHERS, vec![Catalog::OTHERS_MAX.into()]).await?;
     let catalog = Catalog {
         identifier_quote: Some('`'),
-        namespace: vec![session.server.database.clone()],
+        namespace: namespace.clone(),
         tables: builder.tables,
+        others: views.into_iter().map(view).collect(),
         server_version: session.server.name.clone(),
         checks_each_row: true,
-        defers_checks: false,
         suspends_checks: true,
-        suspends_triggers: false,
-        suspend_hint: None,
+        ..Catalog::default()
     };
     Ok(Described { catalog, tables: Tables { details: builder.details, references: builder.references.into() } })
 }

@@ -10,9 +10,9 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::error::{self, DIVISION_BY_ZERO, NO_CHARACTER, refused, translate};
-use crate::statement;
 use crate::values::{Mend, Reason};
 use crate::write::{Attempt, Failure};
+use crate::{quoted, statement};
 
 /// Makes of a failure an error that names the row, where one row is to blame. The transaction is over in any case.
 pub(crate) async fn explain(attempt: &Attempt<'_>, conn: &mut Conn, failure: &Failure, rows: Range<usize>) -> Error {
@@ -146,5 +146,38 @@ async fn refusal(attempt: &Attempt<'_>, conn: &mut Conn, rows: Range<usize>) -> 
 fn located(attempt: &Attempt<'_>, error: Error, row: usize, column: Option<usize>) -> Error {
     let named = error.column.as_deref();
     let named = attempt.targets.iter().position(|target| Some(target.column.name.as_str()) == named);
+    let error = widened(attempt, error, column.or(named));
     error.at(attempt.block, row, column.or(named))
+}
+
+/// The statement by which a column that is too narrow takes the value, where its type has a wider one.
+fn widened(attempt: &Attempt<'_>, error: Error, column: Option<usize>) -> Error {
+    let Some(target) = column.map(|at| &attempt.targets[at]) else { return error };
+    // Digits have a way out of their own.
+    if error.topic != Topic::Value || !matches!(error.code.as_deref(), Some("1264" | "1406")) {
+        return error;
+    }
+    let column = &target.column;
+    let Some(wider) = wider(&column.type_name) else { return error };
+    let not_null = if column.nullable { "" } else { " NOT NULL" };
+    let length = if wider.ends_with("(n)") { "an n for the longest value and " } else { "" };
+    error.hint(format!(
+        "ALTER TABLE {} MODIFY {} {wider}{not_null}, with {length}the column's other attributes",
+        quoted(&attempt.block.table().name),
+        quoted(&column.name)
+    ))
+}
+
+fn wider(type_name: &str) -> Option<&'static str> {
+    let type_name = type_name.to_lowercase();
+    let base = type_name.split(['(', ' ']).next().unwrap_or_default();
+    Some(match base {
+        "tinyint" | "smallint" | "mediumint" | "int" => "bigint",
+        "bigint" if type_name.contains("unsigned") => "bigint",
+        "char" | "varchar" => "varchar(n)",
+        "binary" | "varbinary" => "varbinary(n)",
+        "tinytext" | "text" | "mediumtext" => "longtext",
+        "tinyblob" | "blob" | "mediumblob" => "longblob",
+        _ => return None,
+    })
 }

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use ebb_sdk::{
-    Action, Catalog, Column, ColumnIndex, ForeignKey, Identity, NotWritable, Result, Table, TableIndex, UniqueKey,
+    Action, Catalog, Column, ColumnIndex, ForeignKey, Identity, NotWritable, OtherRelation, Result, Table, TableIndex,
+    UniqueKey,
 };
 use tokio_postgres::{Client, Error, Row};
 
@@ -42,6 +43,13 @@ const TABLES: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND c.relname <> ALL ($1) \
      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 2, 3";
+
+/// What has the name of a table and takes no rows of a changefeed.
+const OTHERS: &str = "SELECT n.nspname::text, c.relname::text, CASE c.relkind WHEN 'v' THEN 'a view' \
+         WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table' ELSE 'a partition' END \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE (c.relkind IN ('v', 'm', 'f') OR c.relkind IN ('r', 'p') AND c.relispartition) \
+     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 1, 2 LIMIT $1";
 
 /// One row per column. `base` leads from each type to the one that is not a domain, with the length or precision that
 /// the domain fixes. A type's `=` is that of its index: anybody may make another one in a schema of their own. What version 12 brought is filled in by [`columns_query`].
@@ -203,6 +211,11 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         builder.trigger(found);
     }
     builder.keys(server);
+    let mut others = Vec::new();
+    for row in client.query(OTHERS, &[&i64::try_from(Catalog::OTHERS_MAX).unwrap_or(i64::MAX)]).await? {
+        let namespace = vec![builder.database.clone(), row.try_get(0)?];
+        others.push(OtherRelation { namespace, name: row.try_get(1)?, kind: row.try_get(2)? });
+    }
     // Debian and others add their own words behind the number.
     let version: String = about.try_get(1)?;
     let number = version.split_whitespace().next().unwrap_or_default();
@@ -210,6 +223,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         identifier_quote: Some('"'),
         namespace: vec![builder.database, server.schema.clone()],
         tables: builder.tables,
+        others,
         server_version: format!("PostgreSQL {number}"),
         checks_each_row: false,
         defers_checks: true,

@@ -117,9 +117,11 @@ fn tables_do_not_match() {
     let world = World::with_schemas("fail_tables", FIT_TABLE, "CREATE TABLE other (id int)");
     let missing = "the source's table public.t is missing on the target";
     let schema = format!("{}.public has no table t", world.database());
-    let hint = format!("create t in {}.public on the target", world.database());
+    let hint = format!("create the table t in {}.public on the target", world.database());
     fails(&world, &[], &["error_code\":\"EBB-K020\"", missing, &schema, &hint, "--table-exclusion-filter '^t$'"]);
-    world.target("CREATE TABLE t (id int, v varchar(3))");
+    world.target("CREATE VIEW t AS SELECT 1 AS id, 'a' AS v");
+    fails(&world, &[], &["error_code\":\"EBB-K020\"", "public.t has no table on the target", "public.t is a view"]);
+    world.target("DROP VIEW t; CREATE TABLE t (id int, v varchar(3))");
     fails(
         &world,
         &[],

@@ -30,8 +30,10 @@ fn rows_that_are_refused_are_not_quoted() {
         let pages = format!("127.0.0.1:{}", free_port());
         let args = ["--metrics-listen-addr", &pages, "--logging", "trace", "--log-values", "off"];
         let ebb = world.fetch(&[&args[..], &["--replicator-flags", FLAGS]].concat()).ready();
-        // Where the plugin knows a wider type, it names the statement.
-        let wider = if dialect == Dialect::Postgres { "ALTER COLUMN \\\"v\\\" TYPE text" } else { "widen the column" };
+        let wider = match dialect {
+            Dialect::Postgres => "ALTER COLUMN \\\"v\\\" TYPE text",
+            _ => "ALTER TABLE `t` MODIFY `v` varchar(n)",
+        };
         for (number, (column, value, hint)) in [
             ("v", "canary-v", wider),
             ("u", "canary-u", "the target may hold rows that the source does not"),
