@@ -54,7 +54,9 @@ test: packages mysql
 	@$(STEP)/format.log "check the format" $(CARGO) fmt --all --check
 	@$(STEP)/lints.log "check the lints" $(CARGO) clippy --workspace --all-targets -- -D warnings
 	@$(STEP)/build.log "compile the program and the plugins" $(CARGO) build --workspace --bins --lib
+	@rm -rf target/provoked
 	@$(STEP)/test.log "compile and run the tests" $(CARGO) test --workspace
+	@$(STEP)/provoked.log "compare the codes that were provoked" scripts/provoked.sh docs/errors.md target/provoked
 
 # Run it before a change of tools, packages or scripts is done.
 fresh:

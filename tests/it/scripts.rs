@@ -61,6 +61,24 @@ fn the_last_line_of_a_failure_says_which_step_and_where_its_log_is() {
     assert_eq!(fs::read_to_string(dir.path().join("logs/step.log")).expect("the log"), "out\nerr\n");
 }
 
+#[test]
+fn a_code_that_no_test_provokes_fails_the_tests() {
+    let dir = TempDir::new().expect("a folder");
+    let page = "# Errors\n\n## EBB-A010: one\n\nText.\n\n## EBB-B010: two\n\n<!-- not provoked: a defect -->\n";
+    fs::write(dir.path().join("page.md"), page).expect("a file");
+    fs::create_dir(dir.path().join("provoked")).expect("a folder");
+    let compare = || {
+        let output = Command::new(script("provoked.sh")).args(["page.md", "provoked"]).current_dir(dir.path()).output();
+        let output = output.expect("it starts");
+        (output.status.code(), text(&output))
+    };
+    assert_eq!(compare(), (Some(1), "no test provokes EBB-A010\n".into()));
+    fs::write(dir.path().join("provoked/EBB-A010"), "").expect("a file");
+    assert_eq!(compare(), (Some(0), "1 codes were provoked, 1 cannot be\n".into()));
+    fs::write(dir.path().join("provoked/EBB-B010"), "").expect("a file");
+    assert_eq!(compare(), (Some(1), "EBB-B010 is provoked, and page.md says that it is not\n".into()));
+}
+
 /// On a machine of which only this is known: who the user is, that no package is installed, and no Rust.
 fn on_a_bare_machine(uid: &str) -> String {
     let dir = TempDir::new().expect("a folder");
