@@ -53,8 +53,8 @@ pub(super) fn unread(entry: &Entry, target: &ebb_sdk::Table, why: &Unread) -> Er
             entry.shown_key()
         ))
         .hint(
-            "start again with the same command: the source's primary keys are read at every start (give --sourceConn); both \
-             sides must have the same one",
+            "both sides must have the same primary key, which is read at every start (in ebb start: give --sourceConn); if the \
+             target's was changed while older rows were staged, change it back, run ebb fetch --apply-only, then change it again",
         )
         .field("table", target.to_string())
         .field("key", entry.short_key()),

@@ -30,7 +30,7 @@ pub struct Job {
     /// Everything up to here was acknowledged.
     pub high_water: Option<Timestamp>,
     /// The sink's URL without its query, which may hold secrets.
-    sink: String,
+    pub(super) sink: String,
     /// The staging folder that it delivers to, where its URL says so.
     pub staging: Option<String>,
     tables: String,

@@ -324,9 +324,9 @@ fn agree_to_replace(job: &Job, progress: Progress, feed: &str, consent: Consent)
         return Err(Error::new(
             code::changefeed::STAGING_GONE,
             format!(
-                "this staging folder has no rows of {feed}, but a changefeed (job {}) has delivered some to another: it is gone, \
-                 on another machine, or another --staging-dir",
-                job.id
+                "this staging folder has no rows of {feed}, but a changefeed (job {}, to {}) has delivered some to another: it is \
+                 gone, on another machine, or another --staging-dir",
+                job.id, job.sink
             ),
         )
         .hint(format!(

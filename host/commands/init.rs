@@ -4,10 +4,12 @@
 //! certificates (`certs`).
 
 use std::io::{BufRead, Write};
+use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::Secret;
+use rustls::pki_types::ServerName;
 
 use super::certs;
 use super::files::{self, Mode};
@@ -160,14 +162,16 @@ fn set_up(options: &Options, servers: &Servers<'_>, person: &mut Person<'_>) -> 
     files::replace(&file, &settings(options, &answers, &certs)?, Mode::Private)?;
     Ok(format!(
         "wrote {} (it may hold passwords), {}, and certificates in {}\n\
-         CockroachDB must reach {}:{}\n\
+         CockroachDB must reach {}\n\
          now: ebb fetch --config {}\n\
          the same command resumes the run\n",
         file.display(),
         certs.changefeeds_path.display(),
         certs.dir.display(),
-        answers.host,
-        options.port,
+        match answers.host.contains(':') {
+            true => format!("[{}]:{}", answers.host, options.port),
+            false => format!("{}:{}", answers.host, options.port),
+        },
         file.display()
     ))
 }
@@ -197,6 +201,9 @@ fn ask_all(options: &Options, servers: &Servers<'_>, person: &mut Person<'_>) ->
     person.say(&format!("tables of the target that match: {}", listed(&matching)));
     let question = "Host under which CockroachDB reaches this machine [localhost]";
     let (host, ()) = person.value(("--host", question), options.host.clone(), Some(LOCALHOST), check_host)?;
+    if (host.as_str(), options.port).to_socket_addrs().is_err() {
+        person.say(&format!("{host} cannot be resolved here: see that it can be on every node of CockroachDB"));
+    }
     Ok(Answers { source, target, tables, host })
 }
 
@@ -215,7 +222,7 @@ fn matching(filter: &str, known: &[String]) -> Result<Vec<String>> {
 }
 
 fn check_host(host: &str) -> Result<()> {
-    if host.is_empty() || host.contains(|letter: char| "/?#@'[]".contains(letter) || letter.is_whitespace()) {
+    if ServerName::try_from(host).is_err() {
         return Err(Error::new(code::settings::VALUE, "the host is no host")
             .hint("give a name or an address alone, without scheme or port"));
     }
