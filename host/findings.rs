@@ -42,6 +42,7 @@ pub enum FindingId {
     TriggersAct,
     TriggersHidden,
     TypeIncompatible,
+    UniqueRules,
     ValuesRefused,
 }
 
@@ -68,6 +69,7 @@ impl FindingId {
             Self::TriggersAct => "triggers-act",
             Self::TriggersHidden => "triggers-hidden",
             Self::TypeIncompatible => "type-incompatible",
+            Self::UniqueRules => "unique-rules",
             Self::ValuesRefused => "values-refused",
         }
     }
@@ -96,6 +98,7 @@ impl FindingId {
             Self::TriggersAct => code::table::TRIGGERS_ACT,
             Self::TriggersHidden => code::table::TRIGGERS_HIDDEN,
             Self::TypeIncompatible => code::table::TYPE_INCOMPATIBLE,
+            Self::UniqueRules => code::table::UNIQUE_RULES,
             Self::ValuesRefused => code::table::VALUES_REFUSED,
         }
     }

@@ -191,7 +191,9 @@ impl Applier {
             Next::GiveUp => {
                 let Some(telling) = batch.refusals.telling().cloned() else { return Remedy::Split(self.limits()) };
                 // Only a constraint can be helped by another order.
-                let way_out = telling.conflict.then(|| escalation.way_out(telling.constraint.as_deref()));
+                let way_out = telling
+                    .conflict
+                    .then(|| escalation.way_out(telling.table.as_deref(), telling.constraint.as_deref()));
                 let hint = telling.hint.clone().into_iter().chain(way_out).collect::<Vec<_>>().join("; or ");
                 let telling = if hint.is_empty() { telling } else { telling.hint(hint) };
                 let tables = batch.refusals.tables();

@@ -91,10 +91,15 @@ impl Escalation<'_> {
     }
 
     /// The way out when no plan is left: the right to suspend checks, or a constraint that can wait for COMMIT.
-    pub(super) fn way_out(&self, constraint: Option<&str>) -> String {
+    pub(super) fn way_out(&self, table: Option<&str>, constraint: Option<&str>) -> String {
+        let table = self.catalog.tables.iter().find(|known| Some(known.to_string().as_str()) == table);
+        let is_foreign_key =
+            table.is_some_and(|table| table.foreign_keys.iter().any(|key| Some(key.name.as_str()) == constraint));
+        // An index that is partial or computed is no constraint, and can wait for nothing.
+        let may_defer =
+            self.catalog.defers_checks && (is_foreign_key || table.is_none_or(|table| !table.has_other_unique_rules));
         let constraint = constraint.unwrap_or("the constraint");
-        let later =
-            if self.catalog.defers_checks { format!("make {constraint} DEFERRABLE, or ") } else { String::new() };
+        let later = if may_defer { format!("make {constraint} DEFERRABLE, or ") } else { String::new() };
         match self.catalog.suspend_hint.as_ref().filter(|_| !self.catalog.suspends_checks) {
             Some(grant) => format!("{later}as an administrator of the target: {grant}"),
             None => format!("{later}see which rows of the target the source does not have"),

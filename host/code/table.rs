@@ -43,6 +43,7 @@ pub const TRIGGERS_FIRE: Code = Code("EBB-K052");
 pub const TABLES_CHANGED: Code = Code("EBB-K053");
 pub const FILTERS_WAIT: Code = Code("EBB-K054");
 pub const DIGITS_ROUNDED: Code = Code("EBB-K055");
+pub const UNIQUE_RULES: Code = Code("EBB-K056");
 
 pub const ALL: &[Code] = &[
     SEVERAL_FINDINGS,
@@ -67,6 +68,7 @@ pub const ALL: &[Code] = &[
     TRIGGERS_HIDDEN,
     TYPE_INCOMPATIBLE,
     VALUES_REFUSED,
+    UNIQUE_RULES,
     LEFT,
     OTHER_DATABASE,
     NOT_REMEMBERED,

@@ -136,6 +136,7 @@ impl TableMatch {
         if scope == Scope::Any {
             note_refused(&routes, &mut findings);
         }
+        note_unique_rules(catalog, &routes, &mut findings);
         findings.conclude().map(|()| routes)
     }
 
@@ -167,6 +168,21 @@ impl TableRoute {
         if self.refused.is_none() {
             self.refused = why;
         }
+    }
+}
+
+/// Rules that no list of columns tells cannot be given up before they are taken, and wait for no COMMIT.
+fn note_unique_rules(catalog: &Catalog, routes: &[TableRoute], findings: &mut Findings) {
+    let Some(right) = catalog.suspend_hint.as_ref().filter(|_| !catalog.suspends_checks) else { return };
+    let tables = routes.iter().map(|route| &catalog.tables[route.position]);
+    let tables: Vec<_> = tables.filter(|table| table.has_other_unique_rules).collect();
+    if !tables.is_empty() {
+        let reason = format!(
+            "partial or computed unique indexes or exclusions of the target: a source transaction that swaps their values \
+             may be refused, in {}",
+            listed(tables)
+        );
+        findings.add(Finding::warning(FindingId::UniqueRules, "target", reason).fix(right));
     }
 }
 

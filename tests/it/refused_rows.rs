@@ -97,6 +97,25 @@ fn what_a_plan_has_provoked_is_not_taken_for_the_fault() {
     ebb.stop();
 }
 
+/// It is told at the start, and what is offered is possible: an index cannot be made DEFERRABLE.
+#[test]
+fn partial_unique_rules_are_told_to_users_who_cannot_suspend_them() {
+    let seats = "CREATE TABLE seats (id int PRIMARY KEY, seat int NOT NULL)";
+    let index = "CREATE UNIQUE INDEX taken ON seats (seat) WHERE seat > 0; INSERT INTO seats VALUES (100, 100)";
+    let world = World::with_schemas("refused_partial", seats, &format!("{seats}; {index}"));
+    let (ebb, _) = start(&world, &["--target", &world.plain_target_url()]);
+    let mut ebb = ebb.ready();
+    let line = ebb.wait_line("partial or computed unique indexes");
+    assert!(line.contains("EBB-K056") && line.contains("in public.seats") && line.contains("GRANT SET ON"), "{line}");
+    world.source("INSERT INTO seats VALUES (1, 100)");
+    let line = ebb.wait_line("applying waits");
+    assert!(line.contains("GRANT SET ON") && !line.contains("DEFERRABLE"), "{line}");
+    world.target("DELETE FROM seats WHERE id = 100");
+    ebb.signal(Signal::HUP);
+    world.wait_equal(&ebb, &["seats"]);
+    ebb.stop();
+}
+
 #[test]
 fn of_several_refused_rows_both_are_named() {
     for (name, both) in [
