@@ -87,8 +87,14 @@ struct Output {
 
 /// Back to the beginning of the row, which is cleared.
 const CLEAR: &str = "\r\x1b[K";
-/// A longer line would take two rows on most terminals, of which only one is cleared.
-const STATUS_CHARS_MAX: usize = 79;
+/// Where a terminal does not say how wide it is.
+const COLUMNS: u16 = 80;
+
+/// A longer line would take two rows, of which only one is cleared.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 1);
+    usize::from(size.map_or(COLUMNS, |size| size.ws_col))
+}
 
 impl Output {
     fn line(&mut self, line: &str) -> std::io::Result<()> {
@@ -104,7 +110,7 @@ impl Output {
         if !self.is_live {
             return Ok(());
         }
-        self.status = visible(text, "").chars().take(STATUS_CHARS_MAX).collect();
+        self.status = visible(text, "").chars().take(columns() - 1).collect();
         write!(self.writer, "{CLEAR}{}", self.status)?;
         self.writer.flush()
     }

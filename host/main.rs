@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ebb::cli::{self, Command};
 use ebb::code;
-use ebb::commands::{self, answer, certs, init, plugins, revoke};
+use ebb::commands::{self, answer, certs, init, plugins, revoke, status};
 use ebb::config::Config;
 use ebb::daemon::{self, probe};
 use ebb::error::Error;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(config, warnings) => run(*config, &warnings),
+        Command::Status(options) => answer(status::run(&options)),
         Command::Plugins { dirs } => answer(Ok(plugins::list(&dirs))),
         Command::Init(options, dirs) => answer(init::run(
             &options,

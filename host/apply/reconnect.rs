@@ -81,6 +81,7 @@ impl Applier {
                         Err(error) => return Err(error.into()),
                     }
                     let seconds = self.pace.outage.end().unwrap_or_default();
+                    self.status.target_answers();
                     tracing::info!(applied = %progress.applied, "the target is there after {seconds} s; rows are applied from now on");
                     return Ok(Some(lease));
                 }
@@ -99,7 +100,7 @@ impl Applier {
     ) -> Result<Option<T>> {
         loop {
             let delay = backoff.next(jitter());
-            self.status.retried();
+            self.status.retried(code::topics::of(&failure));
             self.pace.outage.failed(&failure, delay, self.backlog.forecast());
             if matches!(self.pause(delay), Pause::Stop) {
                 return Ok(None);

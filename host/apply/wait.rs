@@ -109,6 +109,7 @@ impl Applier {
                     return Ok(matches!(outcome, RetryOutcome::Taken));
                 }
                 RetryOutcome::TargetDown if !is_down => {
+                    self.status.target_fails(code::target::UNREACHABLE);
                     tracing::warn!(
                         error_code = code::target::UNREACHABLE.text(),
                         "the target is down, or too slow, while a row is waited for: it is tried again"
@@ -116,7 +117,10 @@ impl Applier {
                     is_down = true;
                 }
                 RetryOutcome::TargetDown => {}
-                RetryOutcome::Refused(again) => (refused, is_down) = (again, false),
+                RetryOutcome::Refused(again) => {
+                    self.status.target_answers();
+                    (refused, is_down) = (again, false);
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::config::{Changefeed, OnExit};
 use crate::error::{Error, Result};
 use crate::lasting::{Lasting, for_so_long};
 use crate::source::{Cause, Source};
+use crate::status::ChangefeedState;
 
 /// A silence, or a source that cannot be asked, is said after so long: a few attempts may fail.
 const TOLD_AFTER: Duration = Duration::from_secs(15);
@@ -40,6 +41,17 @@ impl Feed {
     /// Its job on CockroachDB.
     pub fn job(&self) -> i64 {
         self.job
+    }
+
+    /// As it was seen last.
+    pub fn state(&self) -> ChangefeedState {
+        let is_unseen = self.unseen.as_ref().is_some_and(|unseen| unseen.lasted() >= TOLD_AFTER);
+        match (is_unseen, &self.paused, &self.silent) {
+            (true, _, _) => ChangefeedState::Unseen,
+            (false, Some(_), _) => ChangefeedState::Paused,
+            (false, None, Some(_)) => ChangefeedState::Fails,
+            (false, None, None) => ChangefeedState::Runs,
+        }
     }
 
     /// An error once the changefeed has ended, or another one sends here too. A source that cannot be asked is not an error:

@@ -14,6 +14,7 @@ use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
 
 use super::init::Init;
+use super::one_shot::{EscapePassword, Status, TriggersRestore};
 use super::replicator::Replicator;
 use super::{duration, help};
 use crate::config::{LogFormat, NewTables};
@@ -57,6 +58,9 @@ pub(super) enum Subcommand {
     /// Ask for source, target, tables and host, try them, and write ebb.toml and certificates for a first run
     #[command(after_help = help::INIT)]
     Init(Box<Init>),
+    /// Show where a running ebb stands: how far behind, what holds it up, whether it is safe to cut back
+    #[command(after_help = help::STATUS)]
+    Status(Status),
     /// List the dialect plugins: name, version, URL schemes, path
     Plugins(Plugins),
     /// Make an authority, certificates for the receiver and the changefeed, and a ready changefeed-secure.json
@@ -327,28 +331,6 @@ pub(super) enum TriggersCommand {
     /// Make every trigger that was dropped again, exactly as it was; may be repeated
     #[command(after_help = help::TRIGGERS_RESTORE)]
     Restore(TriggersRestore),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TriggersRestore {
-    /// The database whose triggers were dropped
-    #[arg(long, visible_alias = "targetConn", env = "EBB_TARGET", value_name = "URL", value_parser = secret)]
-    pub target: Secret,
-    #[command(flatten)]
-    pub access: TargetAccess,
-    /// The staging schema of the run that dropped them; only its folder proves which records on the target are ebb's
-    #[arg(long = "stagingSchema", env = "EBB_STAGING_SCHEMA", value_name = "NAME")]
-    pub staging_schema: String,
-    /// Folder of the staging folders [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
-    #[arg(long, env = "EBB_STAGING_DIR", value_name = "DIR")]
-    pub staging_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct EscapePassword {
-    /// The password; read from standard input when not given, which keeps it out of the shell's history
-    #[arg(long, value_name = "PASSWORD", value_parser = secret)]
-    pub password: Option<Secret>,
 }
 
 #[derive(Debug, clap::Subcommand)]

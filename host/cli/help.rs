@@ -41,6 +41,15 @@ Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.
 Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads
 certificates and keys again.";
 
+pub(super) const STATUS: &str = "\
+Examples:
+  ebb status                                   the run of this machine, on 127.0.0.1:3030
+  ebb status --stagingSchema _replicator_1     the run of that staging schema, wherever its pages are
+  ebb status --watch                           again every second
+  ebb status --json | jq .reasons              for a script: what is against cutting back
+
+Exit codes: 0 when an ebb has answered, whatever it said; 1 when none has; 2 for wrong usage.";
+
 pub(super) const INIT: &str = "\
 Examples:
   ebb init                                     asks, and tries every connection

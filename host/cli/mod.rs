@@ -10,6 +10,7 @@ mod ignored;
 mod init;
 mod layers;
 mod nearest;
+mod one_shot;
 pub mod overrides;
 mod replicator;
 mod resolve;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::code;
-use crate::commands::{certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke};
+use crate::commands::{certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke, status};
 use crate::config::Config;
 use crate::error::{Error, visible};
 use crate::mask;
@@ -37,6 +38,8 @@ use layers::Layers;
 pub enum Command {
     /// Replicate; the warnings are for the log, which is not open yet.
     Run(Box<Config>, Vec<String>),
+    /// Ask a running ebb where it stands.
+    Status(status::Options),
     /// List the plugins in these folders and the built-in places.
     Plugins { dirs: Vec<PathBuf> },
     /// Ask for what a first run needs, and write its files; the folders are searched for plugins.
@@ -120,6 +123,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             let config = resolve::start(&start, &mut warnings)?;
             Ok(run(config, warnings))
         }
+        Subcommand::Status(given) => resolve::status(&given).map(Command::Status).map_err(Exit::from),
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
         Subcommand::Init(given) => {
             let (options, dirs) = given.options();

@@ -14,8 +14,15 @@ use crate::commands::generate::{self, Section};
 use crate::error::Result;
 
 /// Commands with flags of their own, as they are written.
-const OTHERS: &[&[&str]] =
-    &[&["certs"], &["make-jwt"], &["triggers", "restore"], &["plugins"], &["escape-password"], &["config", "show"]];
+const OTHERS: &[&[&str]] = &[
+    &["certs"],
+    &["make-jwt"],
+    &["triggers", "restore"],
+    &["status"],
+    &["plugins"],
+    &["escape-password"],
+    &["config", "show"],
+];
 
 /// The page, with the defaults that no settings have changed.
 pub(super) fn text() -> Result<String> {

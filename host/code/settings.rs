@@ -21,6 +21,8 @@ pub const NO_STAGING_DIR: Code = Code("EBB-F022");
 pub const RECEIVER_NOT_VERIFIED: Code = Code("EBB-F023");
 pub const USAGE: Code = Code("EBB-F024");
 pub const IGNORED: Code = Code("EBB-F025");
+pub const NO_PAGES: Code = Code("EBB-F026");
+pub const NO_ANSWER: Code = Code("EBB-F027");
 
 pub const ALL: &[Code] = &[
     UNKNOWN_CODE,
@@ -40,4 +42,6 @@ pub const ALL: &[Code] = &[
     RECEIVER_NOT_VERIFIED,
     USAGE,
     IGNORED,
+    NO_PAGES,
+    NO_ANSWER,
 ];

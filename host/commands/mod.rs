@@ -13,6 +13,7 @@ pub mod man;
 pub mod plugins;
 pub mod restore_triggers;
 pub mod revoke;
+pub mod status;
 
 use std::process::ExitCode;
 

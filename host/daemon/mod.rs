@@ -24,7 +24,7 @@ use crate::log;
 use crate::receive::{self, Receiver};
 use crate::signals::Signals;
 use crate::stage::{Backlog, Stage};
-use crate::status::{Pages, Status};
+use crate::status::{ChangefeedState, Pages, Status};
 use start::{Search, start};
 use tasks::Tasks;
 
@@ -149,6 +149,7 @@ fn disk_error(error: Option<Error>) -> Error {
 /// Comes back only when the changefeed has ended for good.
 async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>, status: &Status, backlog: &Backlog) -> Error {
     if let (None, Some(search)) = (&feed, search) {
+        status.changefeed(None, ChangefeedState::Unseen);
         match search.run().await {
             Ok(found) => *feed = Some(found),
             Err(error) => return error,
@@ -160,6 +161,7 @@ async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>, status: &S
         if let Err(error) = feed.look(status.arrived_last(), backlog.forecast().is_full).await {
             return error;
         }
+        status.changefeed(Some(feed.job()), feed.state());
     }
 }
 

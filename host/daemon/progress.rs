@@ -21,12 +21,12 @@ pub(super) async fn report(status: Arc<Status>, backlog: Backlog, feed: String) 
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut last, mut looks) = (look(), 0);
-    let mut moment = look();
     let mut has_come = false;
     loop {
         ticks.tick().await;
         let now = look();
-        log::status(&status_line(&moment, &now));
+        status.sample(&now);
+        log::status(&now.line());
         if !has_come && now.rows_received > 0 {
             tracing::info!("the first rows have come");
             has_come = true;
@@ -38,18 +38,7 @@ pub(super) async fn report(status: Arc<Status>, backlog: Backlog, feed: String) 
             }
             (last, looks) = (now.clone(), 0);
         }
-        moment = now;
     }
-}
-
-/// For a terminal: what the last look saw.
-fn status_line(before: &Snapshot, now: &Snapshot) -> String {
-    let seconds = now.at.duration_since(before.at).map_or(1.0, |time| time.as_secs_f64().max(0.1));
-    let rate = (now.rows_applied - before.rows_applied) as f64 / seconds;
-    let behind = now.lag().map_or_else(|| "nothing applied yet".into(), |lag| format!("{lag:.1} s behind"));
-    let mebibytes = now.staging.usage.row_bytes as f64 / f64::from(1 << 20);
-    let waiting = now.waiting.as_ref().map_or("", |_| "; a row is refused, see above");
-    format!("{behind}, {rate:.0} rows/s applied, {mebibytes:.1} MiB staged{waiting}")
 }
 
 /// `None` where no row has moved.

@@ -25,7 +25,7 @@ use crate::lasting::{Lasting, for_so_long};
 use crate::plugin;
 use crate::receive::Receiver;
 use crate::source::{Source, advisories};
-use crate::stage::{self, Backlog, RunState, Stage};
+use crate::stage::{self, Backlog, MetadataFile, RunState, Stage};
 use crate::status::{Pages, Status};
 use crate::tables::Tables;
 use crate::tables::{self, KeyWatch, TableRoute};
@@ -89,7 +89,9 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     let status = Arc::new(Status::new(&config.receiver.access));
     let pages = bind_pages(&config, &status, &stage.backlog).await?;
     let receiver = bind_receiver(&config, &stage, tables, keys, &status).await?;
-    if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
+    let pages_addr = pages.as_ref().and_then(Pages::addr);
+    stage.run_state.save(MetadataFile::Pages, &pages_addr)?;
+    if let Some(addr) = pages_addr {
         tracing::info!(address = %addr, "pages listening");
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Owns: the names of these files, and that each is JSON with a checksum. Does not own: what they say.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,6 +36,8 @@ pub enum MetadataFile {
     Starts,
     /// Tables that were refused, since the last run did not replicate them.
     RefusedTables,
+    /// Where the last run served its pages.
+    Pages,
 }
 
 impl MetadataFile {
@@ -47,6 +52,7 @@ impl MetadataFile {
             Self::Tables => "tables",
             Self::Starts => "starts",
             Self::RefusedTables => "refused-tables",
+            Self::Pages => "pages",
         }
     }
 
@@ -61,6 +67,7 @@ impl MetadataFile {
             Self::Tables => "the tables",
             Self::Starts => "the starts",
             Self::RefusedTables => "the tables that were refused",
+            Self::Pages => "the address of the pages",
         }
     }
 
@@ -68,7 +75,7 @@ impl MetadataFile {
     fn mend(self) -> Option<&'static str> {
         match self {
             // One that another version of ebb has written may have another form: then the target has to be seen again.
-            Self::Catalog | Self::Tables => None,
+            Self::Catalog | Self::Tables | Self::Pages => None,
             Self::Changefeed => Some("remove the file \"changefeed\" from the staging folder: it holds no rows"),
             Self::Origins => Some("the file origins was altered by hand; put it back"),
             Self::Keys => Some("the file keys was altered by hand; put it back"),
@@ -82,6 +89,13 @@ impl MetadataFile {
             ),
         }
     }
+}
+
+/// Where the last run of a folder served its pages, also while it is in use; `None` where it did not, or cannot be read.
+pub fn pages_of(folder: &Path) -> Result<Option<SocketAddr>> {
+    let name = MetadataFile::Pages.name();
+    let Ok(bytes) = std::fs::read(folder.join(name)) else { return Ok(None) };
+    Ok(serde_json::from_str(unseal(name, &bytes)?).ok())
 }
 
 /// What was saved last.

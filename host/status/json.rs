@@ -7,13 +7,28 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ebb_sdk::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Snapshot, Waiting};
+use super::{Reason, Snapshot, Waiting};
 use crate::mask;
 
 pub(super) fn text(snapshot: &Snapshot) -> String {
     let usage = snapshot.staging.usage;
     json!({
         "feed": snapshot.feed,
+        "line": snapshot.line(),
+        "safe_to_cut_back": snapshot.reasons().is_empty(),
+        "reasons": snapshot.reasons().into_iter().map(|reason| judged(reason, snapshot)).collect::<Vec<_>>(),
+        "next": snapshot.next(),
+        "bottleneck": snapshot.bottleneck().name(),
+        "rows_per_second": snapshot.rate,
+        "caught_up_in_seconds": snapshot.caught_up_in,
+        "last_request_seconds_ago": snapshot.arrived_ago.map(|ago| ago.as_secs()),
+        "running_seconds": snapshot.running_for.as_secs(),
+        "changefeed": { "job": snapshot.job, "state": snapshot.changefeed.name() },
+        "target_down": snapshot.target_down.map(|(since, why)| json!({
+            "seconds": since.as_secs(),
+            "error_code": why.text(),
+        })),
+        "staging_row_bytes": usage.row_bytes,
         "resolved": snapshot.resolved.to_string(),
         "applied": snapshot.applied.map(|applied| applied.to_string()),
         "apply_lag_seconds": snapshot.lag(),
@@ -34,6 +49,10 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         "staging_full": snapshot.staging.is_full,
     })
     .to_string()
+}
+
+fn judged(reason: Reason, snapshot: &Snapshot) -> Value {
+    json!({ "id": reason.id(), "text": reason.words(), "next": reason.next(snapshot) })
 }
 
 /// Without the row's values, which stand in the log.

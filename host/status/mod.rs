@@ -7,8 +7,10 @@ mod json;
 mod pages;
 mod prometheus;
 mod snapshot;
+mod trend;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,16 +21,19 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use pages::Pages;
-pub use snapshot::Snapshot;
+pub use snapshot::{ChangefeedState, Snapshot};
+pub use verdict::Reason;
 
-use crate::code;
+use crate::code::{self, Code};
 use crate::config::Access;
 use crate::error::Error;
 use crate::stage::Forecast;
+use trend::Trend;
 
 /// Counts what happens. Shared by all parts of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Status {
+    began: Instant,
     rows_received: AtomicU64,
     /// When the last request was accepted.
     arrived: Mutex<Option<Instant>>,
@@ -44,6 +49,32 @@ pub struct Status {
     values_rounded: Mutex<BTreeMap<(String, String), u64>>,
     applied: watch::Sender<Timestamp>,
     waiting: Mutex<Option<Waiting>>,
+    changefeed: Mutex<(Option<i64>, ChangefeedState)>,
+    /// Since when the target takes no rows, and why.
+    target_down: Mutex<Option<(Instant, Code)>>,
+    trend: Mutex<Trend>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            rows_received: AtomicU64::default(),
+            arrived: Mutex::default(),
+            requests_refused: Mutex::default(),
+            authentication: Vec::new(),
+            handshakes_failed: AtomicU64::default(),
+            rows_applied: AtomicU64::default(),
+            transactions_applied: AtomicU64::default(),
+            retries: AtomicU64::default(),
+            values_rounded: Mutex::default(),
+            applied: watch::Sender::default(),
+            waiting: Mutex::default(),
+            changefeed: Mutex::default(),
+            target_down: Mutex::default(),
+            trend: Mutex::default(),
+        }
+    }
 }
 
 /// A row that applying waits for.
@@ -88,6 +119,7 @@ impl Status {
 
     pub fn applied(&self, to: Timestamp, transactions: u64, rows: u64) {
         self.applied.send_replace(to);
+        self.target_answers();
         self.transactions_applied.fetch_add(transactions, Ordering::Relaxed);
         self.rows_applied.fetch_add(rows, Ordering::Relaxed);
     }
@@ -119,8 +151,31 @@ impl Status {
         *self.waiting.lock() = waiting;
     }
 
-    pub fn retried(&self) {
+    /// The target takes no rows now, and is tried again.
+    pub fn retried(&self, why: Code) {
         self.retries.fetch_add(1, Ordering::Relaxed);
+        self.target_fails(why);
+    }
+
+    /// The target takes no rows now.
+    pub fn target_fails(&self, why: Code) {
+        let mut down = self.target_down.lock();
+        *down = Some((down.map_or_else(Instant::now, |(since, _)| since), why));
+    }
+
+    /// It takes rows again.
+    pub fn target_answers(&self) {
+        *self.target_down.lock() = None;
+    }
+
+    /// Sets what was seen of the changefeed's job.
+    pub fn changefeed(&self, job: Option<i64>, state: ChangefeedState) {
+        *self.changefeed.lock() = (job, state);
+    }
+
+    /// Remembers where the run stands, once a second.
+    pub fn sample(&self, snapshot: &Snapshot) {
+        self.trend.lock().add(snapshot);
     }
 
     pub fn handshake_failed(&self) {
@@ -136,8 +191,20 @@ impl Status {
     pub fn snapshot(&self, feed: &str, resolved: Timestamp, staging: Forecast) -> Snapshot {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let applied = *self.applied.borrow();
+        let (job, changefeed) = *self.changefeed.lock();
+        let (rate, caught_up_in) = {
+            let trend = self.trend.lock();
+            (trend.rate(), trend.caught_up_in())
+        };
         Snapshot {
             at: SystemTime::now(),
+            running_for: self.began.elapsed(),
+            arrived_ago: self.arrived.lock().map(|arrived| arrived.elapsed()),
+            job,
+            changefeed,
+            rate,
+            caught_up_in,
+            target_down: self.target_down.lock().map(|(since, why)| (since.elapsed(), why)),
             feed: feed.to_owned(),
             authentication: self.authentication.clone(),
             rows_received: count(&self.rows_received),

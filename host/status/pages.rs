@@ -153,13 +153,51 @@ pub(super) fn health(snapshot: &Snapshot) -> String {
     }
 }
 
+/// How far the target may be behind when no `?max=` says so.
+const CAUGHT_UP_SECONDS: f64 = 15.0;
+
+/// Whether the target is at most `?max=` seconds behind; the error says by how much it is.
+fn caught_up(query: Option<&str>, snapshot: &Snapshot) -> Result<String, String> {
+    let max = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("max=")));
+    let seconds = max.map(|max| max.strip_suffix('s').unwrap_or(max).parse::<f64>());
+    let max = match seconds {
+        None => CAUGHT_UP_SECONDS,
+        Some(Ok(max)) if max >= 0.0 => max,
+        Some(_) => return Err("max is a number of seconds: /_/caughtup?max=30\n".into()),
+    };
+    match snapshot.lag() {
+        Some(lag) if lag <= max => Ok(format!("OK, {lag:.1} s behind\n")),
+        Some(lag) => Err(format!("{lag:.1} s behind, which is more than {max} s\n")),
+        None => Err("nothing is applied yet\n".into()),
+    }
+}
+
+fn unavailable(text: String) -> Response<Full<bytes::Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
 async fn answer(request: Request<Incoming>, run: &Run) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
     let (kind, text) = match request.uri().path() {
-        "/_/healthz" | "/_/readyz" => ("text/plain", health(&run.snapshot())),
+        "/_/livez" | "/_/healthz" => ("text/plain", health(&run.snapshot())),
+        "/_/readyz" => {
+            let snapshot = run.snapshot();
+            if snapshot.staging.is_full {
+                return Ok(unavailable("requests are held: staging is full\n".into()));
+            }
+            ("text/plain", health(&snapshot))
+        }
+        "/_/caughtup" => match caught_up(request.uri().query(), &run.snapshot()) {
+            Ok(text) => ("text/plain", text),
+            Err(text) => return Ok(unavailable(text)),
+        },
         "/_/varz" | "/metrics" => ("text/plain; version=0.0.4", prometheus::text(&run.snapshot())),
         "/_/status" => ("application/json", json::text(&run.snapshot())),
         _ => {
-            let mut missing = Response::new(Full::from("pages: /_/healthz /_/readyz /_/varz /_/status\n"));
+            let mut missing =
+                Response::new(Full::from("pages: /_/livez /_/healthz /_/readyz /_/caughtup /_/varz /_/status\n"));
             *missing.status_mut() = StatusCode::NOT_FOUND;
             return Ok(missing);
         }

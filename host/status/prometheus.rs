@@ -7,8 +7,8 @@ use std::fmt::{self, Write};
 
 use ebb_sdk::Timestamp;
 
-use super::Snapshot;
 use super::snapshot::seconds;
+use super::{Reason, Snapshot};
 
 /// The whole page.
 pub(super) fn text(snapshot: &Snapshot) -> String {
@@ -63,6 +63,12 @@ fn progress(text: &mut String, snapshot: &Snapshot) {
         "1 while applying waits for a row that the target refuses.",
         flag(snapshot.waiting.is_some()),
     );
+    gauge("ebb_target_down", "1 while the target takes no rows.", flag(snapshot.target_down.is_some()));
+    gauge(
+        "ebb_request_age_seconds",
+        "Since the last accepted request; before the first, since the start.",
+        snapshot.silent_for().as_secs() as f64,
+    );
     gauge("ebb_resolved_timestamp_seconds", "Latest resolved timestamp received.", seconds(snapshot.resolved));
     gauge(
         "ebb_applied_timestamp_seconds",
@@ -77,6 +83,12 @@ fn progress(text: &mut String, snapshot: &Snapshot) {
 }
 
 fn by_label(text: &mut String, snapshot: &Snapshot) {
+    let name = "ebb_cut_back_reason";
+    head(text, name, "gauge", "1 for each reason against cutting back now.");
+    let reasons = snapshot.reasons();
+    for reason in Reason::ALL {
+        let _ = writeln!(text, "{name}{{reason=\"{}\"}} {}", reason.id(), u8::from(reasons.contains(&reason)));
+    }
     let name = "ebb_requests_refused_total";
     head(text, name, "counter", "Requests not answered with 200, by status code.");
     for (code, count) in &snapshot.requests_refused {

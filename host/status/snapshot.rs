@@ -4,11 +4,12 @@
 //! shows or judges a run takes one of these and nothing else, so that all of them agree.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::Timestamp;
 
 use super::Waiting;
+use crate::code::Code;
 use crate::stage::Forecast;
 
 /// In the order of the life of a change: received, staged, applied.
@@ -20,6 +21,13 @@ pub struct Snapshot {
     pub feed: String,
     /// How clients show that they may write.
     pub authentication: Vec<&'static str>,
+    /// Since the run began.
+    pub running_for: Duration,
+    /// Since a request was accepted; `None` before the first.
+    pub arrived_ago: Option<Duration>,
+    /// The changefeed's job on CockroachDB, where ebb created it.
+    pub job: Option<i64>,
+    pub changefeed: ChangefeedState,
     /// Rows made durable, repeats included.
     pub rows_received: u64,
     /// Requests not answered with 200, by status code.
@@ -32,6 +40,12 @@ pub struct Snapshot {
     pub applied: Option<Timestamp>,
     pub rows_applied: u64,
     pub transactions_applied: u64,
+    /// Rows applied per second, over the last seconds.
+    pub rate: f64,
+    /// Seconds until the target has caught up, at the pace of the last minute; `None` where it does not.
+    pub caught_up_in: Option<f64>,
+    /// For how long the target has taken no rows, and why.
+    pub target_down: Option<(Duration, Code)>,
     /// Attempts that had to be repeated.
     pub retries: u64,
     /// Values that lost digits, by table and column.
@@ -40,7 +54,38 @@ pub struct Snapshot {
     pub waiting: Option<Waiting>,
 }
 
+/// What is known of the changefeed's job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChangefeedState {
+    /// ebb did not create it, or has not looked yet.
+    #[default]
+    NotLooked,
+    Runs,
+    Paused,
+    /// Its attempts fail, and nothing arrives.
+    Fails,
+    /// CockroachDB does not answer.
+    Unseen,
+}
+
+impl ChangefeedState {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotLooked => "not looked at",
+            Self::Runs => "runs",
+            Self::Paused => "paused",
+            Self::Fails => "does not get through",
+            Self::Unseen => "not seen: CockroachDB does not answer",
+        }
+    }
+}
+
 impl Snapshot {
+    /// For how long nothing has arrived.
+    pub fn silent_for(&self) -> Duration {
+        self.arrived_ago.unwrap_or(self.running_for)
+    }
+
     /// Age of the applied timestamp in seconds. The one place where the local clock meets the source's: for display only.
     pub fn lag(&self) -> Option<f64> {
         let now = self.at.duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use ebb_sdk::{Rounded, Timestamp};
 
-use super::{Snapshot, Status, Waiting, json, pages, prometheus};
+use super::{ChangefeedState, Snapshot, Status, Waiting, json, pages, prometheus};
 use crate::code;
 use crate::config::Access;
 use crate::error::Error;
@@ -28,7 +28,7 @@ fn busy() -> Status {
     status.received(7);
     // Ahead of the clock, so that it lags by nothing.
     status.applied(Timestamp { wall: 9_000_000_000_000_000_000, logical: 1 }, 2, 5);
-    status.retried();
+    status.retried(code::target::READ_ONLY);
     let rounded = |table: &str, values| Rounded { table: table.into(), column: "n".into(), values };
     status.rounded(vec![rounded("b\"\\\n", 2), rounded("a", 1)]);
     status.rounded(vec![rounded("a", 3)]);
@@ -48,6 +48,13 @@ fn busy() -> Status {
     status
 }
 
+/// Without what depends on the moment.
+fn at_rest(snapshot: Snapshot) -> Snapshot {
+    let second = Duration::from_secs(1);
+    let target_down = snapshot.target_down.map(|(_, why)| (second, why));
+    Snapshot { running_for: second, arrived_ago: snapshot.arrived_ago.map(|_| second), target_down, ..snapshot }
+}
+
 #[test]
 fn the_pages_stay_as_they_are() {
     let status = busy();
@@ -55,7 +62,10 @@ fn the_pages_stay_as_they_are() {
     for code in [401, 401, 400] {
         status.refused(code);
     }
-    let snapshot = status.snapshot("feed", RESOLVED, forecast());
+    status.arrived();
+    status.target_fails(code::target::READ_ONLY);
+    status.changefeed(Some(7), ChangefeedState::Paused);
+    let snapshot = at_rest(status.snapshot("feed", RESOLVED, forecast()));
     assert_eq!(prometheus::text(&snapshot), include_str!("expected/busy.prom"));
     assert_eq!(json::text(&snapshot), include_str!("expected/busy.json"));
     assert_eq!(
@@ -66,7 +76,7 @@ fn the_pages_stay_as_they_are() {
 
 #[test]
 fn the_pages_of_a_start_know_nothing_yet() {
-    let snapshot = Status::default().snapshot("feed", Timestamp::ZERO, Forecast::default());
+    let snapshot = at_rest(Status::default().snapshot("feed", Timestamp::ZERO, Forecast::default()));
     assert_eq!(prometheus::text(&snapshot), include_str!("expected/idle.prom"));
     assert_eq!(json::text(&snapshot), include_str!("expected/idle.json"));
     assert_eq!(pages::health(&snapshot), "OK\n");

@@ -30,6 +30,7 @@ mod late_rows;
 mod feed;
 
 mod silence;
+mod status;
 mod staging;
 
 mod rows;

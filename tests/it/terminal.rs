@@ -29,7 +29,7 @@ fn a_terminal_shows_where_the_run_stands() {
     world.wait_equal(&ebb, &["t"]);
     // The line has no end of its own: the next line of the log brings it along.
     let is_drawn =
-        || ebb.log().contains("\r\u{1b}[K") && ebb.log().contains(" s behind, ") && ebb.log().contains(" MiB staged");
+        || ebb.log().contains("\r\u{1b}[K") && ebb.log().contains("behind ") && ebb.log().contains(" MiB staged");
     wait_for("a line that says where the run stands", || ebb.log(), is_drawn);
     let log = ebb.log();
     assert!(!log.contains("{\"level\"") && log.contains(" info  changefeed created"), "{log}");

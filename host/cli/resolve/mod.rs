@@ -13,14 +13,15 @@ use ebb_sdk::{DatabaseUrl, Secret};
 use regex::{Regex, RegexBuilder};
 use tracing::Level;
 
-use super::flags::{self, Common, Fetch, LogValues, Logging, Start, TriggersRestore};
+use super::flags::{self, Common, Fetch, LogValues, Logging, Start};
 use super::ignored;
 use super::layers::Layers;
+use super::one_shot::{Status, TriggersRestore};
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
 use super::usage;
 use crate::code;
-use crate::commands::restore_triggers as restore;
+use crate::commands::{restore_triggers as restore, status};
 use crate::config::{
     Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging, Target,
     Triggers,
@@ -264,6 +265,19 @@ fn staging_dir(given: Option<&PathBuf>) -> Result<PathBuf> {
             "there is no folder for staging: neither XDG_STATE_HOME nor HOME is set",
         )
         .hint("give --staging-dir DIR")
+    })
+}
+
+/// `ebb status`. What the environment says of a schema counts for less than an address.
+pub(super) fn status(given: &Status) -> Result<status::Options> {
+    let addr = given.metrics_addr.as_deref().map(|text| address("--metricsAddr", text)).transpose()?;
+    let dir = staging_dir(given.staging_dir.as_ref())?;
+    Ok(status::Options {
+        addr,
+        schema: given.staging_schema.clone(),
+        staging_dir: dir,
+        watch: given.watch,
+        json: given.json,
     })
 }
 

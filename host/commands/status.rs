@@ -1,0 +1,167 @@
+//! `ebb status`: asks a running ebb where it stands.
+//!
+//! Owns: finding it, asking, and the form on a terminal. Does not own: the facts and their judgement (`status`).
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::code;
+use crate::error::{Error, Result, visible};
+use crate::stage;
+
+/// Where `ebb fetch` serves its pages by default.
+const ADDR: &str = "127.0.0.1:3030";
+/// For the whole answer.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+const BODY_BYTES_MAX: usize = 1 << 20;
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Options {
+    /// Of the pages; without it the folder says where they are.
+    pub addr: Option<SocketAddr>,
+    pub schema: Option<String>,
+    pub staging_dir: PathBuf,
+    pub watch: bool,
+    pub json: bool,
+}
+
+/// Prints what is found, once or every second.
+///
+/// # Errors
+/// When no ebb answers, or one of another staging schema.
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+pub fn run(options: &Options) -> Result<String> {
+    let addr = place(options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Error::new(code::defect::SYSTEM, format!("cannot start the runtime: {error}")).hint("start again")
+    })?;
+    loop {
+        let status = runtime.block_on(ask(addr))?;
+        check_feed(&status, options, addr)?;
+        let text = if options.json { format!("{status:#}\n") } else { shown(&status) };
+        if !options.watch {
+            return Ok(text);
+        }
+        let clear = if std::io::stdout().is_terminal() && !options.json { "\u{1b}[H\u{1b}[2J" } else { "" };
+        print!("{clear}{text}");
+        // Nobody reads it any more.
+        if std::io::stdout().flush().is_err() {
+            return Ok(String::new());
+        }
+        std::thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+/// The address that was given, or that of the run, or the default.
+fn place(options: &Options) -> Result<SocketAddr> {
+    let default = || ADDR.parse().map_err(|_| Error::new(code::defect::SYSTEM, "the default address is none"));
+    match (options.addr, &options.schema) {
+        (Some(addr), _) => Ok(addr),
+        (None, None) => default(),
+        (None, Some(schema)) => {
+            let folder = stage::folder(&options.staging_dir, schema);
+            stage::pages_of(&folder)?.ok_or_else(|| {
+                let message = format!("nothing says where the pages of {schema} are: no {}/pages", folder.display());
+                Error::new(code::settings::NO_PAGES, message)
+                    .hint("give --metricsAddr of the running ebb; ebb start serves pages only with it")
+            })
+        }
+    }
+}
+
+async fn ask(addr: SocketAddr) -> Result<Value> {
+    let failed = |why: &str| {
+        Error::new(code::settings::NO_ANSWER, format!("no ebb answers at {addr}: {why}"))
+            .hint("see whether it runs; --metricsAddr or --stagingSchema says where its pages are")
+    };
+    let answer = tokio::time::timeout(ANSWER_MAX, get(addr)).await.map_err(|_| failed("it took too long"))?;
+    let body = answer.map_err(|error| failed(&error.to_string()))?;
+    let status = serde_json::from_slice(&body).ok().filter(|status: &Value| status.get("line").is_some());
+    status.ok_or_else(|| failed("what answers there is something else"))
+}
+
+async fn get(addr: SocketAddr) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(addr).await?)).await?;
+    let request = Request::get("/_/status").header("host", addr.to_string()).body(Empty::<Bytes>::new())?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        Ok(Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await?.to_bytes())
+    };
+    tokio::select! {
+        answer = answer => answer,
+        ended = connection => Err(ended.err().map_or_else(|| "the connection was closed".into(), Into::into)),
+    }
+}
+
+/// Another run may have taken the address.
+fn check_feed(status: &Value, options: &Options, addr: SocketAddr) -> Result<()> {
+    let feed = status["feed"].as_str().unwrap_or_default();
+    match &options.schema {
+        Some(schema) if schema != feed => {
+            let feed = visible(feed, "");
+            Err(Error::new(code::settings::NO_ANSWER, format!("the ebb at {addr} is of {feed}, and not of {schema}"))
+                .hint("give --metricsAddr of the other one, or the right --stagingSchema"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The line, and below it what it rests on.
+fn shown(status: &Value) -> String {
+    let text = |value: &Value| match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => visible(text, ""),
+        other => other.to_string(),
+    };
+    let mut lines = vec![text(&status["line"]), String::new()];
+    let mut row = |name: &str, value: String| lines.push(format!("{name:<20}{value}"));
+    row("staging schema", text(&status["feed"]));
+    row("resolved", text(&status["resolved"]));
+    row("applied", text(&status["applied"]));
+    row("last request", format!("{} s ago", text(&status["last_request_seconds_ago"])));
+    row("received, applied", format!("{}, {} rows", text(&status["rows_received"]), text(&status["rows_applied"])));
+    let room = status["staging_room_bytes"].as_f64().unwrap_or_default() / 1e6;
+    row("staging", format!("{} bytes of rows, room for {room:.0} MB", text(&status["staging_row_bytes"])));
+    let changefeed = &status["changefeed"];
+    row("changefeed", format!("job {}: {}", text(&changefeed["job"]), text(&changefeed["state"])));
+    row("held up by", text(&status["bottleneck"]));
+    for warning in status["warnings"].as_array().into_iter().flatten() {
+        row("warning", text(warning));
+    }
+    if !status["waiting"].is_null() {
+        let waiting = &status["waiting"];
+        row("refused row", format!("{} {}", text(&waiting["table"]), text(&waiting["key"])));
+        row("", text(&waiting["hint"]));
+    }
+    for reason in status["reasons"].as_array().into_iter().flatten() {
+        row("not safe to cut back", format!(" {} ({})", text(&reason["text"]), text(&reason["id"])));
+    }
+    row("next", text(&status["next"]));
+    lines.into_iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_an_answer_steers_a_terminal() {
+        let status =
+            serde_json::json!({ "line": "behind\u{1b}[2J", "feed": "a\nb", "reasons": [{"text": "x", "id": "y"}] });
+        let text = shown(&status);
+        assert!(text.starts_with("behind\\u{1b}[2J\n\n") && text.contains("a\\nb"), "{text}");
+        assert!(text.contains("not safe to cut back x (y)\n"), "{text}");
+    }
+}
