@@ -35,6 +35,7 @@ pub enum FindingId {
     TableMissing,
     TableNotWritable,
     TableShared,
+    RightsMissing,
     TablesIdle,
     TablesRefused,
     TargetKeyMissing,
@@ -62,6 +63,7 @@ impl FindingId {
             Self::TableMissing => "table-missing",
             Self::TableNotWritable => "table-not-writable",
             Self::TableShared => "table-shared",
+            Self::RightsMissing => "rights-missing",
             Self::TablesIdle => "tables-idle",
             Self::TablesRefused => "tables-refused",
             Self::TargetKeyMissing => "target-key-missing",
@@ -91,6 +93,7 @@ impl FindingId {
             Self::TableMissing => code::table::TABLE_MISSING,
             Self::TableNotWritable => code::table::TABLE_NOT_WRITABLE,
             Self::TableShared => code::table::TABLE_SHARED,
+            Self::RightsMissing => code::target::PRIVILEGE,
             Self::TablesIdle => code::table::TABLES_IDLE,
             Self::TablesRefused => code::table::TABLES_REFUSED,
             Self::TargetKeyMissing => code::table::TARGET_KEY_MISSING,
@@ -186,6 +189,10 @@ impl Findings {
         self.list = rest;
         fatal.sort_by_key(|finding| finding.severity);
         fatal.into_iter().next()
+    }
+
+    pub fn extend(&mut self, more: impl IntoIterator<Item = Finding>) {
+        self.list.extend(more);
     }
 
     pub fn append(&mut self, other: Self) {

@@ -34,6 +34,15 @@ pub struct Catalog {
     pub suspends_triggers: bool,
     /// Where it may not: the statement that gives it the right, for an administrator.
     pub suspend_hint: Option<String>,
+    /// What this user may not do with tables, as far as the plugin can tell. ebb needs SELECT, INSERT, UPDATE and DELETE.
+    #[serde(default)]
+    pub missing_rights: Vec<MissingRight>,
+    /// This user, as GRANT takes it.
+    #[serde(default)]
+    pub grantee: String,
+    /// One GRANT takes several tables.
+    #[serde(default)]
+    pub grants_on_several: bool,
     /// What stands around a name in SQL, and is doubled within it. Without one names are shown as they are.
     pub identifier_quote: Option<char>,
 }
@@ -59,6 +68,16 @@ impl Catalog {
         let schema = table.namespace.last().map(|schema| format!("{}.", self.quoted(schema))).unwrap_or_default();
         format!("{schema}{}", self.quoted(&table.name))
     }
+}
+
+/// Rights on one table that the user lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MissingRight {
+    /// The position of the table in [`Catalog::tables`].
+    pub table: TableIndex,
+    /// In capitals, in the order SELECT, INSERT, UPDATE, DELETE; never empty.
+    pub rights: Vec<String>,
 }
 
 /// A view, or something else that is no table.

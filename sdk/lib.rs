@@ -31,7 +31,8 @@ pub mod abi;
 pub mod export;
 
 pub use catalog::{
-    Action, Catalog, Column, ForeignKey, Identity, NotWritable, OtherRelation, SavedTrigger, Table, Trigger, UniqueKey,
+    Action, Catalog, Column, ForeignKey, Identity, MissingRight, NotWritable, OtherRelation, SavedTrigger, Table,
+    Trigger, UniqueKey,
 };
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};

@@ -38,12 +38,6 @@ impl Refusals {
     pub(super) fn telling(&self) -> Option<&ebb_sdk::Error> {
         let has_others = self.list.iter().any(|refusal| !refusal.is_of_plan);
         let candidates = || self.list.iter().filter(|refusal| !(has_others && refusal.is_of_plan));
-        let alike = |one: &Refusal, other: &Refusal| {
-            let said = |refusal: &Refusal| {
-                (refusal.error.table.clone(), refusal.error.constraint.clone(), refusal.error.code.clone())
-            };
-            said(one) == said(other)
-        };
         let most = candidates().max_by_key(|one| candidates().filter(|other| alike(one, other)).count())?;
         let mut same = candidates().filter(|other| alike(most, other)).map(|refusal| &refusal.error);
         same.clone().find(|error| error.key.is_some()).or_else(|| same.next())
@@ -52,6 +46,16 @@ impl Refusals {
     /// Of every refusal; `None` where one does not name its table.
     pub(super) fn tables(&self) -> BTreeSet<Option<String>> {
         self.list.iter().map(|refusal| refusal.error.table.clone()).collect()
+    }
+}
+
+/// Whether two are about one thing. Not every refusal names its table, and a constraint may be verified by ebb, without a code.
+fn alike(one: &Refusal, other: &Refusal) -> bool {
+    let (one, other) = (&one.error, &other.error);
+    let may_be_same = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
+    match one.constraint.is_some() && one.constraint == other.constraint {
+        true => may_be_same(&one.table, &other.table),
+        false => (&one.table, &one.constraint, &one.code) == (&other.table, &other.constraint, &other.code),
     }
 }
 
@@ -113,10 +117,12 @@ mod tests {
     #[test]
     fn of_one_refusal_that_is_told_which_names_the_row() {
         let mut refusals = Refusals::default();
-        refusals.add(refusal("t", Topic::UniqueKey), Plan::UPSERTS_FIRST, None);
-        refusals.add(refusal("t", Topic::UniqueKey).key("[1]"), Plan::NULLS_FIRST, None);
+        let of_key = |error: Error| error.constraint("t_key");
+        let nameless = Error::new(ErrorKind::Refused, "t").topic(Topic::UniqueKey).code("1452");
+        refusals.add(of_key(nameless), Plan::UPSERTS_FIRST, None);
+        refusals.add(of_key(refusal("t", Topic::UniqueKey)).key("[1]"), Plan::NULLS_FIRST, None);
         refusals.add(refusal("u", Topic::UniqueKey), Plan::REINSERT_SUSPENDED, None);
         assert_eq!(refusals.telling().and_then(|error| error.key.as_deref()), Some("[1]"));
-        assert_eq!(refusals.tables().len(), 2);
+        assert_eq!(refusals.tables().len(), 3);
     }
 }

@@ -9,6 +9,7 @@ mod matching;
 mod origin;
 mod problems;
 mod remembered;
+mod rights;
 mod route;
 mod seen_keys;
 mod taken_in;
@@ -20,7 +21,7 @@ use ebb_sdk::{Catalog, ConnectOptions, FitQuestion, TableIndex};
 
 use crate::config::Config;
 use crate::error::{Error, Result, listed};
-use crate::findings::{Finding, FindingId, Findings};
+use crate::findings::{Finding, FindingId, Findings, Severity};
 use crate::plugin::Session;
 use crate::source::{Source, SourceTable, tells_json_null};
 use crate::stage::{Bounds, RunState};
@@ -137,6 +138,10 @@ impl TableMatch {
             note_refused(&routes, &mut findings);
         }
         note_unique_rules(catalog, &routes, &mut findings);
+        // Where any table may come, rights are known to lack only once a row of it has.
+        let severity = if scope == Scope::Any { Severity::Warning } else { Severity::Fatal };
+        let written = routes.iter().map(|route| route.position).collect();
+        findings.extend(rights::missing(catalog, &written).map(|finding| Finding { severity, ..finding }));
         findings.conclude().map(|()| routes)
     }
 

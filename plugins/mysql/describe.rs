@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ebb_sdk::{
-    Action, Catalog, Column, ColumnIndex, ConnectOptions, ForeignKey, Identity, NotWritable, OtherRelation, Result,
-    Table, TableIndex, Trigger, UniqueKey,
+    Action, Catalog, Column, ColumnIndex, ConnectOptions, ForeignKey, Identity, NotWritable, Result, Table, TableIndex,
+    Trigger, UniqueKey,
 };
 use mysql_async::Row;
 use mysql_async::prelude::{FromRow, Queryable};
@@ -20,7 +20,7 @@ use crate::error::translate;
 use crate::not_writable::not_writable_key;
 use crate::own::{PROGRESS, TRIGGERS};
 use crate::values::Conversion;
-use crate::{Session, answered, quoted, rights, triggers};
+use crate::{Session, answered, quoted, rights, triggers, views};
 
 /// How a column's values are written.
 #[derive(Clone, Debug)]
@@ -82,9 +82,6 @@ const TABLES: &str = "SELECT table_name AS name, engine AS engine FROM informati
      WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_name NOT IN (?, ?) \
      ORDER BY table_name";
 
-const OTHERS: &str = "SELECT table_name AS name FROM information_schema.tables \
-     WHERE table_schema = DATABASE() AND table_type = 'VIEW' ORDER BY table_name LIMIT ?";
-
 const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, is_nullable, extra, \
          character_set_name, character_maximum_length, character_octet_length, numeric_scale, datetime_precision, $srid AS srid, column_default, numeric_precision, collation_name, \
          (SELECT maxlen FROM information_schema.character_sets s WHERE s.character_set_name = c.character_set_name) AS letter, \
@@ -129,18 +126,18 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
     for (table, trigger) in triggers::all(session).await? {
         builder.trigger(&table, trigger);
     }
+    let grants = rights::of(session).await?;
     // MariaDB shows the names of triggers to everybody.
     if session.server.flavour == Flavour::MySql {
-        builder.hide_triggers(&rights::of_triggers(session).await?);
+        builder.hide_triggers(&grants);
     }
-    let namespace = vec![session.server.database.clone()];
-    let view = |(name,): (String,)| OtherRelation { namespace: namespace.clone(), name, kind: "a view".into() };
-    let views = rows::<(String,)>(session, OTHERS, vec![Catalog::OTHERS_MAX.into()]).await?;
     let catalog = Catalog {
         identifier_quote: Some('`'),
-        namespace: namespace.clone(),
+        namespace: vec![session.server.database.clone()],
+        missing_rights: grants.missing(&builder.tables),
+        grantee: session.server.user.clone(),
         tables: builder.tables,
-        others: views.into_iter().map(view).collect(),
+        others: views::all(session).await?,
         server_version: session.server.name.clone(),
         checks_each_row: true,
         suspends_checks: true,
@@ -320,10 +317,10 @@ impl Builder {
     }
 
     /// Where the user has no right to see triggers there may be some.
-    fn hide_triggers(&mut self, rights: &rights::TriggerRights) {
-        for table in self.tables.iter_mut().filter(|table| !rights.sees(&table.name)) {
+    fn hide_triggers(&mut self, rights: &rights::Rights) {
+        for table in self.tables.iter_mut().filter(|table| !rights.may("TRIGGER", &table.name)) {
             self.details.entry(table.name.clone()).or_default().triggers = Some("unknown to ebb".into());
-            table.hides_triggers = Some(rights.grant.clone());
+            table.hides_triggers = Some(rights.trigger_grant.clone());
         }
     }
 

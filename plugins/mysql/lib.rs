@@ -24,6 +24,7 @@ mod effect;
 mod before;
 mod constraints;
 mod verify;
+mod views;
 
 mod locate;
 

@@ -1,8 +1,10 @@
-//! Whether this user sees triggers: MySQL shows none to those who may not make any, and says nothing of it.
+//! What this user may do. MySQL shows triggers to nobody who may not make any, and says nothing of it.
 //!
 //! Owns: reading SHOW GRANTS, and which right mends a refusal to make triggers. Does not own: what is done where triggers cannot be seen (`effect`).
 
-use ebb_sdk::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+
+use ebb_sdk::{Error, ErrorKind, MissingRight, Result, Table, TableIndex};
 use mysql_async::Error as Failure;
 
 use crate::connect::Flavour;
@@ -13,27 +15,32 @@ use crate::{Session, quoted};
 /// May not make triggers, or none of somebody else, or none that the binary log would repeat.
 pub(crate) const NO_RIGHT: [u16; 5] = [1142, 1227, 1419, 1044, 1370];
 
-/// The tables whose triggers can be seen.
+/// What the user may do, by right.
 #[derive(Debug, Default)]
-pub(crate) struct TriggerRights {
+pub(crate) struct Rights {
+    by_verb: BTreeMap<&'static str, Granted>,
+    /// A role may give more than SHOW GRANTS tells.
+    has_roles: bool,
+    /// What would let it see all triggers.
+    pub(crate) trigger_grant: String,
+}
+
+/// Where one right holds.
+#[derive(Debug, Default)]
+struct Granted {
     all: bool,
     tables: Vec<String>,
-    /// What would let it see all.
-    pub(crate) grant: String,
 }
 
-impl TriggerRights {
-    pub(crate) fn sees(&self, table: &str) -> bool {
-        self.all || self.tables.iter().any(|name| name == table)
-    }
-}
+/// What is looked for.
+const VERBS: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRIGGER"];
 
-pub(crate) async fn of_triggers(session: &mut Session) -> Result<TriggerRights> {
+pub(crate) async fn of(session: &mut Session) -> Result<Rights> {
     let grants: Vec<String> = spoken(session, "SHOW GRANTS", "see the user's rights").await?;
     let database = session.server.database.clone();
-    let mut rights = TriggerRights {
-        grant: format!("GRANT TRIGGER ON {}.* TO {};", quoted(&database), session.server.user),
-        ..TriggerRights::default()
+    let mut rights = Rights {
+        trigger_grant: format!("GRANT TRIGGER ON {}.* TO {};", quoted(&database), session.server.user),
+        ..Rights::default()
     };
     for grant in &grants {
         rights.read(grant, &database);
@@ -41,25 +48,48 @@ pub(crate) async fn of_triggers(session: &mut Session) -> Result<TriggerRights> 
     Ok(rights)
 }
 
-impl TriggerRights {
+impl Rights {
+    pub(crate) fn may(&self, verb: &str, table: &str) -> bool {
+        self.by_verb.get(verb).is_some_and(|granted| granted.all || granted.tables.iter().any(|name| name == table))
+    }
+
+    /// What is certainly missing for rows to be written.
+    pub(crate) fn missing(&self, tables: &[Table]) -> Vec<MissingRight> {
+        if self.has_roles {
+            return Vec::new();
+        }
+        let of_table = |(table, at): (&Table, TableIndex)| {
+            let rights = VERBS.iter().filter(|verb| **verb != "TRIGGER" && !self.may(verb, &table.name));
+            MissingRight { table: at, rights: rights.map(|verb| (*verb).to_owned()).collect() }
+        };
+        tables.iter().zip(TableIndex::all()).map(of_table).filter(|missing| !missing.rights.is_empty()).collect()
+    }
+
     /// ``GRANT SELECT, TRIGGER ON `d`.* TO `u`@`%` ``.
     fn read(&mut self, grant: &str, database: &str) {
-        let Some((verbs, rest)) = grant.split_once(" ON ") else { return };
+        let Some((verbs, rest)) = grant.split_once(" ON ") else {
+            self.has_roles |= grant.starts_with("GRANT ");
+            return;
+        };
         let (is_grant, verbs) = match (verbs.strip_prefix("GRANT "), verbs.strip_prefix("REVOKE ")) {
             (Some(verbs), _) => (true, verbs),
             (_, Some(verbs)) => (false, verbs),
             _ => return,
         };
-        if !verbs.split(", ").any(|verb| matches!(verb, "TRIGGER" | "ALL PRIVILEGES" | "ALL")) {
-            return;
-        }
         let Some((scope, rest)) = name(rest) else { return };
         let Some((table, _)) = rest.strip_prefix('.').and_then(name) else { return };
-        match (scope.as_str(), table.as_str()) {
-            ("*", "*") => self.all = is_grant,
-            (scope, "*") if is_like(database, scope) => self.all = is_grant,
-            (scope, table) if scope == database => self.tables.push(table.to_owned()),
-            _ => {}
+        let named: Vec<&str> = verbs.split(", ").map(|verb| verb.split(" (").next().unwrap_or_default()).collect();
+        for verb in VERBS {
+            if !named.iter().any(|named| [verb, "ALL PRIVILEGES", "ALL"].contains(named)) {
+                continue;
+            }
+            let granted = self.by_verb.entry(verb).or_default();
+            match (scope.as_str(), table.as_str()) {
+                ("*", "*") => granted.all = is_grant,
+                (scope, "*") if is_like(database, scope) => granted.all = is_grant,
+                (scope, table) if scope == database => granted.tables.push(table.to_owned()),
+                _ => {}
+            }
         }
     }
 }
@@ -138,6 +168,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn missing_rights_are_those_that_are_certain() {
+        let tables = ["t", "u"].map(|name| Table { name: name.into(), ..Table::default() });
+        for (grants, expected) in [
+            (vec!["GRANT ALL PRIVILEGES ON *.* TO `root`@`%`"], [vec![], vec![]]),
+            (vec!["GRANT SELECT, INSERT, UPDATE ON `my_db`.* TO `u`@`%`"], [vec!["DELETE"], vec!["DELETE"]]),
+            (
+                vec!["GRANT SELECT (`a`, `b`), INSERT (`a`), UPDATE, DELETE ON `my_db`.`t` TO `u`@`%`"],
+                [vec![], vec!["SELECT", "INSERT", "UPDATE", "DELETE"]],
+            ),
+            (vec!["GRANT USAGE ON *.* TO `u`@`%`", "GRANT `role`@`%` TO `u`@`%`"], [vec![], vec![]]),
+        ] {
+            let mut rights = Rights::default();
+            grants.iter().for_each(|grant| rights.read(grant, "my_db"));
+            let missing = rights.missing(&tables);
+            let of = |at: usize| missing.iter().find(|missing| missing.table == TableIndex::at(at));
+            let found = [0, 1].map(|at| of(at).map_or_else(Vec::new, |missing| missing.rights.clone()));
+            assert_eq!(
+                found,
+                expected.map(|rights| rights.into_iter().map(String::from).collect::<Vec<_>>()),
+                "{grants:?}"
+            );
+        }
+    }
+
+    #[test]
     fn grants_of_every_kind() {
         for (grants, sees) in [
             (vec!["GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION"], true),
@@ -151,9 +206,9 @@ mod tests {
             (vec!["GRANT `role`@`%` TO `u`@`%`", "GRANT PROXY ON ``@`` TO 'root'@'%'"], false),
             (vec!["GRANT ALL PRIVILEGES ON *.* TO `u`@`%`", "REVOKE TRIGGER ON `my_db`.* FROM `u`@`%`"], false),
         ] {
-            let mut rights = TriggerRights::default();
+            let mut rights = Rights::default();
             grants.iter().for_each(|grant| rights.read(grant, "my_db"));
-            assert_eq!(rights.sees("t"), sees, "{grants:?}");
+            assert_eq!(rights.may("TRIGGER", "t"), sees, "{grants:?}");
         }
         assert_eq!(name("`a``b`.*"), Some(("a`b".into(), ".*")));
     }

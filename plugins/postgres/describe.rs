@@ -17,6 +17,7 @@ use crate::error::translate;
 use crate::not_writable;
 use crate::own::{PROGRESS, TRIGGERS};
 use crate::quoted;
+use crate::rights;
 use crate::statement::qualified;
 use crate::triggers::{self, FoundTrigger, QUALIFIED};
 
@@ -216,6 +217,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         let namespace = vec![builder.database.clone(), row.try_get(0)?];
         others.push(OtherRelation { namespace, name: row.try_get(1)?, kind: row.try_get(2)? });
     }
+    let missing_rights = rights::missing(client, &oids, &builder.positions).await?;
     // Debian and others add their own words behind the number.
     let version: String = about.try_get(1)?;
     let number = version.split_whitespace().next().unwrap_or_default();
@@ -224,6 +226,9 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         namespace: vec![builder.database, server.schema.clone()],
         tables: builder.tables,
         others,
+        missing_rights,
+        grantee: quoted(&server.user),
+        grants_on_several: true,
         server_version: format!("PostgreSQL {number}"),
         checks_each_row: false,
         defers_checks: true,

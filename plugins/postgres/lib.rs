@@ -11,6 +11,7 @@ mod column;
 mod keys;
 mod not_writable;
 mod triggers;
+mod rights;
 mod saved;
 mod fit;
 

@@ -112,6 +112,42 @@ fn the_target_is_not_fit() {
     fails(&world, &["--target", &untrusted], &["sslrootcert", "no-such-file.crt"]);
 }
 
+/// All that lacks is named at the start, in one statement, which mends it.
+#[test]
+fn rights_that_lack_are_named_with_the_statement_that_grants_them() {
+    for dialect in [Dialect::Postgres, MYSQLS[0], MYSQLS[1]] {
+        let tables = "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY);
+            CREATE TABLE c (id int PRIMARY KEY)";
+        let world = World::with_target(dialect, "fail_rights", tables, tables);
+        let (database, user) = (world.database(), "lacking");
+        world.target(&match dialect {
+            Dialect::Postgres => format!(
+                "DROP ROLE IF EXISTS {user}; CREATE ROLE {user} LOGIN PASSWORD 'x'; GRANT CREATE, USAGE ON SCHEMA public TO {user};
+                 GRANT SELECT, INSERT, UPDATE ON a, b TO {user}; GRANT ALL ON c TO {user}"
+            ),
+            _ => format!(
+                "CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY 'x'; GRANT CREATE, TRIGGER ON {database}.* TO '{user}'@'%';
+                 GRANT CREATE, SELECT, INSERT, UPDATE ON {database}.ebb_progress TO '{user}'@'%';
+                 GRANT SELECT, INSERT, UPDATE ON {database}.a TO '{user}'@'%';
+                 GRANT SELECT, INSERT, UPDATE ON {database}.b TO '{user}'@'%';
+                 GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.c TO '{user}'@'%'"
+            ),
+        });
+        let target = world.target_url_as(user, "x");
+        let line = world.fetch(&["--target", &target]).failure();
+        let error: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let (message, hint) = (error["message"].to_string(), error["hint"].as_str().expect("a hint").to_owned());
+        assert!(line.contains("EBB-T016") && message.contains("lacks DELETE on "), "{dialect:?}: {line}");
+        assert!(message.contains(if dialect == Dialect::Postgres { "public\\\".\\\"b" } else { "`b`" }), "{line}");
+        let (_, grants) = hint.split_once("as an administrator of the target: ").expect("a statement");
+        world.target(grants);
+        let ebb = world.fetch(&["--target", &target]).ready();
+        world.source("INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); INSERT INTO c VALUES (1)");
+        world.wait_equal(&ebb, &["a", "b", "c"]);
+        ebb.stop();
+    }
+}
+
 #[test]
 fn tables_do_not_match() {
     let world = World::with_schemas("fail_tables", FIT_TABLE, "CREATE TABLE other (id int)");
