@@ -11,12 +11,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
+use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
 use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
+use x509_cert::der::{Decode, Encode};
 use x509_cert::name::Name;
 
 use super::files::{self, Mode};
@@ -84,13 +85,22 @@ fn hosts(options: &Options) -> Result<Vec<String>> {
             code::access::HOSTS,
             format!("{}/server.crt does not say which hosts it is for", options.dir.display()),
         )
-        .hint("give them with --host")
+        .hint("give them: ebb certs --renew --host NAME, with --host once for each")
     })
 }
 
 pub(super) struct Authority {
     pub(super) issuer: Issuer<'static, KeyPair>,
     certificate: String,
+}
+
+impl Authority {
+    /// Another authority has the same name: only its key tells it apart.
+    pub(super) fn has_signed(&self, certificate: &Certificate) -> bool {
+        let signed = certificate.tbs_certificate.to_der().unwrap_or_default();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, self.issuer.key().public_key_raw());
+        key.verify(&signed, certificate.signature.raw_bytes()).is_ok()
+    }
 }
 
 /// Certificate and key, both PEM.
@@ -131,7 +141,7 @@ pub(super) fn read_authority(dir: &Path, flag: &str) -> Result<Authority> {
     let read = |name: &str| {
         std::fs::read_to_string(dir.join(name)).map_err(|error| {
             Error::new(code::access::AUTHORITY, format!("{} cannot be read: {error}", dir.join(name).display()))
-                .hint(format!("leave out {flag} to make a new authority, or give the folder of the old one with --out"))
+                .hint(format!("{flag} needs the authority that ebb certs has made: give its folder with --out"))
         })
     };
     let (certificate, key) = (read("ca.crt")?, read("ca.key")?);
@@ -158,7 +168,7 @@ pub(super) fn read_authority(dir: &Path, flag: &str) -> Result<Authority> {
 }
 
 /// Whether a certificate's subject or issuer is the authority.
-pub(super) fn is_authority(name: &Name) -> bool {
+fn is_authority(name: &Name) -> bool {
     let mut attributes = name.0.iter().flat_map(|part| part.0.iter());
     attributes.any(|attribute| attribute.oid == COMMON_NAME && attribute.value.value() == AUTHORITY.as_bytes())
 }

@@ -71,13 +71,19 @@ impl Person<'_> {
         let mut answer = String::new();
         match self.answers.read_line(&mut answer) {
             Ok(count) if count > 0 => Ok(answer.trim().to_owned()),
-            _ => Err(Error::new(code::settings::NOT_GIVEN, format!("there is no answer to: {question}"))
-                .hint("give --source, --target, --tables and --host, and --yes for no questions")),
+            _ => {
+                // The question has no end of line.
+                let _ = writeln!(self.questions).and_then(|()| self.questions.flush());
+                Err(Error::new(code::settings::NOT_GIVEN, format!("there is no answer to: {question}"))
+                    .hint("give --source, --target, --tables and --host, and --yes for no questions"))
+            }
         }
     }
 
-    fn agrees(&mut self, question: &str) -> Result<bool> {
-        Ok(!self.is_silent && matches!(self.ask(&format!("{question} [y/N]"))?.as_str(), "y" | "Y" | "yes"))
+    /// Without an answer nobody has agreed.
+    fn agrees(&mut self, question: &str) -> bool {
+        let is_yes = |answer: String| matches!(answer.as_str(), "y" | "Y" | "yes");
+        !self.is_silent && self.ask(&format!("{question} [y/N]")).is_ok_and(is_yes)
     }
 
     /// The flag's value or an answer, once `check` takes it. Without questions its error is the end.
@@ -142,7 +148,7 @@ fn set_up(options: &Options, servers: &Servers<'_>, person: &mut Person<'_>) -> 
         } else {
             format!("{} is there already. Write over it?", path.display())
         };
-        if !person.agrees(&question)? {
+        if !person.agrees(&question) {
             files::refuse_existing(&[path], "give another folder with --out, or move the file away")?;
         }
     }
@@ -215,8 +221,9 @@ fn matching(filter: &str, known: &[String]) -> Result<Vec<String>> {
     })?;
     let found: Vec<String> = known.iter().filter(|name| chosen.is_match(name)).cloned().collect();
     if found.is_empty() {
-        return Err(Error::new(code::settings::NOTHING_CHOSEN, "no table of the target matches")
-            .hint(format!("the target has {}", if known.is_empty() { "none".into() } else { listed(known) })));
+        let all = if known.is_empty() { "none".into() } else { listed(known) };
+        return Err(Error::new(code::settings::NOTHING_CHOSEN, "no table of the target matches --tables")
+            .hint(format!("correct --tables, which is a regular expression; the tables of the target: {all}")));
     }
     Ok(found)
 }

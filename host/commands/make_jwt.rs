@@ -75,7 +75,7 @@ pub fn make(options: &Options) -> Result<String> {
     crypto::install();
     let token = encode(&Header::new(algorithm), &claims, &key).map_err(|error| {
         Error::new(code::access::SIGNING_KEY, format!("the token cannot be signed: {error}"))
-            .hint("give an EC (P-256) or RSA key")
+            .hint("give an EC (P-256, P-384) or RSA key")
     })?;
     match &options.out {
         Some(path) => {

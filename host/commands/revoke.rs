@@ -3,16 +3,18 @@
 //! Owns: the list, and which certificates are on it. Does not own: the authority (`certs`), and judging by the list
 //! (`receive/tls`).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use time::{Duration, OffsetDateTime};
 use x509_cert::Certificate;
+use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
 
-use super::certs;
+use super::certs::{self, Authority};
 use super::files::{self, Mode};
 use crate::code;
 use crate::error::{Error, Result};
@@ -36,7 +38,7 @@ pub struct Options {
 /// Puts the certificate on the list, and returns what is to be printed.
 pub fn revoke(options: &Options) -> Result<String> {
     let authority = certs::read_authority(&options.dir, "--revoke")?;
-    let serial = serial(&options.certificate)?;
+    let serial = serial(&options.certificate, &authority)?;
     let list = options.dir.join(LIST);
     let mut entries = entries(&list)?;
     if entries.iter().all(|(known, _)| *known != serial) {
@@ -101,7 +103,21 @@ fn entries(path: &Path) -> Result<Vec<Entry>> {
         Some((bytes.collect::<Option<Vec<u8>>>()?, at.parse().ok()?))
     };
     let lines = text.lines().filter_map(|line| line.strip_prefix(REVOKED));
-    lines.map(|line| entry(line).ok_or_else(|| unusable(path, "it was not made by ebb certs"))).collect()
+    let entries: Option<Vec<Entry>> = lines.map(entry).collect();
+    // What is on the list and not in the lines would be left out of the next one.
+    let is_whole = |entries: &Vec<Entry>| {
+        let named: BTreeSet<_> = entries.iter().map(|(serial, _)| serial.clone()).collect();
+        revoked(&text).is_some_and(|revoked| revoked == named)
+    };
+    entries.filter(is_whole).ok_or_else(|| unusable(path, "ebb certs did not write it so"))
+}
+
+/// The serial numbers on a list in PEM form.
+fn revoked(text: &str) -> Option<BTreeSet<Vec<u8>>> {
+    let der = CertificateRevocationListDer::from_pem_slice(text.as_bytes()).ok()?;
+    let list = CertificateList::from_der(&der).ok()?;
+    let revoked = list.tbs_cert_list.revoked_certificates.unwrap_or_default();
+    Some(revoked.iter().map(|revoked| revoked.serial_number.as_bytes().to_vec()).collect())
 }
 
 fn unusable(path: &Path, why: &str) -> Error {
@@ -113,15 +129,20 @@ fn unusable(path: &Path, why: &str) -> Error {
 }
 
 /// The serial number of a certificate of this authority.
-fn serial(path: &Path) -> Result<Vec<u8>> {
+fn serial(path: &Path, authority: &Authority) -> Result<Vec<u8>> {
     let refused = |why: &str| {
-        Error::new(code::access::REVOCATION_LIST, format!("--revoke {} cannot be used: {why}", path.display()))
-            .hint("give the PEM file of a certificate that ebb certs has made, such as certs/client.crt")
+        Error::new(code::access::REVOCATION_LIST, format!("--revoke {} cannot be used: {why}", path.display())).hint(
+            "give the PEM file of a certificate that ebb certs has made, such as certs/client.crt, and the folder of \
+             its authority with --out",
+        )
     };
-    let der = CertificateDer::from_pem_file(path).map_err(|error| refused(&error.to_string()))?;
-    let certificate = Certificate::from_der(&der).ok().map(|certificate| certificate.tbs_certificate);
-    match certificate {
-        Some(signed) if certs::is_authority(&signed.issuer) => Ok(signed.serial_number.as_bytes().to_vec()),
-        _ => Err(refused("it is not a certificate of this authority")),
+    let der = CertificateDer::from_pem_file(path).map_err(|error| match error {
+        pem::Error::NoItemsFound => refused("it holds no certificate in PEM form"),
+        error => refused(&error.to_string()),
+    })?;
+    let certificate = Certificate::from_der(&der).map_err(|error| refused(&error.to_string()))?;
+    if !authority.has_signed(&certificate) {
+        return Err(refused("it is not a certificate of this authority"));
     }
+    Ok(certificate.tbs_certificate.serial_number.as_bytes().to_vec())
 }

@@ -22,8 +22,11 @@ pub fn raise_open_files(limits: &ReceiverLimits) {
     if raised.is_err() || wanted < needed {
         tracing::warn!(
             error_code = code::receiver::OPEN_FILES.text(),
-            hint = "raise the limit (ulimit -n; LimitNOFILE in a systemd unit), or lower --connections-max and \
-                    --untrusted-connections-max",
+            hint = format!(
+                "raise the limit to {needed} (ulimit -n; LimitNOFILE in a systemd unit), or lower --connections-max \
+                 ({}) and --untrusted-connections-max ({})",
+                limits.connections_max, limits.untrusted_connections_max
+            ),
             "ebb may need {needed} open files, and the system allows it {}",
             now.maximum.unwrap_or(wanted)
         );

@@ -10,6 +10,7 @@ mod command_line_secrets;
 mod secrets;
 mod log_values;
 mod terminal;
+mod errors;
 
 mod findings;
 mod names;

@@ -54,6 +54,7 @@ pub(super) fn check_flush(config: &str, place: &str) -> Result<()> {
             code::settings::CHANGEFEED_OPTION,
             format!("{place}: \"webhook_sink_config\" must be a text that holds a JSON object"),
         )
+        .hint("write it as \"{\\\"Flush\\\":{\\\"Bytes\\\":1048576,\\\"Frequency\\\":\\\"1s\\\"}}\"")
     })?;
     let flush = |key: &str| config.pointer(&format!("/Flush/{key}"));
     let is_set = |key: &str| flush(key).and_then(Value::as_i64).is_some_and(|number| number != 0);

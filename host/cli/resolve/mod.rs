@@ -256,15 +256,15 @@ fn staging(replicator: &Replicator, non_interactive: bool) -> Result<Staging> {
 }
 
 fn staging_dir(given: Option<&PathBuf>) -> Result<PathBuf> {
-    let state_home = || std::env::var_os("XDG_STATE_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let dir = given.cloned().or_else(|| state_home().or_else(home).map(|state| state.join("ebb")));
+    let set = |name| std::env::var_os(name).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let state = || set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
+    let dir = given.cloned().or_else(|| state().map(|state| state.join("ebb")));
     dir.ok_or_else(|| {
         Error::new(
             code::settings::NO_STAGING_DIR,
             "there is no folder for staging: neither XDG_STATE_HOME nor HOME is set",
         )
-        .hint("give --staging-dir DIR")
+        .hint("give --staging-dir DIR (in fetch inside --replicator-flags \"…\"), or set EBB_STAGING_DIR")
     })
 }
 
