@@ -76,6 +76,9 @@ fn a_code_that_no_test_provokes_fails_the_tests() {
     fs::write(dir.path().join("provoked/EBB-A010"), "").expect("a file");
     assert_eq!(compare(), (Some(0), "1 codes were provoked, 1 cannot be\n".into()));
     fs::write(dir.path().join("provoked/EBB-B010"), "").expect("a file");
+    fs::write(dir.path().join("page.md"), page.replace("not provoked", "not provoked everywhere")).expect("a file");
+    assert_eq!(compare(), (Some(0), "2 codes were provoked, 0 cannot be\n".into()));
+    fs::write(dir.path().join("page.md"), page).expect("a file");
     assert_eq!(compare(), (Some(1), "EBB-B010 is provoked, and page.md says that it is not\n".into()));
 }
 
