@@ -22,6 +22,11 @@ pub enum Severity {
 /// What kind of finding it is. The names are stable: scripts may rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingId {
+    CertificateEnds,
+    CertificateExpired,
+    CertificateIssuer,
+    CertificateName,
+    CertificateRefused,
     ColumnAmbiguous,
     ColumnMissing,
     ColumnNotFilled,
@@ -50,6 +55,11 @@ pub enum FindingId {
 impl FindingId {
     pub fn name(self) -> &'static str {
         match self {
+            Self::CertificateEnds => "certificate-ends",
+            Self::CertificateExpired => "certificate-expired",
+            Self::CertificateIssuer => "certificate-issuer",
+            Self::CertificateName => "certificate-name",
+            Self::CertificateRefused => "certificate-refused",
             Self::ColumnAmbiguous => "column-ambiguous",
             Self::ColumnMissing => "column-missing",
             Self::ColumnNotFilled => "column-not-filled",
@@ -80,6 +90,11 @@ impl FindingId {
 impl FindingId {
     pub fn code(self) -> Code {
         match self {
+            Self::CertificateEnds => code::access::CERTIFICATE_ENDS,
+            Self::CertificateExpired => code::access::RECEIVER_EXPIRED,
+            Self::CertificateIssuer => code::access::RECEIVER_ISSUER,
+            Self::CertificateName => code::access::RECEIVER_NAME,
+            Self::CertificateRefused => code::access::CLIENT_REFUSED,
             Self::ColumnAmbiguous => code::table::COLUMN_AMBIGUOUS,
             Self::ColumnMissing => code::table::COLUMN_MISSING,
             Self::ColumnNotFilled => code::table::COLUMN_NOT_FILLED,
@@ -193,6 +208,11 @@ impl Findings {
 
     pub fn extend(&mut self, more: impl IntoIterator<Item = Finding>) {
         self.list.extend(more);
+    }
+
+    /// All of them, in the order of discovery.
+    pub fn into_list(self) -> Vec<Finding> {
+        self.list
     }
 
     pub fn append(&mut self, other: Self) {

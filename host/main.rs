@@ -8,7 +8,7 @@ use ebb::commands::{self, answer, certs, init, plugins, revoke, status};
 use ebb::config::Config;
 use ebb::daemon::{self, probe};
 use ebb::error::Error;
-use ebb::log;
+use ebb::{log, mask};
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Run(config, warnings) => run(*config, &warnings),
+        Command::Check { config, warnings, json } => check(&config, &warnings, json),
         Command::Status(options) => answer(status::run(&options)),
         Command::Plugins { dirs } => answer(Ok(plugins::list(&dirs))),
         Command::Init(options, dirs) => answer(init::run(
@@ -40,6 +41,21 @@ fn run(config: Config, warnings: &[String]) -> ExitCode {
     match daemon::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
+    }
+}
+
+/// The list goes to standard output; what is found on the way stands in it, so that nothing is logged.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of the command")]
+fn check(config: &Config, warnings: &[String], json: bool) -> ExitCode {
+    for warning in warnings {
+        eprintln!("warning[{}]: {}", code::settings::IGNORED, mask::clean(warning));
+    }
+    match daemon::check::run(config, json) {
+        Ok((text, is_good)) => {
+            print!("{}", mask::clean(&text));
+            if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => answer(Err(error)),
     }
 }
 

@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
 
 use super::init::Init;
-use super::one_shot::{EscapePassword, Status, TriggersRestore};
+use super::one_shot::{Check, EscapePassword, Status, TriggersRestore};
 use super::replicator::Replicator;
 use super::{duration, help};
 use crate::config::{LogFormat, NewTables};
@@ -55,6 +55,9 @@ pub(super) enum Subcommand {
     #[command(before_long_help = help::START, after_long_help = help::LAYERS, help_template = help::TEMPLATE,
         override_usage = help::START_USAGE)]
     Start(Box<Start>),
+    /// Look at both sides as fetch does, with its flags, and change nothing: what would fail, and what mends it
+    #[command(after_help = help::CHECK)]
+    Check(Box<Check>),
     /// Ask for source, target, tables and host, try them, and write ebb.toml and certificates for a first run
     #[command(after_help = help::INIT)]
     Init(Box<Init>),

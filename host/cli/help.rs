@@ -41,6 +41,13 @@ Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.
 Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads
 certificates and keys again.";
 
+pub(super) const CHECK: &str = "\
+Examples:
+  ebb check --config ebb.toml                  what would keep ebb fetch from starting, or stop it later
+  ebb check --json --config ebb.toml | jq .findings
+
+Exit codes: 0 when a start would succeed, 1 when something is fatal, 2 for wrong usage.";
+
 pub(super) const STATUS: &str = "\
 Examples:
   ebb status                                   the run of this machine, on 127.0.0.1:3030

@@ -38,6 +38,8 @@ use layers::Layers;
 pub enum Command {
     /// Replicate; the warnings are for the log, which is not open yet.
     Run(Box<Config>, Vec<String>),
+    /// Look at both sides, and change nothing.
+    Check { config: Box<Config>, warnings: Vec<String>, json: bool },
     /// Ask a running ebb where it stands.
     Status(status::Options),
     /// List the plugins in these folders and the built-in places.
@@ -108,7 +110,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
     let args: Vec<OsString> = args.into_iter().collect();
     let (args, mut warnings) = without_ignored(&args)?;
     // The command line behind `config show` is parsed when it is shown.
-    let has_settings = args.get(1).is_some_and(|command| command == "fetch" || command == "start");
+    let has_settings =
+        args.get(1).is_some_and(|command| ["fetch", "check", "start"].iter().any(|known| command == known));
     let layers = if has_settings { Layers::find(&args, &mut warnings)? } else { Layers::default() };
     let cli = layers.parse::<Cli>(args).map_err(|error| {
         let hint = layers.blame(&error).or_else(|| usage::elsewhere(&error));
@@ -122,6 +125,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
         Subcommand::Start(start) => {
             let config = resolve::start(&start, &mut warnings)?;
             Ok(run(config, warnings))
+        }
+        Subcommand::Check(check) => {
+            let config = resolve::fetch(&check.fetch, &layers, &mut warnings)?;
+            mask::remember(&config);
+            warnings.extend(layers::unknown_variables());
+            Ok(Command::Check { config: Box::new(config), warnings, json: check.json })
         }
         Subcommand::Status(given) => resolve::status(&given).map(Command::Status).map_err(Exit::from),
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
@@ -158,7 +167,7 @@ fn run(config: Config, mut warnings: Vec<String>) -> Command {
 /// Takes out flags of MOLT that mean nothing here.
 fn without_ignored(args: &[OsString]) -> crate::error::Result<(Vec<OsString>, Vec<String>)> {
     let ignored = match args.get(1).and_then(|command| command.to_str()) {
-        Some("fetch") => ignored::OF_FETCH,
+        Some("fetch" | "check") => ignored::OF_FETCH,
         Some("start") => ignored::OF_REPLICATOR,
         _ => &[],
     };

@@ -8,7 +8,16 @@ use std::path::PathBuf;
 use clap::Args;
 use ebb_sdk::Secret;
 
-use super::flags::{TargetAccess, secret};
+use super::flags::{Fetch, TargetAccess, secret};
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The list as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub fetch: Fetch,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Status {

@@ -2,6 +2,7 @@
 //!
 //! Owns: which event ends the run, and the orderly end. Does not own: the start (`start`), any step of a change's life.
 
+pub mod check;
 mod establish;
 pub mod probe;
 mod progress;

@@ -31,6 +31,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
+use rustls::pki_types::UnixTime;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -43,6 +44,7 @@ use crate::access::{Denied, Gate, Reach};
 use crate::code::{self, Code};
 use crate::config::{self, ReceiverLimits, STAGING_PARAMETER};
 use crate::error::{Error, Result, visible};
+use crate::findings::Finding;
 use crate::listen::listen;
 use crate::stage::{Inbox, RunState, Sender, Staged};
 use crate::status::Status;
@@ -75,6 +77,14 @@ struct Handler {
     response_timeout: Duration,
     status: Arc<Status>,
     refusals: Refusals,
+}
+
+/// Looks at the certificates of both sides as a start does.
+///
+/// # Errors
+/// When no handshake could succeed, or a file cannot be used.
+pub fn check_certificates(settings: &config::Receiver) -> Result<Vec<Finding>> {
+    certificates::look(settings, &tls::identified(&settings.identity)?, UnixTime::now())
 }
 
 impl Receiver {

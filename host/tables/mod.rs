@@ -117,6 +117,16 @@ impl TableMatch {
         catalog: &Catalog,
         session: Option<(&mut Session, &ConnectOptions)>,
     ) -> Result<Vec<TableRoute>> {
+        let (routes, findings) = self.judge(catalog, session)?;
+        findings.conclude().map(|()| routes)
+    }
+
+    /// The same, and everything that was found.
+    pub fn judge(
+        self,
+        catalog: &Catalog,
+        session: Option<(&mut Session, &ConnectOptions)>,
+    ) -> Result<(Vec<TableRoute>, Findings)> {
         let Self { mut routes, mut findings, checks, scope } = self;
         if let Some((session, connect)) = session.filter(|_| !checks.is_empty()) {
             let questions: Vec<FitQuestion> = checks.iter().map(|check| check.question.clone()).collect();
@@ -142,7 +152,7 @@ impl TableMatch {
         let severity = if scope == Scope::Any { Severity::Warning } else { Severity::Fatal };
         let written = routes.iter().map(|route| route.position).collect();
         findings.extend(rights::missing(catalog, &written).map(|finding| Finding { severity, ..finding }));
-        findings.conclude().map(|()| routes)
+        Ok((routes, findings))
     }
 
     /// Before 24.2 a changefeed cannot tell a JSON null from SQL NULL.

@@ -40,7 +40,7 @@ impl Judge<'_> {
                 target,
                 format!("cannot write to the target's table {target}: {}", not_writable.why),
             )
-            .fix(format!("{}{leave_out}", not_writable.hint))
+            .fix(format!("{}{leave_out}", not_writable.hint.trim_end_matches(';')))
         }));
         problems.extend(self.acting_triggers(target));
         problems

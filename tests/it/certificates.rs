@@ -89,7 +89,10 @@ fn certificates_are_looked_at_as_the_other_side_will() {
     world.run(&["certs", "--changefeeds-path", "b.json", "--out", "other"]);
     let authority = |sink: &str| sink.split('&').find(|pair| pair.starts_with("ca_cert=")).expect("ca_cert").to_owned();
     let (own, other) = (sink("a.json"), sink("b.json"));
-    start(&with(&own.replace(&authority(&own), &authority(&other))), "EBB-A031", "was not issued by the ca_cert");
+    let with_ca = format!("{flags} --tlsClientCA certs/ca.crt");
+    world.write_changefeed_settings(&with(&own.replace(&authority(&own), &authority(&other))));
+    let line = world.fetch(&["--replicator-flags", &with_ca]).failure();
+    assert!(line.contains("EBB-A031") && line.contains("was not issued by the ca_cert"), "{line}");
     let mixed = other.replace(&authority(&other), &authority(&own));
     start(&with(&mixed), "EBB-A032", "was not issued by the authority of --tlsClientCA");
     // Of an authority that CockroachDB's machines may trust, behind a proxy that ends TLS: only they know.

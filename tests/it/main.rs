@@ -12,6 +12,7 @@ mod log_values;
 mod terminal;
 mod errors;
 
+mod check;
 mod findings;
 mod names;
 mod tables;
