@@ -41,7 +41,7 @@ pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};
 pub use index::{ColumnIndex, TableIndex};
 pub use mask::{MASK, masked, masked_url, masked_value};
 pub use number::{Number, is_number, second_digits};
-pub use progress::{Advance, LeaseRenewal, LeaseState, Progress};
+pub use progress::{Advance, LeaseRenewal, LeaseState, Progress, overtaken};
 pub use rounding::Rounding;
 pub use topic::Topic;
 pub use url::{DatabaseUrl, Secret};

@@ -81,7 +81,8 @@ impl Advance {
 
 const CHANGED: &str = "it was changed by hand, or the target was restored from a backup";
 
-fn overtaken(feed: &str) -> Error {
+/// What a process is told whose feed another one applies now.
+pub fn overtaken(feed: &str) -> Error {
     Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {feed}"))
         .topic(Topic::Fenced)
         .hint("one process applies a feed; end one of the two")

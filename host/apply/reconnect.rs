@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::order::Interval;
 use crate::plugin::{Applied, Session};
 use crate::target::refuse_restored_target;
-use crate::target::{FeedState, Holder, Lease};
+use crate::target::{FeedState, Lease};
 
 /// What became of a transaction whose connection was lost.
 pub(super) enum CommitOutcome {
@@ -144,7 +144,7 @@ impl Applier {
             .hint("somebody removed it, or the target was restored from a backup; see what the target holds"));
         };
         if progress.epoch != epoch {
-            return Err(Holder::another_has_taken_over(self.holder.feed()).into());
+            return Err(ebb_sdk::overtaken(self.holder.feed()).into());
         }
         match progress.applied {
             applied if applied == interval.to => {

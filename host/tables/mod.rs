@@ -145,7 +145,7 @@ impl TableMatch {
             }
         }
         if scope == Scope::Any {
-            note_refused(&routes, &mut findings);
+            note_refused(catalog, &routes, &mut findings);
         }
         note_unique_rules(catalog, &routes, &mut findings);
         // Where any table may come, rights are known to lack only once a row of it has.
@@ -201,16 +201,16 @@ fn note_unique_rules(catalog: &Catalog, routes: &[TableRoute], findings: &mut Fi
     }
 }
 
-fn note_refused(routes: &[TableRoute], findings: &mut Findings) {
-    let refused: Vec<_> = routes.iter().filter_map(|route| route.refused.as_ref()).collect();
-    for error in refused.iter().take(SHOWN_MAX) {
-        let table = error.fact("table").unwrap_or_default();
+fn note_refused(catalog: &Catalog, routes: &[TableRoute], findings: &mut Findings) {
+    let refused = routes.iter().filter_map(|route| Some((&catalog.tables[route.position], route.refused.as_ref()?)));
+    let refused: Vec<_> = refused.collect();
+    for (table, error) in refused.iter().take(SHOWN_MAX) {
         let reason = format!("a row of {table} would end the run: {}", error.message);
         let finding = Finding::warning(FindingId::TablesRefused, table, reason);
         findings.add(Finding { fix: error.hint.clone(), ..finding });
     }
     if refused.len() > SHOWN_MAX {
-        let names = refused.iter().skip(SHOWN_MAX).filter_map(|error| error.fact("table"));
+        let names = refused.iter().skip(SHOWN_MAX).map(|(table, _)| table);
         let reason =
             format!("a row of {} further tables would end the run: {}", refused.len() - SHOWN_MAX, listed(names));
         findings.add(

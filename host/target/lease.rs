@@ -153,12 +153,6 @@ impl Holder {
         }
     }
 
-    /// Why this process ends then.
-    pub fn another_has_taken_over(feed: &str) -> ebb_sdk::Error {
-        ebb_sdk::Error::new(ErrorKind::Broken, format!("another ebb has taken over feed {feed}"))
-            .hint("one process applies a feed; end one of the two")
-    }
-
     /// Set once another process has taken the feed over, or signs of life have ended by themselves: the process must end.
     pub fn lost(&self) -> watch::Receiver<Option<Error>> {
         self.lost.subscribe()
@@ -196,7 +190,7 @@ impl Holder {
                 match (error.kind, error.topic) {
                     // What comes from now on is for the other process: it must not be acknowledged here.
                     (ErrorKind::Broken, Topic::Fenced) => {
-                        self.lost.send_replace(Some(Self::another_has_taken_over(&self.feed).into()));
+                        self.lost.send_replace(Some(ebb_sdk::overtaken(&self.feed).into()));
                     }
                     (ErrorKind::Broken, Topic::Moved) => {
                         self.lost.send_replace(Some(error.into()));
