@@ -244,9 +244,8 @@ impl Applier {
 /// After a failed write the session is good for another only when it could roll back.
 fn rolled_back(lease: &mut Lease, failure: WriteError) -> WriteError {
     let can_roll_back = match &failure {
-        WriteError::Row(_) => true,
+        WriteError::Row(_) | WriteError::Final(_) => true,
         WriteError::Target(error) => error.kind == ErrorKind::Refused,
-        WriteError::Final(_) => false,
     };
     let lost = can_roll_back.then(|| lease.session.rollback().err()).flatten();
     lost.map_or(failure, WriteError::Target)

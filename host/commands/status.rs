@@ -51,6 +51,8 @@ pub fn run(options: &Options) -> Result<String> {
         let status = runtime.block_on(ask(addr))?;
         check_feed(&status, options, addr)?;
         let text = if options.json { format!("{status:#}\n") } else { shown(&status) };
+        // JSON leaves some characters as they are that steer a terminal.
+        let text = if std::io::stdout().is_terminal() { visible(&text, "\n") } else { text };
         if !options.watch {
             return Ok(text);
         }
@@ -123,7 +125,7 @@ fn shown(status: &Value) -> String {
     let text = |value: &Value| match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => visible(text, ""),
-        other => other.to_string(),
+        other => visible(&other.to_string(), ""),
     };
     let mut lines = vec![text(&status["line"]), String::new()];
     let mut row = |name: &str, value: String| lines.push(format!("{name:<20}{value}"));

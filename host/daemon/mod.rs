@@ -159,7 +159,7 @@ async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>, status: &S
     let Some(feed) = feed else { return std::future::pending().await };
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
-        if let Err(error) = feed.look(status.arrived_last(), backlog.forecast().is_full).await {
+        if let Err(error) = feed.look(status.arrived_last(), backlog.holds_requests()).await {
             return error;
         }
         status.changefeed(Some(feed.job()), feed.state());

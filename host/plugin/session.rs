@@ -26,13 +26,15 @@ pub struct Session {
     inner: SessionBox,
     /// Where tables stand in the catalog that it described last; empty when they stand where the caller has them.
     positions: Vec<TableIndex>,
+    /// A transaction has begun, and neither its end nor that of the session has come.
+    is_open: bool,
     /// When the target was last spoken to inside a transaction.
     last_call: Instant,
 }
 
 impl Session {
     pub(super) fn new(inner: SessionBox) -> Self {
-        Self { inner, positions: Vec::new(), last_call: Instant::now() }
+        Self { inner, positions: Vec::new(), is_open: false, last_call: Instant::now() }
     }
 
     pub fn describe(&mut self) -> Result<Catalog> {
@@ -57,8 +59,15 @@ impl Session {
         Ok(self.call::<Option<LeaseState>>(CALL_LEASE_STATE, &feed)?.flatten())
     }
 
+    /// # Errors
+    /// Also while a transaction is open: what it has written would be committed with another one.
     pub fn begin(&mut self, checks: Checks) -> Result<()> {
-        done(self.inner.begin(RStr::from_str(&encode(&checks)?)))
+        if self.is_open {
+            return Err(Error::new(ErrorKind::Broken, "a transaction is to begin inside another one"));
+        }
+        done(self.inner.begin(RStr::from_str(&encode(&checks)?)))?;
+        self.is_open = true;
+        Ok(())
     }
 
     /// Sets where the caller's tables stand in the catalog that this session described last.
@@ -125,14 +134,18 @@ impl Session {
     pub fn commit(&mut self, advance: &Advance) -> Result<Applied> {
         let text = encode(advance)?;
         done(self.inner.commit(RStr::from_str(&text)))?;
+        self.is_open = false;
         Ok(Applied::committed(advance.to))
     }
 
     pub fn rollback(&mut self) -> Result<()> {
-        done(self.inner.rollback())
+        done(self.inner.rollback())?;
+        self.is_open = false;
+        Ok(())
     }
 
     pub fn close(&mut self) {
+        self.is_open = false;
         self.inner.close();
     }
 

@@ -17,15 +17,17 @@ use super::handshake::{Fault, date};
 use super::tls::{self, Identified};
 use crate::config::{self, Identity, SinkTls};
 use crate::error::Result;
-use crate::findings::{Finding, FindingId, Findings, Severity};
+use crate::findings::{Finding, FindingId, Findings};
 
 /// How long before its end a certificate is warned of.
 const TOLD_SECONDS: u64 = 14 * 24 * 60 * 60;
 /// What these findings are about.
 const RECEIVER: &str = "receiver";
+/// It shows certificates of its own to both sides.
+const PROXY: &str = "a proxy that ends TLS in between makes this right";
 const RENEW: &str = "ebb certs --renew, then start again";
 
-/// Fails where no handshake could succeed, and logs where a proxy that ends TLS may yet make it succeed.
+/// Logs what is found: a proxy that ends TLS in between may make it succeed all the same.
 pub(super) fn check(settings: &config::Receiver, identified: &Identified, now: UnixTime) -> Result<()> {
     let mut findings = Findings::default();
     findings.extend(look(settings, identified, now)?);
@@ -42,7 +44,7 @@ pub(super) fn look(settings: &config::Receiver, identified: &Identified, now: Un
     {
         let shown = Shown { path: certificate, leaf, intermediates };
         let verified = sink.filter(|sink| !sink.skips_verification);
-        found.extend(shown.ends(verified.is_some(), now));
+        found.extend(shown.ends(now));
         found.extend(verified.and_then(|sink| shown.is_of_host(sink)));
         found.extend(verified.and_then(|sink| shown.is_issued(sink, now)));
     }
@@ -60,7 +62,7 @@ struct Shown<'c> {
 }
 
 impl Shown<'_> {
-    fn ends(&self, is_verified: bool, now: UnixTime) -> Option<Finding> {
+    fn ends(&self, now: UnixTime) -> Option<Finding> {
         let path = self.path.display();
         let left = seconds_left(self.leaf, now).filter(|left| *left < TOLD_SECONDS)?;
         if left > 0 {
@@ -70,13 +72,7 @@ impl Shown<'_> {
         let on = end(self.leaf).map(date).unwrap_or_default();
         let reason =
             format!("the receiver's certificate {path} expired{on}: a changefeed that verifies it sends nothing");
-        Some(
-            Finding {
-                severity: severity(is_verified),
-                ..Finding::fatal(FindingId::CertificateExpired, RECEIVER, reason)
-            }
-            .fix(RENEW),
-        )
+        Some(Finding::warning(FindingId::CertificateExpired, RECEIVER, reason).fix(RENEW))
     }
 
     fn is_of_host(&self, sink: &SinkTls) -> Option<Finding> {
@@ -85,10 +81,9 @@ impl Shown<'_> {
         verify_server_name(&parsed, &name).err()?;
         let reason =
             format!("the receiver's certificate {path} is not valid for {host}, to which the changefeed connects");
-        let found = Finding::fatal(FindingId::CertificateName, RECEIVER, reason).fix(format!(
-            "set \"host\" in the changefeeds file to a name of the certificate, or ebb certs --renew --host {host}"
-        ));
-        Some(Finding { severity: severity(is_direct(sink)), ..found })
+        Some(Finding::warning(FindingId::CertificateName, RECEIVER, reason).fix(format!(
+            "set \"host\" in the changefeeds file to a name of the certificate, or ebb certs --renew --host {host}; {PROXY}"
+        )))
     }
 
     fn is_issued(&self, sink: &SinkTls, now: UnixTime) -> Option<Finding> {
@@ -106,21 +101,11 @@ impl Shown<'_> {
         };
         let path = self.path.display();
         let reason = format!("the receiver's certificate {path} was not issued by the ca_cert of the changefeeds file");
-        let found = Finding::fatal(FindingId::CertificateIssuer, RECEIVER, reason).fix(
+        Some(Finding::warning(FindingId::CertificateIssuer, RECEIVER, reason).fix(format!(
             "give the ca_cert of the authority that issued it, with every certificate in between in --tlsCertificate; or \
-             make both anew: ebb certs",
-        );
-        Some(Finding { severity: severity(is_direct(sink)), ..found })
+             make both anew: ebb certs; {PROXY}"
+        )))
     }
-}
-
-/// Where the changefeed shows a certificate nothing can stand in between that shows another one than the receiver's.
-fn is_direct(sink: &SinkTls) -> bool {
-    sink.client_cert.is_some()
-}
-
-fn severity(is_certain: bool) -> Severity {
-    if is_certain { Severity::Fatal } else { Severity::Warning }
 }
 
 /// The receiver's own judgement of the changefeed's certificate.
@@ -131,10 +116,9 @@ fn look_at_client(access: &config::Access, client_cert: &[u8], now: UnixTime) ->
     if let Err(error) = verifier.verify_client_cert(leaf, intermediates, now) {
         let what = Fault::of_tls(&error).what;
         let reason = format!("the receiver would refuse the client_cert of the changefeeds file: {what}");
-        return Ok(Some(
-            Finding::fatal(FindingId::CertificateRefused, RECEIVER, reason)
-                .fix("ebb certs --renew makes another, or give its authority with --tlsClientCA; then start again"),
-        ));
+        return Ok(Some(Finding::warning(FindingId::CertificateRefused, RECEIVER, reason).fix(format!(
+            "ebb certs --renew makes another, or give its authority with --tlsClientCA; then start again; {PROXY}"
+        ))));
     }
     let left = seconds_left(leaf, now).filter(|left| *left < TOLD_SECONDS);
     Ok(left.map(|left| {

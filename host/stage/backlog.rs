@@ -68,6 +68,11 @@ impl Backlog {
     }
 
     /// How full it is.
+    /// Whether a request waits for room now.
+    pub fn holds_requests(&self) -> bool {
+        self.space.holds()
+    }
+
     pub fn forecast(&self) -> Forecast {
         self.space.forecast()
     }

@@ -17,6 +17,8 @@ const MEASURED: Duration = Duration::from_secs(60);
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// Room that is there for so long is no gap between two requests that have none.
 const ROOM_LASTS: Duration = Duration::from_secs(5);
+/// So much room in bytes, and twice as much as there was, is taken for enough.
+const ROOM_MIN: u64 = 1 << 20;
 /// With less left there is a warning.
 const WARN_HOURS: f64 = 4.0;
 
@@ -35,6 +37,8 @@ struct Inner {
     full: Option<Lasting>,
     /// Rows get in again, since then.
     room_since: Option<Instant>,
+    /// When a request was last held for want of room, and how much room there was then.
+    held: Option<(Instant, u64)>,
 }
 
 /// What is staged, and what that means.
@@ -56,6 +60,7 @@ impl Space {
     pub(super) fn sample(&self, now: Instant, usage: Usage) {
         let Usage { row_bytes, room_bytes, .. } = usage;
         let mut inner = self.inner.lock();
+        inner.note_room(now, room_bytes);
         inner.say_room(now);
         while inner.samples.front().is_some_and(|&(at, _)| now.duration_since(at) > MEASURED) {
             inner.samples.pop_front();
@@ -95,12 +100,18 @@ impl Space {
         }
     }
 
+    /// Whether a request is held now.
+    pub(super) fn holds(&self) -> bool {
+        self.inner.lock().held.is_some_and(|(at, _)| at.elapsed() < ROOM_LASTS)
+    }
+
     /// `has_complete`: the target can be given rows, which then make room.
     pub(super) fn is_full(&self, why: &str, has_complete: bool) {
         let mut inner = self.inner.lock();
         inner.forecast.is_full = true;
         inner.forecast.hours_left = Some(0.0);
         inner.room_since = None;
+        inner.held = Some((Instant::now(), inner.forecast.usage.room_bytes));
         let row_bytes = inner.forecast.usage.row_bytes;
         if let Some(lasted) = inner.full.get_or_insert_with(Lasting::begun).due() {
             let hint = match has_complete {
@@ -126,6 +137,17 @@ impl Space {
 }
 
 impl Inner {
+    /// There may be room, and nobody who wants it: whoever asks for it only once there is would wait for ever.
+    fn note_room(&mut self, now: Instant, room_bytes: u64) {
+        let is_over = self.held.is_some_and(|(at, room_then)| {
+            now.saturating_duration_since(at) >= ROOM_LASTS && room_bytes > room_then.saturating_mul(2) + ROOM_MIN
+        });
+        if self.forecast.is_full && is_over {
+            self.forecast.is_full = false;
+            self.room_since.get_or_insert(now);
+        }
+    }
+
     fn say_room(&mut self, now: Instant) {
         let Some(since) = self.room_since.filter(|since| now.saturating_duration_since(*since) >= ROOM_LASTS) else {
             return;
@@ -177,5 +199,19 @@ mod tests {
         space.has_room();
         space.sample(Instant::now() + 2 * ROOM_LASTS, Usage::default());
         assert!(!is_said_to_be_full());
+    }
+
+    #[test]
+    fn room_is_noticed_also_while_nobody_asks_for_it() {
+        let space = Space::default();
+        let later = |times| Instant::now() + times * ROOM_LASTS;
+        space.is_full("no room", true);
+        assert!(space.holds());
+        space.sample(later(1), Usage { room_bytes: 1000, ..Usage::default() });
+        assert!(space.forecast().is_full);
+        space.sample(later(2), Usage { room_bytes: 2 * ROOM_MIN, ..Usage::default() });
+        assert!(!space.forecast().is_full);
+        space.sample(later(4), Usage { room_bytes: 2 * ROOM_MIN, ..Usage::default() });
+        assert!(space.inner.lock().full.is_none());
     }
 }

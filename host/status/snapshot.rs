@@ -89,6 +89,8 @@ impl Snapshot {
     /// Age of the applied timestamp in seconds. The one place where the local clock meets the source's: for display only.
     pub fn lag(&self) -> Option<f64> {
         let now = self.at.duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+        // Where this clock is behind the source's, what has arrived tells more.
+        let now = now.max(seconds(self.resolved));
         self.applied.map(|applied| (now - seconds(applied)).max(0.0))
     }
 

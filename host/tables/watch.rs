@@ -40,14 +40,10 @@ pub struct KeyWatch {
     tables: Arc<Tables>,
     run_state: RunState,
     case_sensitive: bool,
+    applied: Timestamp, // at the start
     state: Mutex<State>,
-    limit: parking_lot::Mutex<Option<Limit>>,
-}
-
-/// Rows up to a time can be told apart on the target, and later ones cannot.
-struct Limit {
-    since: Timestamp,
-    why: Error,
+    /// Rows up to this time can be told apart on the target, and later ones cannot; and why.
+    limit: parking_lot::Mutex<Option<(Timestamp, Error)>>,
 }
 
 #[derive(Default)]
@@ -90,6 +86,7 @@ impl KeyWatch {
             tables,
             run_state,
             case_sensitive: config.target.case_sensitive,
+            applied,
             state: Mutex::new(State { seen, ..State::default() }),
             limit: parking_lot::Mutex::default(),
         })
@@ -98,7 +95,8 @@ impl KeyWatch {
     /// For a source that is not known: nothing is read.
     pub fn without_source(catalog: Arc<Catalog>, tables: Arc<Tables>, run_state: RunState) -> Self {
         let (state, limit) = (Mutex::default(), parking_lot::Mutex::default());
-        Self { source: None, catalog, tables, run_state, case_sensitive: false, state, limit }
+        let applied = Timestamp::ZERO;
+        Self { source: None, catalog, tables, run_state, case_sensitive: false, applied, state, limit }
     }
 
     /// Makes sure that the key of every row up to a time is known. Returns whether one turned out to have changed.
@@ -154,11 +152,11 @@ impl KeyWatch {
 
     /// Up to where rows can be applied, once it is known that later ones cannot.
     pub fn limit(&self) -> Option<Timestamp> {
-        self.limit.lock().as_ref().map(|limit| limit.since)
+        self.limit.lock().as_ref().map(|(since, _)| *since)
     }
 
     fn refuse_beyond(&self, to: Timestamp) -> Result<()> {
-        self.limit.lock().as_ref().filter(|limit| limit.since < to).map_or(Ok(()), |limit| Err(limit.why.clone()))
+        self.limit.lock().as_ref().filter(|(since, _)| *since < to).map_or(Ok(()), |(_, why)| Err(why.clone()))
     }
 
     /// Reads the keys as they are now.
@@ -240,8 +238,14 @@ impl KeyWatch {
         for table in self.tables.list().iter().filter(|table| table.key.may_meet()) {
             let is_it =
                 |found: &&SourceTable| table.source.as_ref() == Some(&(found.schema.clone(), found.name.clone()));
-            if let Some(found) = full.iter().find(is_it) {
-                self.refuse(table, found, &found.key_columns).map_err(Failure::Final)?;
+            let Some(found) = full.iter().find(is_it) else { continue };
+            if let Err(error) = self.refuse(table, found, &found.key_columns) {
+                // Rows from before a key that an earlier start has seen change may be left.
+                let since = table.key.history().last().map(|shape| Timestamp { wall: shape.since.wall, logical: 0 });
+                match since.filter(|since| *since > self.applied) {
+                    Some(since) => self.limit_to(since, error),
+                    None => return Err(Failure::Final(error)),
+                }
             }
         }
         Ok(())
@@ -306,8 +310,8 @@ impl KeyWatch {
     /// Rows of later times are staged all the same, so that those of before can be completed and applied.
     fn limit_to(&self, since: Timestamp, why: Error) {
         let mut limit = self.limit.lock();
-        if limit.as_ref().is_none_or(|limit| since < limit.since) {
-            *limit = Some(Limit { since, why: why.field("since", since.to_string()) });
+        if limit.as_ref().is_none_or(|(known, _)| since < *known) {
+            *limit = Some((since, why.field("since", since.to_string())));
         }
     }
 

@@ -143,7 +143,7 @@ pub(crate) fn topic(code: &str) -> Topic {
     match code {
         "25006" => Topic::ReadOnly,
         "42501" => Topic::Privilege,
-        "55P03" | "55006" | "57014" | "25P03" | "25P04" => Topic::TooSlow,
+        "55P03" | "55006" | "57014" | "25P03" | "25P04" | "72000" => Topic::TooSlow,
         "57P04" => Topic::Database,
         "23505" | "23P01" => Topic::UniqueKey,
         "23503" | "23001" => Topic::ForeignKey,
@@ -157,7 +157,7 @@ pub(crate) fn topic(code: &str) -> Topic {
             "28" => Topic::Login,
             "3D" | "3F" => Topic::Database,
             "40" => Topic::TooSlow,
-            "53" => Topic::Resources,
+            "53" | "58" => Topic::Resources,
             "22" => Topic::Value,
             "54" => Topic::Size,
             "P0" | "09" | "27" | "38" | "39" | "44" | "45" => Topic::Trigger,
