@@ -1,0 +1,35 @@
+//! Primary keys and names of the source that change where ebb cannot follow.
+//!
+//! Owns: that each ends the run with what is to be done. Does not own: changes that are followed (`keys`).
+
+use ebb_servers::{Protocol, Proxy};
+
+use super::{TABLE, fails, says};
+use crate::harness::folders::replicate;
+use crate::harness::forward::source_port;
+use crate::harness::world::World;
+
+const PAIR: &str = "CREATE TABLE t (a int8, b int8, PRIMARY KEY (a, b))";
+const SWAP: &str = "ALTER TABLE t ALTER PRIMARY KEY USING COLUMNS (b, a)";
+
+#[test]
+fn a_table_that_is_renamed_while_ebb_runs() {
+    let world = World::new("codes_renamed", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    replicate(&world, &ebb, 1);
+    world.source("ALTER TABLE t RENAME TO u; DELETE FROM u");
+    fails(ebb, ("K047", "the source's table public.t was dropped or renamed", "cancel the changefeed first"));
+}
+
+#[test]
+fn a_key_that_was_changed_before_the_history_of_the_source() {
+    let world = World::new("codes_undated", PAIR);
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 2)");
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+    world.source(SWAP);
+    world.source("SELECT crdb_internal.collect_garbage('0 seconds')");
+    let told = ("K049", "from (a, b) to (b, a), and ebb cannot find out when", "load the table anew");
+    fails(world.fetch(&[]), told);
+}
