@@ -37,7 +37,7 @@ fn a_changefeed_that_an_error_has_paused_is_resumed() {
     world.source(&format!("SELECT crdb_internal.fail_changefeed({}, 'a replica is unavailable')", job(&world)));
     assert_eq!(ebb.wait().code(), Some(1), "{}", ebb.log());
     let mut ebb = world.fetch(&[]);
-    says(&mut ebb, ("C013", "was paused by an error, and is resumed", ""));
+    says(&mut ebb, ("C013", "was paused by an error, and is resumed", "correct what it names"));
     replicate(&world, &ebb, 2);
     ebb.stop();
 }
@@ -53,7 +53,7 @@ fn a_changefeed_that_ended_while_the_source_was_down() {
     let mut ebb = world.fetch(&["--source", &dead_url(&world, port)]);
     ebb.wait_line("cannot connect to the source");
     let _forward = forward(port, source_port(&world));
-    fails(ebb, ("C032", "the changefeed of this staging folder has ended", "start again"));
+    fails(ebb, ("C032", "the changefeed of this staging folder has ended", "once source and target can both"));
     let ebb = world.fetch(&[]).ready();
     replicate(&world, &ebb, 2);
     ebb.stop();

@@ -2,12 +2,10 @@
 //!
 //! Owns: that each ends the run with what is to be done. Does not own: changes that are followed (`keys`).
 
-use ebb_servers::{Protocol, Proxy};
-
 use super::{TABLE, fails, says};
 use crate::harness::folders::replicate;
-use crate::harness::forward::source_port;
-use crate::harness::world::World;
+use crate::harness::forward::{Cuttable, dead_url, source_port};
+use crate::harness::world::{World, free_port};
 
 const PAIR: &str = "CREATE TABLE t (a int8, b int8, PRIMARY KEY (a, b))";
 const SWAP: &str = "ALTER TABLE t ALTER PRIMARY KEY USING COLUMNS (b, a)";
@@ -32,4 +30,23 @@ fn a_key_that_was_changed_before_the_history_of_the_source() {
     world.source("SELECT crdb_internal.collect_garbage('0 seconds')");
     let told = ("K049", "from (a, b) to (b, a), and ebb cannot find out when", "load the table anew");
     fails(world.fetch(&[]), told);
+}
+
+/// Takes as long as ebb waits for the source before it goes on without asking it, which is half a minute.
+#[test]
+fn a_key_that_was_changed_while_the_source_could_not_be_asked() {
+    let world = World::new("codes_blindly", PAIR);
+    let port = free_port();
+    let source = Cuttable::start(port, source_port(&world));
+    let mut ebb = world.fetch(&["--source", &dead_url(&world, port)]).ready();
+    world.source("INSERT INTO t VALUES (1, 2), (3, 4), (5, 6), (7, 8)");
+    world.wait_equal(&ebb, &["t"]);
+    source.cut();
+    world.source(SWAP);
+    world.source("DELETE FROM t WHERE a = 1");
+    says(&mut ebb, ("K050", "the source's primary keys cannot be read", "check that CockroachDB runs"));
+    source.mend();
+    world.source("DELETE FROM t WHERE a = 3");
+    let ended = "while the source could not be asked: deletes among them may have met other rows";
+    fails(ebb, ("K048", ended, "compare this table on both sides, correct the rows that differ"));
 }

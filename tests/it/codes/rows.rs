@@ -7,14 +7,13 @@ use crate::harness::folders::replicate;
 use crate::harness::post::Post;
 use crate::harness::world::World;
 
-/// PostgreSQL takes no key of more than 2704 bytes into an index.
+/// PostgreSQL takes no value of more than 2704 bytes into an index.
 #[test]
 fn a_row_that_is_too_large() {
-    let world = World::new("codes_large", "CREATE TABLE t (id text PRIMARY KEY)");
+    let table = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+    let world = World::with_schemas("codes_large", table, &format!("{table}; CREATE INDEX ON t (v)"));
     let ebb = world.fetch(&[]).ready();
-    world.target("INSERT INTO t VALUES ('a')");
-    world.source("ALTER TABLE t DROP CONSTRAINT t_pkey");
-    world.source("INSERT INTO t SELECT string_agg(md5(i::text), '') FROM generate_series(1, 400) AS i");
+    world.source("INSERT INTO t SELECT 1, string_agg(md5(i::text), '') FROM generate_series(1, 400) AS i");
     fails(ebb, ("W017", "index row", ""));
 }
 
@@ -24,7 +23,7 @@ fn a_column_that_the_source_drops() {
     let mut ebb = world.fetch(&[]).ready();
     replicate(&world, &ebb, 1);
     world.source("ALTER TABLE t DROP COLUMN v; INSERT INTO t VALUES (2)");
-    says(&mut ebb, ("W021", "rows of public.t come without v", "they may be dropped on the target too"));
+    says(&mut ebb, ("W021", "rows of public.t come without v", "drop them on the target too"));
     ebb.stop();
 }
 
@@ -37,6 +36,7 @@ fn a_row_without_a_column_of_the_key() {
     let row = r#"{"after":{"id":1},"key":[1,1],"topic":"t","updated":"1700000000000000000.0000000000"}"#;
     let post = Post::new(&world);
     assert_eq!(post.send(&format!(r#"{{"payload":[{row}],"length":1}}"#)).status, 200);
-    assert_eq!(post.send(r#"{"resolved":"1700000000000000001.0000000000"}"#).status, 200);
+    // It may end before it has answered.
+    post.send(r#"{"resolved":"1700000000000000001.0000000000"}"#);
     fails(ebb, ("W023", "a row of public.t has no value for the key column region", "the same primary key"));
 }
