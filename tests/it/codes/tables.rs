@@ -26,6 +26,10 @@ const TARGET: &str = "
     CREATE TABLE \"Twin\" (id int PRIMARY KEY); CREATE TABLE \"TWIN\" (id int PRIMARY KEY);
     CREATE TABLE shared (id int PRIMARY KEY)";
 
+/// The schema that the target has keeps its table, and a filter of tables would leave out both.
+const SCHEMA_OF_ITS_OWN: &str = "create a schema audit with a table shared of its own on the target, or leave out the \
+                                 tables of audit: --schema-filter '^public$'";
+
 #[test]
 fn tables_and_columns_that_do_not_fit() {
     let world = World::with_schemas("codes_tables", SOURCE, TARGET);
@@ -35,14 +39,7 @@ fn tables_and_columns_that_do_not_fit() {
         ("folded", ("K017", "has a column name of type CITEXT", "ALTER COLUMN name TYPE STRING")),
         ("keyless", ("K018", "the source's table public.keyless has no primary key", "ALTER PRIMARY KEY USING")),
         ("twin", ("K019", "several counterparts in codes_tables.public on the target", "--case-sensitive")),
-        (
-            "shared",
-            (
-                "K022",
-                "audit.shared and public.shared, would both be written",
-                "create a schema audit with a table shared of its own on the target, or leave out the tables of audit: --schema-filter '^public$'",
-            ),
-        ),
+        ("shared", ("K022", "audit.shared and public.shared, would both be written", SCHEMA_OF_ITS_OWN)),
     ] {
         fails(world.fetch(&["--table-filter", &format!("^{table}$")]), told);
     }

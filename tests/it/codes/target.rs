@@ -88,7 +88,8 @@ fn a_target_that_was_down_lacks_a_table_of_the_run() {
 fn triggers_of_a_target_that_is_down() {
     let target = format!(
         "{TABLE}; CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;
-         CREATE TRIGGER act BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION act(); ALTER TABLE t ENABLE ALWAYS TRIGGER act"
+         CREATE TRIGGER act BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION act();
+         ALTER TABLE t ENABLE ALWAYS TRIGGER act"
     );
     let world = World::with_own_target(Dialect::Postgres, "codes_triggers", TABLE, &target);
     let fire = "--stagingSchema _replicator_1 --triggers fire";
