@@ -238,7 +238,7 @@ impl<'a> Encoder<'a> {
             tracing::warn!(
                 error_code = code::row::COLUMN_KEPT.text(),
                 table = target.to_string(),
-                hint = "dropped at the source, they may be dropped on the target too; one that is added again begins anew there",
+                hint = "if they were dropped at the source, drop them on the target too",
                 "rows of {target} come without {}: the target keeps what it has in them",
                 missing.join(", ")
             );

@@ -189,7 +189,8 @@ pub async fn resume(source: &Source, desired: &Desired<'_>) -> Result<i64> {
     let job = own.ok_or_else(|| {
         Error::new(
             code::changefeed::NOT_RESUMABLE,
-            "the changefeed of this staging folder has ended, or sends other tables than the filters choose",
+            "the changefeed of this staging folder has ended, or sends other tables than the filters choose, and a start \
+             while source or target is down creates no other",
         )
         .hint(
             "start again once source and target can both be reached: ebb then creates a changefeed that sends on from \
@@ -261,6 +262,7 @@ async fn reuse(source: &Source, desired: &Desired<'_>, job: &Job, spec: &Changef
         if job.is_paused_by_error() {
             tracing::warn!(
                 error_code = code::changefeed::PAUSED_BY_ERROR.text(),
+                hint = "if the same error comes again, correct what it names",
                 job = job.id,
                 "the changefeed was paused by an error, and is resumed: {}",
                 job.running_status

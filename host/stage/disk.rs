@@ -92,10 +92,11 @@ impl Folder {
         let mut options = OpenOptions::new().create(true).truncate(false).write(true).to_owned();
         let lock = private::open(&path.join(LOCK), &mut options).map_err(unusable)?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                Error::new(code::staging::FOLDER_IN_USE, format!("{} is in use by another ebb", path.display()))
-                    .hint("end the other process, or choose another --stagingSchema or --staging-dir")
-            }
+            TryLockError::WouldBlock => Error::new(
+                code::staging::FOLDER_IN_USE,
+                format!("the staging folder {} is in use by another ebb", path.display()),
+            )
+            .hint("end the other process, or choose another --stagingSchema or --staging-dir"),
             TryLockError::Error(error) => unusable(error),
         })?;
         let presence = Presence::of(path).map_err(unusable)?;

@@ -234,15 +234,28 @@ fn refuse_shared(
     findings: &mut Findings,
 ) {
     let other = routes.iter().find(|other| other.position == position).and_then(|other| other.source.as_ref());
-    if let Some((schema, name)) = other {
-        findings.add(
-            Finding::harm(FindingId::TableShared, target, format!(
-                "two tables of the source, {schema}.{name} and {}.{}, would both be written to the target's table {target}",
-                table.schema, table.name
-            ))
-            .fix(format!("create a schema {} with its own table on the target{}", table.schema, leave_out(table))),
-        );
-    }
+    let Some((schema, name)) = other else { return };
+    let fix = if *schema == table.schema {
+        let stray = if *name == target.name { &table.name } else { name };
+        format!("create a table {stray} of its own on the target{}", leave_out(table))
+    } else {
+        // The one in the schema of the target's table stays. A filter of tables would leave out both.
+        let is_here = target.namespace.last() == Some(&table.schema);
+        let (stray, stays) = if is_here { (schema, &table.schema) } else { (&table.schema, schema) };
+        let filter = word(&format!("^{}$", regex::escape(stays)));
+        let made = match target.namespace.len() {
+            1 => String::new(),
+            _ => format!("create a schema {stray} with a table {} of its own on the target, or ", target.name),
+        };
+        format!("{made}leave out the tables of {stray}: --schema-filter {filter}")
+    };
+    findings.add(
+        Finding::harm(FindingId::TableShared, target, format!(
+            "two tables of the source, {schema}.{name} and {}.{}, would both be written to the target's table {target}",
+            table.schema, table.name
+        ))
+        .fix(fix),
+    );
 }
 
 fn leave_out(table: &SourceTable) -> String {

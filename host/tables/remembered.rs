@@ -225,7 +225,7 @@ impl Known {
         let position = catalog.tables.iter().position(|table| self.is(table)).ok_or_else(|| {
             Error::new(
                 code::table::TABLE_GONE,
-                format!("the target has no table {} any more, and rows of it are staged", self.shown()),
+                format!("the target has no table {} any more, and rows of it may be staged", self.shown()),
             )
             .hint("create it again on the target, then start: ebb applies the staged rows first; you may drop it after that")
         })?;

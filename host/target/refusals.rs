@@ -65,10 +65,10 @@ impl Holder {
         let is_unknown = |table: &&SourceName| !known.contains(table) && !self.taken_in.contains(table);
         tables.iter().find(is_unknown).map_or(Ok(()), |(schema, name)| {
             Err(Error::new(code::target::NEW_TABLES, format!(
-                "the target was not replicated {schema}.{name} to, though this run does so: what was changed there before would be \
-                 missing"
+                "this run replicates {schema}.{name}, and earlier runs did not replicate it to this target: what was changed in \
+                 it before would be missing"
             ))
-            .hint("start again while the target is there: it is then said what is to be loaded"))
+            .hint("start again while the target can be reached: ebb then says which tables to load"))
         })
     }
 

@@ -54,7 +54,7 @@ pub fn drop_all(
             code::target::TRIGGERS_NOT_DROPPED,
             "the target is down, and its triggers were not dropped when it was seen last",
         )
-        .hint("start again once the target is there")
+        .hint("start again once the target can be reached")
     })?;
     let prover = Prover::of(run_state)?;
     there.iter_mut().for_each(|trigger| prover.prove(trigger));

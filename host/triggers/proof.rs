@@ -35,11 +35,14 @@ impl Prover {
     pub(crate) fn known(run_state: &RunState) -> Result<Option<Self>> {
         match run_state.load::<Vec<u8>>(MetadataFile::TriggerKey)? {
             Some(key) if key.len() == KEY_BYTES => Ok(Some(Self::new(&key))),
-            Some(_) => Err(Error::new(
+            Some(key) => Err(Error::new(
                 code::target::TRIGGER_RECORD,
-                "the key of the record of triggers in the staging folder is not as long as it was",
+                format!(
+                    "the file triggers.key of the staging folder was changed: its key has {} bytes, and ebb wrote {KEY_BYTES}",
+                    key.len()
+                ),
             )
-            .hint("put the file triggers.key back, or make the dropped triggers by hand")),
+            .hint("put the file triggers.key back, or create the dropped triggers by hand")),
             None => Ok(None),
         }
     }

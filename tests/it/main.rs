@@ -17,6 +17,7 @@ mod findings;
 mod names;
 mod tables;
 mod refused_tables;
+mod codes;
 mod keys;
 
 mod changefeed;

@@ -2,6 +2,7 @@
 
 use std::io::copy;
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::world::World;
@@ -23,14 +24,56 @@ pub(crate) fn forward(port: u16, real: u16) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
             let server = TcpStream::connect(("127.0.0.1", real)).expect("the server");
-            for (mut from, mut to) in
-                [(client.try_clone().expect("a socket"), server.try_clone().expect("a socket")), (server, client)]
-            {
-                thread::spawn(move || {
-                    let _ = copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Both);
-                });
-            }
+            join(client, server);
         }
     })
+}
+
+/// A port that leads to another one, except while it is cut.
+pub(crate) struct Cuttable {
+    /// `None` while it is cut; else both ends of every connection.
+    open: Arc<Mutex<Option<Vec<TcpStream>>>>,
+}
+
+impl Cuttable {
+    pub(crate) fn start(port: u16, real: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        let open = Arc::new(Mutex::new(Some(Vec::new())));
+        let shared = Arc::clone(&open);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let mut open = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                // A client that is not served is dropped, and sees the end.
+                let Some(open) = open.as_mut() else { continue };
+                let Ok(server) = TcpStream::connect(("127.0.0.1", real)) else { continue };
+                open.extend([&client, &server].map(|socket| socket.try_clone().expect("a socket")));
+                join(client, server);
+            }
+        });
+        Self { open }
+    }
+
+    /// Ends every connection, and each that comes until it is mended.
+    pub(crate) fn cut(&self) {
+        for socket in self.open.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default() {
+            // It may have ended by itself.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub(crate) fn mend(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+}
+
+/// Copies in both directions.
+fn join(client: TcpStream, server: TcpStream) {
+    for (mut from, mut to) in
+        [(client.try_clone().expect("a socket"), server.try_clone().expect("a socket")), (server, client)]
+    {
+        thread::spawn(move || {
+            let _ = copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
 }
