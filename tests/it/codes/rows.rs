@@ -42,6 +42,6 @@ fn a_row_of_another_key_than_the_target_has_now() {
     let ebb = start();
     // It may end before it has answered.
     post.send(r#"{"resolved":"1700000000000000001.0000000000"}"#);
-    let told = ("W022", "and its column region says otherwise", "both sides must have the same one");
+    let told = ("W022", "and its column region says otherwise", "both sides must have the same primary key");
     fails(ebb, told);
 }
