@@ -14,6 +14,7 @@ use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
 
 use super::init::Init;
+use super::mode::Mode;
 use super::one_shot::{Check, EscapePassword, Status, TriggersRestore};
 use super::replicator::Replicator;
 use super::{duration, help};
@@ -113,7 +114,7 @@ pub(super) struct Fetch {
     #[arg(long, env = "EBB_TARGET", value_name = "URL", value_parser = secret)]
     pub target: Secret,
     /// What to do; ebb does failback
-    #[arg(long)]
+    #[arg(long, value_parser = Mode)]
     pub mode: Option<String>,
     /// Tables to watch: a POSIX regular expression on the name
     #[arg(long, default_value = ".*", value_name = "REGEX")]

@@ -9,6 +9,7 @@ mod help;
 mod ignored;
 mod init;
 mod layers;
+mod mode;
 mod nearest;
 mod one_shot;
 pub mod overrides;

@@ -87,6 +87,9 @@ fn the_lag_is_the_age_of_what_was_applied() {
     let status = Status::default();
     status.applied(Timestamp { wall: 1_000_000_000_000_000_000, logical: 0 }, 0, 0);
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_002_500);
-    let snapshot = Snapshot { at, ..status.snapshot("feed", RESOLVED, forecast()) };
+    let snapshot = Snapshot { at, ..status.snapshot("feed", Timestamp::ZERO, forecast()) };
     assert_eq!(snapshot.lag(), Some(2.5));
+    // A clock that is behind the source's makes it no less than what has arrived.
+    let resolved = Timestamp { wall: 1_000_000_009_000_000_000, logical: 0 };
+    assert_eq!(Snapshot { resolved, ..snapshot }.lag(), Some(9.0));
 }

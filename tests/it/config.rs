@@ -128,7 +128,8 @@ fn help_pages_and_completions_cover_every_command() {
         assert!(start.contains(text), "{text} is not in {start}");
     }
     for shell in ["bash", "zsh", "fish"] {
-        assert!(run(&["completions", shell]).contains("escape-password"), "{shell}");
+        let completions = run(&["completions", shell]);
+        assert!(completions.contains("escape-password") && completions.contains("failback"), "{shell}");
     }
     run(&["man", "pages"]);
     let pages: Vec<_> =

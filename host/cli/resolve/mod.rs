@@ -16,6 +16,7 @@ use tracing::Level;
 use super::flags::{self, Common, Fetch, LogValues, Logging, Start};
 use super::ignored;
 use super::layers::Layers;
+use super::mode::FAILBACK;
 use super::one_shot::{Status, TriggersRestore};
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
@@ -147,7 +148,7 @@ pub(super) fn settings_of_changefeed(fetch: &Fetch, layers: &Layers) -> Result<O
 
 fn check_mode(mode: Option<&str>) -> Result<()> {
     match mode {
-        Some("failback") => Ok(()),
+        Some(FAILBACK) => Ok(()),
         None => Err(Error::new(
             code::settings::MODE,
             "--mode is not given; its default in molt fetch loads data, which ebb does not do",
