@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::harness::client::hold;
-use crate::harness::folders::{TABLE, backup_of_progress, copy, folder, replicate};
+use crate::harness::folders::{TABLE, backup_of_progress, begin, copy, folder, replicate, resume};
 use crate::harness::forward::{dead_url, forward};
 use crate::harness::pages::status;
 use crate::harness::world::{Dialect, World, free_port, wait_for};
@@ -23,18 +23,12 @@ fn powerless(world: &World) -> String {
 #[test]
 fn a_target_older_than_the_folder_is_refused() {
     let world = World::new("restored_target", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     let backup = backup_of_progress(&world);
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 2);
-    ebb.stop();
+    resume(&world, 2);
     // The folder is lost, and a new one begins behind row 2.
     std::fs::rename(folder(&world), world.dir().join("aside")).expect("moved aside");
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 3);
-    ebb.stop();
+    resume(&world, 3);
     restore_target(&world, &backup);
     let line = world.fetch(&[]).failure();
     assert!(
@@ -42,17 +36,13 @@ fn a_target_older_than_the_folder_is_refused() {
         "{line}"
     );
     std::fs::rename(folder(&world), world.dir().join("aside too")).expect("moved aside");
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 4);
-    ebb.stop();
+    resume(&world, 4);
 }
 
 #[test]
 fn a_folder_and_a_target_of_one_backup_lose_nothing() {
     let world = World::new("restored_both", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     let backup = backup_of_progress(&world);
     copy(&folder(&world), &world.dir().join("backup"));
     let ebb = world.fetch(&[]);
@@ -146,14 +136,10 @@ fn a_copy_waits_for_the_process_that_is_alive_when_its_target_comes_back() {
 #[test]
 fn files_that_are_put_back_into_a_folder_that_stays_are_noticed() {
     let world = World::new("mistake_files", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     let (backup, files) = (backup_of_progress(&world), world.dir().join("backup"));
     copy(&folder(&world), &files);
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 2);
-    ebb.stop();
+    resume(&world, 2);
     shell(&format!("find {0} -mindepth 1 -delete; cp -a {1}/. {0}/", folder(&world).display(), files.display()));
     world.target("DELETE FROM t WHERE id > 1");
     world.target(&backup);
@@ -161,9 +147,7 @@ fn files_that_are_put_back_into_a_folder_that_stays_are_noticed() {
     let taken = std::net::TcpListener::bind(("::", world.port())).expect("the port");
     assert!(world.fetch(&[]).failure().contains("cannot listen"));
     drop(taken);
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 3);
-    ebb.stop();
+    resume(&world, 3);
 }
 
 /// A running changefeed does not send again what it was acknowledged behind its checkpoint, unless it is started again.

@@ -4,7 +4,7 @@
 use ebb_servers::Flavour;
 
 use crate::harness::client::hold;
-use crate::harness::folders::{TABLE, copy, folder, replicate};
+use crate::harness::folders::{TABLE, begin, copy, folder, replicate, resume};
 use crate::harness::pages::http_get;
 use crate::harness::world::{Dialect, World, free_port, psql, wait_for};
 
@@ -72,14 +72,10 @@ fn a_start_that_cannot_succeed_leaves_the_one_that_works() {
 #[test]
 fn a_folder_that_was_used_since_elsewhere_is_refused() {
     let world = World::new("lease_copy", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     let backup = world.dir().join("backup");
     copy(&folder(&world), &backup);
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 2);
-    ebb.stop();
+    resume(&world, 2);
     std::fs::remove_dir_all(folder(&world)).expect("the folder");
     copy(&backup, &folder(&world));
     let line = world.fetch(&[]).failure();
@@ -121,9 +117,7 @@ fn a_snapshot_of_a_folder_in_use_is_refused_once_more_was_staged() {
 fn a_progress_row_that_is_gone_is_not_begun_anew() {
     for dialect in [Dialect::Postgres, Dialect::MySql(Flavour::MariaDb)] {
         let world = World::with_target(dialect, "lease_gone", TABLE, TABLE);
-        let ebb = world.fetch(&[]).ready();
-        replicate(&world, &ebb, 1);
-        ebb.stop();
+        begin(&world, 1);
         world.target("DELETE FROM ebb_progress");
         let line = world.fetch(&[]).failure();
         assert!(line.contains("no progress row of _replicator_1") && line.contains("--cursor"), "{line}");
@@ -140,17 +134,13 @@ fn a_target_restored_from_a_backup_goes_on_from_an_intact_folder() {
     let progress = world.target("SELECT wall || ',' || logical || ',' || epoch || ',' || writer FROM ebb_progress");
     let [wall, logical, epoch, writer] = progress.split(',').collect::<Vec<_>>()[..] else { panic!("{progress}") };
     ebb.stop();
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 2);
-    ebb.stop();
+    resume(&world, 2);
     // The state of before, as a backup has it.
     world.target(&format!(
         "DELETE FROM t WHERE id = 2; UPDATE ebb_progress SET wall = {wall}, logical = {logical}, epoch = {epoch}, \
          writer = {writer}, note = NULL"
     ));
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 3);
-    ebb.stop();
+    resume(&world, 3);
 }
 
 #[test]
@@ -176,9 +166,7 @@ fn another_database_of_the_source_is_refused() {
     world.source("CREATE DATABASE mistake_other");
     let other = world.source_url().replace("/mistake_database?", "/mistake_other?");
     psql(&other, TABLE).expect("the other database");
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     let line = world.fetch(&["--source", &other]).failure();
     assert!(
         line.contains("from the database mistake_database")
@@ -186,9 +174,7 @@ fn another_database_of_the_source_is_refused() {
             && line.contains("mistake_other"),
         "{line}"
     );
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 2);
-    ebb.stop();
+    resume(&world, 2);
 }
 
 #[test]

@@ -17,7 +17,6 @@ mod findings;
 mod names;
 mod tables;
 mod refused_tables;
-mod codes;
 mod keys;
 
 mod changefeed;

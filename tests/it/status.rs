@@ -19,6 +19,14 @@ fn start(world: &World, more: &[&str], flags: &str) -> (Ebb, String) {
     (ebb, pages)
 }
 
+/// A run that nothing holds up.
+fn start_well(world: &World, flags: &str) -> (Ebb, String) {
+    let (ebb, pages) = start(world, &[], flags);
+    let ebb = ebb.ready();
+    wait_well(&ebb, &pages);
+    (ebb, pages)
+}
+
 /// Waits until the run gives this as the gravest reason; also which part holds it up, and what is to be done.
 fn wait_reason(ebb: &Ebb, pages: &str, id: &str, bottleneck: &str, next: &str) {
     let now = || status(pages);
@@ -81,9 +89,7 @@ fn a_run_says_where_it_stands() {
 #[test]
 fn a_target_that_takes_no_rows_is_no_good_sign() {
     let world = World::with_schemas("status_target", TABLE, "CREATE TABLE t (id int PRIMARY KEY, v varchar(3))");
-    let (ebb, pages) = start(&world, &[], "--on-row-error wait");
-    let ebb = ebb.ready();
-    wait_well(&ebb, &pages);
+    let (ebb, pages) = start_well(&world, "--on-row-error wait");
     let database = world.database();
     world.target(&format!(
         "ALTER DATABASE {database} SET default_transaction_read_only = on;
@@ -104,9 +110,7 @@ fn a_target_that_takes_no_rows_is_no_good_sign() {
 #[test]
 fn a_changefeed_that_sends_nothing_is_no_good_sign() {
     let world = World::new("status_changefeed", TABLE);
-    let (ebb, pages) = start(&world, &[], "");
-    let ebb = ebb.ready();
-    wait_well(&ebb, &pages);
+    let (ebb, pages) = start_well(&world, "");
     wait_for("a look at the changefeed", || ebb.log(), || status(&pages)["changefeed"]["job"].is_i64());
     let job = status(&pages)["changefeed"]["job"].to_string();
     world.source(&format!("PAUSE JOB {job}"));
@@ -132,9 +136,7 @@ fn a_source_that_is_gone_is_no_good_sign() {
 #[test]
 fn a_full_staging_is_no_good_sign() {
     let world = World::new("status_staging", TABLE);
-    let (ebb, pages) = start(&world, &[], "--staging-max-bytes 4000000");
-    let ebb = ebb.ready();
-    wait_well(&ebb, &pages);
+    let (ebb, pages) = start_well(&world, "--staging-max-bytes 4000000");
     let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
     for first in (0..6000).step_by(100) {
         let last = first + 99;

@@ -2,7 +2,7 @@
 //! whole.
 
 use crate::harness::client::Client;
-use crate::harness::folders::replicate;
+use crate::harness::folders::begin;
 use crate::harness::pages::http_get;
 use crate::harness::world::{Dialect, Ebb, World, free_port, wait_for};
 
@@ -107,9 +107,7 @@ fn deadlocks_and_timeouts_are_tried_again_whole() {
 #[test]
 fn a_target_that_is_read_only_at_start_is_waited_for() {
     let world = World::new("restored_read_only", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     let set = |value: &str| {
         let mut client = Client::connect(Dialect::Postgres, &world.target_url());
         client.ask("SET default_transaction_read_only = off");

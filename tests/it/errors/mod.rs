@@ -4,16 +4,23 @@
 //! rows and changefeeds, which the tests of that area show.
 
 mod access;
+mod changefeed;
+mod keys;
 mod receiver;
+mod rows;
 mod settings;
+mod source;
+mod staging;
+mod tables;
+mod target;
 
 use std::process::Command;
 
 use crate::harness::codes;
-use crate::harness::world::World;
+use crate::harness::folders::TABLE;
+use crate::harness::world::{Ebb, World};
 
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
-const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int)";
 /// Whoever listens on it is nobody's concern: these settings are refused before a server is looked for.
 const TARGET: &str = "postgres://a@localhost:1/b";
 
@@ -49,4 +56,20 @@ fn logged(line: &str, (code, text, remedy): Told<'_>) {
     assert_eq!(field("error_code"), format!("EBB-{code}"), "{line}");
     assert!(field("message").contains(text), "{text:?} is not in {line}");
     assert!(field("hint").contains(remedy), "{remedy:?} is not in the hint of {line}");
+}
+
+/// ebb must end with this error.
+fn fails(ebb: Ebb, told: Told<'_>) {
+    logged(&ebb.failure(), told);
+}
+
+/// ebb must say this, and may go on.
+fn says(ebb: &mut Ebb, told: Told<'_>) {
+    let line = ebb.wait_line(&format!("\"error_code\":\"EBB-{}\"", told.0));
+    logged(&line, told);
+}
+
+/// The present job of the source.
+fn job(world: &World) -> String {
+    world.source("SELECT job_id FROM [SHOW CHANGEFEED JOBS] ORDER BY job_id DESC LIMIT 1")
 }

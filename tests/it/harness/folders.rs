@@ -25,6 +25,20 @@ pub(crate) fn replicate(world: &World, ebb: &Ebb, id: u32) {
     world.wait_equal(ebb, &["t"]);
 }
 
+/// A first run, which replicates a row and ends.
+pub(crate) fn begin(world: &World, id: u32) {
+    let ebb = world.fetch(&[]).ready();
+    replicate(world, &ebb, id);
+    ebb.stop();
+}
+
+/// A run that goes on from the one before, replicates a row and ends.
+pub(crate) fn resume(world: &World, id: u32) {
+    let ebb = world.fetch(&[]);
+    replicate(world, &ebb, id);
+    ebb.stop();
+}
+
 /// The time of the source.
 pub(crate) fn now(world: &World) -> String {
     world.source("SELECT cluster_logical_timestamp()").trim().to_owned()

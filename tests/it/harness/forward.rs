@@ -19,14 +19,8 @@ pub(crate) fn source_port(world: &World) -> u16 {
 }
 
 /// What the port receives from now on goes to the other one.
-pub(crate) fn forward(port: u16, real: u16) -> thread::JoinHandle<()> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-    thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let server = TcpStream::connect(("127.0.0.1", real)).expect("the server");
-            join(client, server);
-        }
-    })
+pub(crate) fn forward(port: u16, real: u16) -> Cuttable {
+    Cuttable::start(port, real)
 }
 
 /// A port that leads to another one, except while it is cut.

@@ -9,7 +9,7 @@ use ebb_servers::Signal;
 use super::{TABLE, fails, says};
 use crate::harness::client::hold;
 use crate::harness::codes;
-use crate::harness::folders::{backup_of_progress, folder, replicate};
+use crate::harness::folders::{backup_of_progress, begin, folder, replicate, resume};
 use crate::harness::world::{Dialect, World, wait_for};
 
 #[test]
@@ -28,9 +28,7 @@ fn a_user_that_may_not_create_the_table_of_progress() {
 fn a_new_folder_for_a_target_that_has_progress() {
     let world = World::new("codes_new_folder", TABLE);
     let ca = world.certs().ca().display().to_string();
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     let dir = world.dir().join("elsewhere").display().to_string();
     let args = ["--stagingSchema", "_replicator_1", "--staging-dir", &dir, "--tlsClientCA", &ca];
     let (target, bind) = (world.target_url(), format!("127.0.0.1:{}", world.port()));
@@ -49,14 +47,10 @@ fn released(world: &World) -> i64 {
 #[test]
 fn a_target_of_before_the_rows_that_are_dropped() {
     let world = World::new("codes_restored", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     let (backup, at) = (backup_of_progress(&world), world.target("SELECT wall FROM ebb_progress"));
     let at: i64 = at.parse().expect("a number");
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 2);
-    ebb.stop();
+    resume(&world, 2);
     let ebb = world.fetch(&[]);
     wait_for("rows to be dropped", || ebb.log(), || released(&world) > at);
     ebb.stop();

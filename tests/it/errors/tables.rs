@@ -2,7 +2,7 @@
 //!
 //! Owns: findings of one table each, so that each is told by its own code. Does not own: several at once (`findings`).
 
-use super::{TABLE, check, fails, says};
+use super::{TABLE, fails, says};
 use crate::harness::client::hold;
 use crate::harness::folders::{folder, replicate};
 use crate::harness::forward::dead_url;
@@ -90,7 +90,7 @@ fn tables_of_staged_rows_that_are_not_known() {
     stage_another(&world);
     world.target("ALTER TABLE t RENAME TO moved");
     let gone = ("K043", "the target has no table public.t any more", "create it again on the target");
-    check(&world.fetch(&["--source", &dead]).failure(), gone);
+    fails(world.fetch(&["--source", &dead]), gone);
     world.target("ALTER TABLE moved RENAME TO t");
     std::fs::remove_file(folder(&world).join("tables")).expect("the file");
     let unknown = ("K042", "does not say which tables its rows are of", "start once without --apply-only");

@@ -5,7 +5,7 @@
 use ebb_servers::Signal;
 
 use super::{TABLE, fails, job, says};
-use crate::harness::folders::replicate;
+use crate::harness::folders::{begin, replicate};
 use crate::harness::forward::{dead_url, forward, source_port};
 use crate::harness::world::{World, free_port, wait_for};
 
@@ -45,18 +45,14 @@ fn a_changefeed_that_an_error_has_paused_is_resumed() {
 #[test]
 fn a_changefeed_that_ended_while_the_source_was_down() {
     let world = World::new("codes_ended", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     world.source(&format!("CANCEL JOB {}", job(&world)));
     let port = free_port();
     let mut ebb = world.fetch(&["--source", &dead_url(&world, port)]);
     ebb.wait_line("cannot connect to the source");
     let _forward = forward(port, source_port(&world));
     fails(ebb, ("C032", "the changefeed of this staging folder has ended", "once source and target can both"));
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 2);
-    ebb.stop();
+    begin(&world, 2);
 }
 
 #[test]

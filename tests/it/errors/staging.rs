@@ -5,7 +5,7 @@
 use std::fs;
 
 use super::{TABLE, fails};
-use crate::harness::folders::{folder, replicate};
+use crate::harness::folders::{begin, folder, replicate, resume};
 use crate::harness::world::World;
 
 #[test]
@@ -32,9 +32,7 @@ fn sealed(json: &str) -> String {
 #[test]
 fn a_state_that_cannot_be_used() {
     let world = World::new("codes_state", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     let state = folder(&world).join("state");
     let kept = fs::read(&state).expect("the state");
     fs::remove_file(&state).expect("the state");
@@ -42,17 +40,13 @@ fn a_state_that_cannot_be_used() {
     fs::write(&state, sealed(r#"{"format":1000}"#)).expect("a state");
     fails(world.fetch(&[]), ("D014", "has format 1000", "start the version of ebb that wrote it"));
     fs::write(&state, kept).expect("the state");
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 2);
-    ebb.stop();
+    resume(&world, 2);
 }
 
 #[test]
 fn a_file_that_was_changed_by_hand() {
     let world = World::new("codes_files", TABLE);
-    let ebb = world.fetch(&[]).ready();
-    replicate(&world, &ebb, 1);
-    ebb.stop();
+    begin(&world, 1);
     for (name, message, hint) in [
         ("starts", "the starts in the staging folder cannot be read", "put it back"),
         ("keys", "the primary keys in the staging folder cannot be read", "put it back"),
@@ -69,7 +63,5 @@ fn a_file_that_was_changed_by_hand() {
         }
         .expect("a file");
     }
-    let ebb = world.fetch(&[]);
-    replicate(&world, &ebb, 2);
-    ebb.stop();
+    resume(&world, 2);
 }
