@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::reader::PreparedWindow;
 use super::reconnect::CommitOutcome;
 use super::refused_row::RefusedRow;
-use super::retry::Backoff;
+use super::retry::{Alike, Backoff};
 use super::transaction::WriteError;
 use crate::code;
 use crate::error::Error;
@@ -22,30 +22,6 @@ use crate::target::Lease;
 
 /// So many attempts in a row that were cut off or timed out count as too many rows for the target.
 const SLOW_ATTEMPTS: u32 = 2;
-
-/// A failure that may pass, and of which nothing is known but its words, is the rows' fault after so many with the same words:
-/// some extensions call whatever they refuse an internal error.
-const ALIKE_ATTEMPTS: u32 = 5;
-
-/// Counts failures that say the same.
-#[derive(Default)]
-struct Alike {
-    words: String,
-    count: u32,
-}
-
-impl Alike {
-    fn again(&mut self, failure: &ebb_sdk::Error) -> u32 {
-        if failure.topic != Topic::Other || failure.code.is_none() {
-            *self = Self::default();
-        } else if self.words == failure.message {
-            self.count = self.count.saturating_add(1);
-        } else {
-            *self = Self { words: failure.message.clone(), count: 1 };
-        }
-        self.count
-    }
-}
 
 /// Why applying cannot go on.
 pub(super) enum ApplyError {
@@ -124,6 +100,7 @@ impl Applier {
             };
             let failure = match written {
                 Ok(applied) => return Ok(BatchOutcome::Committed(applied)),
+                Err(WriteError::Target(failure)) => rolled_back(lease, WriteError::Target(alike.judged(failure))),
                 Err(failure) => rolled_back(lease, failure),
             };
             let failure = match self.remedy(batch, failure, &mut backoff) {
@@ -139,18 +116,9 @@ impl Applier {
                 }
             };
             slow += u32::from(matches!(failure.topic, Topic::Unreachable | Topic::TooSlow | Topic::Resources));
-            let is_no_accident = alike.again(&failure) >= ALIKE_ATTEMPTS;
             match self.reconnect(lease, &failure, &mut backoff, batch.interval)? {
                 CommitOutcome::Committed(applied) => return Ok(BatchOutcome::Committed(applied)),
                 CommitOutcome::Stopped => return Ok(BatchOutcome::Stopped),
-                CommitOutcome::NotCommitted if is_no_accident => match self.split_or(batch, failure.into()) {
-                    Remedy::Split(limits) => return Ok(BatchOutcome::Split(limits)),
-                    Remedy::GiveUp(error) => {
-                        self.pace.outage.end();
-                        return Err(error);
-                    }
-                    Remedy::Reconnect(_) | Remedy::Replan(_) => {}
-                },
                 CommitOutcome::NotCommitted if slow >= SLOW_ATTEMPTS => {
                     self.slow_down(batch.rows(), &failure);
                     if batch.is_encoded() || batch.is_whole || batch.transactions > 1 {

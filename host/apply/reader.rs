@@ -102,13 +102,12 @@ impl Reader {
     /// Hands over every window up to `to`. One without rows alone only when it is due.
     fn windows(
         &mut self,
-        to: Timestamp,
+        mut to: Timestamp,
         idle: Idle,
         encoder: &mut Encoder<'_>,
         take: &mut dyn FnMut(PreparedWindow) -> bool,
     ) -> Result<Read> {
         let mut read = Read::Nothing;
-        let mut to = to;
         let mut cutter = self.cutter(to);
         while let Some(window) = cutter.next(WindowLimits { rows_max: self.pace.rows(), ..self.limits })? {
             if window.transactions == 0 && matches!((idle, &read), (Idle::IsEarly, Read::Nothing)) {
@@ -120,39 +119,32 @@ impl Reader {
             }
             let (interval, transactions) = (window.interval(), window.transactions);
             let is_limited = self.keys.limit().is_some_and(|limit| limit < interval.to);
-            let known = if is_limited || self.needs_keys(&window) { self.know_keys(interval)? } else { Keys::Same };
-            let prepared = match (known, self.prepare(window, encoder)) {
-                (Keys::Stopped, _) => return Ok(Read::Unwanted),
-                // The target gets what comes before.
-                (Keys::Until(limit), _) => {
-                    to = limit;
+            let mut known = if is_limited || self.needs_keys(&window) { self.know_keys(interval)? } else { Keys::Same };
+            let prepared = match known {
+                Keys::Same | Keys::Changed => self.prepare(window, encoder).ok(),
+                Keys::Until(_) | Keys::Stopped => None,
+            };
+            let prepared = match prepared {
+                Some(prepared) => prepared,
+                None => {
                     encoder.take();
-                    self.position = interval.from;
-                    cutter = self.cutter(to);
-                    continue;
+                    if matches!(known, Keys::Same | Keys::Changed) {
+                        known = self.know_keys(interval)?;
+                    }
+                    match known {
+                        Keys::Stopped => return Ok(Read::Unwanted),
+                        Keys::Same => PreparedWindow { interval, transactions, blocks: None },
+                        // Its rows are read once more: under the keys that they have, and up to where these tell them apart.
+                        Keys::Changed | Keys::Until(_) => {
+                            if let Keys::Until(limit) = known {
+                                to = limit;
+                            }
+                            self.position = interval.from;
+                            cutter = self.cutter(to);
+                            continue;
+                        }
+                    }
                 }
-                (Keys::Same | Keys::Changed, Ok(prepared)) => prepared,
-                (Keys::Same | Keys::Changed, Err(_)) => match self.know_keys(interval)? {
-                    Keys::Until(limit) => {
-                        to = limit;
-                        encoder.take();
-                        self.position = interval.from;
-                        cutter = self.cutter(to);
-                        continue;
-                    }
-                    // Its rows are read once more, under the keys that they have.
-                    Keys::Changed => {
-                        encoder.take();
-                        self.position = interval.from;
-                        cutter = self.cutter(to);
-                        continue;
-                    }
-                    Keys::Same => {
-                        encoder.take();
-                        PreparedWindow { interval, transactions, blocks: None }
-                    }
-                    Keys::Stopped => return Ok(Read::Unwanted),
-                },
             };
             if !take(prepared) {
                 return Ok(Read::Unwanted);

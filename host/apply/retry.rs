@@ -1,10 +1,10 @@
 //! How long to wait before the same transaction is tried again.
 //!
-//! Owns: the back-off. Does not own: what may be tried again; the plugin's error kind says so. Pure but for the jitter.
+//! Owns: the back-off, and how often a failure of which nothing is known may come. Does not own: what may be tried again; the plugin's error kind says so. Pure but for the jitter.
 
 use std::time::Duration;
 
-use ebb_sdk::ErrorKind;
+use ebb_sdk::{Error, ErrorKind, Topic};
 
 /// Doubles from the least to the longest delay; a little jitter keeps several writers from meeting again and again.
 #[derive(Debug)]
@@ -40,9 +40,48 @@ impl Backoff {
     }
 }
 
+/// A failure that may pass, and of which nothing is known but its words, is the rows' fault after so many with the same words:
+/// some extensions call whatever they refuse an internal error.
+const ALIKE_ATTEMPTS: u32 = 5;
+
+/// Counts failures that say the same.
+#[derive(Default)]
+pub(super) struct Alike {
+    words: String,
+    count: u32,
+}
+
+impl Alike {
+    /// The failure of another attempt, as a refusal once it is no accident any more.
+    pub(super) fn judged(&mut self, failure: Error) -> Error {
+        if failure.kind != ErrorKind::Retry || failure.topic != Topic::Other || failure.code.is_none() {
+            *self = Self::default();
+            return failure;
+        }
+        if self.words != failure.message {
+            *self = Self { words: failure.message.clone(), count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        let kind = if self.count >= ALIKE_ATTEMPTS { ErrorKind::Refused } else { failure.kind };
+        Error { kind, ..failure }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_says_the_same_each_time_is_no_accident() {
+        let mut alike = Alike::default();
+        let mut kind =
+            |words: &str, topic| alike.judged(Error::new(ErrorKind::Retry, words).topic(topic).code("XX000")).kind;
+        let same: Vec<_> = (0..5).map(|_| kind("parse error", Topic::Other)).collect();
+        assert_eq!(same, [vec![ErrorKind::Retry; 4], vec![ErrorKind::Refused]].concat());
+        assert_eq!(kind("another", Topic::Other), ErrorKind::Retry);
+        // What is known to pass passes, however often it comes.
+        assert!((0..9).all(|_| kind("lock timeout", Topic::TooSlow) == ErrorKind::Retry));
+    }
 
     #[test]
     fn a_broken_promise_is_doubted_once_and_only_after_a_lost_connection() {
