@@ -6,6 +6,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
+use tokio::runtime::{Builder, Runtime};
+
 use crate::code;
 use crate::error::{Error, Result};
 
@@ -29,6 +31,17 @@ pub fn spawn<T>(
         .spawn(watched)
         .map(drop)
         .map_err(|error| Error::new(code::defect::NO_THREAD, format!("the thread {name} cannot be started: {error}")))
+}
+
+/// A runtime for what waits for others.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn runtime(builder: &mut Builder) -> Result<Runtime> {
+    builder.enable_all().build().map_err(|error| {
+        Error::new(code::defect::SYSTEM, format!("cannot start the runtime: {error}"))
+            .hint("raise the system's limit of threads for this user (ulimit -u), then start again")
+    })
 }
 
 fn panicked(name: &str, panic: &(dyn Any + Send)) -> Error {

@@ -121,17 +121,18 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
     match cli.command {
         Subcommand::Fetch(fetch) => {
             let config = resolve::fetch(&fetch, &layers, &mut warnings)?;
-            Ok(run(config, warnings))
+            let (config, warnings) = settled(config, warnings);
+            Ok(Command::Run(config, warnings))
         }
         Subcommand::Start(start) => {
             let config = resolve::start(&start, &mut warnings)?;
-            Ok(run(config, warnings))
+            let (config, warnings) = settled(config, warnings);
+            Ok(Command::Run(config, warnings))
         }
         Subcommand::Check(check) => {
             let config = resolve::fetch(&check.fetch, &layers, &mut warnings)?;
-            mask::remember(&config);
-            warnings.extend(layers::unknown_variables());
-            Ok(Command::Check { config: Box::new(config), warnings, json: check.json })
+            let (config, warnings) = settled(config, warnings);
+            Ok(Command::Check { config, warnings, json: check.json })
         }
         Subcommand::Status(given) => resolve::status(&given).map(Command::Status).map_err(Exit::from),
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
@@ -159,10 +160,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
     }
 }
 
-fn run(config: Config, mut warnings: Vec<String>) -> Command {
+/// From here on its secrets are masked.
+fn settled(config: Config, mut warnings: Vec<String>) -> (Box<Config>, Vec<String>) {
     mask::remember(&config);
     warnings.extend(layers::unknown_variables());
-    Command::Run(Box::new(config), warnings)
+    (Box::new(config), warnings)
 }
 
 /// Takes out flags of MOLT that mean nothing here.

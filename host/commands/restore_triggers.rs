@@ -5,12 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use ebb_sdk::{DatabaseUrl, SavedTrigger};
+use ebb_sdk::SavedTrigger;
 
 use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
-use crate::plugin;
 use crate::stage;
 use crate::stage::Stage;
 use crate::target::Target;
@@ -49,10 +48,7 @@ pub fn restore(options: &Options) -> Result<String, Unrestored> {
     let stage = folder.is_dir().then(|| Stage::open(&folder, stage::StagingLimits::default())).transpose()?;
     let run_state = stage.map(|stage| stage.run_state);
     let saved = run_state.as_ref().map_or_else(|| Ok(Vec::new()), load)?;
-    let url = DatabaseUrl::parse(options.target.url.reveal())?;
-    let plugin = plugin::load(options.target.plugin.as_deref(), &url.scheme, &options.target.plugin_dirs)?;
-    let connect = Target::options(&options.target);
-    let mut session = plugin.connect(&connect)?;
+    let mut session = Target::load(&options.target)?.session()?;
     if run_state.is_none() && session.progress(&options.schema)?.is_none() {
         return Err(Error::new(
             code::target::TRIGGER_RECORD,

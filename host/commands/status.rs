@@ -14,13 +14,13 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::runtime::Builder;
 
 use crate::code;
 use crate::error::{Error, Result, visible};
 use crate::stage;
+use crate::threads;
 
-/// Where `ebb fetch` serves its pages by default.
-const ADDR: &str = "127.0.0.1:3030";
 /// For the whole answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -29,12 +29,22 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// What is asked for.
 #[derive(Debug)]
 pub struct Options {
-    /// Of the pages; without it the folder says where they are.
-    pub addr: Option<SocketAddr>,
+    pub pages: PagesPlace,
+    /// Of which the ebb that answers must be.
     pub schema: Option<String>,
-    pub staging_dir: PathBuf,
     pub watch: bool,
     pub json: bool,
+}
+
+/// How the pages are found.
+#[derive(Debug)]
+pub enum PagesPlace {
+    Addr(SocketAddr),
+    /// The staging folder of this run says it.
+    Run {
+        staging_dir: PathBuf,
+        schema: String,
+    },
 }
 
 /// Prints what is found, once or every second.
@@ -43,10 +53,8 @@ pub struct Options {
 /// When no ebb answers, or one of another staging schema.
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
 pub fn run(options: &Options) -> Result<String> {
-    let addr = place(options)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        Error::new(code::defect::SYSTEM, format!("cannot start the runtime: {error}")).hint("start again")
-    })?;
+    let addr = place(&options.pages)?;
+    let runtime = threads::runtime(&mut Builder::new_current_thread())?;
     loop {
         let status = runtime.block_on(ask(addr))?;
         check_feed(&status, options, addr)?;
@@ -66,14 +74,11 @@ pub fn run(options: &Options) -> Result<String> {
     }
 }
 
-/// The address that was given, or that of the run, or the default.
-fn place(options: &Options) -> Result<SocketAddr> {
-    let default = || ADDR.parse().map_err(|_| Error::new(code::defect::SYSTEM, "the default address is none"));
-    match (options.addr, &options.schema) {
-        (Some(addr), _) => Ok(addr),
-        (None, None) => default(),
-        (None, Some(schema)) => {
-            let folder = stage::folder(&options.staging_dir, schema);
+fn place(pages: &PagesPlace) -> Result<SocketAddr> {
+    match pages {
+        PagesPlace::Addr(addr) => Ok(*addr),
+        PagesPlace::Run { staging_dir, schema } => {
+            let folder = stage::folder(staging_dir, schema);
             stage::pages_of(&folder)?.ok_or_else(|| {
                 let message = format!("nothing says where the pages of {schema} are: no {}/pages", folder.display());
                 Error::new(code::settings::NO_PAGES, message)

@@ -5,21 +5,22 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 
-use ebb_sdk::{Catalog, DatabaseUrl};
+use ebb_sdk::Catalog;
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 
 use crate::code::{self, Code};
 use crate::config::{Config, InitialScan};
 use crate::error::{Error, Result, visible};
 use crate::findings::{Finding, Severity};
-use crate::plugin::{self, Session};
+use crate::plugin::Session;
 use crate::receive;
 use crate::source::{Source, advisories};
 use crate::stage;
 use crate::tables;
 use crate::target::Target;
+use crate::threads;
 
 /// One thing that was found.
 #[derive(Debug)]
@@ -52,9 +53,7 @@ const NEVER: &[(&str, &str)] = &[
 
 /// Looks at everything. The text is the answer, on whatever came of it; the second part says whether a start would succeed.
 pub fn run(config: &Config, json: bool) -> Result<(String, bool)> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Error::new(code::defect::SYSTEM, format!("cannot start the runtime: {error}")))?;
+    let runtime = threads::runtime(Builder::new_multi_thread().worker_threads(1))?;
     let report = runtime.block_on(look(config));
     let is_good = !report.found.iter().any(|found| found.is_fatal);
     Ok((if json { report.json() } else { report.text() }, is_good))
@@ -78,7 +77,6 @@ async fn look(config: &Config) -> Report {
     let target = report.keep("target", tokio::task::block_in_place(|| connect(config, source.is_some())));
     match (source, target) {
         (Some(source), Some((target, mut session, catalog))) => {
-            report.target(&catalog);
             match tables::matched(config, Some(&source), &catalog).await {
                 Ok(matched) => {
                     let asked = Some((&mut session, &target.connect));
@@ -101,11 +99,9 @@ async fn look(config: &Config) -> Report {
 }
 
 fn connect(config: &Config, source_is_known: bool) -> Result<(Target, Session, Catalog)> {
-    let url = DatabaseUrl::parse(config.target.url.reveal())?;
-    let plugin = plugin::load(config.target.plugin.as_deref(), &url.scheme, &config.target.plugin_dirs)?;
-    let mut target = Target::new(Arc::new(plugin), &config.target);
+    let mut target = Target::load(&config.target)?;
     target.connect.source_is_known = source_is_known;
-    let mut session = target.plugin.connect(&target.connect)?;
+    let mut session = target.session()?;
     let catalog = session.describe()?;
     Ok((target, session, catalog))
 }
@@ -158,11 +154,6 @@ impl Report {
     fn warn(&mut self, code: Code, subject: &str, reason: String) {
         let (subject, id) = (subject.to_owned(), code.text());
         self.found.push(Found { id, code, is_fatal: false, subject, reason, fix: None });
-    }
-
-    /// What was connected to.
-    fn target(&mut self, catalog: &Catalog) {
-        tracing::debug!(target = catalog.server_version, "connected");
     }
 
     fn text(&self) -> String {

@@ -26,10 +26,10 @@ use crate::receive::{self, Receiver};
 use crate::signals::Signals;
 use crate::stage::{Backlog, Stage};
 use crate::status::{ChangefeedState, Pages, Status};
+use crate::threads;
 use start::{Search, start};
 use tasks::Tasks;
 
-const THREADS: &str = "raise the system's limit of threads for this user (ulimit -u), then start again";
 /// How often the state of the changefeed's job is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -37,9 +37,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 pub fn run(config: Config) -> Result<()> {
     // Whatever the run writes holds rows or what is run on the target.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let runtime = Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        Error::new(code::defect::SYSTEM, format!("cannot start the runtime: {error}")).hint(THREADS)
-    })?;
+    let runtime = threads::runtime(&mut Builder::new_multi_thread())?;
     let outcome = runtime.block_on(start_and_run(config));
     // Requests and lookups that are still under way must not hold up the end; threads that use it end with the process.
     std::mem::forget(runtime);

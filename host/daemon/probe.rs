@@ -4,23 +4,20 @@
 
 use std::time::Duration;
 
-use ebb_sdk::{DatabaseUrl, Secret};
+use ebb_sdk::Secret;
+use tokio::runtime::Builder;
 
-use crate::code;
 use crate::config;
-use crate::error::{Error, Result};
-use crate::plugin;
+use crate::error::Result;
 use crate::source::Source;
 use crate::target::Target;
+use crate::threads;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connects to CockroachDB; returns its version.
 pub fn source(url: &Secret, allow_insecure: bool) -> Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(code::defect::SYSTEM, format!("cannot start the runtime: {error}")))?;
+    let runtime = threads::runtime(&mut Builder::new_current_thread())?;
     runtime.block_on(async {
         let source = Source::connect(&config::Source { url: url.clone(), allow_insecure }).await?;
         source.check_rangefeeds().await?;
@@ -30,8 +27,6 @@ pub fn source(url: &Secret, allow_insecure: bool) -> Result<String> {
 
 /// Connects to the target; returns its version and the names of its tables. Plugins are looked for in `dirs` too.
 pub fn target(url: &Secret, allow_insecure: bool, dirs: &[std::path::PathBuf]) -> Result<(String, Vec<String>)> {
-    let scheme = DatabaseUrl::parse(url.reveal())?.scheme;
-    let plugin = plugin::load(None, &scheme, dirs)?;
     let settings = config::Target {
         url: url.clone(),
         plugin: None,
@@ -43,6 +38,6 @@ pub fn target(url: &Secret, allow_insecure: bool, dirs: &[std::path::PathBuf]) -
         apply_timeout: TIMEOUT,
         wait: Duration::ZERO,
     };
-    let catalog = plugin.connect(&Target::options(&settings))?.describe()?;
+    let catalog = Target::load(&settings)?.session()?.describe()?;
     Ok((catalog.server_version, catalog.tables.into_iter().map(|table| table.name).collect()))
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ebb_sdk::{Catalog, DatabaseUrl};
+use ebb_sdk::Catalog;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -22,7 +22,6 @@ use crate::config::{self, Config, InitialScan};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
 use crate::lasting::{Lasting, for_so_long};
-use crate::plugin;
 use crate::receive::Receiver;
 use crate::source::{Source, advisories};
 use crate::stage::{self, Backlog, MetadataFile, RunState, Stage};
@@ -37,10 +36,8 @@ const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
 
 #[expect(clippy::too_many_lines, reason = "a start reads from top to bottom")]
 pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Result<Running> {
-    let url = DatabaseUrl::parse(config.target.url.reveal())?;
-    let plugin = Arc::new(plugin::load(config.target.plugin.as_deref(), &url.scheme, &config.target.plugin_dirs)?);
+    let mut target = Target::load(&config.target)?;
     let reached = reach(&config).await?;
-    let mut target = Target::new(plugin, &config.target);
     target.connect.source_is_known = matches!(reached, Reached::Source(_));
     let connected = target.open().await?;
     tracing::info!("starting replicator");

@@ -67,12 +67,12 @@ impl Backlog {
         self.store.released()
     }
 
-    /// How full it is.
     /// Whether a request waits for room now.
     pub fn holds_requests(&self) -> bool {
         self.space.holds()
     }
 
+    /// How full it is.
     pub fn forecast(&self) -> Forecast {
         self.space.forecast()
     }

@@ -31,9 +31,9 @@ use crate::stage::Forecast;
 use trend::Trend;
 
 /// Counts what happens. Shared by all parts of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Status {
-    began: Instant,
+    began: Began,
     rows_received: AtomicU64,
     /// When the last request was accepted.
     arrived: Mutex<Option<Instant>>,
@@ -55,25 +55,13 @@ pub struct Status {
     trend: Mutex<Trend>,
 }
 
-impl Default for Status {
+/// When the run began.
+#[derive(Debug)]
+struct Began(Instant);
+
+impl Default for Began {
     fn default() -> Self {
-        Self {
-            began: Instant::now(),
-            rows_received: AtomicU64::default(),
-            arrived: Mutex::default(),
-            requests_refused: Mutex::default(),
-            authentication: Vec::new(),
-            handshakes_failed: AtomicU64::default(),
-            rows_applied: AtomicU64::default(),
-            transactions_applied: AtomicU64::default(),
-            retries: AtomicU64::default(),
-            values_rounded: Mutex::default(),
-            applied: watch::Sender::default(),
-            waiting: Mutex::default(),
-            changefeed: Mutex::default(),
-            target_down: Mutex::default(),
-            trend: Mutex::default(),
-        }
+        Self(Instant::now())
     }
 }
 
@@ -198,7 +186,7 @@ impl Status {
         };
         Snapshot {
             at: SystemTime::now(),
-            running_for: self.began.elapsed(),
+            running_for: self.began.0.elapsed(),
             arrived_ago: self.arrived.lock().map(|arrived| arrived.elapsed()),
             job,
             changefeed,

@@ -11,14 +11,14 @@ mod starts;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ebb_sdk::{Catalog, ConnectOptions, ErrorKind, Progress, Topic};
+use ebb_sdk::{Catalog, ConnectOptions, DatabaseUrl, ErrorKind, Progress, Topic};
 use tokio::task::spawn_blocking;
 
 use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::lasting::Lasting;
-use crate::plugin::{Applied, Plugin, Session};
+use crate::plugin::{self, Applied, Plugin, Session};
 use crate::stage::{MetadataFile, RunState};
 
 pub use feed_state::{FeedState, SourceName};
@@ -63,8 +63,16 @@ impl Lease {
 }
 
 impl Target {
-    pub fn new(plugin: Arc<Plugin>, settings: &config::Target) -> Self {
-        Self { plugin, connect: Self::options(settings) }
+    /// Loads the plugin that the settings name, or else the one of their URL.
+    pub fn load(settings: &config::Target) -> Result<Self> {
+        let url = DatabaseUrl::parse(settings.url.reveal())?;
+        let plugin = plugin::load(settings.plugin.as_deref(), &url.scheme, &settings.plugin_dirs)?;
+        Ok(Self { plugin: Arc::new(plugin), connect: Self::options(settings) })
+    }
+
+    /// One connection.
+    pub fn session(&self) -> Result<Session> {
+        Ok(self.plugin.connect(&self.connect)?)
     }
 
     /// What the plugin is told.

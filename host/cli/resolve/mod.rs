@@ -22,7 +22,8 @@ use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
 use super::usage;
 use crate::code;
-use crate::commands::{restore_triggers as restore, status};
+use crate::commands::restore_triggers as restore;
+use crate::commands::status::{self, PagesPlace};
 use crate::config::{
     Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging, Target,
     Triggers,
@@ -271,15 +272,13 @@ fn staging_dir(given: Option<&PathBuf>) -> Result<PathBuf> {
 
 /// `ebb status`. What the environment says of a schema counts for less than an address.
 pub(super) fn status(given: &Status) -> Result<status::Options> {
-    let addr = given.metrics_addr.as_deref().map(|text| address("--metricsAddr", text)).transpose()?;
-    let dir = staging_dir(given.staging_dir.as_ref())?;
-    Ok(status::Options {
-        addr,
-        schema: given.staging_schema.clone(),
-        staging_dir: dir,
-        watch: given.watch,
-        json: given.json,
-    })
+    let pages = match (&given.metrics_addr, &given.staging_schema) {
+        (None, Some(schema)) => {
+            PagesPlace::Run { staging_dir: staging_dir(given.staging_dir.as_ref())?, schema: schema.clone() }
+        }
+        (addr, _) => PagesPlace::Addr(address("--metricsAddr", addr.as_deref().unwrap_or(FETCH_PAGES_ADDR))?),
+    };
+    Ok(status::Options { pages, schema: given.staging_schema.clone(), watch: given.watch, json: given.json })
 }
 
 /// `ebb triggers restore`.
