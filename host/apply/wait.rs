@@ -278,7 +278,8 @@ impl Applier {
             ),
         };
         let hint = format!(
-            "{mend}. It is tried again every 30 s at most, and at once on SIGHUP; --on-row-error exit ends the run instead"
+            "{mend}. It is tried again every 30 s at most, and at once on SIGHUP. ebb ends where it sees that the table was altered: \
+             start it again then. --on-row-error exit ends the run at once"
         );
         tracing::error!(
             error_code = error.code.text(),

@@ -50,10 +50,8 @@ impl Layers {
 
     /// Reads this file.
     pub(super) fn read(path: PathBuf, warnings: &mut Vec<String>) -> Result<Self> {
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            Error::new(code::settings::FILE_UNREADABLE, format!("--config {} cannot be read: {error}", path.display()))
-                .hint("give the path of a TOML file, or leave out --config and EBB_CONFIG")
-        })?;
+        let otherwise = "give the path of a TOML file, or leave out --config and EBB_CONFIG";
+        let text = std::fs::read_to_string(&path).map_err(|error| unreadable("--config", &path, &error, otherwise))?;
         Ok(Self { file: Some(File::parse(path, &text, warnings)?) })
     }
 
@@ -145,6 +143,17 @@ pub(super) fn matches(
     command.try_get_matches_from_mut(&args).map_err(|error| usage::without_values(error, &args))
 }
 
+/// A file of settings that cannot be read; `otherwise` mends it where no right is missing.
+pub(super) fn unreadable(flag: &str, path: &Path, error: &std::io::Error, otherwise: &str) -> Error {
+    let hint = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "run ebb as the user that owns it, or give it to the user that ebb runs as (chown)"
+        }
+        _ => otherwise,
+    };
+    Error::new(code::settings::FILE_UNREADABLE, format!("{flag} {} cannot be read: {error}", path.display())).hint(hint)
+}
+
 impl File {
     fn parse(path: PathBuf, text: &str, warnings: &mut Vec<String>) -> Result<Self> {
         let refused =
@@ -213,7 +222,11 @@ pub(super) fn unknown_variables() -> Vec<String> {
 }
 
 fn variables_of(command: &Command, found: &mut Vec<String>) {
-    found.extend(command.get_arguments().filter_map(Arg::get_env).filter_map(|name| name.to_str()).map(str::to_owned));
+    let of_arg = |arg: &Arg| match arg.get_env() {
+        Some(name) => name.to_str().map(str::to_owned),
+        None => arg.get_long().map(variable),
+    };
+    found.extend(command.get_arguments().filter_map(of_arg));
     command.get_subcommands().for_each(|command| variables_of(command, found));
 }
 

@@ -115,7 +115,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
         args.get(1).is_some_and(|command| ["fetch", "check", "start"].iter().any(|known| command == known));
     let layers = if has_settings { Layers::find(&args, &mut warnings)? } else { Layers::default() };
     let cli = layers.parse::<Cli>(args).map_err(|error| {
-        let hint = layers.blame(&error).or_else(|| usage::elsewhere(&error));
+        let hint = usage::elsewhere(&error).or_else(|| layers.blame(&error));
         Exit::Clap(Box::new(error), hint)
     })?;
     match cli.command {

@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::layers::Layers;
+use super::layers::unreadable;
 use super::{duration, flags};
 use crate::code;
 use crate::config::{InitialScan, SinkTls};
@@ -116,19 +117,9 @@ pub(super) fn keys() -> Result<Vec<(&'static str, Option<String>)>> {
 
 /// Reads the file.
 pub fn read(path: &Path) -> Result<Overrides> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                "run ebb as the user that owns it, or give it to the user that ebb runs as (chown)"
-            }
-            _ => "start ebb in the folder of the file, or give its path; `ebb certs` makes one",
-        };
-        Error::new(
-            code::settings::FILE_UNREADABLE,
-            format!("--changefeeds-path {} cannot be read: {error}", path.display()),
-        )
-        .hint(hint)
-    })?;
+    let otherwise = "start ebb in the folder of the file, or give its path; `ebb certs` makes one";
+    let text =
+        std::fs::read_to_string(path).map_err(|error| unreadable("--changefeeds-path", path, &error, otherwise))?;
     let overrides = parse(&text, &format!("--changefeeds-path {}", path.display()))?;
     Ok(Overrides { origin: Some(Origin::File(path.to_owned())), ..overrides })
 }

@@ -42,8 +42,11 @@ struct Report {
     unlooked: Vec<(&'static str, String)>,
 }
 
+/// What is looked at only where both sides can be.
+const BOTH: &str = "tables, columns and keys of both sides";
 /// What this version does not look at in any run.
 const NEVER: &[(&str, &str)] = &[
+    ("the right to create ebb_progress on the target", "a first run needs it: docs/rights.md"),
     ("the garbage collection window of the source", "see docs/source.md for how long ebb may stay down"),
     ("row-level TTL of the source's tables", "deletes that are kept from changefeeds do not arrive"),
     ("sequences and AUTO_INCREMENT of the target", "advance them when you cut back: docs/cut-back.md"),
@@ -72,27 +75,23 @@ async fn look(config: &Config) -> Report {
         for warning in advisories::warnings(source.version(), scans) {
             report.warn(code::source::ADVISORY, "source", warning);
         }
-        report.error("source", source.check_rangefeeds().await);
     }
     let target = report.keep("target", tokio::task::block_in_place(|| connect(config, source.is_some())));
     match (source, target) {
         (Some(source), Some((target, mut session, catalog))) => {
-            match tables::matched(config, Some(&source), &catalog).await {
-                Ok(matched) => {
-                    let asked = Some((&mut session, &target.connect));
-                    let judged = tokio::task::block_in_place(|| matched.judge(&catalog, asked));
-                    if let Some((_, findings)) = report.keep("tables", judged) {
-                        report.note("tables", Ok(findings.into_list()));
-                    }
-                }
-                Err(error) => report.error("tables", Err(error)),
-            }
+            let progress = tokio::task::block_in_place(|| session.progress(&config.staging.schema));
+            report.keep("target", progress.map_err(Error::from));
+            let matched = report.keep("tables", tables::matched(config, Some(&source), &catalog).await);
+            let asked = Some((&mut session, &target.connect));
+            let judged = matched.map(|matched| tokio::task::block_in_place(|| matched.judge(&catalog, asked)));
+            report.note("tables", judged.map_or_else(|| Ok(Vec::new()), |judged| Ok(judged?.1.into_list())));
         }
-        (source, target) => {
-            let missing = if source.is_none() { "the source" } else { "the target" };
-            let both = if source.is_none() && target.is_none() { "neither side" } else { missing };
-            report.unlooked.push(("tables, columns and keys of both sides", format!("{both} could be looked at")));
+        (Some(source), None) => {
+            report.keep("source", source.check_rangefeeds().await);
+            report.unlooked.push((BOTH, "the target could not be looked at".into()));
         }
+        (None, Some(_)) => report.unlooked.push((BOTH, "the source could not be looked at".into())),
+        (None, None) => report.unlooked.push((BOTH, "neither side could be looked at".into())),
     }
     report.unlooked.extend(NEVER.iter().map(|(what, why)| (*what, (*why).to_owned())));
     report
@@ -145,10 +144,6 @@ impl Report {
                 None
             }
         }
-    }
-
-    fn error(&mut self, subject: &str, outcome: Result<()>) {
-        let _ = self.keep(subject, outcome);
     }
 
     fn warn(&mut self, code: Code, subject: &str, reason: String) {

@@ -49,6 +49,7 @@ impl Fault {
                 | Alert::CertificateRevoked
                 | Alert::CertificateExpired
                 | Alert::CertificateUnknown
+                | Alert::DecryptError
                 | Alert::UnknownCA,
             ) => {
                 let what = format!("the client does not trust the receiver's certificate ({error})");
@@ -132,6 +133,8 @@ mod tests {
         check(Error::InvalidCertificate(Flaw::UnknownIssuer), untrusted, "--tlsClientCA");
         check(Error::NoCertificatesPresented, code::receiver::CLIENT_CERTIFICATE_MISSING, "no certificate");
         let rejected = code::receiver::CERTIFICATE_REJECTED;
+        // Of another authority with the same name.
+        check(Error::AlertReceived(Alert::DecryptError), rejected, "does not trust the receiver's certificate");
         check(Error::AlertReceived(Alert::UnknownCA), rejected, "does not trust the receiver's certificate");
         check(Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType), code::receiver::NOT_TLS, "speak TLS");
         check(Error::General("x".into()), code::receiver::HANDSHAKE, "x");

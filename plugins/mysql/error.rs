@@ -79,11 +79,15 @@ fn without_answer(failure: &Failure, doing: &str) -> Error {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
     };
     match failure {
-        Failure::Io(error) if matches!(error, IoError::Tls(_)) || causes().any(is_tls) => {
-            Error::new(ErrorKind::Config, message)
-                .topic(Topic::Tls)
-                .hint("see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate")
-        }
+        Failure::Io(error) if matches!(error, IoError::Tls(_)) || causes().any(is_tls) => Error::new(
+            ErrorKind::Config,
+            message,
+        )
+        .topic(Topic::Tls)
+        .hint(
+            "add sslrootcert=PATH of the CA certificate that issued the server's to the target's URL, or put it into \
+             ~/.postgresql/root.crt; see also sslmode, sslcert and sslkey",
+        ),
         Failure::Driver(mysql_async::DriverError::ConnectionClosed) | Failure::Io(_) => {
             ebb_sdk::unreachable(doing, &text)
         }

@@ -85,7 +85,8 @@ fn without_answer(failure: &tokio_postgres::Error, doing: &str) -> Error {
         DriverFailure::Tls => (
             ErrorKind::Config,
             Topic::Tls,
-            "see sslmode, sslrootcert, sslcert, sslkey in the target's URL, and the server's certificate",
+            "add sslrootcert=PATH of the CA certificate that issued the server's to the target's URL, or put it into \
+             ~/.postgresql/root.crt; see also sslmode, sslcert and sslkey",
         ),
         DriverFailure::Settings => {
             (ErrorKind::Config, Topic::Login, "put user:password into the target's connection string")

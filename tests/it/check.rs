@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::harness::codes;
+use crate::harness::folders::begin;
 use crate::harness::world::World;
 
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
@@ -42,6 +43,17 @@ fn a_pair_that_fits_has_no_findings() {
     assert_eq!(world.target("SELECT count(*) FROM pg_class WHERE relname LIKE 'ebb%'"), "0");
     assert!(!world.source("SHOW CHANGEFEED JOBS").contains("running"));
     assert!(!world.dir().join("staging/_replicator_1").exists());
+}
+
+/// The table of an earlier run, which another user has made.
+#[test]
+fn progress_that_cannot_be_read_is_fatal() {
+    let world = World::new("check_progress", "CREATE TABLE t (id int PRIMARY KEY, v int)");
+    let plain = world.plain_target_url();
+    begin(&world, 1);
+    let (code, list) = check(&world, &["--target", &plain]);
+    assert_eq!((code, ids(&list)), (Some(1), vec!["EBB-T016"]), "{list}");
+    assert!(list["findings"][0]["reason"].as_str().is_some_and(|reason| reason.contains("ebb_progress")), "{list}");
 }
 
 #[test]
@@ -97,7 +109,9 @@ fn each_fault_is_named_and_what_mends_it_mends_it() {
     let nowhere = "postgres://nobody@127.0.0.1:1/x?sslmode=verify-full";
     let (code, list) = check(&world, &["--target", nowhere]);
     assert_eq!((code, ids(&list)), (Some(1), vec!["EBB-T010"]), "{list}");
-    assert!(list["not_checked"].to_string().contains("tables, columns and keys of both sides"), "{list}");
+    let unlooked = list["not_checked"].to_string();
+    assert!(unlooked.contains("tables, columns and keys of both sides"), "{list}");
+    assert!(unlooked.contains("the target could not be looked at"), "{list}");
 }
 
 #[test]

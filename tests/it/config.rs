@@ -59,6 +59,8 @@ fn a_run_needs_no_flag_at_all() {
     let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
     command.arg("fetch").env("EBB_CONFIG", "ebb.toml");
     command.env("EBB_SOURCE", world.source_url()).env("EBB_TARGET", world.target_url()).env("EBB_TARGTE", "misspelled");
+    // Of another command.
+    command.env("EBB_HOST", "ebb.example.com");
     let ebb = Ebb::spawn(command).ready();
     world.source("INSERT INTO t VALUES (1, 1)");
     world.wait_equal(&ebb, &["t"]);
@@ -70,6 +72,17 @@ fn a_run_needs_no_flag_at_all() {
     ] {
         assert!(log.contains(text), "{text} is not in {log}");
     }
+    assert!(!log.contains("EBB_HOST"), "{log}");
+    // A flag in the wrong place is told its own, also where the file has a value for it.
+    let output = codes::output(world.bare(env!("CARGO_BIN_EXE_ebb")).args([
+        "fetch",
+        "--config",
+        "ebb.toml",
+        "--stagingSchema",
+        "x",
+    ]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("stands inside another flag: --replicator-flags"), "{said}");
 }
 
 #[test]

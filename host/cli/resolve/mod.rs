@@ -201,8 +201,8 @@ pub(super) fn replicator_flags(text: &str, layers: &Layers, warnings: &mut Vec<S
         let meant = usage::meant(&error).map(|meant| format!("; {meant}")).unwrap_or_default();
         let origin = layers.blame(&error).map(|origin| format!(" ({origin})")).unwrap_or_default();
         Error::new(code::settings::REPLICATOR_FLAGS, format!("--replicator-flags: {first}{meant}{origin}")).hint(
-            "its flags are those of `ebb start --help` but --sourceConn, --targetConn and --bindAddr: ebb fetch has \
-                 --source, --target and, in the changefeeds file, \"port\"",
+            "its flags are those of `ebb start --help` but --sourceConn and --targetConn: ebb fetch has --source and \
+             --target",
         )
     })?;
     Ok(parsed.replicator)
