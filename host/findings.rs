@@ -206,6 +206,14 @@ impl Findings {
         fatal.into_iter().next()
     }
 
+    /// What must come before the fixes of some.
+    pub fn fix_first(&mut self, ids: &[FindingId], first: &str) {
+        for finding in self.list.iter_mut().filter(|finding| ids.contains(&finding.id)) {
+            let then = finding.fix.take().map(|fix| format!("; then {fix}"));
+            finding.fix = Some(format!("{first}{}", then.unwrap_or_default()));
+        }
+    }
+
     pub fn extend(&mut self, more: impl IntoIterator<Item = Finding>) {
         self.list.extend(more);
     }

@@ -136,7 +136,10 @@ pub(super) async fn match_tables(
             (routes, database)
         }
         source => {
-            let matched = tables::matched(config, source, &target_at_start.catalog).await?;
+            let mut matched = tables::matched(config, source, &target_at_start.catalog).await?;
+            if stage.run_state.resolved() > target_at_start.found.applied() {
+                matched.apply_first();
+            }
             // The plugin answers without asking the server.
             let mut routes = tokio::task::block_in_place(|| {
                 let session = target_at_start.session.as_mut().map(|session| (session, &target.connect));

@@ -123,6 +123,22 @@ impl SourceKey {
         self.shapes().iter().any(|placed| placed.shape.columns.len() != self.target.len())
     }
 
+    /// Whether the newest key has other columns than the target's, in whatever order.
+    pub fn differs(&self) -> bool {
+        self.shapes().last().is_some_and(|placed| self.is_other(placed))
+    }
+
+    /// The first key behind a time that has other columns than the target's: since when it holds, and the one before it.
+    pub fn differs_since(&self, after: Timestamp) -> Option<(Timestamp, Vec<String>)> {
+        let shapes = self.shapes();
+        let is_it = |pair: &&[Placed]| pair[1].shape.since > after && self.is_other(&pair[1]);
+        shapes.windows(2).find(is_it).map(|pair| (pair[1].shape.since, pair[0].shape.columns.clone()))
+    }
+
+    fn is_other(&self, placed: &Placed) -> bool {
+        placed.shape.columns.len() != self.target.len() || placed.places.contains(&None)
+    }
+
     /// Whether a row's identity is the text of its key at every time.
     pub fn is_identity(&self) -> bool {
         !self.needs_row() && self.shapes().iter().all(|placed| placed.is_same)

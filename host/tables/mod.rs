@@ -5,6 +5,7 @@
 
 mod columns;
 mod key;
+mod key_limit;
 mod matching;
 mod origin;
 mod problems;
@@ -110,6 +111,12 @@ pub async fn matched(config: &Config, source: Option<&Source>, catalog: &Catalog
 }
 
 impl TableMatch {
+    /// Rows are staged that the target must take by the key that it has, before that is changed.
+    pub fn apply_first(&mut self) {
+        let of_keys = [FindingId::KeysDiffer, FindingId::KeyAmbiguous];
+        self.findings.fix_first(&of_keys, "apply what came before the key was changed, with ebb fetch --apply-only");
+    }
+
     /// Asks the target's session about the types, logs what may become a hindrance, and fails for what is one. Without a
     /// session, while the target is down, the types are not looked at.
     pub fn check_types(

@@ -19,6 +19,9 @@ pub(super) struct Seen {
     pub(super) keys: Vec<(Place, Vec<String>)>,
     /// Every key that a table has had since the first start.
     pub(super) shapes: Vec<(Place, Vec<KeyShape>)>,
+    /// Behind it rows could not be told apart on the target (`key_limit`).
+    #[serde(default)]
+    pub(super) limit: Option<Timestamp>,
 }
 
 impl Seen {

@@ -13,6 +13,7 @@ use ebb_sdk::{Catalog, Timestamp};
 use tokio::sync::Mutex;
 
 use super::key::KeyShape;
+use super::key_limit::KeyLimit;
 use super::problems::Judge;
 use super::seen_keys::{Seen, Span, changes};
 use super::{Table, Tables};
@@ -42,8 +43,7 @@ pub struct KeyWatch {
     case_sensitive: bool,
     applied: Timestamp, // at the start
     state: Mutex<State>,
-    /// Rows up to this time can be told apart on the target, and later ones cannot; and why.
-    limit: parking_lot::Mutex<Option<(Timestamp, Error)>>,
+    limit: KeyLimit,
 }
 
 #[derive(Default)]
@@ -87,14 +87,14 @@ impl KeyWatch {
             run_state,
             case_sensitive: config.target.case_sensitive,
             applied,
+            limit: KeyLimit::noted(seen.limit),
             state: Mutex::new(State { seen, ..State::default() }),
-            limit: parking_lot::Mutex::default(),
         })
     }
 
     /// For a source that is not known: nothing is read.
     pub fn without_source(catalog: Arc<Catalog>, tables: Arc<Tables>, run_state: RunState) -> Self {
-        let (state, limit) = (Mutex::default(), parking_lot::Mutex::default());
+        let (state, limit) = (Mutex::default(), KeyLimit::noted(None));
         let applied = Timestamp::ZERO;
         Self { source: None, catalog, tables, run_state, case_sensitive: false, applied, state, limit }
     }
@@ -107,13 +107,18 @@ impl KeyWatch {
         if !self.tables.list().iter().any(|table| table.source.is_some() && table.key.is_known()) {
             return Ok(false);
         }
-        let Some(settings) = &self.source else { return Ok(false) };
+        let Some(settings) = &self.source else {
+            return self.limit.refuse_beyond(to).map(|()| false);
+        };
         let mut state = self.state.lock().await;
-        self.refuse_beyond(to)?;
-        if state.seen.until >= to {
-            return Ok(false);
+        if self.limit.is_confirmed() {
+            self.limit.refuse_beyond(to)?;
+            if state.seen.until >= to {
+                return Ok(false);
+            }
         }
         if state.given_up.is_some_and(|since| since.elapsed() < SOURCE_REST) {
+            self.limit.refuse_beyond(to)?;
             state.unseen = state.unseen.max(to);
             return Ok(false);
         }
@@ -122,7 +127,7 @@ impl KeyWatch {
         loop {
             match self.read(settings, &mut state, to).await {
                 Ok(is_changed) => {
-                    self.refuse_beyond(to)?;
+                    self.limit.refuse_beyond(to)?;
                     state.given_up = None;
                     if let Some(blind) = state.blind.take() {
                         tracing::info!("the source's primary keys are read again after {} s", blind.lasted().as_secs());
@@ -131,6 +136,7 @@ impl KeyWatch {
                 }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Unreachable(error)) if Instant::now() >= deadline => {
+                    self.limit.refuse_beyond(to)?;
                     let until = state.seen.until;
                     if let Some(lasted) = state.blind.get_or_insert_with(|| Lasting::since(begun)).due() {
                         tracing::warn!(
@@ -152,11 +158,7 @@ impl KeyWatch {
 
     /// Up to where rows can be applied, once it is known that later ones cannot.
     pub fn limit(&self) -> Option<Timestamp> {
-        self.limit.lock().as_ref().map(|(since, _)| *since)
-    }
-
-    fn refuse_beyond(&self, to: Timestamp) -> Result<()> {
-        self.limit.lock().as_ref().filter(|(since, _)| *since < to).map_or(Ok(()), |(_, why)| Err(why.clone()))
+        self.limit.since()
     }
 
     /// Reads the keys as they are now.
@@ -195,12 +197,12 @@ impl KeyWatch {
             self.tables.list().iter().filter(|table| is_changed(table, &before, &keys)).collect();
         if !changed.is_empty() {
             self.follow(&source, (state.seen.until, &before), (now, &keys), &changed, state.unseen).await?;
-        } else if self.tables.list().iter().any(|table| table.key.may_meet()) {
-            self.check_unique(&source).await?;
         }
-        let has_changed = !changed.is_empty();
-        let is_new = state.seen.keys.is_empty() || has_changed;
-        state.seen = Seen { until: now, keys: keys.into_iter().collect(), shapes: self.shapes() };
+        // A look that misses a key which another start has seen change would let its rows pass.
+        self.limit.set(self.ambiguous(&source).await?);
+        let (has_changed, limit) = (!changed.is_empty(), self.limit.since());
+        let is_new = state.seen.keys.is_empty() || has_changed || state.seen.limit != limit;
+        state.seen = Seen { until: now, keys: keys.into_iter().collect(), shapes: self.shapes(), limit };
         state.connection = Some(source);
         if is_new {
             state.seen.save(&self.run_state).map_err(Failure::Final)?;
@@ -232,23 +234,26 @@ impl KeyWatch {
         before
     }
 
-    /// Where the target's key is only a part of the source's, it must stay unique there.
-    async fn check_unique(&self, source: &Source) -> Result<(), Failure> {
-        let full = source.tables().await.map_err(failure)?;
-        for table in self.tables.list().iter().filter(|table| table.key.may_meet()) {
+    /// From when on rows cannot be told apart on the target, whose key has other columns, and why.
+    async fn ambiguous(&self, source: &Source) -> Result<Option<(Timestamp, Error)>, Failure> {
+        let tables: Vec<&Table> = self.tables.list().iter().filter(|table| table.key.differs()).collect();
+        let full = if tables.is_empty() { Vec::new() } else { source.tables().await.map_err(failure)? };
+        let mut limit: Option<(Timestamp, Error)> = None;
+        for table in tables {
             let is_it =
                 |found: &&SourceTable| table.source.as_ref() == Some(&(found.schema.clone(), found.name.clone()));
             let Some(found) = full.iter().find(is_it) else { continue };
-            if let Err(error) = self.refuse(table, found, &found.key_columns) {
-                // Rows from before a key that an earlier start has seen change may be left.
-                let since = table.key.history().last().map(|shape| Timestamp { wall: shape.since.wall, logical: 0 });
-                match since.filter(|since| *since > self.applied) {
-                    Some(since) => self.limit_to(since, error),
-                    None => return Err(Failure::Final(error)),
-                }
+            let changed = table.key.differs_since(self.applied);
+            let old = changed.as_ref().map_or(&found.key_columns, |(_, old)| old);
+            let Err(why) = self.refuse(table, found, old) else { continue };
+            let Some((since, _)) = changed else { return Err(Failure::Final(why)) };
+            // A progress at the last tick of a nanosecond would have no next one.
+            let since = Timestamp { wall: since.wall, logical: 0 };
+            if limit.as_ref().is_none_or(|(known, _)| since < *known) {
+                limit = Some((since, why.field("since", since.to_string())));
             }
         }
-        Ok(())
+        Ok(limit)
     }
 
     /// Finds out when keys changed, and makes their rows readable before and after.
@@ -268,10 +273,9 @@ impl KeyWatch {
             let (Some(old), Some(new)) = (before.get(place), after.get(place)) else { continue };
             let found = full.iter().find(|found| (&found.schema, &found.name) == (&place.0, &place.1));
             let Some(found) = found else { continue };
-            let refused = self.refuse(table, found, old).err();
-            let unknown = |error: &Error| match &refused {
-                Some(refused) => Failure::Final(refused.clone()),
-                None => undated(error, place, old, new),
+            let unknown = |error: &Error| match self.refuse(table, found, old) {
+                Err(refused) => Failure::Final(refused),
+                Ok(()) => undated(error, place, old, new),
             };
             match &then {
                 Ok(keys) if keys.get(place).is_none_or(|key| key == old) => {}
@@ -281,8 +285,6 @@ impl KeyWatch {
             let mut moments = Vec::new();
             let span = Span { from, old: old.clone(), to, new: new.clone() };
             changes(source, place, span, &mut moments).await.map_err(|error| unknown(&error))?;
-            // A progress at the last tick of a nanosecond would have no next one.
-            let first = moments.first().map(|(since, _)| Timestamp { wall: since.wall, logical: 0 });
             let mut shapes = table.key.history();
             for (since, columns) in moments {
                 if since < unseen {
@@ -299,20 +301,10 @@ impl KeyWatch {
                 );
                 shapes.push(KeyShape::of(found, columns, since));
             }
+            // Later rows are staged also where the target cannot tell them apart, so that those of before can be completed.
             table.key.replace(shapes);
-            if let Some(why) = refused {
-                self.limit_to(first.unwrap_or(from), why);
-            }
         }
         Ok(())
-    }
-
-    /// Rows of later times are staged all the same, so that those of before can be completed and applied.
-    fn limit_to(&self, since: Timestamp, why: Error) {
-        let mut limit = self.limit.lock();
-        if limit.as_ref().is_none_or(|(known, _)| since < *known) {
-            *limit = Some((since, why.field("since", since.to_string())));
-        }
     }
 
     /// A key by which rows cannot be told apart on the target ends the run.

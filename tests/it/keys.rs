@@ -1,8 +1,9 @@
 //! Keys of the source that are not the target's, and that change while ebb runs or does not.
 
-use crate::harness::client::hold;
+use crate::harness::client::{Client, hold};
+use crate::harness::pages::status;
 use crate::harness::target::MYSQLS;
-use crate::harness::world::{Dialect, World};
+use crate::harness::world::{Dialect, World, free_port, wait_for};
 
 const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];
 
@@ -74,6 +75,80 @@ fn a_new_primary_key_is_followed() {
     }
 }
 
+/// From (id) to (tenant, id), and without the uniqueness of the id that CockroachDB keeps.
+fn widen_key(world: &World, table: &str) {
+    world.source(&format!("ALTER TABLE {table} ALTER PRIMARY KEY USING COLUMNS (tenant, id)"));
+    world.source(&format!(
+        "DO $$DECLARE c text; BEGIN FOR c IN SELECT conname FROM pg_constraint WHERE conrelid = '{table}'::regclass
+        AND contype = 'u' LOOP EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I', c); END LOOP; END$$"
+    ));
+}
+
+/// Nothing is applied by a key that does not tell rows apart, in whichever order tables are changed and starts are made, and
+/// one table after the other is brought over.
+#[test]
+fn keys_that_changed_before_a_crash_are_brought_over_one_by_one() {
+    for dialect in DIALECTS {
+        let of = |integer: &str| {
+            ["t", "u"].map(|name| {
+                format!("CREATE TABLE {name} (id {integer} PRIMARY KEY, tenant {integer} NOT NULL, v {integer})")
+            })
+        };
+        let world = World::with_target(dialect, "keys_crash", &of("int8").join(";"), &of("BIGINT").join(";"));
+        let pages = format!("127.0.0.1:{}", free_port());
+        let mut ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+        for table in ["t", "u"] {
+            world.source(&format!("INSERT INTO {table} SELECT i, 1, i FROM generate_series(1, 20) AS i"));
+        }
+        world.wait_equal(&ebb, &["t", "u"]);
+        let mut gate = Client::connect(dialect, &world.target_url());
+        let lock = match dialect {
+            Dialect::Postgres => "BEGIN; LOCK TABLE t, u IN ACCESS EXCLUSIVE MODE",
+            Dialect::MySql(_) => "LOCK TABLES t WRITE, u WRITE",
+        };
+        gate.ask(lock).expect("a lock");
+        world.source("DELETE FROM t WHERE id = 7; DELETE FROM u WHERE id = 7");
+        widen_key(&world, "u");
+        world.source(
+            "INSERT INTO u SELECT i, 2, i FROM generate_series(1, 20) AS i; DELETE FROM u WHERE id = 8 AND tenant = 1",
+        );
+        ebb.wait_line("the primary key of public.u changed at the source");
+        world.source("DELETE FROM t WHERE id = 9");
+        let now = world.source("SELECT cluster_logical_timestamp()").trim().to_owned();
+        wait_for("a resolved timestamp", || ebb.log(), || status(&pages)["resolved"].as_str() > Some(&now));
+        ebb.kill9();
+        widen_key(&world, "t");
+        world.source(
+            "INSERT INTO t SELECT i, 2, i FROM generate_series(1, 20) AS i; DELETE FROM t WHERE id = 8 AND tenant = 1",
+        );
+        drop(gate);
+        let rest = |table: &str| world.target(&format!("SELECT COUNT(*), SUM(tenant) FROM {table}"));
+        let apply = || world.fetch(&["--apply-only"]);
+        let line = world.fetch(&[]).failure();
+        assert!(line.contains("2) apply what came before"), "{dialect:?}: {line}");
+        for _ in 0..3 {
+            let line = apply().failure();
+            assert!(line.contains("EBB-K015") && line.contains("public.u"), "{dialect:?}: {line}");
+            assert_eq!((rest("t"), rest("u")), ("19|19".into(), "19|19".into()), "{dialect:?}");
+        }
+        let key = if dialect == Dialect::Postgres { "CONSTRAINT u_pkey" } else { "PRIMARY KEY" };
+        let widen = |table: &str| {
+            let key = key.replace("u_", &format!("{table}_"));
+            world.target(&format!("ALTER TABLE {table} DROP {key}, ADD PRIMARY KEY (tenant, id)"))
+        };
+        widen("u");
+        let mut applied = apply();
+        assert_eq!(applied.wait().code(), Some(0), "{dialect:?}: {}", applied.log());
+        let line = world.fetch(&[]).failure();
+        assert!(line.contains("EBB-K015") && line.contains("public.t"), "{dialect:?}: {line}");
+        assert_eq!(rest("t"), "18|18", "{dialect:?}");
+        widen("t");
+        let ebb = world.fetch(&[]);
+        world.wait_equal(&ebb, &["t", "u"]);
+        ebb.stop();
+    }
+}
+
 #[test]
 fn a_new_primary_key_that_would_merge_rows_ends_the_run() {
     let source = "CREATE TABLE t (id int8 PRIMARY KEY, tenant int8 NOT NULL, v int8)";
@@ -84,14 +159,7 @@ fn a_new_primary_key_that_would_merge_rows_ends_the_run() {
     // What comes before the change belongs to the old key, and is applied by it, also when both are seen at once.
     let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
     world.source("INSERT INTO t VALUES (2, 1, 2)");
-    world.source("ALTER TABLE t ALTER PRIMARY KEY USING COLUMNS (tenant, id)");
-    world.source(
-        "DROP INDEX IF EXISTS t_id_key CASCADE; ALTER TABLE t DROP CONSTRAINT IF EXISTS crdb_internal_key CASCADE",
-    );
-    world.source(
-        "DO $$DECLARE c text; BEGIN FOR c IN SELECT conname FROM pg_constraint WHERE conrelid = 't'::regclass
-        AND contype = 'u' LOOP EXECUTE format('ALTER TABLE t DROP CONSTRAINT %I', c); END LOOP; END$$",
-    );
+    widen_key(&world, "t");
     world.source("INSERT INTO t VALUES (1, 2, 2); DELETE FROM t WHERE id = 2");
     drop(gate);
     let line = ebb.failure();
