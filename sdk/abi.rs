@@ -99,6 +99,9 @@ pub const CALL_SAVED_TRIGGERS: &str = "saved_triggers";
 /// [`AbiSession::call`]: JSON of a feed's name and a list of [`crate::SavedTrigger`], answered with such a list.
 pub const CALL_RESTORE_TRIGGERS: &str = "restore_triggers";
 
+/// [`AbiSession::call`]: JSON of a list of [`crate::TableIndex`], answered with JSON of a [`crate::Survey`].
+pub const CALL_SURVEY: &str = "survey";
+
 /// A session behind a pointer, as it crosses the ABI.
 pub type SessionBox = AbiSession_TO<'static, RBox<()>>;
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Operation;
 use crate::{
     Advance, Block, Catalog, ColumnIndex, Error, ErrorKind, Fit, LeaseRenewal, LeaseState, Progress, Result, Rounded,
-    SavedTrigger, SourceType, Table,
+    SavedTrigger, SourceType, Survey, Table,
 };
 
 /// What a dialect is called and which URLs it answers to.
@@ -169,6 +169,17 @@ pub trait Session: Send + 'static {
     /// committed since the last call.
     fn rounded(&mut self) -> Vec<Rounded> {
         Vec::new()
+    }
+
+    /// Looks at what will matter to a run over these tables, of the catalog that was described last, and changes nothing: whether
+    /// this user can write at all and may make the progress table, sequences and the room they have left, other writers, the
+    /// planner's statistics. Each is asked for so that a large database answers in seconds; what this user may not see goes to
+    /// [`Survey::unlooked`](crate::Survey::unlooked) and is no error.
+    fn survey(&mut self, tables: &[&Table]) -> impl Future<Output = Result<Survey>> + Send {
+        let _ = tables;
+        let mut survey = Survey::default();
+        survey.skip("the target's sequences, other writers and statistics", "the plugin does not look at them");
+        async { Ok(survey) }
     }
 
     /// Takes triggers away for the time of replication. The definitions are saved in the database first, durably and as they

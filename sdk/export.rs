@@ -16,12 +16,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::abi::{
     AbiBlock, AbiSession, Answer, CALL_DROP_TRIGGERS, CALL_FITS, CALL_LEASE_STATE, CALL_RENEW, CALL_RESTORE_TRIGGERS,
-    CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_TOUCH, Done, LogSink, Plugin, PluginRef, SessionBox,
+    CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_TOUCH, Done, LogSink, Plugin, PluginRef, SessionBox,
 };
 use crate::dialect::LOG;
 use crate::{
     Advance, Block, Catalog, ColumnIndex, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal,
-    Level, Operation, Result, SavedTrigger, Session, TableIndex,
+    Level, Operation, Result, SavedTrigger, Session, Survey, Table, TableIndex,
 };
 
 /// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
@@ -157,6 +157,20 @@ impl<S: Session> Exported<S> {
     }
 }
 
+impl<S: Session> Exported<S> {
+    fn survey(&mut self, tables: &str) -> Result<Survey> {
+        let tables: Vec<TableIndex> = decode(tables)?;
+        let catalog = std::mem::take(&mut self.catalog);
+        let survey = self.run(async |session| {
+            let described = |at: &TableIndex| catalog.tables.get(at.place()).ok_or_else(|| undescribed(*at));
+            let tables: Vec<&Table> = tables.iter().map(described).collect::<Result<_>>()?;
+            session.survey(&tables).await
+        });
+        self.catalog = catalog;
+        survey
+    }
+}
+
 impl<S: Session> AbiSession for Exported<S> {
     fn describe(&mut self) -> Answer {
         let described = self.run(async |session| session.describe().await);
@@ -219,6 +233,7 @@ impl<S: Session> AbiSession for Exported<S> {
                 let feed: String = decode(request)?;
                 session.lease_state(&feed).await
             }))),
+            CALL_SURVEY => RSome(answer(self.survey(request))),
             CALL_DROP_TRIGGERS => RSome(answer(self.run(async |session| {
                 let triggers: Vec<SavedTrigger> = decode(request)?;
                 session.drop_triggers(&triggers).await

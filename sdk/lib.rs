@@ -15,6 +15,7 @@ mod index;
 mod catalog;
 mod fit;
 mod rounding;
+mod survey;
 
 mod progress;
 mod dialect;
@@ -43,6 +44,7 @@ pub use mask::{MASK, masked, masked_url, masked_value};
 pub use number::{Number, is_number, second_digits};
 pub use progress::{Advance, LeaseRenewal, LeaseState, Progress, overtaken};
 pub use rounding::Rounding;
+pub use survey::{Concern, ConcernKind, Survey, Unlooked};
 pub use topic::Topic;
 pub use url::{DatabaseUrl, Secret};
 pub use values::{HIDDEN, hide_values, shown_value, values_are_hidden};

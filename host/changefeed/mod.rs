@@ -287,6 +287,12 @@ async fn reuse(source: &Source, desired: &Desired<'_>, job: &Job, spec: &Changef
     Ok(job.id)
 }
 
+/// Before there is a staging folder no changefeed that sends here can be this run's own.
+pub async fn refuse_any(source: &Source, settings: &Changefeed) -> Result<()> {
+    // No job has this number.
+    refuse_rival(source, settings, 0).await
+}
+
 /// Rows of a second changefeed would come after the first one's resolved timestamps have promised that none would.
 async fn refuse_rival(source: &Source, settings: &Changefeed, own: i64) -> Result<()> {
     source.rival(settings, own).await?.map_or(Ok(()), |rival| Err(rivalry(settings, &rival)))

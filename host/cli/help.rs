@@ -46,7 +46,8 @@ Examples:
   ebb check --config ebb.toml                  what would keep ebb fetch from starting, or stop it later
   ebb check --json --config ebb.toml | jq .findings
 
-Exit codes: 0 when a start would succeed, 1 when something is fatal, 2 for wrong usage.";
+Exit codes: 0 when nothing fatal was found, 1 when something is fatal, 2 for wrong usage. What was not looked at stands at
+the end of the list.";
 
 pub(super) const STATUS: &str = "\
 Examples:

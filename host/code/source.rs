@@ -20,6 +20,8 @@ pub const NO_TABLE: Code = Code("EBB-S022");
 pub const NONE_CHOSEN: Code = Code("EBB-S023");
 pub const ADVISORY: Code = Code("EBB-S024");
 pub const UNEXPECTED_ANSWER: Code = Code("EBB-S025");
+pub const HISTORY_SHORT: Code = Code("EBB-S026");
+pub const CLOCK: Code = Code("EBB-S027");
 
 pub const ALL: &[Code] = &[
     UNREACHABLE,
@@ -38,4 +40,6 @@ pub const ALL: &[Code] = &[
     NONE_CHOSEN,
     ADVISORY,
     UNEXPECTED_ANSWER,
+    HISTORY_SHORT,
+    CLOCK,
 ];

@@ -34,6 +34,11 @@ pub const TRIGGER_RECORD: Code = Code("EBB-T035");
 pub const SECOND_EFFECTS: Code = Code("EBB-T036");
 pub const RECEIVING_ONLY: Code = Code("EBB-T040");
 pub const GRACE_PERIOD: Code = Code("EBB-T041");
+pub const SEQUENCE_BEHIND: Code = Code("EBB-T042");
+pub const SEQUENCE_NARROW: Code = Code("EBB-T043");
+pub const OTHER_WRITER: Code = Code("EBB-T044");
+pub const STATISTICS: Code = Code("EBB-T045");
+pub const CONCERN: Code = Code("EBB-T046");
 
 pub const ALL: &[Code] = &[
     UNREACHABLE,
@@ -65,4 +70,9 @@ pub const ALL: &[Code] = &[
     SECOND_EFFECTS,
     RECEIVING_ONLY,
     GRACE_PERIOD,
+    SEQUENCE_BEHIND,
+    SEQUENCE_NARROW,
+    OTHER_WRITER,
+    STATISTICS,
+    CONCERN,
 ];

@@ -4,21 +4,23 @@
 //! (`source`, `tables`, `receive`, `stage`).
 
 use std::fmt::Write;
-use std::path::Path;
+use std::io;
 
-use ebb_sdk::Catalog;
+use ebb_sdk::{Catalog, ConcernKind, TableIndex};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
+use super::survey;
+use crate::changefeed;
 use crate::code::{self, Code};
 use crate::config::{Config, InitialScan};
 use crate::error::{Error, Result, visible};
 use crate::findings::{Finding, Severity};
 use crate::plugin::Session;
 use crate::receive;
-use crate::source::{Source, advisories};
+use crate::source::{Place, Source, advisories};
 use crate::stage;
-use crate::tables;
+use crate::tables::{self, TableRoute};
 use crate::target::Target;
 use crate::threads;
 
@@ -39,18 +41,19 @@ struct Found {
 struct Report {
     found: Vec<Found>,
     /// What was not looked at, and why.
-    unlooked: Vec<(&'static str, String)>,
+    unlooked: Vec<(String, String)>,
 }
 
 /// What is looked at only where both sides can be.
 const BOTH: &str = "tables, columns and keys of both sides";
 /// What this version does not look at in any run.
 const NEVER: &[(&str, &str)] = &[
-    ("the right to create ebb_progress on the target", "a first run needs it: docs/rights.md"),
-    ("the garbage collection window of the source", "see docs/source.md for how long ebb may stay down"),
-    ("row-level TTL of the source's tables", "deletes that are kept from changefeeds do not arrive"),
-    ("sequences and AUTO_INCREMENT of the target", "advance them when you cut back: docs/cut-back.md"),
-    ("other sessions that write to the target", "nothing but ebb may write to the tables"),
+    ("the right to create a changefeed", "CockroachDB tells when it is created: docs/rights.md"),
+    ("CockroachDB's licence", "an expired one keeps changefeeds from being created, or slows them"),
+    ("whether CockroachDB's nodes reach the receiver", "the first request shows it: docs/firewall.md"),
+    ("history that was protected and forgotten on the source", "SHOW JOBS names jobs of the type HISTORY RETENTION"),
+    ("what the staging folder of an earlier run holds", "a start reads it: docs/move.md"),
+    ("writers that are idle at this moment", "nothing but ebb may write to the tables"),
     ("the contents of the tables", "compare them when you cut back: docs/cut-back.md"),
 ];
 
@@ -65,7 +68,7 @@ pub fn run(config: &Config, json: bool) -> Result<(String, bool)> {
 async fn look(config: &Config) -> Report {
     let mut report = Report::default();
     report.note("receiver", receive::check_certificates(&config.receiver));
-    report.note("staging", check_staging(config));
+    report.note("staging", check_staging(config).map(|()| survey::room(&config.staging)));
     let source = match &config.source {
         Some(settings) => report.keep("source", Source::connect(settings).await),
         None => None,
@@ -75,25 +78,34 @@ async fn look(config: &Config) -> Report {
         for warning in advisories::warnings(source.version(), scans) {
             report.warn(code::source::ADVISORY, "source", warning);
         }
+        report.note("source", survey::clock(source).await);
+        if let Some(settings) = &config.changefeed
+            && !stage::folder(&config.staging.dir, &config.staging.schema).exists()
+        {
+            report.keep("source", changefeed::refuse_any(source, settings).await);
+        }
     }
     let target = report.keep("target", tokio::task::block_in_place(|| connect(config, source.is_some())));
     match (source, target) {
         (Some(source), Some((target, mut session, catalog))) => {
             let progress = tokio::task::block_in_place(|| session.progress(&config.staging.schema));
-            report.keep("target", progress.map_err(Error::from));
+            let progress = report.keep("target", progress.map_err(Error::from));
             let matched = report.keep("tables", tables::matched(config, Some(&source), &catalog).await);
             let asked = Some((&mut session, &target.connect));
             let judged = matched.map(|matched| tokio::task::block_in_place(|| matched.judge(&catalog, asked)));
-            report.note("tables", judged.map_or_else(|| Ok(Vec::new()), |judged| Ok(judged?.1.into_list())));
+            let judged = judged.and_then(|judged| report.keep("tables", judged));
+            let (routes, findings) = judged.unwrap_or_default();
+            report.note("tables", Ok(findings.into_list()));
+            report.survey(&source, &mut session, &routes, progress.is_some()).await;
         }
         (Some(source), None) => {
             report.keep("source", source.check_rangefeeds().await);
-            report.unlooked.push((BOTH, "the target could not be looked at".into()));
+            report.skip(BOTH, "the target could not be looked at");
         }
-        (None, Some(_)) => report.unlooked.push((BOTH, "the source could not be looked at".into())),
-        (None, None) => report.unlooked.push((BOTH, "neither side could be looked at".into())),
+        (None, Some(_)) => report.skip(BOTH, "the source could not be looked at"),
+        (None, None) => report.skip(BOTH, "neither side could be looked at"),
     }
-    report.unlooked.extend(NEVER.iter().map(|(what, why)| (*what, (*why).to_owned())));
+    NEVER.iter().for_each(|(what, why)| report.skip(what, why));
     report
 }
 
@@ -106,12 +118,15 @@ fn connect(config: &Config, source_is_known: bool) -> Result<(Target, Session, C
 }
 
 /// The folder itself is not opened: a running ebb has it.
-fn check_staging(config: &Config) -> Result<Vec<Finding>> {
+fn check_staging(config: &Config) -> Result<()> {
     let folder = stage::folder(&config.staging.dir, &config.staging.schema);
-    let there = folder.ancestors().find(|place| place.is_dir()).unwrap_or_else(|| Path::new("/"));
-    stage::place::check(there, config.staging.unsafe_filesystem)?;
-    let writable = rustix::fs::access(there, rustix::fs::Access::WRITE_OK);
-    writable.map(|()| Vec::new()).map_err(|error| {
+    let there = stage::place::there(&folder);
+    stage::place::check(&there, config.staging.unsafe_filesystem)?;
+    let usable = match there.is_dir() {
+        true => rustix::fs::access(&there, rustix::fs::Access::WRITE_OK).map_err(io::Error::from),
+        false => Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a directory", there.display()))),
+    };
+    usable.map_err(|error| {
         Error::new(
             code::staging::FOLDER_UNUSABLE,
             format!("the staging folder {} cannot be used: {error}", folder.display()),
@@ -121,6 +136,24 @@ fn check_staging(config: &Config) -> Result<Vec<Finding>> {
 }
 
 impl Report {
+    /// What no start would refuse.
+    async fn survey(&mut self, source: &Source, session: &mut Session, routes: &[TableRoute], has_progress: bool) {
+        let positions: Vec<TableIndex> = routes.iter().map(|route| route.position).collect();
+        let places: Vec<Place> = routes.iter().filter_map(|route| route.source.clone()).collect();
+        let seen = tokio::task::block_in_place(|| survey::target(session, &positions));
+        if let Some(seen) = self.keep("target", seen) {
+            // What keeps the progress row from being read has been said.
+            let concerns = seen.concerns.into_iter().filter(|seen| has_progress || seen.kind != ConcernKind::OwnTables);
+            self.note("target", Ok(concerns.map(survey::finding).collect()));
+            seen.unlooked.iter().for_each(|unlooked| self.skip(&unlooked.what, &unlooked.why));
+        }
+        self.note("source", survey::history(source, &places).await);
+    }
+
+    fn skip(&mut self, what: &str, why: &str) {
+        self.unlooked.push((what.to_owned(), why.to_owned()));
+    }
+
     fn note(&mut self, subject: &str, outcome: Result<Vec<Finding>>) {
         for finding in self.keep(subject, outcome).into_iter().flatten() {
             self.found.push(Found {

@@ -7,6 +7,7 @@ mod establish;
 pub mod probe;
 mod progress;
 mod start;
+mod survey;
 mod tasks;
 mod words;
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
 use ebb_sdk::abi::{
     AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_LEASE_STATE, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED,
-    CALL_SAVED_TRIGGERS, CALL_TOUCH, SessionBox,
+    CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_TOUCH, SessionBox,
 };
 use ebb_sdk::{
     Advance, Catalog, Checks, ColumnIndex, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal, LeaseState, Operation,
-    Progress, Result, Rounded, RowBuffer, SavedTrigger, TableIndex,
+    Progress, Result, Rounded, RowBuffer, SavedTrigger, Survey, TableIndex,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -113,6 +113,11 @@ impl Session {
     /// Values that lost digits, since the last call; an older plugin does not count them.
     pub fn rounded(&mut self) -> Result<Vec<Rounded>> {
         Ok(self.call(CALL_ROUNDED, &())?.unwrap_or_default())
+    }
+
+    /// What will matter later, of tables by their positions; an older plugin does not look.
+    pub fn survey(&mut self, tables: &[TableIndex]) -> Result<Option<Survey>> {
+        self.call(CALL_SURVEY, &tables)
     }
 
     /// Drops triggers, with their definitions saved in the target.

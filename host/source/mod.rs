@@ -8,6 +8,7 @@ mod cause;
 mod connect;
 mod identifier;
 mod release;
+mod survey;
 mod types;
 mod unreachable;
 

@@ -6,7 +6,7 @@
 //! with the container.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::code;
 use crate::error::{Error, Result};
@@ -60,6 +60,18 @@ pub fn check(folder: &Path, admitted: bool) -> Result<()> {
     }
 }
 
+/// The nearest place of a folder that is there.
+pub fn there(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    absolute.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned()
+}
+
+/// What is free on the disk of a folder, which need not be there yet.
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    let space = rustix::fs::statvfs(there(folder)).ok()?;
+    Some(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
 /// Whether a program answers for the file system, rather than the kernel.
 pub(super) fn is_of_a_program(folder: &Path) -> io::Result<bool> {
     filesystem(folder).map(|kind| kind == FUSE)
@@ -85,10 +97,8 @@ fn unsafe_place(kind: u32, folder: &Path) -> Option<Error> {
 /// The file system that a folder is on, or will be once it is made.
 #[cfg(target_os = "linux")]
 fn filesystem(folder: &Path) -> io::Result<u32> {
-    let absolute = std::path::absolute(folder)?;
-    let there = absolute.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     // The numbers have 32 bits, whatever the width of the field.
-    Ok(rustix::fs::statfs(there)?.f_type as u32)
+    Ok(rustix::fs::statfs(there(folder))?.f_type as u32)
 }
 
 /// Elsewhere the numbers mean something else.

@@ -60,7 +60,7 @@ impl Space {
     pub(super) fn sample(&self, now: Instant, usage: Usage) {
         let Usage { row_bytes, room_bytes, .. } = usage;
         let mut inner = self.inner.lock();
-        inner.note_room(now, room_bytes);
+        inner.note_room(now, &usage);
         inner.say_room(now);
         while inner.samples.front().is_some_and(|&(at, _)| now.duration_since(at) > MEASURED) {
             inner.samples.pop_front();
@@ -138,9 +138,11 @@ impl Space {
 
 impl Inner {
     /// There may be room, and nobody who wants it: whoever asks for it only once there is would wait for ever.
-    fn note_room(&mut self, now: Instant, room_bytes: u64) {
+    fn note_room(&mut self, now: Instant, &Usage { room_bytes, row_bytes, .. }: &Usage) {
         let is_over = self.held.is_some_and(|(at, room_then)| {
-            now.saturating_duration_since(at) >= ROOM_LASTS && room_bytes > room_then.saturating_mul(2) + ROOM_MIN
+            // A large request in a small staging may have been held with more than half of the room left.
+            let has_room = row_bytes < ROOM_MIN || room_bytes > room_then.saturating_mul(2) + ROOM_MIN;
+            now.saturating_duration_since(at) >= ROOM_LASTS && has_room
         });
         if self.forecast.is_full && is_over {
             self.forecast.is_full = false;
@@ -171,15 +173,15 @@ mod tests {
             let usage = Usage { row_bytes, fingerprint_bytes, room_bytes: 7200, ..Usage::default() };
             space.sample(start + Duration::from_secs(seconds), usage);
         };
-        sample(0, 1000, 0);
+        sample(0, 2_000_000, 0);
         assert_eq!(space.forecast().hours_left, None);
-        sample(10, 1010, 0);
+        sample(10, 2_000_010, 0);
         assert_eq!(space.forecast().hours_left, Some(2.0));
         // What is remembered grows, and gives way.
-        sample(20, 900, 5000);
+        sample(20, 1_999_900, 5000);
         assert_eq!(space.forecast().hours_left, None);
         space.is_full("no room", true);
-        sample(30, 950, 5000);
+        sample(30, 1_999_950, 5000);
         assert!(space.forecast().is_full && space.forecast().hours_left == Some(0.0));
         space.has_room();
         assert!(!space.forecast().is_full);
@@ -194,7 +196,8 @@ mod tests {
         space.sample(Instant::now(), Usage::default());
         assert!(is_said_to_be_full());
         space.is_full("no room", true);
-        space.sample(Instant::now() + 2 * ROOM_LASTS, Usage::default());
+        let full = Usage { row_bytes: 2 * ROOM_MIN, ..Usage::default() };
+        space.sample(Instant::now() + 2 * ROOM_LASTS, full);
         assert!(is_said_to_be_full());
         space.has_room();
         space.sample(Instant::now() + 2 * ROOM_LASTS, Usage::default());
@@ -207,11 +210,22 @@ mod tests {
         let later = |times| Instant::now() + times * ROOM_LASTS;
         space.is_full("no room", true);
         assert!(space.holds());
-        space.sample(later(1), Usage { room_bytes: 1000, ..Usage::default() });
+        space.sample(later(1), Usage { room_bytes: 1000, row_bytes: 2 * ROOM_MIN, ..Usage::default() });
         assert!(space.forecast().is_full);
-        space.sample(later(2), Usage { room_bytes: 2 * ROOM_MIN, ..Usage::default() });
+        let has_room = Usage { room_bytes: 2 * ROOM_MIN, row_bytes: 2 * ROOM_MIN, ..Usage::default() };
+        space.sample(later(2), has_room);
         assert!(!space.forecast().is_full);
-        space.sample(later(4), Usage { room_bytes: 2 * ROOM_MIN, ..Usage::default() });
+        space.sample(later(4), has_room);
         assert!(space.inner.lock().full.is_none());
+    }
+
+    #[test]
+    fn an_empty_staging_is_not_full_however_large_a_request_was() {
+        let space = Space::default();
+        let usage = Usage { room_bytes: 7 * ROOM_MIN, ..Usage::default() };
+        space.sample(Instant::now(), usage);
+        space.is_full("no room", true);
+        space.sample(Instant::now() + ROOM_LASTS, usage);
+        assert!(!space.forecast().is_full);
     }
 }

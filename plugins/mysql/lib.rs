@@ -11,6 +11,7 @@ mod checks;
 mod not_writable;
 mod triggers;
 mod fit;
+mod survey;
 
 mod own;
 mod progress;
@@ -34,7 +35,8 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ColumnIndex, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit,
-    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table, Topic,
+    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Survey, Table,
+    Topic,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -159,6 +161,10 @@ impl ebb_sdk::Session for Session {
 
     fn rounded(&mut self) -> Vec<Rounded> {
         self.rounding.take()
+    }
+
+    async fn survey(&mut self, tables: &[&Table]) -> Result<Survey> {
+        survey::survey(self, tables).await
     }
 
     async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {

@@ -20,7 +20,7 @@ pub(crate) const NO_RIGHT: [u16; 5] = [1142, 1227, 1419, 1044, 1370];
 pub(crate) struct Rights {
     by_verb: BTreeMap<&'static str, Granted>,
     /// A role may give more than SHOW GRANTS tells.
-    has_roles: bool,
+    pub(crate) has_roles: bool,
     /// What would let it see all triggers.
     pub(crate) trigger_grant: String,
 }
@@ -33,7 +33,9 @@ struct Granted {
 }
 
 /// What is looked for.
-const VERBS: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRIGGER"];
+const VERBS: [&str; 7] = ["SELECT", "INSERT", "UPDATE", "DELETE", "TRIGGER", "CREATE", "PROCESS"];
+/// What rows are written with.
+const OF_ROWS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
 pub(crate) async fn of(session: &mut Session) -> Result<Rights> {
     let grants: Vec<String> = spoken(session, "SHOW GRANTS", "see the user's rights").await?;
@@ -59,7 +61,7 @@ impl Rights {
             return Vec::new();
         }
         let of_table = |(table, at): (&Table, TableIndex)| {
-            let rights = VERBS.iter().filter(|verb| **verb != "TRIGGER" && !self.may(verb, &table.name));
+            let rights = OF_ROWS.iter().filter(|verb| !self.may(verb, &table.name));
             MissingRight { table: at, rights: rights.map(|verb| (*verb).to_owned()).collect() }
         };
         tables.iter().zip(TableIndex::all()).map(of_table).filter(|missing| !missing.rights.is_empty()).collect()

@@ -14,6 +14,7 @@ mod triggers;
 mod rights;
 mod saved;
 mod fit;
+mod survey;
 
 mod own;
 mod progress;
@@ -38,7 +39,8 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ColumnIndex, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit,
-    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Table, Topic,
+    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Survey, Table,
+    Topic,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -180,6 +182,10 @@ impl ebb_sdk::Session for Session {
 
     fn rounded(&mut self) -> Vec<Rounded> {
         self.rounded.take()
+    }
+
+    async fn survey(&mut self, tables: &[&Table]) -> Result<Survey> {
+        self.answered("look at the target", survey::survey(self, tables)).await
     }
 
     async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {

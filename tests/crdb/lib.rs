@@ -10,6 +10,7 @@ mod version;
 
 mod proxy;
 mod wire;
+mod zone;
 mod backend;
 
 mod rewrite;

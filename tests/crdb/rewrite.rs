@@ -16,6 +16,7 @@ use crate::settings;
 use crate::show;
 use crate::statement;
 use crate::version::Version;
+use crate::zone;
 
 /// A piece of the SQL text and what replaces it.
 pub(crate) struct Edit {
@@ -81,7 +82,7 @@ fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result
     }
     let mut ahead = cursor;
     if ahead.accept(&["ALTER", "TABLE"]) {
-        return keys::alter_table(ahead);
+        return keys::alter_table(ahead).or_else(|| zone::alter_table(ahead));
     }
     if cursor.accept(&["EXPERIMENTAL", "CHANGEFEED"]) {
         return Some(Err(Failure::unsupported(format!("{} CHANGEFEED", statement[0].text.to_uppercase()))));

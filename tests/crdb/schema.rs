@@ -9,13 +9,14 @@ use crate::lex::{identifier, literal};
 use crate::version::Version;
 
 /// In the order in which they need each other.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 9] = [
     include_str!("schema/clock.sql"),
     include_str!("schema/types.sql"),
     include_str!("schema/keys.sql"),
     include_str!("schema/capture.sql"),
     include_str!("schema/jobs.sql"),
     include_str!("schema/alter.sql"),
+    include_str!("schema/zone.sql"),
     include_str!("schema/faults.sql"),
     include_str!("schema/show.sql"),
 ];

@@ -9,6 +9,7 @@ use crate::lex::{Token, identifier, literal};
 use crate::rewrite::Edit;
 use crate::settings;
 use crate::version::Version;
+use crate::zone;
 
 /// Those of CockroachDB that are no settings of PostgreSQL either.
 const UNSUPPORTED: &[&str] = &[
@@ -104,6 +105,9 @@ fn source(sql: &str, cursor: &mut Cursor<'_>, version: &Version) -> Result<Optio
     if cursor.accept(&["CHANGEFEED", "JOB"]) {
         let job = cursor.next().ok_or_else(|| Failure::syntax("EOF"))?;
         return Ok(Some(format!("crdb_internal.show_changefeed_job{release}({})", job.text)));
+    }
+    if let Some(source) = zone::source(cursor)? {
+        return Ok(Some(source));
     }
     if cursor.accept(&["TABLES"]) {
         return if cursor.is_at_end() {

@@ -323,3 +323,18 @@ fn the_page_of_monitoring_names_what_a_run_serves() {
     }
     ebb.stop();
 }
+
+/// Every id that a finding can have stands on the page, and nothing else does.
+#[test]
+fn the_page_of_check_names_every_finding() {
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("host/findings.rs")).expect("a file");
+    let names = regex::Regex::new(r#"Self::\w+ => "([a-z-]+)""#).expect("a regular expression");
+    let names: BTreeSet<String> = names.captures_iter(&source).map(|found| found[1].to_owned()).collect();
+    assert!(names.len() > 30, "{names:?}");
+    let page = document("docs/check.md");
+    let ids = regex::Regex::new("`([a-z-]+)`").expect("a regular expression");
+    let rows = page.lines().filter(|line| line.starts_with("| `")).map(|line| line.split(" | ").next().unwrap_or(""));
+    let shown: BTreeSet<String> =
+        rows.flat_map(|row| ids.captures_iter(row).map(|found| found[1].to_owned()).collect::<Vec<_>>()).collect();
+    assert_eq!(shown, names);
+}

@@ -33,6 +33,7 @@ mod feed;
 
 mod silence;
 mod status;
+mod survey;
 mod staging;
 
 mod rows;

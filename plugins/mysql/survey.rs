@@ -1,0 +1,217 @@
+//! What will matter to a run later: whether this user can write, the room of AUTO_INCREMENT, other writers.
+//!
+//! Owns: asking the server, and the statements that mend. Does not own: how bad each is (the host). Nothing is changed. A counter
+//! behind its column cannot be: InnoDB moves it past every value that is written.
+
+use ebb_sdk::{ConcernKind, Error, Result, Survey, Table};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Error as Failure, Row};
+
+use crate::connect::Flavour;
+use crate::describe::rows;
+use crate::error::translate;
+use crate::own::{self, PROGRESS};
+use crate::rights::{self, Rights};
+use crate::{Session, answered, quoted};
+
+const DOING: &str = "look at the target";
+/// Concerns of one kind.
+const MAX: usize = 100;
+/// A counter that has used up more of its range is named.
+const USED_MAX: f64 = 0.9;
+/// read_only, a read-only transaction, a server that is one altogether.
+const READ_ONLY: [u16; 3] = [1290, 1792, 1836];
+/// A right that is missing, and a statement that this version does not have.
+const NOT_TOLD: [u16; 5] = [1227, 1142, 1044, 1109, 1064];
+
+const COUNTERS: &str = "SELECT t.table_name AS name, c.column_name AS column_name, c.data_type AS kind, \
+         CASE WHEN c.column_type LIKE '%unsigned%' THEN 1 ELSE 0 END AS is_unsigned, t.auto_increment AS next \
+     FROM information_schema.columns c JOIN information_schema.tables t \
+     ON t.table_schema = c.table_schema AND t.table_name = c.table_name \
+     WHERE c.table_schema = DATABASE() AND c.extra LIKE '%auto_increment%' ORDER BY t.table_name";
+
+/// Sessions of others that have changed rows and not committed.
+const WRITERS: &str = "SELECT p.user, p.host, p.id FROM information_schema.innodb_trx x \
+     JOIN information_schema.processlist p ON p.id = x.trx_mysql_thread_id \
+     WHERE x.trx_rows_modified > 0 AND p.id <> CONNECTION_ID() AND p.user <> SUBSTRING_INDEX(CURRENT_USER(), '@', 1) \
+     ORDER BY p.id";
+
+/// Asks everything, of the tables given.
+pub(crate) async fn survey(session: &mut Session, tables: &[&Table]) -> Result<Survey> {
+    let mut survey = Survey::default();
+    access(session, &mut survey).await?;
+    let rights = rights::of(session).await?;
+    own_tables(session, &rights, &mut survey).await?;
+    counters(session, tables, &mut survey).await?;
+    writers(session, &rights, &mut survey).await?;
+    replication(session, &mut survey).await?;
+    survey.skip("the planner's statistics of the target", "InnoDB keeps them itself; ANALYZE TABLE renews them");
+    Ok(survey)
+}
+
+/// Whether a transaction that writes may begin.
+async fn access(session: &mut Session, survey: &mut Survey) -> Result<()> {
+    let began = attempt(session, "START TRANSACTION READ WRITE").await?;
+    session.command("ROLLBACK", DOING).await?;
+    match began {
+        Err(Failure::Server(answer)) if READ_ONLY.contains(&answer.code) => {
+            let fix = match session.server.flavour {
+                Flavour::MySql => "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF;",
+                Flavour::MariaDb => "SET GLOBAL read_only = OFF;",
+            };
+            let reason = format!("the target takes no writes from this user: {}", answer.message);
+            let fix = format!(
+                "give the address of the primary server in --target (EBB_TARGET), or as an administrator of the target: {fix}"
+            );
+            survey.add(ConcernKind::ReadOnly, "target", reason, fix);
+            Ok(())
+        }
+        Err(failure) => Err(translate(&failure, DOING)),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// What the progress table needs.
+async fn own_tables(session: &mut Session, rights: &Rights, survey: &mut Survey) -> Result<()> {
+    let is_there = own::is_there(session, PROGRESS).await?;
+    let needed: &[&str] = if is_there { &["SELECT", "INSERT", "UPDATE"] } else { &["CREATE"] };
+    let lacks: Vec<&str> = needed.iter().copied().filter(|verb| !rights.may(verb, PROGRESS.name)).collect();
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    if rights.has_roles {
+        survey.skip("the right to make and write ebb_progress", "it may come with a role of this user");
+        return Ok(());
+    }
+    let (database, user) = (quoted(&session.server.database), &session.server.user);
+    let (rights, table) = (lacks.join(", "), PROGRESS.name);
+    let reason = match is_there {
+        true => format!("the target's user {user} lacks {rights} on {table}"),
+        false => format!("the target's user {user} may not create {table}, which a first start makes"),
+    };
+    let fix = format!("as an administrator of the target: GRANT {rights} ON {database}.{table} TO {user};");
+    survey.add(ConcernKind::OwnTables, "target", reason, fix);
+    Ok(())
+}
+
+async fn counters(session: &mut Session, tables: &[&Table], survey: &mut Survey) -> Result<()> {
+    if session.server.flavour == Flavour::MySql && !session.server.name.starts_with("MySQL 5.") {
+        // The counters of a day ago would be told otherwise.
+        session.command("SET SESSION information_schema_stats_expiry = 0", DOING).await?;
+    }
+    type Counter = (String, String, String, u8, Option<u64>);
+    for (table, column, kind, is_unsigned, next) in rows::<Counter>(session, COUNTERS, vec![]).await? {
+        let is_wanted = tables.iter().any(|wanted| wanted.name == table);
+        let (Some(max), Some(next)) = (largest(&kind.to_lowercase(), is_unsigned == 1), next) else { continue };
+        let used = next as f64 / max as f64;
+        if is_wanted && used > USED_MAX && survey.concerns.len() < MAX {
+            let left = max.saturating_sub(next);
+            let (table, column) = (quoted(&table), quoted(&column));
+            let reason = format!(
+                "AUTO_INCREMENT of {table}.{column} has used {:.1} % of its range: {left} values are left",
+                used * 100.0
+            );
+            let fix = format!("ALTER TABLE {table} MODIFY COLUMN {column} bigint NOT NULL AUTO_INCREMENT;");
+            survey.add(ConcernKind::SequenceNarrow, table, reason, fix);
+        }
+    }
+    Ok(())
+}
+
+fn largest(kind: &str, is_unsigned: bool) -> Option<u64> {
+    let bits = match kind {
+        "tinyint" => 8,
+        "smallint" => 16,
+        "mediumint" => 24,
+        "int" => 32,
+        "bigint" => 64,
+        _ => return None,
+    };
+    Some(u64::MAX >> (64 - bits + u32::from(!is_unsigned)))
+}
+
+async fn writers(session: &mut Session, rights: &Rights, survey: &mut Survey) -> Result<()> {
+    let what = "sessions of other users that write to the target";
+    // Without the right MariaDB answers with nothing.
+    if !rights.may("PROCESS", "") && !rights.has_roles {
+        survey.skip(what, not_told(session, "PROCESS"));
+        return Ok(());
+    }
+    let Some(found) = told::<(String, String, u64)>(session, WRITERS, what, "PROCESS", survey).await? else {
+        return Ok(());
+    };
+    for (user, host, id) in found.into_iter().take(MAX) {
+        let reason = format!("{user} (connection {id}, from {host}) writes to the server now");
+        let fix = format!("end it, unless it writes to other tables: KILL {id};");
+        survey.add(ConcernKind::OtherWriter, "target", reason, fix);
+    }
+    Ok(())
+}
+
+/// Changes of another server that are applied here.
+async fn replication(session: &mut Session, survey: &mut Survey) -> Result<()> {
+    let is_old = session.server.name.starts_with("MySQL 5.") || session.server.flavour == Flavour::MariaDb;
+    let (show, stop, right) = match is_old {
+        true => ("SHOW SLAVE STATUS", "STOP SLAVE SQL_THREAD;", "REPLICATION CLIENT (MariaDB: REPLICA MONITOR)"),
+        false => ("SHOW REPLICA STATUS", "STOP REPLICA SQL_THREAD;", "REPLICATION CLIENT"),
+    };
+    let what = "replication from another server into the target";
+    let Some(found) = told::<Row>(session, show, what, right, survey).await? else { return Ok(()) };
+    for row in found {
+        let text = |end: &str| {
+            let at = row.columns_ref().iter().position(|column| column.name_str().ends_with(end))?;
+            row.get_opt::<String, _>(at)?.ok()
+        };
+        if text("_SQL_Running").is_some_and(|running| running == "Yes") {
+            let from = text("_Host").unwrap_or_default();
+            let reason = format!("the target is a replica of {from}: its changes are applied to the same tables");
+            let fix = format!("as an administrator of the target: {stop}");
+            survey.add(ConcernKind::OtherWriter, "target", reason, fix);
+        }
+    }
+    Ok(())
+}
+
+/// The answer, or `None` where this user is not told, which is noted.
+async fn told<T: mysql_async::prelude::FromRow + Send + 'static>(
+    session: &mut Session,
+    sql: &str,
+    what: &str,
+    right: &str,
+    survey: &mut Survey,
+) -> Result<Option<Vec<T>>> {
+    let wait = session.answer_wait;
+    let asked = answered(wait, DOING, async { Ok(session.conn.query::<T, _>(sql).await) }).await?;
+    match asked {
+        Ok(found) => Ok(Some(found)),
+        Err(Failure::Server(answer)) if NOT_TOLD.contains(&answer.code) => {
+            survey.skip(what, not_told(session, right));
+            Ok(None)
+        }
+        Err(failure) => Err(translate(&failure, DOING)),
+    }
+}
+
+fn not_told(session: &Session, right: &str) -> String {
+    format!("this user is not told: GRANT {right} ON *.* TO {};", session.server.user)
+}
+
+async fn attempt(session: &mut Session, sql: &str) -> Result<std::result::Result<(), Failure>, Error> {
+    let wait = session.answer_wait;
+    answered(wait, DOING, async { Ok(session.conn.query_drop(sql).await) }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_value_of_each_type() {
+        let of = |kind, is_unsigned| largest(kind, is_unsigned);
+        assert_eq!(of("tinyint", false), Some(127));
+        assert_eq!(of("mediumint", true), Some(16_777_215));
+        assert_eq!(of("int", false), Some(2_147_483_647));
+        assert_eq!(of("bigint", true), Some(u64::MAX));
+        assert_eq!(of("decimal", true), None);
+    }
+}
