@@ -15,7 +15,7 @@ use ebb_sdk::{Secret, Timestamp};
 
 use super::init::Init;
 use super::mode::Mode;
-use super::one_shot::{Check, EscapePassword, Status, TriggersRestore};
+use super::one_shot::{Check, EscapePassword, Status, Trace, TriggersRestore};
 use super::replicator::Replicator;
 use super::{duration, help};
 use crate::config::{LogFormat, NewTables};
@@ -65,6 +65,9 @@ pub(super) enum Subcommand {
     /// Show where a running ebb stands: how far behind, what holds it up, whether it is safe to cut back
     #[command(after_help = help::STATUS)]
     Status(Status),
+    /// Show what became of one row: each version that is staged or remembered, and whether it is applied
+    #[command(after_help = help::TRACE)]
+    Trace(Trace),
     /// List the dialect plugins: name, version, URL schemes, path
     Plugins(Plugins),
     /// Make an authority, certificates for the receiver and the changefeed, and a ready changefeed-secure.json

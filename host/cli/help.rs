@@ -49,6 +49,14 @@ Examples:
 Exit codes: 0 when nothing fatal was found, 1 when something is fatal, 2 for wrong usage. What was not looked at stands at
 the end of the list.";
 
+pub(super) const TRACE: &str = "\
+Examples:
+  ebb trace employees 7 --stagingSchema _replicator_1                  what became of the row with id 7
+  ebb trace public.prices '[7,\"EUR\"]' --stagingSchema _replicator_1    a key of two columns
+
+Each version of the row that is staged or remembered is listed with the time of its transaction. Values are not shown.
+Exit codes: 0 when the folder could be read, whatever it holds; 1 when not; 2 for wrong usage.";
+
 pub(super) const STATUS: &str = "\
 Examples:
   ebb status                                   the run of this machine, on 127.0.0.1:3030

@@ -27,7 +27,9 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::code;
-use crate::commands::{certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke, status};
+use crate::commands::{
+    certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke, status, trace,
+};
 use crate::config::Config;
 use crate::error::{Error, visible};
 use crate::mask;
@@ -43,6 +45,8 @@ pub enum Command {
     Check { config: Box<Config>, warnings: Vec<String>, json: bool },
     /// Ask a running ebb where it stands.
     Status(status::Options),
+    /// Say what became of one row.
+    Trace(trace::Options),
     /// List the plugins in these folders and the built-in places.
     Plugins { dirs: Vec<PathBuf> },
     /// Ask for what a first run needs, and write its files; the folders are searched for plugins.
@@ -135,6 +139,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             Ok(Command::Check { config, warnings, json: check.json })
         }
         Subcommand::Status(given) => resolve::status(&given).map(Command::Status).map_err(Exit::from),
+        Subcommand::Trace(given) => resolve::trace(given).map(Command::Trace).map_err(Exit::from),
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
         Subcommand::Init(given) => {
             let (options, dirs) = given.options();

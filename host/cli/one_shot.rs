@@ -44,6 +44,25 @@ pub(super) struct Status {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Trace {
+    /// The table as the target calls it, with or without schema
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// The primary key as CockroachDB sends it, a JSON array; of one column its value alone will do
+    #[arg(value_name = "KEY", allow_hyphen_values = true)]
+    pub key: String,
+    /// The staging schema of the run
+    #[arg(long = "stagingSchema", env = "EBB_STAGING_SCHEMA", value_name = "NAME")]
+    pub staging_schema: String,
+    /// Folder of the staging folders [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
+    #[arg(long, env = "EBB_STAGING_DIR", value_name = "DIR")]
+    pub staging_dir: Option<PathBuf>,
+    /// The answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct TriggersRestore {
     /// The database whose triggers were dropped
     #[arg(long, visible_alias = "targetConn", env = "EBB_TARGET", value_name = "URL", value_parser = secret)]

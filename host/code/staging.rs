@@ -23,6 +23,7 @@ pub const SMALL: Code = Code("EBB-D025");
 pub const NOTHING_STAGED: Code = Code("EBB-D040");
 pub const NOT_COMPLETE: Code = Code("EBB-D041");
 pub const ENDED_EARLY: Code = Code("EBB-D042");
+pub const NO_TABLE: Code = Code("EBB-D043");
 
 pub const ALL: &[Code] = &[
     FOLDER_UNUSABLE,
@@ -44,4 +45,5 @@ pub const ALL: &[Code] = &[
     NOTHING_STAGED,
     NOT_COMPLETE,
     ENDED_EARLY,
+    NO_TABLE,
 ];

@@ -4,7 +4,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -86,6 +86,14 @@ fn place(pages: &PagesPlace) -> Result<SocketAddr> {
             })
         }
     }
+}
+
+/// What the running ebb of a staging schema says; `None` where none answers.
+pub(super) fn of_run(staging_dir: &Path, schema: &str) -> Option<Value> {
+    let pages = PagesPlace::Run { staging_dir: staging_dir.to_owned(), schema: schema.to_owned() };
+    let addr = place(&pages).ok()?;
+    let runtime = threads::runtime(&mut Builder::new_current_thread()).ok()?;
+    runtime.block_on(ask(addr)).ok().filter(|status| status["feed"] == schema)
 }
 
 async fn ask(addr: SocketAddr) -> Result<Value> {

@@ -10,12 +10,14 @@
 
 use std::io;
 
+use ebb_sdk::Timestamp;
 use ring::digest::{SHA256, digest};
 
 use super::disk::{Append, Disk};
-use super::record::TIMESTAMP_BYTES;
+use super::record::{TIMESTAMP_BYTES, timestamp_of};
 
-const ENTRY_BYTES: usize = TIMESTAMP_BYTES + 8;
+const FINGERPRINT_BYTES: usize = 8;
+const ENTRY_BYTES: usize = TIMESTAMP_BYTES + FINGERPRINT_BYTES;
 const BLOCK_ENTRIES: usize = 1024;
 const BLOCK_BYTES: usize = ENTRY_BYTES * BLOCK_ENTRIES + CRC_BYTES;
 const CRC_BYTES: usize = 4;
@@ -67,6 +69,18 @@ pub(super) fn contains(disk: &dyn Disk, name: &str, key: &[u8]) -> io::Result<bo
     Ok(false)
 }
 
+/// When rows of this table and key were there, which is the end of their record keys.
+pub(super) fn times(disk: &dyn Disk, name: &str, row: &[u8]) -> io::Result<Vec<Timestamp>> {
+    let (wanted, len) = (fingerprint(row), disk.len(name)?);
+    let mut times = Vec::new();
+    for number in 0..len.div_ceil(BLOCK_BYTES as u64) {
+        let block = read_block(disk, name, number, len)?;
+        let of_row = block.iter().filter(|entry| entry[TIMESTAMP_BYTES..] == wanted);
+        times.extend(of_row.filter_map(|entry| timestamp_of(entry)));
+    }
+    Ok(times)
+}
+
 fn read_block(disk: &dyn Disk, name: &str, number: u64, len: u64) -> io::Result<Vec<Entry>> {
     let offset = number * BLOCK_BYTES as u64;
     let block_bytes = (len - offset).min(BLOCK_BYTES as u64);
@@ -87,6 +101,12 @@ fn entry(key: &[u8]) -> Entry {
     let (timestamp, row) = key.split_at(TIMESTAMP_BYTES);
     let mut entry = [0; ENTRY_BYTES];
     entry[..TIMESTAMP_BYTES].copy_from_slice(timestamp);
-    entry[TIMESTAMP_BYTES..].copy_from_slice(&digest(&SHA256, row).as_ref()[..8]);
+    entry[TIMESTAMP_BYTES..].copy_from_slice(&fingerprint(row));
     entry
+}
+
+fn fingerprint(row: &[u8]) -> [u8; FINGERPRINT_BYTES] {
+    let mut fingerprint = [0; FINGERPRINT_BYTES];
+    fingerprint.copy_from_slice(&digest(&SHA256, row).as_ref()[..FINGERPRINT_BYTES]);
+    fingerprint
 }

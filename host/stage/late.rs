@@ -80,7 +80,7 @@ impl Store {
 }
 
 /// Tables are registered as JSON of their namespace and name.
-fn readable(registered: &str) -> String {
+pub(super) fn readable(registered: &str) -> String {
     let parsed = serde_json::from_str::<(Vec<String>, String)>(registered);
     parsed.map_or(registered.to_owned(), |(namespace, name)| match namespace.last() {
         Some(schema) => format!("{schema}.{name}"),

@@ -37,6 +37,7 @@ mod space;
 mod steps;
 mod store;
 mod table_id;
+mod trace;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -62,6 +63,7 @@ pub use space::Forecast;
 pub use steps::Steps;
 pub use store::StagingLimits;
 pub use table_id::TableId;
+pub use trace::{Trace, Version, trace};
 pub use writer::{Sender, Staged};
 
 use crate::code;

@@ -59,4 +59,5 @@ mod runbooks;
 mod docs;
 mod scripts;
 mod tidy;
+mod trace;
 mod traps;

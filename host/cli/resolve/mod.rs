@@ -17,13 +17,14 @@ use super::flags::{self, Common, Fetch, LogValues, Logging, Start};
 use super::ignored;
 use super::layers::Layers;
 use super::mode::FAILBACK;
-use super::one_shot::{Status, TriggersRestore};
+use super::one_shot::{Status, Trace, TriggersRestore};
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
 use super::usage;
 use crate::code;
 use crate::commands::restore_triggers as restore;
 use crate::commands::status::{self, PagesPlace};
+use crate::commands::trace;
 use crate::config::{
     Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging, Target,
     Triggers,
@@ -279,6 +280,12 @@ pub(super) fn status(given: &Status) -> Result<status::Options> {
         (addr, _) => PagesPlace::Addr(address("--metricsAddr", addr.as_deref().unwrap_or(FETCH_PAGES_ADDR))?),
     };
     Ok(status::Options { pages, schema: given.staging_schema.clone(), watch: given.watch, json: given.json })
+}
+
+/// `ebb trace`.
+pub(super) fn trace(given: Trace) -> Result<trace::Options> {
+    let Trace { table, key, staging_schema: schema, staging_dir: dir, json } = given;
+    Ok(trace::Options { staging_dir: staging_dir(dir.as_ref())?, schema, table, key, json })
 }
 
 /// `ebb triggers restore`.
