@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ebb::cli::{self, Command};
 use ebb::code;
-use ebb::commands::{self, answer, certs, init, plugins, revoke, status, trace};
+use ebb::commands::{self, answer, certs, init, plugins, revoke, status, support_bundle, trace};
 use ebb::config::Config;
 use ebb::daemon::{self, probe};
 use ebb::error::Error;
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Run(config, warnings) => run(*config, &warnings),
         Command::Check { config, warnings, json } => check(&config, &warnings, json),
         Command::Status(options) => answer(status::run(&options)),
+        Command::SupportBundle(options) => answer(support_bundle::make(&options)),
         Command::Trace(options) => answer(trace::run(&options)),
         Command::Plugins { dirs } => answer(Ok(plugins::list(&dirs))),
         Command::Init(options, dirs) => answer(init::run(

@@ -15,7 +15,7 @@ use ebb_sdk::{Secret, Timestamp};
 
 use super::init::Init;
 use super::mode::Mode;
-use super::one_shot::{Check, EscapePassword, Status, Trace, TriggersRestore};
+use super::one_shot::{Check, EscapePassword, Status, SupportBundle, Trace, TriggersRestore};
 use super::replicator::Replicator;
 use super::{duration, help};
 use crate::config::{LogFormat, NewTables};
@@ -68,6 +68,9 @@ pub(super) enum Subcommand {
     /// Show what became of one row: each version that is staged or remembered, and whether it is applied
     #[command(after_help = help::TRACE)]
     Trace(Trace),
+    /// Write one file for those who help: settings, status, metrics, log; without rows and secrets
+    #[command(name = "support-bundle", after_help = help::SUPPORT_BUNDLE)]
+    SupportBundle(SupportBundle),
     /// List the dialect plugins: name, version, URL schemes, path
     Plugins(Plugins),
     /// Make an authority, certificates for the receiver and the changefeed, and a ready changefeed-secure.json

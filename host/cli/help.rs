@@ -57,6 +57,12 @@ Examples:
 Each version of the row that is staged or remembered is listed with the time of its transaction. Values are not shown.
 Exit codes: 0 when the folder could be read, whatever it holds; 1 when not; 2 for wrong usage.";
 
+pub(super) const SUPPORT_BUNDLE: &str = "\
+Examples:
+  ebb support-bundle --stagingSchema _replicator_1 --log ebb.log -- fetch --config ebb.toml
+
+It may be made while ebb runs and after it has ended. Exit codes: 0 when the file is written, 1 when not, 2 for wrong usage.";
+
 pub(super) const STATUS: &str = "\
 Examples:
   ebb status                                   the run of this machine, on 127.0.0.1:3030

@@ -28,7 +28,7 @@ use clap::CommandFactory;
 
 use crate::code;
 use crate::commands::{
-    certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke, status, trace,
+    certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke, status, support_bundle, trace,
 };
 use crate::config::Config;
 use crate::error::{Error, visible};
@@ -45,6 +45,8 @@ pub enum Command {
     Check { config: Box<Config>, warnings: Vec<String>, json: bool },
     /// Ask a running ebb where it stands.
     Status(status::Options),
+    /// Write one file for those who help.
+    SupportBundle(support_bundle::Options),
     /// Say what became of one row.
     Trace(trace::Options),
     /// List the plugins in these folders and the built-in places.
@@ -139,6 +141,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             Ok(Command::Check { config, warnings, json: check.json })
         }
         Subcommand::Status(given) => resolve::status(&given).map(Command::Status).map_err(Exit::from),
+        Subcommand::SupportBundle(given) => {
+            let settings =
+                (!given.command.is_empty()).then(|| show::show(&given.command, true).map_err(|exit| exit.text()));
+            resolve::support_bundle(given, settings).map(Command::SupportBundle).map_err(Exit::from)
+        }
         Subcommand::Trace(given) => resolve::trace(given).map(Command::Trace).map_err(Exit::from),
         Subcommand::Plugins(plugins) => Ok(Command::Plugins { dirs: plugins.search.dirs() }),
         Subcommand::Init(given) => {
@@ -148,8 +155,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
         Subcommand::Certs(flags::Certs { revoke: Some(certificate), out, .. }) => {
             Ok(Command::Revoke(revoke::Options { dir: out, certificate }))
         }
-        Subcommand::Certs(given) => Ok(Command::Certs(certs_options(given))),
-        Subcommand::MakeJwt(given) => make_jwt_options(given).map(Command::MakeJwt),
+        Subcommand::Certs(given) => Ok(Command::Certs(one_shot::certs_options(given))),
+        Subcommand::MakeJwt(given) => one_shot::make_jwt_options(given).map(Command::MakeJwt),
         Subcommand::Triggers(TriggersCommand::Restore(given)) => {
             mask::remember_url(&given.target);
             resolve::restore_triggers(&given).map(Command::RestoreTriggers).map_err(Exit::from)
@@ -180,33 +187,6 @@ fn without_ignored(args: &[OsString]) -> crate::error::Result<(Vec<OsString>, Ve
         _ => &[],
     };
     ignored::strip(args, ignored)
-}
-
-fn certs_options(given: flags::Certs) -> certs::Options {
-    certs::Options {
-        dir: given.out,
-        changefeeds_path: given.changefeeds_path,
-        hosts: given.host,
-        port: given.port,
-        client_name: given.client_name,
-        days: given.days,
-        authority_days: given.ca_days,
-        renew: given.renew,
-    }
-}
-
-fn make_jwt_options(given: flags::MakeJwt) -> Result<make_jwt::Options, Exit> {
-    let key = match (given.key, given.new_key) {
-        _ if given.claim => None,
-        (Some(path), _) => Some(make_jwt::Key::Given(path)),
-        (None, Some(path)) => Some(make_jwt::Key::New(path)),
-        (None, None) => {
-            return Err(Error::new(code::access::SIGNING_KEY, "there is no key to sign the token with")
-                .hint("give --key FILE, or make one with --new-key FILE")
-                .into());
-        }
-    };
-    Ok(make_jwt::Options { key, allow: given.allow, days: given.days, out: given.out })
 }
 
 /// Writes the manual pages of all commands, with the defaults that no settings have changed.

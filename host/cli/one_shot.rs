@@ -1,14 +1,19 @@
-//! The flags of commands that ask a running ebb, or mend what one has left.
+//! The flags of commands that ask a running ebb, mend what one has left, or make certificates and tokens.
 //!
 //! Owns: their names and help. Does not own: the flags of `fetch` and `start` (`flags`, `replicator`), what the commands do
 //! (`commands`).
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
 use ebb_sdk::Secret;
 
-use super::flags::{Fetch, TargetAccess, secret};
+use super::Exit;
+use super::flags::{Certs, Fetch, MakeJwt, TargetAccess, secret};
+use crate::code;
+use crate::commands::{certs, make_jwt};
+use crate::error::Error;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -63,6 +68,25 @@ pub(super) struct Trace {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct SupportBundle {
+    /// The staging schema of the run
+    #[arg(long = "stagingSchema", env = "EBB_STAGING_SCHEMA", value_name = "NAME")]
+    pub staging_schema: String,
+    /// Folder of the staging folders [default: $XDG_STATE_HOME/ebb, else ~/.local/state/ebb]
+    #[arg(long, env = "EBB_STAGING_DIR", value_name = "DIR")]
+    pub staging_dir: Option<PathBuf>,
+    /// The log of the run, whose last 2,000 lines are taken; JSON, as --log-format json writes it
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// The file to write, which must not be there [default: ebb-support-NAME-TIME.json]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// fetch or start, with the flags that were given to the run: its settings are shown without secrets
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct TriggersRestore {
     /// The database whose triggers were dropped
     #[arg(long, visible_alias = "targetConn", env = "EBB_TARGET", value_name = "URL", value_parser = secret)]
@@ -82,4 +106,31 @@ pub(super) struct EscapePassword {
     /// The password; read from standard input when not given, which keeps it out of the shell's history
     #[arg(long, value_name = "PASSWORD", value_parser = secret)]
     pub password: Option<Secret>,
+}
+
+pub(super) fn certs_options(given: Certs) -> certs::Options {
+    certs::Options {
+        dir: given.out,
+        changefeeds_path: given.changefeeds_path,
+        hosts: given.host,
+        port: given.port,
+        client_name: given.client_name,
+        days: given.days,
+        authority_days: given.ca_days,
+        renew: given.renew,
+    }
+}
+
+pub(super) fn make_jwt_options(given: MakeJwt) -> Result<make_jwt::Options, Exit> {
+    let key = match (given.key, given.new_key) {
+        _ if given.claim => None,
+        (Some(path), _) => Some(make_jwt::Key::Given(path)),
+        (None, Some(path)) => Some(make_jwt::Key::New(path)),
+        (None, None) => {
+            return Err(Error::new(code::access::SIGNING_KEY, "there is no key to sign the token with")
+                .hint("give --key FILE, or make one with --new-key FILE")
+                .into());
+        }
+    };
+    Ok(make_jwt::Options { key, allow: given.allow, days: given.days, out: given.out })
 }

@@ -19,6 +19,8 @@ const OTHERS: &[&[&str]] = &[
     &["make-jwt"],
     &["triggers", "restore"],
     &["status"],
+    &["trace"],
+    &["support-bundle"],
     &["plugins"],
     &["escape-password"],
     &["config", "show"],

@@ -14,6 +14,7 @@ pub mod plugins;
 pub mod restore_triggers;
 pub mod revoke;
 pub mod status;
+pub mod support_bundle;
 pub mod trace;
 
 use std::process::ExitCode;

@@ -96,20 +96,34 @@ pub(super) fn of_run(staging_dir: &Path, schema: &str) -> Option<Value> {
     runtime.block_on(ask(addr)).ok().filter(|status| status["feed"] == schema)
 }
 
+/// Where the pages of a run are, if its ebb answers there.
+pub(super) fn pages_of_run(staging_dir: &Path, schema: &str) -> Option<SocketAddr> {
+    let pages = PagesPlace::Run { staging_dir: staging_dir.to_owned(), schema: schema.to_owned() };
+    of_run(staging_dir, schema).and_then(|_| place(&pages).ok())
+}
+
+/// The text of one page; `None` where it does not come.
+pub(super) fn page(addr: SocketAddr, path: &str) -> Option<String> {
+    let runtime = threads::runtime(&mut Builder::new_current_thread()).ok()?;
+    let answer = runtime.block_on(async { tokio::time::timeout(ANSWER_MAX, get(addr, path)).await.ok()?.ok() });
+    answer.and_then(|body| String::from_utf8(body.to_vec()).ok())
+}
+
 async fn ask(addr: SocketAddr) -> Result<Value> {
     let failed = |why: &str| {
         Error::new(code::settings::NO_ANSWER, format!("no ebb answers at {addr}: {why}"))
             .hint("see whether it runs; --metricsAddr or --stagingSchema says where its pages are")
     };
-    let answer = tokio::time::timeout(ANSWER_MAX, get(addr)).await.map_err(|_| failed("it took too long"))?;
+    let answer =
+        tokio::time::timeout(ANSWER_MAX, get(addr, "/_/status")).await.map_err(|_| failed("it took too long"))?;
     let body = answer.map_err(|error| failed(&error.to_string()))?;
     let status = serde_json::from_slice(&body).ok().filter(|status: &Value| status.get("line").is_some());
     status.ok_or_else(|| failed("what answers there is something else"))
 }
 
-async fn get(addr: SocketAddr) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+async fn get(addr: SocketAddr, path: &str) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(addr).await?)).await?;
-    let request = Request::get("/_/status").header("host", addr.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get(path).header("host", addr.to_string()).body(Empty::<Bytes>::new())?;
     let answer = async {
         let response = sender.send_request(request).await?;
         Ok(Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await?.to_bytes())

@@ -1,20 +1,18 @@
 //! What a staging folder knows of one row, also while another process writes to it.
 //!
-//! Owns: reading without the lock, and finding every version of a key. Does not own: what the target has of it, and how it is
-//! shown (`commands/trace`). Nothing is written. Values of rows are not returned.
+//! Owns: finding every version of a key. Does not own: reading without the lock (`read_only`), what the
+//! target has of it, and how it is shown (`commands/trace`). Nothing is written. Values of rows are not returned.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ebb_sdk::Timestamp;
 
-use super::disk::{Append, Disk};
 use super::fingerprints;
 use super::late::readable;
 use super::log::{self, Tail, Unreadable};
+use super::read_only::ReadOnly;
 use super::record::{Change, Entry, RowBatch, TIMESTAMP_BYTES};
 use super::segments::{Form, State, file_name};
 use super::sorted_run::SortedRunCursor;
@@ -167,55 +165,4 @@ fn table_named(state: &State, wanted: &str) -> Result<(String, super::TableId)> 
 fn no_folder(folder: &Path) -> Error {
     Error::new(code::staging::NOTHING_STAGED, format!("there is no staging folder {}", folder.display()))
         .hint("give --stagingSchema of the run, and --staging-dir if it was given to the run")
-}
-
-/// A folder whose files are only read.
-struct ReadOnly(PathBuf);
-
-impl ReadOnly {
-    fn refused<T>() -> io::Result<T> {
-        Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the folder is only read"))
-    }
-}
-
-impl Disk for ReadOnly {
-    fn names(&self) -> io::Result<Vec<String>> {
-        match fs::read_dir(&self.0) {
-            Ok(names) => names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn len(&self, name: &str) -> io::Result<u64> {
-        Ok(fs::symlink_metadata(self.0.join(name))?.len())
-    }
-
-    fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        fs::File::open(self.0.join(name))?.read_exact_at(buffer, offset)
-    }
-
-    fn create(&self, _: &str) -> io::Result<Box<dyn Append>> {
-        Self::refused()
-    }
-
-    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
-        Self::refused()
-    }
-
-    fn remove(&self, _: &str) -> io::Result<()> {
-        Self::refused()
-    }
-
-    fn sync_names(&self) -> io::Result<()> {
-        Self::refused()
-    }
-
-    fn free_bytes(&self) -> io::Result<u64> {
-        Ok(0)
-    }
-
-    fn check(&self, _: &mut dyn Iterator<Item = String>) -> Result<()> {
-        Ok(())
-    }
 }

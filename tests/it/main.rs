@@ -33,6 +33,7 @@ mod feed;
 
 mod silence;
 mod status;
+mod support_bundle;
 mod survey;
 mod staging;
 

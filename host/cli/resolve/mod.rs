@@ -17,14 +17,14 @@ use super::flags::{self, Common, Fetch, LogValues, Logging, Start};
 use super::ignored;
 use super::layers::Layers;
 use super::mode::FAILBACK;
-use super::one_shot::{Status, Trace, TriggersRestore};
+use super::one_shot::{Status, SupportBundle, Trace, TriggersRestore};
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
 use super::usage;
 use crate::code;
 use crate::commands::restore_triggers as restore;
 use crate::commands::status::{self, PagesPlace};
-use crate::commands::trace;
+use crate::commands::{support_bundle, trace};
 use crate::config::{
     Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging, Target,
     Triggers,
@@ -286,6 +286,15 @@ pub(super) fn status(given: &Status) -> Result<status::Options> {
 pub(super) fn trace(given: Trace) -> Result<trace::Options> {
     let Trace { table, key, staging_schema: schema, staging_dir: dir, json } = given;
     Ok(trace::Options { staging_dir: staging_dir(dir.as_ref())?, schema, table, key, json })
+}
+
+/// `ebb support-bundle`; the settings are shown already, or why they cannot be.
+pub(super) fn support_bundle(
+    given: SupportBundle,
+    settings: Option<std::result::Result<String, String>>,
+) -> Result<support_bundle::Options> {
+    let SupportBundle { staging_schema: schema, staging_dir: dir, log, out, .. } = given;
+    Ok(support_bundle::Options { staging_dir: staging_dir(dir.as_ref())?, schema, settings, log, out })
 }
 
 /// `ebb triggers restore`.
