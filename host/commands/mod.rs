@@ -7,6 +7,7 @@ pub mod escape_password;
 pub mod explain;
 mod files;
 pub mod generate;
+mod history;
 pub mod init;
 pub mod make_jwt;
 pub mod man;

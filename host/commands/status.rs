@@ -1,10 +1,11 @@
-//! `ebb status`: asks a running ebb where it stands.
+//! `ebb status`: asks a running ebb where it stands, or what has happened.
 //!
-//! Owns: finding it, asking, and the form on a terminal. Does not own: the facts and their judgement (`status`).
+//! Owns: finding it, asking, and the form of a status on a terminal. Does not own: the facts and their judgement (`status`), and
+//! the form of a history (`history`).
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -14,8 +15,9 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
+use super::history;
 use crate::code;
 use crate::error::{Error, Result, visible};
 use crate::stage;
@@ -23,7 +25,8 @@ use crate::threads;
 
 /// For the whole answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-const BODY_BYTES_MAX: usize = 1 << 20;
+/// A thousand events of the history have room in it.
+const BODY_BYTES_MAX: usize = 8 << 20;
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is asked for.
@@ -32,8 +35,17 @@ pub struct Options {
     pub pages: PagesPlace,
     /// Of which the ebb that answers must be.
     pub schema: Option<String>,
+    pub asked: Asked,
     pub watch: bool,
     pub json: bool,
+}
+
+/// What is to be shown.
+#[derive(Debug)]
+pub enum Asked {
+    Status,
+    /// Where no ebb answers, as the folder of the schema in this folder of staging folders has it.
+    History(Option<PathBuf>),
 }
 
 /// How the pages are found.
@@ -53,12 +65,15 @@ pub enum PagesPlace {
 /// When no ebb answers, or one of another staging schema.
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
 pub fn run(options: &Options) -> Result<String> {
-    let addr = place(&options.pages)?;
     let runtime = threads::runtime(&mut Builder::new_current_thread())?;
     loop {
-        let status = runtime.block_on(ask(addr))?;
-        check_feed(&status, options, addr)?;
-        let text = if options.json { format!("{status:#}\n") } else { shown(&status) };
+        let text = match &options.asked {
+            Asked::Status => {
+                let status = runtime.block_on(ask(options))?.1;
+                if options.json { format!("{status:#}\n") } else { shown(&status) }
+            }
+            Asked::History(dir) => history_of(&runtime, options, dir.as_deref())?,
+        };
         // JSON leaves some characters as they are that steer a terminal.
         let text = if std::io::stdout().is_terminal() { visible(&text, "\n") } else { text };
         if !options.watch {
@@ -88,20 +103,50 @@ fn place(pages: &PagesPlace) -> Result<SocketAddr> {
     }
 }
 
-async fn ask(addr: SocketAddr) -> Result<Value> {
-    let failed = |why: &str| {
-        Error::new(code::settings::NO_ANSWER, format!("no ebb answers at {addr}: {why}"))
-            .hint("see whether it runs; --metricsAddr or --stagingSchema says where its pages are")
-    };
-    let answer = tokio::time::timeout(ANSWER_MAX, get(addr)).await.map_err(|_| failed("it took too long"))?;
-    let body = answer.map_err(|error| failed(&error.to_string()))?;
-    let status = serde_json::from_slice(&body).ok().filter(|status: &Value| status.get("line").is_some());
-    status.ok_or_else(|| failed("what answers there is something else"))
+/// The status of the ebb that is meant, and where it answers.
+async fn ask(options: &Options) -> Result<(SocketAddr, Value)> {
+    let addr = place(&options.pages)?;
+    let status = page(addr, "/_/status").await?;
+    if status.get("line").is_none() {
+        return Err(no_answer(addr, "what answers there is something else"));
+    }
+    check_feed(&status, options, addr)?;
+    Ok((addr, status))
 }
 
-async fn get(addr: SocketAddr) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+/// What the ebb says that is meant; else what its folder holds.
+fn history_of(runtime: &Runtime, options: &Options, dir: Option<&Path>) -> Result<String> {
+    let asked = runtime.block_on(async {
+        let (addr, _) = ask(options).await?;
+        page(addr, "/_/history").await
+    });
+    match (asked, dir, &options.schema) {
+        (Ok(Value::Array(entries)), ..) => Ok(history::shown(&entries, options.json)),
+        (Err(error), Some(dir), Some(schema)) => {
+            let entries = history::of_folder(&stage::folder(dir, schema))?.ok_or(error)?;
+            Ok(history::shown(&entries, options.json))
+        }
+        (Err(error), ..) => Err(error),
+        (Ok(_), ..) => Err(Error::new(code::settings::NO_ANSWER, "the ebb that answers keeps no history")
+            .hint("it is of an earlier version: see its log")),
+    }
+}
+
+fn no_answer(addr: SocketAddr, why: &str) -> Error {
+    Error::new(code::settings::NO_ANSWER, format!("no ebb answers at {addr}: {why}"))
+        .hint("see whether it runs; --metricsAddr or --stagingSchema says where its pages are")
+}
+
+async fn page(addr: SocketAddr, path: &str) -> Result<Value> {
+    let answer = tokio::time::timeout(ANSWER_MAX, get(addr, path)).await;
+    let answer = answer.map_err(|_| no_answer(addr, "it took too long"))?;
+    let body = answer.map_err(|error| no_answer(addr, &error.to_string()))?;
+    serde_json::from_slice(&body).map_err(|_| no_answer(addr, "what answers there is something else"))
+}
+
+async fn get(addr: SocketAddr, path: &str) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(addr).await?)).await?;
-    let request = Request::get("/_/status").header("host", addr.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get(path).header("host", addr.to_string()).body(Empty::<Bytes>::new())?;
     let answer = async {
         let response = sender.send_request(request).await?;
         Ok(Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await?.to_bytes())

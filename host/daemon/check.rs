@@ -14,6 +14,7 @@ use crate::code::{self, Code};
 use crate::config::{Config, InitialScan};
 use crate::error::{Error, Result, visible};
 use crate::findings::{Finding, Severity};
+use crate::hooks::Hooks;
 use crate::plugin::Session;
 use crate::receive;
 use crate::source::{Source, advisories};
@@ -66,6 +67,7 @@ async fn look(config: &Config) -> Report {
     let mut report = Report::default();
     report.note("receiver", receive::check_certificates(&config.receiver));
     report.note("staging", check_staging(config));
+    report.keep("hooks", Hooks::open(&config.hooks, &config.staging.schema));
     let source = match &config.source {
         Some(settings) => report.keep("source", Source::connect(settings).await),
         None => None,

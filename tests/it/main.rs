@@ -33,6 +33,8 @@ mod feed;
 
 mod silence;
 mod status;
+mod history;
+mod hooks;
 mod staging;
 
 mod rows;
