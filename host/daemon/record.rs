@@ -67,14 +67,14 @@ impl Record {
     ///
     /// # Errors
     /// When the hook refuses it.
-    pub(super) async fn started(&self, applied: Timestamp) -> Result<()> {
+    pub(super) async fn started(&self, is_new: bool, applied: Timestamp) -> Result<()> {
         let Some(history) = self.history.get() else { return Ok(()) };
         let before = history.all().into_iter().rev().find(|entry| entry.is(Event::Started) || entry.is(Event::Ended));
         let broke_off = before.is_some_and(|entry| entry.is(Event::Started));
         let (version, pid) = (env!("CARGO_PKG_VERSION"), getpid().as_raw_nonzero().get());
         let (user, host) = (user(), host());
         let from = (applied > Timestamp::ZERO).then_some(applied);
-        let resumes = from.map_or_else(|| " a new run".to_owned(), |from| format!(" from {}", utc(from)));
+        let resumes = resumes(is_new, from);
         let after = if broke_off { "; the run before broke off" } else { "" };
         let entry = Entry::new(
             Event::Started,
@@ -143,6 +143,15 @@ impl Record {
     }
 }
 
+/// From where a start goes on.
+fn resumes(is_new: bool, from: Option<Timestamp>) -> String {
+    match (is_new, from) {
+        (_, Some(from)) => format!(" from {}", utc(from)),
+        (true, None) => " a new run".into(),
+        (false, None) => " again, from where the target turns out to be".into(),
+    }
+}
+
 /// What became of the changefeed of a run that has ended.
 pub(super) fn left(config: &Config, job: Option<i64>) -> Option<String> {
     let settings = config.changefeed.as_ref()?;
@@ -180,4 +189,24 @@ fn user() -> String {
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "an unknown host".into() } else { name.trim().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_down_makes_no_run_a_new_one() {
+        let at = Timestamp { wall: 1_751_161_903_005_030_052, logical: 0 };
+        assert_eq!(resumes(false, Some(at)), " from 2025-06-29T01:51:43Z");
+        assert_eq!(resumes(true, None), " a new run");
+        assert!(resumes(false, None).starts_with(" again"));
+    }
+
+    #[test]
+    fn an_end_is_told_by_the_title_of_its_code() {
+        assert_eq!(titled(code::hooks::VETO), "a hook refuses the start (EBB-H014)");
+        assert!(code::all().all(|code| !code::title(code).contains("EBB-")));
+        assert!(!user().is_empty() && !host().is_empty());
+    }
 }

@@ -96,7 +96,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>, record:
     }
 
     words::say_sink(&config, &target_at_start.catalog, &stage.run_state);
-    record.started(target_at_start.found.applied()).await?;
+    record.started(stage.run_state.is_fresh(), target_at_start.found.applied()).await?;
 
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is established: a changefeed that is being replaced must not deliver another resolved timestamp, and

@@ -60,7 +60,7 @@ async fn a_flood_is_cut_and_holds_nobody_up() {
 async fn one_that_hangs_goes_with_all_that_it_has_started() {
     let dir = tempdir();
     let pid = dir.path().join("pid");
-    script(dir.path(), "refused", &format!("sleep 1000 & echo $! > {}; wait", pid.display()));
+    script(dir.path(), "refused", &format!("sleep 60 & echo $! > {}; wait", pid.display()));
     let (outcome, _) = run(&dir.path().join("refused"), "s", &refused(), Duration::from_millis(500)).await;
     assert!(matches!(outcome, Outcome::TimedOut), "{outcome:?}");
     let started = fs::read_to_string(&pid).unwrap();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ebb_servers::Signal;
 
+use crate::harness::codes;
 use crate::harness::folders::{TABLE, replicate};
 use crate::harness::pages::{history, wait_event};
 use crate::harness::world::{Ebb, World, free_port, wait_for};
@@ -71,7 +72,9 @@ fn each_hook_is_told_what_has_happened_and_no_secret() {
     assert_eq!((started["EBB_EVENT"].as_str(), started["EBB_APPLIED"].as_str()), ("started", ""));
     let caught_up = environment(&ebb, &said("caught-up"));
     assert!(
-        !caught_up["EBB_APPLIED"].is_empty() && caught_up["EBB_LAG_SECONDS"].parse::<f64>().is_ok(),
+        !caught_up["EBB_APPLIED"].is_empty()
+            && caught_up["EBB_JOB"].parse::<i64>().is_ok()
+            && caught_up["EBB_LAG_SECONDS"].parse::<f64>().is_ok(),
         "{caught_up:?}"
     );
     world.source("INSERT INTO t VALUES (4711, 100)");
@@ -113,7 +116,7 @@ fn one_that_hangs_or_fails_or_floods_holds_nobody_up() {
         "caught-up",
         "i=0; while [ $i -lt 5000 ]; do printf 'y\\033[2J xxxxxxxxxxxxxxxxxxxxxxxxxxxx\\n'; i=$((i+1)); done; exit 3",
     );
-    hook(&world, "refused", "sleep 1000");
+    hook(&world, "refused", "sleep 60");
     let (ebb, pages) = start(&world, &["--hook-timeout", "2s"], "");
     let mut ebb = ebb.ready();
     let failed = ebb.wait_line("the hook caught-up has failed: exit status: 3");
@@ -137,7 +140,9 @@ fn one_that_hangs_or_fails_or_floods_holds_nobody_up() {
 #[test]
 fn more_events_than_may_wait_are_counted() {
     let world = World::with_schemas("hooks_many", SOURCE, TARGET);
-    hook(&world, "refused", "sleep 1000");
+    // Until the test lets it go on, or is over.
+    let dir = world.dir().display().to_string();
+    hook(&world, "refused", &format!("while [ -d {dir} ] && [ ! -e {dir}/go ]; do sleep 0.1; done; echo >> {dir}/run"));
     let (ebb, pages) = start(&world, &["--hook-timeout", "10m"], "");
     let mut ebb = ebb.ready();
     // One runs, eight wait, and two have no place.
@@ -151,7 +156,10 @@ fn more_events_than_may_wait_are_counted() {
     let line = ebb.wait_line("\"dropped\":2");
     assert!(line.contains("EBB-H022") && line.contains("the hook refused is not run"), "{line}");
     world.wait_equal(&ebb, &["t"]);
-    ebb.kill9();
+    fs::write(world.dir().join("go"), "").expect("a file");
+    ebb.stop();
+    // Those that waited had their hooks before the end.
+    assert_eq!(fs::read_to_string(world.dir().join("run")).expect("it was run").lines().count(), 9);
 }
 
 #[test]
@@ -166,7 +174,7 @@ fn a_start_is_refused_by_its_hook_before_anything_is_changed() {
     assert_eq!(world.target("SELECT count(*) FROM pg_tables WHERE tablename = 'ebb_progress'"), "0");
     assert_eq!(fs::read_to_string(world.dir().join("code")).expect("it was run").trim(), "EBB-H014");
     // One that hangs does not agree, either.
-    hook(&world, "started", "sleep 1000");
+    hook(&world, "started", "sleep 60");
     let line = world.fetch(&["--hook", &dir, "--hook-timeout", "1s"]).failure();
     assert!(line.contains("EBB-H014") && line.contains("was killed after 1s"), "{line}");
     hook(&world, "started", "exit 0");
@@ -197,6 +205,13 @@ fn a_folder_that_cannot_be_used_is_refused_at_start() {
     check("EBB-H011", "chmod go-w");
     fs::remove_dir_all(&dir).expect("it goes");
     check("EBB-H010", "No such file");
+    // ebb check finds it, too.
+    let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+    let nowhere = "postgres://a@localhost:1/b?sslmode=disable";
+    command.args(["check", "--mode", "failback", "--allow-tls-mode-disable", "--source", nowhere, "--target", nowhere]);
+    command.args(["--replicator-flags", "--tlsSelfSigned --disableAuthentication"]).arg("--hook").arg(&dir);
+    let output = codes::output(&mut command);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("[EBB-H010]"), "{output:?}");
 }
 
 /// The block of the page that holds this text.
