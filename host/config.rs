@@ -32,6 +32,18 @@ pub struct Config {
     pub apply_only: bool,
     /// `--gracePeriod`: how long the transaction in hand may take after a signal.
     pub grace_period: Duration,
+    pub hooks: Hooks,
+    /// `--stalled-after`: how long nothing may move before the run counts as stalled.
+    pub stalled_after: Duration,
+}
+
+/// Programs that are run when something happens.
+#[derive(Clone, Debug, Default)]
+pub struct Hooks {
+    /// `--hook`.
+    pub dir: Option<PathBuf>,
+    /// `--hook-timeout`: how long one may take.
+    pub timeout: Duration,
 }
 
 /// An address for the pages.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod findings;
 pub mod lasting;
 pub mod listen;
+pub mod history;
 pub mod log;
 pub mod mask;
 mod private;
@@ -36,5 +37,6 @@ pub mod apply;
 
 pub mod changefeed;
 pub mod daemon;
+pub mod hooks;
 pub mod signals;
 pub mod status;

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// SIGTERM and ctrl-c. The first one ends the run in an orderly way, a second one at once.
 pub struct Signals {
-    asked: watch::Receiver<bool>,
+    asked: watch::Receiver<Option<&'static str>>,
     /// A SIGHUP does not end the process, also before anything waits for one.
     hangups: watch::Receiver<u64>,
 }
@@ -22,14 +22,14 @@ impl Signals {
         let mut term = signal(SignalKind::terminate()).map_err(no_signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
-        let (ask, asked) = watch::channel(false);
+        let (ask, asked) = watch::channel(None);
         tokio::spawn(async move {
             loop {
-                tokio::select! {
-                    _ = term.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                if ask.send_replace(true) {
+                let signal = tokio::select! {
+                    _ = term.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                if ask.send_replace(Some(signal)).is_some() {
                     // Whatever was in hand is repeated at the next start.
                     std::process::exit(1);
                 }
@@ -44,10 +44,10 @@ impl Signals {
         Ok(Self { asked, hangups })
     }
 
-    /// Comes with the first wish to end.
-    pub async fn first(&self) {
+    /// Comes with the first wish to end, which it names.
+    pub async fn first(&self) -> &'static str {
         // The sender lives in a task that never ends.
-        let _ = self.asked.clone().wait_for(|&asked| asked).await;
+        self.asked.clone().wait_for(Option::is_some).await.ok().and_then(|asked| *asked).unwrap_or_default()
     }
 
     /// Changes with every SIGHUP.

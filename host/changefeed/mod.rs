@@ -18,6 +18,7 @@ use crate::code;
 use crate::config::{Changefeed, Config};
 use crate::consent::Consent;
 use crate::error::{Error, Result};
+use crate::history::{Entry, Event};
 use crate::source::{Source, release};
 use crate::stage::{Inbox, RunState};
 use crate::tables::{self, TableRoute};
@@ -96,6 +97,11 @@ pub async fn establish(
     begin::move_to(desired, inbox, &spec, lease, feed, (begins, is_complete)).await?;
     settings::remember(desired.run_state, job, &spec)?;
     tracing::info!(job, cursor = %spec.cursor, "changefeed created");
+    let entry = Entry::new(
+        Event::ChangefeedCreated,
+        format!("the changefeed (job {job}) was created, and sends what comes after {}", spec.cursor),
+    );
+    desired.run_state.history().note(entry.fact("job", job).fact("cursor", spec.cursor.to_string()));
     Ok(Feed::new(source, job, desired.settings))
 }
 
@@ -178,6 +184,8 @@ async fn end(source: &Source, desired: &Desired<'_>, stale: &[Job]) -> Result<()
             ),
         }
         source.cancel(job.id).await?;
+        let text = format!("the changefeed (job {}) was cancelled: another takes its place", job.id);
+        desired.run_state.history().note(Entry::new(Event::ChangefeedReplaced, text).fact("job", job.id));
     }
     Ok(())
 }
@@ -270,6 +278,8 @@ async fn reuse(source: &Source, desired: &Desired<'_>, job: &Job, spec: &Changef
         }
         source.resume(job.id).await?;
         tracing::info!(job = job.id, "resumed the paused changefeed");
+        let text = format!("ebb has resumed the changefeed (job {})", job.id);
+        desired.run_state.history().note(Entry::new(Event::ChangefeedResumed, text).fact("job", job.id));
     } else if !desired.is_continued && job.state == JobState::Running {
         // What it was acknowledged behind its checkpoint may not be here: it comes again.
         source.wake(job.id).await?;

@@ -13,6 +13,7 @@ use clap::{Args, Parser, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
 
+use super::hooks::HookFlags;
 use super::init::Init;
 use super::mode::Mode;
 use super::one_shot::{Check, EscapePassword, Status, SupportBundle, Trace, TriggersRestore};
@@ -179,6 +180,8 @@ pub(super) struct Common {
     /// How long a first start waits for a target that was never reached; a target that is known is waited for without end
     #[arg(long, default_value = "30s", value_parser = duration::parse, value_name = "DURATION")]
     pub target_wait: Duration,
+    #[command(flatten)]
+    pub hooks: HookFlags,
     /// Receive nothing, apply what is staged, and end when all of it is applied; CockroachDB is not needed
     #[arg(long)]
     pub apply_only: bool,

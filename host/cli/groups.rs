@@ -83,6 +83,7 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "body-timeout",
         ],
     ),
+    ("Hooks", &["hook", "hook-timeout", "stalled-after"]),
     (
         "Log",
         &[

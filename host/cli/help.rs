@@ -69,8 +69,9 @@ Examples:
   ebb status --stagingSchema _replicator_1     the run of that staging schema, wherever its pages are
   ebb status --watch                           again every second
   ebb status --json | jq .reasons              for a script: what is against cutting back
+  ebb status --history --stagingSchema NAME    what has happened to that run, also while no ebb runs
 
-Exit codes: 0 when an ebb has answered, whatever it said; 1 when none has; 2 for wrong usage.";
+Exit codes: 0 when an ebb has answered, whatever it said, or the folder has a history; 1 otherwise; 2 for wrong usage.";
 
 pub(super) const INIT: &str = "\
 Examples:

@@ -6,6 +6,7 @@ mod duration;
 mod flags;
 mod groups;
 mod help;
+mod hooks;
 mod ignored;
 mod init;
 mod layers;

@@ -43,7 +43,10 @@ pub(super) struct Status {
     /// Again every second, until it is interrupted
     #[arg(long)]
     pub watch: bool,
-    /// The whole of /_/status as JSON
+    /// What has happened to the run, the newest last; where no ebb answers, as the folder of --stagingSchema has it
+    #[arg(long)]
+    pub history: bool,
+    /// The whole of /_/status, or of /_/history, as JSON
     #[arg(long)]
     pub json: bool,
 }

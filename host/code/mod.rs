@@ -6,6 +6,7 @@
 pub mod access;
 pub mod changefeed;
 pub mod defect;
+pub mod hooks;
 pub mod plugin;
 pub mod receiver;
 pub mod row;
@@ -44,6 +45,12 @@ pub fn explanation(code: &str) -> Option<&'static str> {
     sections().find(|section| section.strip_prefix("EBB-").is_some_and(|rest| rest.split(':').next() == Some(code)))
 }
 
+/// What a code stands for, in a few words and without the facts of any case.
+pub fn title(code: Code) -> &'static str {
+    let heading = explanation(code.text()).and_then(|section| section.lines().next());
+    heading.and_then(|line| line.split_once(": ")).map_or(code.text(), |(_, title)| title)
+}
+
 /// What stands before the first section.
 pub fn preface() -> &'static str {
     PAGE.split("\n## ").next().unwrap_or_default()
@@ -60,6 +67,7 @@ pub fn all() -> impl Iterator<Item = Code> {
         access::ALL,
         changefeed::ALL,
         defect::ALL,
+        hooks::ALL,
         plugin::ALL,
         receiver::ALL,
         row::ALL,

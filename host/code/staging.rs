@@ -20,6 +20,7 @@ pub const REPEAT_FORGOTTEN: Code = Code("EBB-D022");
 pub const LATE_ROW: Code = Code("EBB-D023");
 pub const FOLDER_NOT_PRIVATE: Code = Code("EBB-D024");
 pub const SMALL: Code = Code("EBB-D025");
+pub const HISTORY_UNWRITABLE: Code = Code("EBB-D026");
 pub const NOTHING_STAGED: Code = Code("EBB-D040");
 pub const NOT_COMPLETE: Code = Code("EBB-D041");
 pub const ENDED_EARLY: Code = Code("EBB-D042");
@@ -42,6 +43,7 @@ pub const ALL: &[Code] = &[
     LATE_ROW,
     FOLDER_NOT_PRIVATE,
     SMALL,
+    HISTORY_UNWRITABLE,
     NOTHING_STAGED,
     NOT_COMPLETE,
     ENDED_EARLY,

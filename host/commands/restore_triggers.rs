@@ -10,6 +10,7 @@ use ebb_sdk::SavedTrigger;
 use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
+use crate::history::{Entry, Event};
 use crate::stage;
 use crate::stage::Stage;
 use crate::target::Target;
@@ -72,6 +73,11 @@ pub fn restore(options: &Options) -> Result<String, Unrestored> {
     session.close();
     if let Some(run_state) = &run_state {
         save(run_state, &[])?;
+        if !restored.is_empty() {
+            let text = format!("put back {} triggers of the target: {}", restored.len(), shown(&restored));
+            run_state.history().note(Entry::new(Event::TriggersRestored, text).fact("triggers", shown(&restored)));
+            run_state.history().flush();
+        }
     }
     Ok(match restored.len() {
         0 => "no trigger was missing\n".into(),

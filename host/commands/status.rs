@@ -1,29 +1,23 @@
-//! `ebb status`: asks a running ebb where it stands.
+//! `ebb status`: asks a running ebb where it stands, or what has happened.
 //!
-//! Owns: finding it, asking, and the form on a terminal. Does not own: the facts and their judgement (`status`).
+//! Owns: which ebb is meant, and the form of a status on a terminal. Does not own: asking (`pages`), the facts and their judgement
+//! (`status`), and the form of a history (`history`).
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
+use super::history;
+use super::pages::{PagesPlace, no_answer, page};
 use crate::code;
 use crate::error::{Error, Result, visible};
 use crate::stage;
 use crate::threads;
 
-/// For the whole answer.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-const BODY_BYTES_MAX: usize = 1 << 20;
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is asked for.
@@ -32,19 +26,17 @@ pub struct Options {
     pub pages: PagesPlace,
     /// Of which the ebb that answers must be.
     pub schema: Option<String>,
+    pub asked: Asked,
     pub watch: bool,
     pub json: bool,
 }
 
-/// How the pages are found.
+/// What is to be shown.
 #[derive(Debug)]
-pub enum PagesPlace {
-    Addr(SocketAddr),
-    /// The staging folder of this run says it.
-    Run {
-        staging_dir: PathBuf,
-        schema: String,
-    },
+pub enum Asked {
+    Status,
+    /// Where no ebb answers, as the folder of the schema in this folder of staging folders has it.
+    History(Option<PathBuf>),
 }
 
 /// Prints what is found, once or every second.
@@ -53,12 +45,15 @@ pub enum PagesPlace {
 /// When no ebb answers, or one of another staging schema.
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
 pub fn run(options: &Options) -> Result<String> {
-    let addr = place(&options.pages)?;
     let runtime = threads::runtime(&mut Builder::new_current_thread())?;
     loop {
-        let status = runtime.block_on(ask(addr))?;
-        check_feed(&status, options, addr)?;
-        let text = if options.json { format!("{status:#}\n") } else { shown(&status) };
+        let text = match &options.asked {
+            Asked::Status => {
+                let status = runtime.block_on(ask(options))?.1;
+                if options.json { format!("{status:#}\n") } else { shown(&status) }
+            }
+            Asked::History(dir) => history_of(&runtime, options, dir.as_deref())?,
+        };
         // JSON leaves some characters as they are that steer a terminal.
         let text = if std::io::stdout().is_terminal() { visible(&text, "\n") } else { text };
         if !options.watch {
@@ -74,63 +69,32 @@ pub fn run(options: &Options) -> Result<String> {
     }
 }
 
-fn place(pages: &PagesPlace) -> Result<SocketAddr> {
-    match pages {
-        PagesPlace::Addr(addr) => Ok(*addr),
-        PagesPlace::Run { staging_dir, schema } => {
-            let folder = stage::folder(staging_dir, schema);
-            stage::pages_of(&folder)?.ok_or_else(|| {
-                let message = format!("nothing says where the pages of {schema} are: no {}/pages", folder.display());
-                Error::new(code::settings::NO_PAGES, message)
-                    .hint("give --metricsAddr of the running ebb; ebb start serves pages only with it")
-            })
-        }
+/// The status of the ebb that is meant, and where it answers.
+async fn ask(options: &Options) -> Result<(SocketAddr, Value)> {
+    let addr = options.pages.find()?;
+    let status = page(addr, "/_/status").await?;
+    if status.get("line").is_none() {
+        return Err(no_answer(addr, "what answers there is something else"));
     }
+    check_feed(&status, options, addr)?;
+    Ok((addr, status))
 }
 
-/// What the running ebb of a staging schema says; `None` where none answers.
-pub(super) fn of_run(staging_dir: &Path, schema: &str) -> Option<Value> {
-    let pages = PagesPlace::Run { staging_dir: staging_dir.to_owned(), schema: schema.to_owned() };
-    let addr = place(&pages).ok()?;
-    let runtime = threads::runtime(&mut Builder::new_current_thread()).ok()?;
-    runtime.block_on(ask(addr)).ok().filter(|status| status["feed"] == schema)
-}
-
-/// Where the pages of a run are, if its ebb answers there.
-pub(super) fn pages_of_run(staging_dir: &Path, schema: &str) -> Option<SocketAddr> {
-    let pages = PagesPlace::Run { staging_dir: staging_dir.to_owned(), schema: schema.to_owned() };
-    of_run(staging_dir, schema).and_then(|_| place(&pages).ok())
-}
-
-/// The text of one page; `None` where it does not come.
-pub(super) fn page(addr: SocketAddr, path: &str) -> Option<String> {
-    let runtime = threads::runtime(&mut Builder::new_current_thread()).ok()?;
-    let answer = runtime.block_on(async { tokio::time::timeout(ANSWER_MAX, get(addr, path)).await.ok()?.ok() });
-    answer.and_then(|body| String::from_utf8(body.to_vec()).ok())
-}
-
-async fn ask(addr: SocketAddr) -> Result<Value> {
-    let failed = |why: &str| {
-        Error::new(code::settings::NO_ANSWER, format!("no ebb answers at {addr}: {why}"))
-            .hint("see whether it runs; --metricsAddr or --stagingSchema says where its pages are")
-    };
-    let answer =
-        tokio::time::timeout(ANSWER_MAX, get(addr, "/_/status")).await.map_err(|_| failed("it took too long"))?;
-    let body = answer.map_err(|error| failed(&error.to_string()))?;
-    let status = serde_json::from_slice(&body).ok().filter(|status: &Value| status.get("line").is_some());
-    status.ok_or_else(|| failed("what answers there is something else"))
-}
-
-async fn get(addr: SocketAddr, path: &str) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(addr).await?)).await?;
-    let request = Request::get(path).header("host", addr.to_string()).body(Empty::<Bytes>::new())?;
-    let answer = async {
-        let response = sender.send_request(request).await?;
-        Ok(Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await?.to_bytes())
-    };
-    tokio::select! {
-        answer = answer => answer,
-        ended = connection => Err(ended.err().map_or_else(|| "the connection was closed".into(), Into::into)),
+/// What the ebb says that is meant; else what its folder holds.
+fn history_of(runtime: &Runtime, options: &Options, dir: Option<&Path>) -> Result<String> {
+    let asked = runtime.block_on(async {
+        let (addr, _) = ask(options).await?;
+        page(addr, "/_/history").await
+    });
+    match (asked, dir, &options.schema) {
+        (Ok(Value::Array(entries)), ..) => Ok(history::shown(&entries, options.json)),
+        (Err(error), Some(dir), Some(schema)) => {
+            let entries = history::of_folder(&stage::folder(dir, schema))?.ok_or(error)?;
+            Ok(history::shown(&entries, options.json))
+        }
+        (Err(error), ..) => Err(error),
+        (Ok(_), ..) => Err(Error::new(code::settings::NO_ANSWER, "the ebb that answers keeps no history")
+            .hint("it is of an earlier version: see its log")),
     }
 }
 

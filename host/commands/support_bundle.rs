@@ -9,7 +9,8 @@ use chrono::Utc;
 use serde_json::{Map, Value, json};
 
 use super::files::{self, Mode};
-use super::status;
+use super::history;
+use super::pages::RunPages;
 use crate::code;
 use crate::error::{Error, Result};
 use crate::mask;
@@ -88,14 +89,24 @@ impl Bundle {
 
     /// What a running ebb says of itself.
     fn run(&mut self, options: &Options) {
-        let pages = status::pages_of_run(&options.staging_dir, &options.schema);
+        let pages = RunPages::find(&options.staging_dir, &options.schema);
         for (name, path) in [("status", "/_/status"), ("history", "/_/history"), ("metrics", "/_/varz")] {
-            let text = pages.and_then(|addr| status::page(addr, path));
+            let text = pages.as_ref().and_then(|pages| pages.text(path));
             match text {
                 Some(text) if name == "metrics" => self.put(name, json!(text.lines().collect::<Vec<_>>())),
                 Some(text) => self.put(name, serde_json::from_str(&text).map_or(Value::Null, without_rows)),
+                None if name == "history" => self.history(options),
                 None => self.leave_out(name, "no ebb of this staging schema answers"),
             }
+        }
+    }
+
+    /// As the folder of a run that has ended holds it.
+    fn history(&mut self, options: &Options) {
+        match history::of_folder(&stage::folder(&options.staging_dir, &options.schema)) {
+            Ok(Some(entries)) => self.put("history", without_rows(Value::Array(entries))),
+            Ok(None) => self.leave_out("history", "the staging folder has none"),
+            Err(error) => self.leave_out("history", &error.message),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::code::{self, Code};
 use crate::config::{Config, InitialScan};
 use crate::error::{Error, Result, visible};
 use crate::findings::{Finding, Severity};
+use crate::hooks::Hooks;
 use crate::plugin::Session;
 use crate::receive;
 use crate::source::{Place, Source, advisories};
@@ -69,6 +70,7 @@ async fn look(config: &Config) -> Report {
     let mut report = Report::default();
     report.note("receiver", receive::check_certificates(&config.receiver));
     report.note("staging", check_staging(config).map(|()| survey::room(&config.staging)));
+    report.keep("hooks", Hooks::open(&config.hooks, &config.staging.schema));
     let source = match &config.source {
         Some(settings) => report.keep("source", Source::connect(settings).await),
         None => None,

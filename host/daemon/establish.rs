@@ -12,6 +12,7 @@ use crate::code;
 use crate::config::{Config, NewTables, Triggers};
 use crate::consent::Consent;
 use crate::error::{Error, Result, listed};
+use crate::history::{Entry, Event};
 use crate::plugin::Session;
 use crate::source::Source;
 use crate::stage::{Bounds, RunState, Stage};
@@ -258,6 +259,7 @@ pub(super) async fn establish(
         })?;
     }
     if let (Some(_), Some(database)) = (&feed, database) {
+        note_tables(&stage.run_state, routes, taken_in)?;
         tables::remember(&stage.run_state, catalog, routes.iter().chain(left), (database, *are_types_known))?;
         tables::forget_refusals(&stage.run_state, taken_in)?;
     }
@@ -295,6 +297,22 @@ pub(super) async fn establish(
     // Nothing was acknowledged before this line, so that a start that is cut off here is simply made again.
     stage.run_state.mark_established()?;
     Ok((feed, is_held))
+}
+
+/// Which tables this start takes in, and which it leaves, beside those of the last one.
+fn note_tables(run_state: &RunState, routes: &[TableRoute], taken_in: &[SourceName]) -> Result<()> {
+    let last = tables::last(run_state, i64::MAX)?.unwrap_or_default();
+    let is_left = |table: &&SourceName| !routes.iter().any(|route| route.source.as_ref() == Some(*table));
+    let left: Vec<_> = last.iter().filter(is_left).collect();
+    let noted = |event, what: &str, tables: Vec<&SourceName>| {
+        let names = listed(tables.iter().map(|(schema, name)| format!("{schema}.{name}")));
+        if !names.is_empty() {
+            run_state.history().note(Entry::new(event, format!("{what}: {names}")).fact("tables", names));
+        }
+    };
+    noted(Event::TablesTakenIn, "replicated from now on", taken_in.iter().collect());
+    noted(Event::TablesLeft, "not replicated any more", left);
+    Ok(())
 }
 
 /// The changefeed of a run that has one of its own.

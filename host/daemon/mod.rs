@@ -2,10 +2,12 @@
 //!
 //! Owns: which event ends the run, and the orderly end. Does not own: the start (`start`), any step of a change's life.
 
+mod changes;
 pub mod check;
 mod establish;
 pub mod probe;
 mod progress;
+mod record;
 mod start;
 mod survey;
 mod tasks;
@@ -22,12 +24,15 @@ use crate::changefeed::Feed;
 use crate::code;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::history::{Entry, Event};
 use crate::log;
 use crate::receive::{self, Receiver};
 use crate::signals::Signals;
 use crate::stage::{Backlog, Stage};
 use crate::status::{ChangefeedState, Pages, Status};
 use crate::threads;
+use changes::Changes;
+use record::Record;
 use start::{Search, start};
 use tasks::Tasks;
 
@@ -46,14 +51,24 @@ pub fn run(config: Config) -> Result<()> {
 }
 
 async fn start_and_run(config: Config) -> Result<()> {
+    let record = Record::open(&config)?;
     let signals = Signals::listen()?;
     receive::raise_open_files(&config.receiver.limits);
-    let running = tokio::select! {
+    let started = tokio::select! {
         biased;
-        () = signals.first() => return Ok(()),
-        running = start(config, signals.hangups()) => running?,
+        signal = signals.first() => {
+            record.signalled(signal);
+            Ok(None)
+        }
+        running = start(config, signals.hangups(), &record) => running.map(Some),
     };
-    running.run(signals).await
+    let (outcome, left) = match started {
+        Ok(Some(running)) => running.run(signals, &record).await,
+        Ok(None) => (Ok(()), None),
+        Err(error) => (Err(error), None),
+    };
+    record.ended(&outcome, left).await;
+    outcome
 }
 
 /// Everything that runs, ready to be supervised.
@@ -75,17 +90,12 @@ struct Running {
 }
 
 impl Running {
-    async fn run(mut self, signals: Signals) -> Result<()> {
-        let mut tasks = Tasks::default();
-        if let Some(receiver) = self.receiver.take() {
-            tasks.spawn("reload", receiver.reloader().run(signals.hangups()));
-            tasks.spawn("receiver", receiver.run());
-        }
-        if let Some(pages) = self.pages.take() {
-            tasks.spawn("pages", pages.run());
-        }
-        let (status, backlog) = (Arc::clone(&self.status), self.stage.backlog.clone());
-        tasks.spawn("progress", progress::report(status, backlog, self.config.staging.schema.clone()));
+    /// Returns what has ended it, and what became of its changefeed.
+    async fn run(mut self, signals: Signals, record: &Record) -> (Result<()>, Option<String>) {
+        let mut tasks = self.tasks(&signals);
+        // What has happened until the end still has its hooks.
+        let mut hooks = Tasks::default();
+        hooks.spawn("hooks", record.queue().serve());
         let mut failed = self.stage.inbox.failed();
         let outcome = tokio::select! {
             biased;
@@ -96,17 +106,22 @@ impl Running {
             // 3. The applier ends by itself only when it cannot go on.
             ended = &mut self.applier => ended.unwrap_or_else(|_| Err(Error::new(code::defect::TASK_ENDED, "the applier ended without an outcome").hint(tasks::AGAIN))),
             // 4. Somebody wants it to end.
-            () = signals.first() => refuse_half(&self.config, &self.stage, *self.applied.borrow()),
+            signal = signals.first() => {
+                record.signalled(signal);
+                refuse_half(&self.config, &self.stage, *self.applied.borrow())
+            }
             // 5. The changefeed is gone, and nothing more will come.
             error = watch_feed(&mut self.feed, self.search.as_ref(), &self.status, &self.stage.backlog) => Err(error),
             // 6. A part that goes on as long as the run has ended.
             error = tasks.ended() => Err(error),
+            error = hooks.ended() => Err(error),
             // 7. Nothing more is to be applied.
             () = drained(&self.config, &self.stage, self.applied.clone()) => report_rest(&self.stage),
         };
         log::status("");
-        if outcome.is_ok() {
-            tracing::info!("ending");
+        match &outcome {
+            Ok(()) => tracing::info!("ending"),
+            Err(error) => record.changefeed_ended(error, self.feed.as_ref().map(Feed::job)),
         }
         tasks.close().await;
         self.stop.send_replace(true);
@@ -129,8 +144,34 @@ impl Running {
         if outcome.is_ok() && ended.is_ok() {
             words::say_end(&self.config, &self.stage, *self.applied.borrow(), self.feed.as_ref());
         }
+        record.drain().await;
+        hooks.close().await;
+        let left = ended.is_ok().then(|| record::left(&self.config, self.feed.as_ref().map(Feed::job))).flatten();
         // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
-        outcome.and(ended)
+        (outcome.and(ended), left)
+    }
+
+    /// Starts everything that goes on as long as the run and is no thread.
+    fn tasks(&mut self, signals: &Signals) -> Tasks {
+        let mut tasks = Tasks::default();
+        let receives = self.receiver.is_some();
+        let history = self.stage.run_state.history();
+        if let Some(receiver) = self.receiver.take() {
+            let noted = history.clone();
+            let on_read =
+                move || noted.note(Entry::new(Event::CertificatesRead, "certificates and keys were read again"));
+            tasks.spawn("reload", receiver.reloader().run(signals.hangups(), on_read));
+            tasks.spawn("receiver", receiver.run());
+        }
+        if let Some(pages) = self.pages.take() {
+            tasks.spawn("pages", pages.run());
+        }
+        let (status, backlog) = (Arc::clone(&self.status), self.stage.backlog.clone());
+        let changes = Changes::new(self.config.stalled_after, receives);
+        let watch = changes::watch(Arc::clone(&status), backlog.clone(), changes, history.clone(), signals.hangups());
+        tasks.spawn("history", watch);
+        tasks.spawn("progress", progress::report(status, backlog, self.config.staging.schema.clone()));
+        tasks
     }
 }
 
@@ -156,6 +197,7 @@ async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>, status: &S
         }
     }
     let Some(feed) = feed else { return std::future::pending().await };
+    status.changefeed(Some(feed.job()), ChangefeedState::NotLooked);
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
         if let Err(error) = feed.look(status.arrived_last(), backlog.holds_requests()).await {

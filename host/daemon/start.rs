@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use super::establish::{TablesAtStart, TargetAtStart, establish, match_tables};
+use super::record::Record;
 use super::tasks::AGAIN;
 use super::{Running, words};
 use crate::apply::{Applier, Pace, TablePlans};
@@ -35,13 +36,14 @@ use crate::threads;
 const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
 
 #[expect(clippy::too_many_lines, reason = "a start reads from top to bottom")]
-pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Result<Running> {
+pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>, record: &Record) -> Result<Running> {
     let mut target = Target::load(&config.target)?;
     let reached = reach(&config).await?;
     target.connect.source_is_known = matches!(reached, Reached::Source(_));
     let connected = target.open().await?;
     tracing::info!("starting replicator");
     let stage = open_stage(&config.staging).await?;
+    record.begin(stage.run_state.history());
     tracing::info!("staging database name: {}", config.staging.schema);
     let mut holder = holder(&config.staging, &stage.run_state);
     let source = source_at_start(&config, reached, &stage.run_state, &holder)?;
@@ -83,7 +85,8 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
         holder.keep_tables(routes.iter().filter_map(|route| route.source.clone()).collect(), &matched.taken_in);
     }
 
-    let status = Arc::new(Status::new(&config.receiver.access));
+    let status = Arc::new(Status::new(&config.receiver.access).with_history(stage.run_state.history().clone()));
+    record.counts(&status);
     let pages = bind_pages(&config, &status, &stage.backlog).await?;
     let receiver = bind_receiver(&config, &stage, tables, keys, &status).await?;
     let pages_addr = pages.as_ref().and_then(Pages::addr);
@@ -93,6 +96,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
     }
 
     words::say_sink(&config, &target_at_start.catalog, &stage.run_state);
+    record.started(stage.run_state.is_fresh(), target_at_start.found.applied()).await?;
 
     // A repeat of what the target has must be known as one from the first request on. Connections are accepted only once
     // the changefeed is established: a changefeed that is being replaced must not deliver another resolved timestamp, and

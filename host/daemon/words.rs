@@ -82,7 +82,7 @@ fn counted(rows: usize) -> String {
     }
 }
 
-fn left(job: Option<i64>, on_exit: Option<OnExit>) -> String {
+pub(super) fn left(job: Option<i64>, on_exit: Option<OnExit>) -> String {
     let Some(job) = job else { return "the changefeed is left as it is".into() };
     match on_exit {
         Some(OnExit::Pause) => format!("changefeed {job} is paused"),

@@ -17,6 +17,7 @@ use ebb_sdk::{ConnectOptions, Dialect, DialectInfo};
 
 pub use applied::Applied;
 pub use session::Session;
+pub(crate) use trust::{Untrusted, trusted, trusted_folder};
 
 use crate::code;
 use crate::error::{Error, Result};

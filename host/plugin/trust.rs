@@ -1,6 +1,6 @@
-//! A plugin is code that runs with every right of ebb: whoever may replace its file, or a folder on the way to it, could run code of their own.
+//! A plugin is code that runs with every right of ebb: whoever may replace its file, or a folder on the way to it, could run code of their own. So could whoever may replace a hook.
 //!
-//! Owns: who may own and write a library and the folders above it, and the words that refuse. Does not own: where plugins are
+//! Owns: who may own and write such a file and the folders above it, and the words that refuse. Does not own: where plugins are
 //! searched. The rule is the one that sshd keeps for its files of keys (StrictModes).
 
 use std::fs::{self, Metadata};
@@ -25,25 +25,50 @@ struct Me {
     group: u32,
 }
 
-/// The file's own path, without links, where nobody but root and this user may change what stands there.
+/// Why what stands at a path may be anybody's, and what mends it where that is known.
+#[derive(Debug)]
+pub(crate) struct Untrusted {
+    pub(crate) why: String,
+    pub(crate) mend: Option<String>,
+}
+
+/// The library's own path, without links.
 pub(super) fn own_path(path: &Path) -> Result<PathBuf> {
+    trusted(path).map_err(|Untrusted { why, mend }| {
+        let hint = match mend {
+            Some(mend) => format!(
+                "{mend}; or put the plugin into a folder that only root may write, /usr/local/lib/ebb or one for --plugin-dir"
+            ),
+            None => "give the path of a library that this user may read".into(),
+        };
+        Error::new(code::plugin::NOT_TRUSTED, format!("the plugin {} is not loaded: {why}", path.display())).hint(hint)
+    })
+}
+
+/// The path of a file without links, where nobody but root and this user may change what stands there.
+pub(crate) fn trusted(path: &Path) -> Result<PathBuf, Untrusted> {
+    from(path, 0)
+}
+
+/// The same for a folder in which files are found by name.
+pub(crate) fn trusted_folder(path: &Path) -> Result<PathBuf, Untrusted> {
+    from(path, 1)
+}
+
+/// `first`: how far the path itself lies above a file.
+fn from(path: &Path, first: usize) -> Result<PathBuf, Untrusted> {
     let me = Me { user: geteuid().as_raw(), group: getegid().as_raw() };
-    let refused = |why: String| {
-        Error::new(code::plugin::NOT_TRUSTED, format!("the plugin {} is not loaded: {why}", path.display()))
-    };
-    let unknown = |error: io::Error| {
-        refused(format!("it cannot be looked at: {error}")).hint("give the path of a library that this user may read")
-    };
+    let unknown = |error: io::Error| Untrusted { why: format!("it cannot be looked at: {error}"), mend: None };
     let real = path.canonicalize().map_err(unknown)?;
     // The file, its folder, and all above.
     for (above, place) in real.ancestors().enumerate() {
         let found = fs::symlink_metadata(place).map_err(unknown)?;
-        if let Some(fault) = fault(&found, above, me) {
+        if let Some(fault) = fault(&found, first + above, me) {
             let shown = place.display();
-            let hint = fault.hint(&shown.to_string());
+            let mend = Some(fault.mend(&shown.to_string()));
             let (owner, mode) = (found.uid(), found.mode() & 0o7777);
             let why = format!("{} {shown} (owner: user {owner}, mode {mode:04o})", fault.says(&found, me));
-            return Err(refused(why).hint(hint));
+            return Err(Untrusted { why, mend });
         }
     }
     Ok(real)
@@ -66,15 +91,12 @@ impl Fault {
         }
     }
 
-    fn hint(self, place: &str) -> String {
+    fn mend(self, place: &str) -> String {
         let mend = match self {
             Self::Owner => format!("chown root '{place}'"),
             Self::Group | Self::All => format!("chmod go-w '{place}'"),
         };
-        format!(
-            "see that nobody has changed what stands there, then: {mend}; or put the plugin into a folder that only root may \
-             write, /usr/local/lib/ebb or one for --plugin-dir"
-        )
+        format!("see that nobody has changed what stands there, then: {mend}")
     }
 }
 

@@ -44,26 +44,28 @@ impl Reloader {
         Ok((Self { settings: settings.clone(), gate, tls, made, seen }, current))
     }
 
-    /// Reads again for ever: at every change of `hangups`, which counts SIGHUPs, and when the files have changed.
-    pub async fn run(self, mut hangups: watch::Receiver<u64>) {
+    /// Reads again for ever: at every change of `hangups`, which counts SIGHUPs, and when the files have changed. `on_read` is
+    /// called where all of it could be used.
+    pub async fn run(self, mut hangups: watch::Receiver<u64>, on_read: impl Fn()) {
         loop {
-            tokio::select! {
+            let is_read = tokio::select! {
                 Ok(()) = hangups.changed() => tokio::task::block_in_place(|| self.reload()),
                 () = tokio::time::sleep(LOOK_INTERVAL) => tokio::task::block_in_place(|| self.look()),
+            };
+            if is_read {
+                on_read();
             }
         }
     }
 
     /// Reads again where the files have changed.
-    fn look(&self) {
+    fn look(&self) -> bool {
         let now = fingerprint(&self.settings);
-        if now != *self.seen.lock() {
-            self.reload();
-        }
+        now != *self.seen.lock() && self.reload()
     }
 
     /// Reads everything now, and says so where all of it could be used.
-    pub(super) fn reload(&self) {
+    pub(super) fn reload(&self) -> bool {
         *self.seen.lock() = fingerprint(&self.settings);
         let kept = "those read before stay in use";
         let certificates = self.certificates();
@@ -76,9 +78,11 @@ impl Reloader {
             let (error_code, hint) = (error.code.text(), error.hint.as_deref());
             tracing::warn!(error_code, hint, "keys of tokens cannot be read again, {kept}: {error}");
         }
-        if certificates.is_ok() && keys.is_ok() {
+        let is_read = certificates.is_ok() && keys.is_ok();
+        if is_read {
             tracing::info!("read certificates and keys again");
         }
+        is_read
     }
 
     fn certificates(&self) -> Result<()> {

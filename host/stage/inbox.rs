@@ -108,7 +108,7 @@ mod tests {
         let folder = Arc::new(Folder::open(dir.path()).unwrap());
         let disk = FaultyDisk { folder, faults: Arc::new(Unsyncable { extension, sync }) };
         let limits = StagingLimits { segment_bytes_max: 1 << 10, ..StagingLimits::default() };
-        Stage::start(Store::open(Arc::new(disk), limits).unwrap()).unwrap()
+        Stage::start(Store::open(Arc::new(disk), limits).unwrap(), crate::history::History::default()).unwrap()
     }
 
     async fn append(inbox: &Inbox, wall: i64) -> Result<Staged> {

@@ -70,6 +70,7 @@ pub use writer::{Sender, Staged};
 
 use crate::code;
 use crate::error::{Error, Result};
+use crate::history::History;
 use crate::threads;
 use failure::Failure;
 use space::Space;
@@ -91,11 +92,12 @@ impl Stage {
     /// Opens or creates `folder` and locks it for this process, as long as a part of this lives.
     pub fn open(folder: &Path, limits: StagingLimits) -> Result<Self> {
         let disk = disk::Folder::open(folder)?;
-        Self::start(Store::open(Arc::new(disk), limits)?)
+        let store = Store::open(Arc::new(disk), limits)?;
+        Self::start(store, History::open(folder))
     }
 
     /// Starts the threads that write and compact.
-    fn start(store: Store) -> Result<Self> {
+    fn start(store: Store, history: History) -> Result<Self> {
         let store = Arc::new(store);
         let space = Arc::<Space>::default();
         let failure = Failure::none();
@@ -116,7 +118,7 @@ impl Stage {
         Ok(Self {
             inbox: Inbox::new(requests, failure),
             backlog: Backlog::new(Arc::clone(&store), resolved, space),
-            run_state: RunState::new(store),
+            run_state: RunState::new(store, history),
         })
     }
 }

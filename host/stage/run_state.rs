@@ -1,5 +1,5 @@
 //! What staging keeps of a run beside its rows: which folder it is, whether a changefeed counts on it, the numbers of its
-//! tables, and files for the next start.
+//! tables, what has happened, and files for the next start.
 //!
 //! Owns: what of it can be asked and changed. Does not own: how it is kept (`segments`, `metadata`), what the files say.
 
@@ -14,16 +14,23 @@ use super::scan::Bounds;
 use super::store::Store;
 use super::table_id::TableId;
 use crate::error::Result;
+use crate::history::History;
 
 /// Clones share it.
 #[derive(Clone)]
 pub struct RunState {
+    history: History,
     store: Arc<Store>,
 }
 
 impl RunState {
-    pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store }
+    pub(super) fn new(store: Arc<Store>, history: History) -> Self {
+        Self { history, store }
+    }
+
+    /// What has happened to the runs of this folder.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Which folder this is: no other has the same, whatever its name.

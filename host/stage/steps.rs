@@ -14,6 +14,7 @@ use super::record::RowBatch;
 use super::run_state::RunState;
 use super::store::{StagingLimits, Store};
 use crate::error::Result;
+use crate::history::History;
 
 /// See the module.
 pub struct Steps {
@@ -27,7 +28,7 @@ impl Steps {
         let store = Arc::new(Store::open(disk, limits)?);
         let (sender, resolved) = watch::channel(store.resolved());
         let backlog = Backlog::new(Arc::clone(&store), resolved, Arc::default());
-        let run_state = RunState::new(Arc::clone(&store));
+        let run_state = RunState::new(Arc::clone(&store), History::default());
         Ok((Self { store, resolved: sender }, backlog, run_state))
     }
 

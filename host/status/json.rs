@@ -1,4 +1,4 @@
-//! `/_/status`: a snapshot as JSON.
+//! `/_/status`: a snapshot as JSON, and `/_/history`.
 //!
 //! Owns: the names of its fields, which programs of others read. Does not own: the facts (`snapshot`).
 
@@ -8,6 +8,7 @@ use ebb_sdk::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Reason, Snapshot, Waiting};
+use crate::history::{Entry, History};
 use crate::mask;
 
 pub(super) fn text(snapshot: &Snapshot) -> String {
@@ -47,8 +48,15 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         "staging_room_bytes": usage.room_bytes,
         "staging_hours_left": snapshot.staging.hours_left,
         "staging_full": snapshot.staging.is_full,
+        "history": snapshot.history.iter().map(AsRef::as_ref).collect::<Vec<&Entry>>(),
     })
     .to_string()
+}
+
+/// `/_/history`: everything that is known of what has happened, the newest last.
+pub(super) fn history(history: &History) -> String {
+    let entries = history.all();
+    json!(entries.iter().map(AsRef::as_ref).collect::<Vec<&Entry>>()).to_string()
 }
 
 fn judged(reason: Reason, snapshot: &Snapshot) -> Value {

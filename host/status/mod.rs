@@ -27,6 +27,7 @@ pub use verdict::Reason;
 use crate::code::{self, Code};
 use crate::config::Access;
 use crate::error::Error;
+use crate::history::History;
 use crate::stage::Forecast;
 use trend::Trend;
 
@@ -53,7 +54,11 @@ pub struct Status {
     /// Since when the target takes no rows, and why.
     target_down: Mutex<Option<(Instant, Code)>>,
     trend: Mutex<Trend>,
+    history: History,
 }
+
+/// Events that `/_/status` shows.
+const EVENTS_SHOWN: usize = 20;
 
 /// When the run began.
 #[derive(Debug)]
@@ -85,6 +90,12 @@ impl Status {
         ];
         let authentication = ways.into_iter().filter(|(is_chosen, _)| *is_chosen).map(|(_, way)| way).collect();
         Self { authentication, ..Self::default() }
+    }
+
+    /// The same, with what has happened.
+    #[must_use]
+    pub fn with_history(self, history: History) -> Self {
+        Self { history, ..self }
     }
 
     /// How clients show that they may write, for a person.
@@ -206,6 +217,7 @@ impl Status {
             retries: count(&self.retries),
             values_rounded: self.values_rounded.lock().clone(),
             waiting: self.waiting.lock().clone(),
+            history: self.history.last(EVENTS_SHOWN),
         }
     }
 }

@@ -195,9 +195,11 @@ async fn answer(request: Request<Incoming>, run: &Run) -> Result<Response<Full<b
         },
         "/_/varz" | "/metrics" => ("text/plain; version=0.0.4", prometheus::text(&run.snapshot())),
         "/_/status" => ("application/json", json::text(&run.snapshot())),
+        "/_/history" => ("application/json", json::history(&run.status.history)),
         _ => {
-            let mut missing =
-                Response::new(Full::from("pages: /_/livez /_/healthz /_/readyz /_/caughtup /_/varz /_/status\n"));
+            let mut missing = Response::new(Full::from(
+                "pages: /_/livez /_/healthz /_/readyz /_/caughtup /_/varz /_/status /_/history\n",
+            ));
             *missing.status_mut() = StatusCode::NOT_FOUND;
             return Ok(missing);
         }

@@ -4,12 +4,14 @@
 //! shows or judges a run takes one of these and nothing else, so that all of them agree.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::Timestamp;
 
 use super::Waiting;
 use crate::code::Code;
+use crate::history::Entry;
 use crate::stage::Forecast;
 
 /// In the order of the life of a change: received, staged, applied.
@@ -52,6 +54,8 @@ pub struct Snapshot {
     pub values_rounded: BTreeMap<(String, String), u64>,
     /// The row that applying waits for.
     pub waiting: Option<Waiting>,
+    /// The last events, the newest last.
+    pub history: Vec<Arc<Entry>>,
 }
 
 /// What is known of the changefeed's job.

@@ -20,6 +20,7 @@ use super::starts::{ESTABLISHED_MAX, Starts, boot};
 use super::{FeedState, Lease, Target};
 use crate::code;
 use crate::error::{Error, Result};
+use crate::history::{Entry, Event};
 use crate::plugin::Session;
 use crate::stage::{MetadataFile, RunState, disk, new_number};
 use crate::threads;
@@ -122,7 +123,11 @@ impl Holder {
     /// Notes in the folder that it was taken over.
     pub fn confirm(&self, progress: Progress) -> Result<()> {
         let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
-        self.run_state.save(MetadataFile::Starts, &Starts { epoch: progress.epoch, ..starts })
+        self.run_state.save(MetadataFile::Starts, &Starts { epoch: progress.epoch, ..starts })?;
+        let how = if self.is_forced { ", as --take-over asks for" } else { "" };
+        let text = format!("this run is the one that writes to the target from now on{how}: epoch {}", progress.epoch);
+        self.run_state.history().note(Entry::new(Event::TookOver, text).fact("epoch", progress.epoch));
+        Ok(())
     }
 
     /// Notes on the target that rows are staged in this folder from now on. To be called before the first one is acknowledged;

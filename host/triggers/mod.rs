@@ -14,6 +14,7 @@ use ebb_sdk::{Catalog, SavedTrigger, TableIndex};
 
 use crate::code;
 use crate::error::{Error, Result, visible};
+use crate::history::{Entry, Event};
 use crate::stage::{MetadataFile, RunState};
 use crate::tables::TableRoute;
 use crate::target;
@@ -70,6 +71,8 @@ pub fn drop_all(
     }
     *catalog = described;
     target::remember_catalog(run_state, catalog)?;
+    let text = format!("dropped {} triggers of the target: {}", there.len(), shown(&there));
+    run_state.history().note(Entry::new(Event::TriggersDropped, text).fact("triggers", shown(&there)));
     tracing::warn!(
         error_code = code::target::TRIGGERS_DROPPED.text(),
         hint = "ebb triggers restore, with the same --target and --stagingSchema, puts them back",

@@ -223,7 +223,7 @@ fn every_flag_and_variable_that_is_named_exists() {
     let settings = document("docs/settings.md");
     let named = regex::Regex::new(r"--[a-zA-Z][A-Za-z-]*|\bEBB_[A-Z_]+").expect("a regular expression");
     // The one is no flag, and the other no setting of the program.
-    let others = [OTHER_FLAGS, &["EBB_PLUGIN_PATH", "EBB_WRITE_DOCS"]].concat();
+    let others = [OTHER_FLAGS, &["EBB_PLUGIN_PATH", "EBB_WRITE_DOCS"], &ebb::hooks::variable_names()].concat();
     for (path, text) in documents().into_iter().filter(|(path, _)| !path.ends_with("docs/settings.md")) {
         for name in named.find_iter(&text).map(|found| found.as_str()).filter(|name| !others.contains(name)) {
             let is_there = [" ", "`"].iter().any(|end| settings.contains(&format!("`{name}{end}")));

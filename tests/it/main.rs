@@ -35,6 +35,8 @@ mod silence;
 mod status;
 mod support_bundle;
 mod survey;
+mod history;
+mod hooks;
 mod staging;
 
 mod rows;

@@ -22,12 +22,13 @@ use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
 use super::usage;
 use crate::code;
+use crate::commands::pages::PagesPlace;
 use crate::commands::restore_triggers as restore;
-use crate::commands::status::{self, PagesPlace};
+use crate::commands::status;
 use crate::commands::{support_bundle, trace};
 use crate::config::{
-    Apply, Changefeed, Config, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging, Target,
-    Triggers,
+    Apply, Changefeed, Config, Hooks, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging,
+    Target, Triggers,
 };
 use crate::error::{Error, Result};
 use crate::source;
@@ -92,6 +93,8 @@ pub(super) fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) 
         log,
         pages: Some(pages),
         grace_period: replicator.grace_period,
+        hooks: hooks(&fetch.common)?,
+        stalled_after: not_zero("--stalled-after", fetch.common.hooks.stalled_after)?,
     })
 }
 
@@ -117,7 +120,13 @@ pub(super) fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config>
         },
         pages,
         grace_period: replicator.grace_period,
+        hooks: hooks(&start.common)?,
+        stalled_after: not_zero("--stalled-after", start.common.hooks.stalled_after)?,
     })
+}
+
+fn hooks(common: &Common) -> Result<Hooks> {
+    Ok(Hooks { dir: common.hooks.dir.clone(), timeout: not_zero("--hook-timeout", common.hooks.timeout)? })
 }
 
 /// Without a word: for a person at a terminal, else JSON.
@@ -279,7 +288,14 @@ pub(super) fn status(given: &Status) -> Result<status::Options> {
         }
         (addr, _) => PagesPlace::Addr(address("--metricsAddr", addr.as_deref().unwrap_or(FETCH_PAGES_ADDR))?),
     };
-    Ok(status::Options { pages, schema: given.staging_schema.clone(), watch: given.watch, json: given.json })
+    // The folder is looked into where nobody answers.
+    let asked = match (given.history, &given.staging_schema) {
+        (true, Some(_)) => status::Asked::History(Some(staging_dir(given.staging_dir.as_ref())?)),
+        (true, None) => status::Asked::History(None),
+        (false, _) => status::Asked::Status,
+    };
+    let schema = given.staging_schema.clone();
+    Ok(status::Options { pages, schema, asked, watch: given.watch, json: given.json })
 }
 
 /// `ebb trace`.

@@ -1,0 +1,212 @@
+//! What a run notes of itself in the history of its folder, and the programs that are run for it.
+//!
+//! Owns: that a start and an end are noted, by whom and why, and asking the hook of a start. Does not own: the states in between
+//! (`changes`), how an event is kept (`history`) and a program run (`hooks`).
+
+use std::sync::{Arc, OnceLock};
+
+use chrono::{DateTime, SecondsFormat};
+use ebb_sdk::Timestamp;
+use rustix::process::{getpid, getuid};
+
+use super::words;
+use crate::code::{self, Code};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::history::{Entry, Event, History};
+use crate::hooks::{Hooks, Queue};
+use crate::stage::Forecast;
+use crate::status::{Snapshot, Status};
+
+/// Of one run.
+pub(super) struct Record {
+    hooks: Hooks,
+    queue: Queue,
+    schema: String,
+    /// Once the folder is open.
+    history: OnceLock<History>,
+    /// Once there is one.
+    status: OnceLock<Arc<Status>>,
+    /// What asked for the end.
+    signal: OnceLock<&'static str>,
+}
+
+impl Record {
+    /// # Errors
+    /// When the folder of hooks holds what cannot be run.
+    pub(super) fn open(config: &Config) -> Result<Self> {
+        let hooks = Hooks::open(&config.hooks, &config.staging.schema)?;
+        let (queue, schema) = (Queue::new(hooks.clone()), config.staging.schema.clone());
+        Ok(Self { hooks, queue, schema, history: OnceLock::new(), status: OnceLock::new(), signal: OnceLock::new() })
+    }
+
+    /// The folder is open. What is noted from now on goes to the hooks, too.
+    pub(super) fn begin(&self, history: &History) {
+        let queue = self.queue.clone();
+        history.listen(move |entry| queue.offer(entry));
+        // It is set once.
+        let _ = self.history.set(history.clone());
+    }
+
+    pub(super) fn counts(&self, status: &Arc<Status>) {
+        let _ = self.status.set(Arc::clone(status));
+    }
+
+    pub(super) fn note(&self, entry: Entry) {
+        if let Some(history) = self.history.get() {
+            history.note(entry);
+        }
+    }
+
+    /// Runs the hooks of what happens, for as long as the run goes on.
+    pub(super) fn queue(&self) -> Queue {
+        self.queue.clone()
+    }
+
+    /// Notes a start that nothing was found against, and asks its hook.
+    ///
+    /// # Errors
+    /// When the hook refuses it.
+    pub(super) async fn started(&self, is_new: bool, applied: Timestamp) -> Result<()> {
+        let Some(history) = self.history.get() else { return Ok(()) };
+        let before = history.all().into_iter().rev().find(|entry| entry.is(Event::Started) || entry.is(Event::Ended));
+        let broke_off = before.is_some_and(|entry| entry.is(Event::Started));
+        let (version, pid) = (env!("CARGO_PKG_VERSION"), getpid().as_raw_nonzero().get());
+        let (user, host) = (user(), host());
+        let from = (applied > Timestamp::ZERO).then_some(applied);
+        let resumes = resumes(is_new, from);
+        let after = if broke_off { "; the run before broke off" } else { "" };
+        let entry = Entry::new(
+            Event::Started,
+            format!("ebb {version} starts{resumes}, as {user} on {host} (pid {pid}){after}"),
+        )
+        .fact("version", version)
+        .fact("pid", pid)
+        .fact("user", user)
+        .fact("host", host)
+        .fact("schema", self.schema.as_str())
+        .fact("broke_off", broke_off)
+        .fact("resumed_from", from.map(|from| from.to_string()))
+        .fact("applied", from.map(|from| from.to_string()));
+        history.note(entry.clone());
+        self.hooks.ask(&entry).await
+    }
+
+    /// Notes which signal asks for the end.
+    pub(super) fn signalled(&self, signal: &'static str) {
+        let _ = self.signal.set(signal);
+        self.note(Entry::new(Event::Signal, format!("{signal}: the run is to end")).fact("signal", signal));
+    }
+
+    /// Waits for the hooks of what has happened, but not for long.
+    pub(super) async fn drain(&self) {
+        self.queue.drain().await;
+    }
+
+    /// Notes the end and why, and runs its hook. `left`: what becomes of the changefeed.
+    pub(super) async fn ended(&self, outcome: &Result<()>, left: Option<String>) {
+        let Some(history) = self.history.get() else { return };
+        let why = match (outcome, self.signal.get()) {
+            (Err(error), _) => titled(error.code),
+            (Ok(()), Some(signal)) => format!("{signal} asked for it"),
+            (Ok(()), None) => "everything staged is applied".into(),
+        };
+        let now = self.status.get().map(|status| status.snapshot(&self.schema, Timestamp::ZERO, Forecast::default()));
+        let applied = now.as_ref().and_then(|now| now.applied).map(|applied| format!(", applied to {}", utc(applied)));
+        let left = left.map(|left| format!(", {left}")).unwrap_or_default();
+        let text = format!("ended: {why}{}{left}", applied.unwrap_or_default());
+        let entry =
+            Entry::new(Event::Ended, text).fact_if("code", outcome.as_ref().err().map(|error| error.code.text()));
+        let entry = entry.fact_if("signal", self.signal.get().copied());
+        let entry = match &now {
+            Some(now) => at(entry, now),
+            None => entry,
+        };
+        history.note(entry.clone());
+        tokio::task::block_in_place(|| history.flush());
+        self.hooks.run(&entry).await;
+    }
+
+    /// The changefeed has ended, or sends nothing more.
+    pub(super) fn changefeed_ended(&self, error: &Error, job: Option<i64>) {
+        let ends = [
+            code::changefeed::ENDED,
+            code::changefeed::TRUNCATED,
+            code::changefeed::DROPPED,
+            code::changefeed::FAMILIES,
+            code::changefeed::HISTORY_GONE,
+        ];
+        if ends.contains(&error.code) {
+            let entry = Entry::new(Event::ChangefeedEnded, format!("the changefeed has ended: {}", titled(error.code)));
+            self.note(entry.fact("code", error.code.text()).fact_if("job", job));
+        }
+    }
+}
+
+/// From where a start goes on.
+fn resumes(is_new: bool, from: Option<Timestamp>) -> String {
+    match (is_new, from) {
+        (_, Some(from)) => format!(" from {}", utc(from)),
+        (true, None) => " a new run".into(),
+        (false, None) => " again, from where the target turns out to be".into(),
+    }
+}
+
+/// What became of the changefeed of a run that has ended.
+pub(super) fn left(config: &Config, job: Option<i64>) -> Option<String> {
+    let settings = config.changefeed.as_ref()?;
+    job.map(|job| words::left(Some(job), Some(settings.on_exit)))
+}
+
+/// What a code stands for, and the code: an error's own words may show values of rows.
+pub(super) fn titled(code: Code) -> String {
+    format!("{} ({code})", code::title(code))
+}
+
+/// An event with where the run stands.
+pub(super) fn at(entry: Entry, now: &Snapshot) -> Entry {
+    let entry = entry.fact_if("applied", now.applied.map(|applied| applied.to_string())).fact_if("job", now.job);
+    entry.fact_if("lag_seconds", now.lag().map(|lag| (lag * 10.0).round() / 10.0))
+}
+
+fn utc(at: Timestamp) -> String {
+    DateTime::from_timestamp_nanos(at.wall).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// The name of the user whose rights the process has, or the number where it has none.
+fn user() -> String {
+    let id = getuid().as_raw().to_string();
+    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = known.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let name = parts.next()?;
+        (parts.nth(1)? == id).then(|| name.to_owned())
+    });
+    name.unwrap_or(id)
+}
+
+/// The name of this machine.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "an unknown host".into() } else { name.trim().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_down_makes_no_run_a_new_one() {
+        let at = Timestamp { wall: 1_751_161_903_005_030_052, logical: 0 };
+        assert_eq!(resumes(false, Some(at)), " from 2025-06-29T01:51:43Z");
+        assert_eq!(resumes(true, None), " a new run");
+        assert!(resumes(false, None).starts_with(" again"));
+    }
+
+    #[test]
+    fn an_end_is_told_by_the_title_of_its_code() {
+        assert_eq!(titled(code::hooks::VETO), "a hook refuses the start (EBB-H014)");
+        assert!(code::all().all(|code| !code::title(code).contains("EBB-")));
+        assert!(!user().is_empty() && !host().is_empty());
+    }
+}
