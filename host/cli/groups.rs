@@ -95,6 +95,8 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "logDestination",
             "metrics-listen-addr",
             "metricsAddr",
+            "metricsAuth",
+            "metricsTls",
         ],
     ),
 ];

@@ -33,6 +33,8 @@ mod feed;
 
 mod silence;
 mod status;
+mod pages;
+mod page;
 mod staging;
 
 mod rows;

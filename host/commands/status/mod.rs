@@ -2,24 +2,30 @@
 //!
 //! Owns: finding it, asking, and the form on a terminal. Does not own: the facts and their judgement (`status`).
 
+mod tls;
+
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, HOST};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
 use crate::code;
+use crate::config::PagesLogin;
 use crate::error::{Error, Result, visible};
 use crate::stage;
 use crate::threads;
+use tls::Tls;
 
 /// For the whole answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -29,7 +35,9 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// What is asked for.
 #[derive(Debug)]
 pub struct Options {
-    pub pages: PagesPlace,
+    pub pages: Place,
+    /// What the pages want to be shown.
+    pub login: Option<PagesLogin>,
     /// Of which the ebb that answers must be.
     pub schema: Option<String>,
     pub watch: bool,
@@ -38,13 +46,16 @@ pub struct Options {
 
 /// How the pages are found.
 #[derive(Debug)]
-pub enum PagesPlace {
-    Addr(SocketAddr),
-    /// The staging folder of this run says it.
-    Run {
-        staging_dir: PathBuf,
-        schema: String,
+pub enum Place {
+    Addr {
+        addr: SocketAddr,
+        /// What their certificate must be of.
+        host: String,
+        /// They are served over HTTPS, with a certificate of this authority.
+        ca: Option<PathBuf>,
     },
+    /// The staging folder of this run says it.
+    Run { staging_dir: PathBuf, schema: String },
 }
 
 /// Prints what is found, once or every second.
@@ -53,10 +64,11 @@ pub enum PagesPlace {
 /// When no ebb answers, or one of another staging schema.
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
 pub fn run(options: &Options) -> Result<String> {
-    let addr = place(&options.pages)?;
+    let pages = found(options)?;
+    let addr = pages.addr;
     let runtime = threads::runtime(&mut Builder::new_current_thread())?;
     loop {
-        let status = runtime.block_on(ask(addr))?;
+        let status = runtime.block_on(ask(&pages))?;
         check_feed(&status, options, addr)?;
         let text = if options.json { format!("{status:#}\n") } else { shown(&status) };
         // JSON leaves some characters as they are that steer a terminal.
@@ -74,37 +86,81 @@ pub fn run(options: &Options) -> Result<String> {
     }
 }
 
-fn place(pages: &PagesPlace) -> Result<SocketAddr> {
-    match pages {
-        PagesPlace::Addr(addr) => Ok(*addr),
-        PagesPlace::Run { staging_dir, schema } => {
+/// The pages, and what opens them.
+struct Found {
+    addr: SocketAddr,
+    /// What `Authorization` is to be.
+    header: Option<String>,
+    tls: Option<Tls>,
+}
+
+fn found(options: &Options) -> Result<Found> {
+    let given = options.login.as_ref().map(|login| login.header.reveal().to_owned());
+    match &options.pages {
+        Place::Addr { addr, host, ca } => {
+            let tls = ca.as_ref().map(|ca| Tls::of_authority(ca, host)).transpose()?;
+            Ok(Found { addr: *addr, header: given, tls })
+        }
+        Place::Run { staging_dir, schema } => {
             let folder = stage::folder(staging_dir, schema);
-            stage::pages_of(&folder)?.ok_or_else(|| {
+            let noted = stage::pages_of(&folder)?.ok_or_else(|| {
                 let message = format!("nothing says where the pages of {schema} are: no {}/pages", folder.display());
                 Error::new(code::settings::NO_PAGES, message)
                     .hint("give --metricsAddr of the running ebb; ebb start serves pages only with it")
-            })
+            })?;
+            let header = noted.token.map(|token| format!("Bearer {token}")).or(given);
+            Ok(Found { addr: noted.addr, header, tls: noted.certificate.map(Tls::of_certificate).transpose()? })
         }
     }
 }
 
-async fn ask(addr: SocketAddr) -> Result<Value> {
+async fn ask(pages: &Found) -> Result<Value> {
+    let addr = pages.addr;
     let failed = |why: &str| {
         Error::new(code::settings::NO_ANSWER, format!("no ebb answers at {addr}: {why}"))
             .hint("see whether it runs; --metricsAddr or --stagingSchema says where its pages are")
     };
-    let answer = tokio::time::timeout(ANSWER_MAX, get(addr)).await.map_err(|_| failed("it took too long"))?;
-    let body = answer.map_err(|error| failed(&error.to_string()))?;
+    let answer = tokio::time::timeout(ANSWER_MAX, get(pages)).await.map_err(|_| failed("it took too long"))?;
+    let (status, body) = answer.map_err(|error| failed(&error.to_string()))?;
+    if status == StatusCode::UNAUTHORIZED {
+        let error = Error::new(code::settings::NO_ANSWER, format!("the pages at {addr} want a password or token"));
+        return Err(error.hint("give --metricsAuth as the running ebb has it, or its --stagingSchema on its machine"));
+    }
     let status = serde_json::from_slice(&body).ok().filter(|status: &Value| status.get("line").is_some());
     status.ok_or_else(|| failed("what answers there is something else"))
 }
 
-async fn get(addr: SocketAddr) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(addr).await?)).await?;
-    let request = Request::get("/_/status").header("host", addr.to_string()).body(Empty::<Bytes>::new())?;
+async fn get(pages: &Found) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    let socket = TcpStream::connect(own(pages.addr)).await?;
+    match &pages.tls {
+        Some(tls) => exchange(tls.connect(socket).await?, pages).await,
+        None => exchange(socket, pages).await,
+    }
+}
+
+/// What listens everywhere is asked here.
+fn own(addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, addr.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, addr.port()).into(),
+        _ => addr,
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    pages: &Found,
+) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::get("/_/status").header(HOST, own(pages.addr).to_string());
+    if let Some(header) = &pages.header {
+        request = request.header(AUTHORIZATION, header);
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
     let answer = async {
         let response = sender.send_request(request).await?;
-        Ok(Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await?.to_bytes())
+        let status = response.status();
+        Ok((status, Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await?.to_bytes()))
     };
     tokio::select! {
         answer = answer => answer,
