@@ -11,7 +11,8 @@ FUZZ_SECONDS ?= 600
 # Debian packages that building and testing need, beyond those that no Debian is without (Essential: yes).
 PACKAGES_BUILD = gcc libc6-dev make ca-certificates
 PACKAGES_MARIADB = mariadb-server-core mariadb-client-core
-PACKAGES = $(PACKAGES_BUILD) curl openssl postgresql postgresql-client $(PACKAGES_MARIADB)
+PACKAGES_BROWSER = chromium chromium-driver fonts-dejavu-core
+PACKAGES = $(PACKAGES_BUILD) curl openssl postgresql postgresql-client $(PACKAGES_MARIADB) $(PACKAGES_BROWSER)
 
 # The demo compiles and installs what its target needs, and nothing else.
 DEMO_TARGET = $(or $(TARGET),postgres)

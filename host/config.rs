@@ -26,8 +26,8 @@ pub struct Config {
     /// as its URL.
     pub source: Option<Source>,
     pub log: Log,
-    /// Where health, readiness, metrics and status are shown, without TLS.
-    pub pages: Option<PagesAddr>,
+    /// Where health, readiness, metrics and status are shown.
+    pub pages: Option<Pages>,
     /// `--apply-only`: what is staged is applied, and nothing is received.
     pub apply_only: bool,
     /// `--gracePeriod`: how long the transaction in hand may take after a signal.
@@ -46,14 +46,27 @@ pub struct Hooks {
     pub timeout: Duration,
 }
 
-/// An address for the pages.
-#[derive(Clone, Copy, Debug)]
-pub struct PagesAddr {
+/// The server of the pages.
+#[derive(Clone, Debug)]
+pub struct Pages {
     pub addr: SocketAddr,
-    /// By which it is given, or can be.
+    /// By which the address is given, or can be.
     pub flag: &'static str,
     /// The user named it, so that a failure to listen there is fatal.
     pub required: bool,
+    /// `--metricsAuth`. `None`: everybody who reaches the address may read them.
+    pub login: Option<PagesLogin>,
+    /// `--metricsTls`: what is shown in TLS. `None`: they are served without.
+    pub tls: Option<Identity>,
+}
+
+/// What a reader of the pages must show.
+#[derive(Clone, Debug)]
+pub struct PagesLogin {
+    /// What `Authorization` must be.
+    pub header: Secret,
+    /// The password or token in it.
+    pub secret: Secret,
 }
 
 /// The database that changes are applied to.

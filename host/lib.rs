@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 pub mod findings;
 pub mod lasting;
+pub mod identity;
 pub mod listen;
 pub mod history;
 pub mod log;

@@ -7,7 +7,7 @@ use ebb_sdk::{DatabaseUrl, MASK, Secret};
 use parking_lot::RwLock;
 use percent_encoding::percent_decode_str;
 
-use crate::config::Config;
+use crate::config::{Config, PagesLogin};
 
 /// A shorter text cannot be told from an ordinary one.
 const CHARS_MIN: usize = 4;
@@ -24,6 +24,7 @@ pub fn remember(config: &Config) {
     remember_url(&config.target.url);
     config.source.iter().for_each(|source| remember_url(&source.url));
     config.receiver.access.header.iter().for_each(|header| remember_header(header.reveal()));
+    config.pages.iter().filter_map(|pages| pages.login.as_ref()).for_each(remember_login);
     if let Some(changefeed) = &config.changefeed {
         let values = changefeed.sink_query_parameters.reveal().split('&').filter_map(|pair| pair.split_once('='));
         values.filter(|(name, _)| is_secret(name)).for_each(|(_, value)| add(value, &[]));
@@ -48,6 +49,12 @@ pub fn remember_url(url: &Secret) {
     raw.into_iter().for_each(|raw| add(raw, &open));
     parsed.password.iter().for_each(|password| add(password.reveal(), &open));
     parsed.parameters.iter().filter(|(name, _)| is_secret(name)).for_each(|(_, value)| add(value, &open));
+}
+
+/// Has what a reader of the pages shows masked.
+pub fn remember_login(login: &PagesLogin) {
+    remember_header(login.header.reveal());
+    add(login.secret.reveal(), &[]);
 }
 
 /// `text`, without a secret that is known, or that its place betrays.

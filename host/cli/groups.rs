@@ -96,6 +96,8 @@ const HEADINGS: &[(&str, &[&str])] = &[
             "logDestination",
             "metrics-listen-addr",
             "metricsAddr",
+            "metricsAuth",
+            "metricsTls",
         ],
     ),
 ];

@@ -67,6 +67,8 @@ pub(super) const STATUS: &str = "\
 Examples:
   ebb status                                   the run of this machine, on 127.0.0.1:3030
   ebb status --stagingSchema _replicator_1     the run of that staging schema, wherever its pages are
+  ebb status --metricsAddr ebb.example.com:3030 --metricsAuth pages.auth --metricsCA certs/ca.crt
+                                               a run on another machine, over HTTPS
   ebb status --watch                           again every second
   ebb status --json | jq .reasons              for a script: what is against cutting back
   ebb status --history --stagingSchema NAME    what has happened to that run, also while no ebb runs

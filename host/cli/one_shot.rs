@@ -34,6 +34,13 @@ pub(super) struct Status {
         value_name = "ADDRESS"
     )]
     pub metrics_addr: Option<String>,
+    /// What the pages want to be shown (--metricsAuth of the run); with --stagingSchema its folder has what is needed
+    #[arg(long = "metricsAuth", env = "EBB_METRICS_AUTH", value_name = "FILE", value_parser = secret)]
+    pub metrics_auth: Option<Secret>,
+    /// PEM file of the authority of the pages' certificate, where they are served over HTTPS (--metricsTls of the run); with
+    /// --stagingSchema its folder says which certificate it is
+    #[arg(long = "metricsCA", env = "EBB_METRICS_CA", value_name = "FILE")]
+    pub metrics_ca: Option<PathBuf>,
     /// The staging schema of the run: its folder says where its pages are
     #[arg(long = "stagingSchema", env = "EBB_STAGING_SCHEMA", value_name = "NAME")]
     pub staging_schema: Option<String>,

@@ -48,6 +48,13 @@ pub(super) struct Replicator {
     /// Address of the pages for health, metrics and status, host:port or :port; in fetch --metrics-listen-addr stands above it
     #[arg(long = "metricsAddr", value_name = "ADDRESS")]
     pub metrics_addr: Option<String>,
+    /// What readers of the pages must show: a file with one line basic:USER:PASSWORD or bearer:TOKEN, or that line itself.
+    /// Probes (/_/livez, /_/healthz, /_/readyz, /_/caughtup) need nothing [default: everybody may read the pages]
+    #[arg(long = "metricsAuth", value_name = "FILE", value_parser = secret)]
+    pub metrics_auth: Option<Secret>,
+    /// Serve the pages over HTTPS, with the receiver's certificate
+    #[arg(long = "metricsTls")]
+    pub metrics_tls: bool,
     /// PEM file of the receiver's certificate chain [default: certs/server.crt, as `ebb certs` makes it, where it is there]
     #[arg(long = "tlsCertificate", value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,

@@ -21,7 +21,7 @@ use crate::config::{ClientCa, Config, Identity};
 use crate::error::Error;
 
 /// Flags whose value is never shown.
-const SECRETS: &[&str] = &["webhook-auth-header"];
+const SECRETS: &[&str] = &["metricsAuth", "webhook-auth-header"];
 /// Flags that hold a connection string.
 const URLS: &[&str] = &["source", "target", "sourceConn", "targetConn"];
 /// Flags that say where the other settings are, or are taken apart themselves.
@@ -144,7 +144,7 @@ fn derive(settings: &mut [Setting], config: &Config) {
         None => None,
     };
     let header = config.receiver.access.header.as_ref().map(|_| Value::from("***"));
-    let pages = config.pages.map(|pages| Value::from(pages.addr.to_string()));
+    let pages = config.pages.as_ref().map(|pages| Value::from(pages.addr.to_string()));
     let is_fetch = config.changefeed.is_some();
     let derived = [
         ("stagingSchema", Some(Value::from(config.staging.schema.as_str()))),

@@ -26,6 +26,8 @@ pub const CERTIFICATE_ENDS: Code = Code("EBB-A029");
 pub const RECEIVER_NAME: Code = Code("EBB-A030");
 pub const RECEIVER_ISSUER: Code = Code("EBB-A031");
 pub const CLIENT_REFUSED: Code = Code("EBB-A032");
+pub const PAGES_OPEN: Code = Code("EBB-A033");
+pub const PAGES_PLAIN: Code = Code("EBB-A034");
 
 pub const ALL: &[Code] = &[
     KEYS,
@@ -49,4 +51,6 @@ pub const ALL: &[Code] = &[
     RECEIVER_NAME,
     RECEIVER_ISSUER,
     CLIENT_REFUSED,
+    PAGES_OPEN,
+    PAGES_PLAIN,
 ];

@@ -12,8 +12,9 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use super::history;
-use super::pages::{PagesPlace, no_answer, page};
+use super::pages::{Pages, Place};
 use crate::code;
+use crate::config::PagesLogin;
 use crate::error::{Error, Result, visible};
 use crate::stage;
 use crate::threads;
@@ -23,7 +24,9 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// What is asked for.
 #[derive(Debug)]
 pub struct Options {
-    pub pages: PagesPlace,
+    pub pages: Place,
+    /// What the pages want to be shown.
+    pub login: Option<PagesLogin>,
     /// Of which the ebb that answers must be.
     pub schema: Option<String>,
     pub asked: Asked,
@@ -69,22 +72,22 @@ pub fn run(options: &Options) -> Result<String> {
     }
 }
 
-/// The status of the ebb that is meant, and where it answers.
-async fn ask(options: &Options) -> Result<(SocketAddr, Value)> {
-    let addr = options.pages.find()?;
-    let status = page(addr, "/_/status").await?;
+/// The status of the ebb that is meant, and its pages.
+async fn ask(options: &Options) -> Result<(Pages, Value)> {
+    let pages = Pages::find(&options.pages, options.login.as_ref())?;
+    let status = pages.json("/_/status").await?;
     if status.get("line").is_none() {
-        return Err(no_answer(addr, "what answers there is something else"));
+        return Err(pages.no_answer("what answers there is something else"));
     }
-    check_feed(&status, options, addr)?;
-    Ok((addr, status))
+    check_feed(&status, options, pages.addr)?;
+    Ok((pages, status))
 }
 
 /// What the ebb says that is meant; else what its folder holds.
 fn history_of(runtime: &Runtime, options: &Options, dir: Option<&Path>) -> Result<String> {
     let asked = runtime.block_on(async {
-        let (addr, _) = ask(options).await?;
-        page(addr, "/_/history").await
+        let (pages, _) = ask(options).await?;
+        pages.json("/_/history").await
     });
     match (asked, dir, &options.schema) {
         (Ok(Value::Array(entries)), ..) => Ok(history::shown(&entries, options.json)),

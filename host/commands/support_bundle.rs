@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::files::{self, Mode};
 use super::history;
-use super::pages::RunPages;
+use super::pages::Pages;
 use crate::code;
 use crate::error::{Error, Result};
 use crate::mask;
@@ -89,7 +89,7 @@ impl Bundle {
 
     /// What a running ebb says of itself.
     fn run(&mut self, options: &Options) {
-        let pages = RunPages::find(&options.staging_dir, &options.schema);
+        let pages = Pages::of_run(&options.staging_dir, &options.schema).map(|(pages, _)| pages);
         for (name, path) in [("status", "/_/status"), ("history", "/_/history"), ("metrics", "/_/varz")] {
             let text = pages.as_ref().and_then(|pages| pages.text(path));
             match text {

@@ -11,7 +11,7 @@ use ebb_sdk::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::pages::RunPages;
+use super::pages::Pages;
 use crate::code;
 use crate::columns::canonical_value;
 use crate::error::{Error, Result, visible};
@@ -32,7 +32,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<String> {
     let key = canonical_key(&options.key)?;
     let trace = stage::trace(&stage::folder(&options.staging_dir, &options.schema), &options.table, &key)?;
-    let running = RunPages::find(&options.staging_dir, &options.schema).map(|pages| pages.status);
+    let running = Pages::of_run(&options.staging_dir, &options.schema).map(|(_, status)| status);
     let view = View { trace: &trace, key: &key, running: running.as_ref() };
     Ok(if options.json { format!("{:#}\n", view.json()) } else { visible(&view.text(), "\n") })
 }

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::lasting::{Lasting, for_so_long};
 use crate::receive::Receiver;
 use crate::source::{Source, advisories};
-use crate::stage::{self, Backlog, MetadataFile, RunState, Stage};
+use crate::stage::{self, MetadataFile, PagesOfRun, RunState, Stage};
 use crate::status::{Pages, Status};
 use crate::tables::Tables;
 use crate::tables::{self, KeyWatch, TableRoute};
@@ -87,11 +87,9 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>, record:
 
     let status = Arc::new(Status::new(&config.receiver.access).with_history(stage.run_state.history().clone()));
     record.counts(&status);
-    let pages = bind_pages(&config, &status, &stage.backlog).await?;
+    let pages = bind_pages(&config, &status, &stage).await?;
     let receiver = bind_receiver(&config, &stage, tables, keys, &status).await?;
-    let pages_addr = pages.as_ref().and_then(Pages::addr);
-    stage.run_state.save(MetadataFile::Pages, &pages_addr)?;
-    if let Some(addr) = pages_addr {
+    if let Some(addr) = pages.as_ref().and_then(Pages::addr) {
         tracing::info!(address = %addr, "pages listening");
     }
 
@@ -301,9 +299,12 @@ async fn open_stage(settings: &config::Staging) -> Result<Stage> {
     .await
 }
 
-async fn bind_pages(config: &Config, status: &Arc<Status>, backlog: &Backlog) -> Result<Option<Pages>> {
-    let Some(pages) = config.pages else { return Ok(None) };
-    match Pages::bind(pages, Arc::clone(status), backlog.clone(), config.staging.schema.clone()).await {
+async fn bind_pages(config: &Config, status: &Arc<Status>, stage: &Stage) -> Result<Option<Pages>> {
+    // Those of an earlier run are gone.
+    stage.run_state.save(MetadataFile::Pages, &None::<PagesOfRun>)?;
+    let Some(pages) = &config.pages else { return Ok(None) };
+    let (backlog, feed) = (stage.backlog.clone(), config.staging.schema.clone());
+    match Pages::bind(pages, Arc::clone(status), backlog, feed, &stage.run_state).await {
         Ok(bound) => Ok(Some(bound)),
         Err(error) if pages.required => Err(error),
         Err(error) => {

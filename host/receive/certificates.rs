@@ -1,8 +1,8 @@
 //! The receiver's certificate as the changefeed will see it, and the changefeed's as the receiver will: what would fail in
 //! every handshake is told at the start.
 //!
-//! Owns: that look, which is made once. Does not own: reading certificates and judging clients (`tls`), and what a handshake
-//! has failed with (`handshake`).
+//! Owns: that look, which is made once. Does not own: reading certificates (`identity`), judging clients (`tls`), and what a
+//! handshake has failed with (`handshake`).
 
 use std::path::Path;
 
@@ -14,10 +14,11 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use super::handshake::{Fault, date};
-use super::tls::{self, Identified};
+use super::tls;
 use crate::config::{self, Identity, SinkTls};
 use crate::error::Result;
 use crate::findings::{Finding, FindingId, Findings};
+use crate::identity::{self, Identified};
 
 /// How long before its end a certificate is warned of.
 const TOLD_SECONDS: u64 = 14 * 24 * 60 * 60;
@@ -40,7 +41,7 @@ pub(super) fn look(settings: &config::Receiver, identified: &Identified, now: Un
     let mut found = Vec::new();
     let sink = settings.sink.as_ref();
     if let (Identity::Files { certificate, .. }, Some((leaf, intermediates))) =
-        (&settings.identity, identified.chain().split_first())
+        (&settings.identity, identified.chain.split_first())
     {
         let shown = Shown { path: certificate, leaf, intermediates };
         let verified = sink.filter(|sink| !sink.skips_verification);
@@ -89,7 +90,7 @@ impl Shown<'_> {
     fn is_issued(&self, sink: &SinkTls, now: UnixTime) -> Option<Finding> {
         let parsed = ParsedCertificate::try_from(self.leaf).ok()?;
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(tls::certificates(sink.ca_cert.as_deref()?).ok()?);
+        roots.add_parsable_certificates(identity::certificates(sink.ca_cert.as_deref()?).ok()?);
         let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
         let signed =
             verify_server_cert_signed_by_trust_anchor(&parsed, &roots, self.intermediates, now, algorithms.all);
@@ -110,7 +111,7 @@ impl Shown<'_> {
 
 /// The receiver's own judgement of the changefeed's certificate.
 fn look_at_client(access: &config::Access, client_cert: &[u8], now: UnixTime) -> Result<Option<Finding>> {
-    let Ok(chain) = tls::certificates(client_cert) else { return Ok(None) };
+    let Ok(chain) = identity::certificates(client_cert) else { return Ok(None) };
     let Some((leaf, intermediates)) = chain.split_first() else { return Ok(None) };
     let Some(verifier) = tls::client_verifier(access)? else { return Ok(None) };
     if let Err(error) = verifier.verify_client_cert(leaf, intermediates, now) {

@@ -45,6 +45,7 @@ use crate::code::{self, Code};
 use crate::config::{self, ReceiverLimits, STAGING_PARAMETER};
 use crate::error::{Error, Result, visible};
 use crate::findings::Finding;
+use crate::identity;
 use crate::listen::listen;
 use crate::stage::{Inbox, RunState, Sender, Staged};
 use crate::status::Status;
@@ -84,7 +85,7 @@ struct Handler {
 /// # Errors
 /// When no handshake could succeed, or a file cannot be used.
 pub fn check_certificates(settings: &config::Receiver) -> Result<Vec<Finding>> {
-    certificates::look(settings, &tls::identified(&settings.identity)?, UnixTime::now())
+    certificates::look(settings, &identity::identified(&settings.identity)?, UnixTime::now())
 }
 
 impl Receiver {

@@ -1,7 +1,7 @@
 //! Certificates, keys and revocations that change while ebb runs.
 //!
 //! Owns: when they are read again (on SIGHUP, and when their files have changed), and that what cannot be used leaves the old ones in force. Does not own: reading them
-//! (`tls`, `access`), and ending connections that were judged by what is not in force any more (`connection`).
+//! (`identity`, `tls`, `access`), and ending connections that were judged by what is not in force any more (`connection`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use rustls::pki_types::UnixTime;
 use tokio::sync::watch;
 
 use super::certificates;
-use super::tls::{self, Current, Identified};
+use super::tls::Current;
 use crate::access::Gate;
 use crate::code;
 use crate::config::{self, ClientCa, Identity};
 use crate::error::Result;
+use crate::identity::{self, Identified};
 
 /// Between two looks at the files.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -36,7 +37,7 @@ pub struct Reloader {
 
 impl Reloader {
     pub(super) fn new(settings: &config::Receiver, gate: Arc<Gate>) -> Result<(Self, watch::Receiver<Arc<Current>>)> {
-        let identified = Arc::new(tls::identified(&settings.identity)?);
+        let identified = Arc::new(identity::identified(&settings.identity)?);
         certificates::check(settings, &identified, UnixTime::now())?;
         let (tls, current) = watch::channel(Arc::new(Current::read(&identified, &settings.access)?));
         let made = matches!(settings.identity, Identity::SelfSigned).then_some(identified);
@@ -88,7 +89,7 @@ impl Reloader {
     fn certificates(&self) -> Result<()> {
         let identified = match &self.made {
             Some(made) => Arc::clone(made),
-            None => Arc::new(tls::identified(&self.settings.identity)?),
+            None => Arc::new(identity::identified(&self.settings.identity)?),
         };
         let current = Current::read(&identified, &self.settings.access)?;
         let before = self.tls.send_replace(Arc::new(current));

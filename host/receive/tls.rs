@@ -1,7 +1,7 @@
 //! What the receiver shows and demands in the TLS handshake.
 //!
-//! Owns: its certificate, read or self-signed, the authority of its clients, and their certificates that were revoked. Does
-//! not own: accepting connections, and when all of it is read again (`reload`).
+//! Owns: the authority of its clients, and their certificates that were revoked. Does not own: its own certificate
+//! (`identity`), accepting connections, and when all of it is read again (`reload`).
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use ring::digest::{Context, SHA256};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::code;
-use crate::config::{Access, ClientCa, Identity};
+use crate::config::{Access, ClientCa};
 use crate::error::{Error, Result};
+use crate::identity::{self, Identified};
 
 const CRL: &str = "--tlsClientCRL";
 
@@ -25,18 +26,6 @@ pub(super) struct Current {
     pub(super) config: Arc<ServerConfig>,
     /// Changes with what client certificates are judged by.
     pub(super) trust: Vec<u8>,
-}
-
-/// A certificate chain and its key.
-pub(super) struct Identified {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Identified {
-    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.chain
-    }
 }
 
 impl Current {
@@ -54,13 +43,8 @@ impl Current {
             }
         };
         let Identified { chain, key } = identified;
-        let mut config = builder.with_single_cert(chain.clone(), key.clone_key()).map_err(|error| {
-            Error::new(
-                code::access::CERTIFICATE_FILES,
-                format!("the receiver's certificate and key cannot be used: {error}"),
-            )
-            .hint("--tlsCertificate must hold the chain and --tlsPrivateKey the key of its first certificate, both PEM")
-        })?;
+        let mut config =
+            builder.with_single_cert(chain.clone(), key.clone_key()).map_err(|error| identity::unfit(&error))?;
         if access.client_ca.is_some() {
             // A session that is resumed shows no certificate: it would go on when that has expired.
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -69,15 +53,6 @@ impl Current {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { config: Arc::new(config), trust })
     }
-}
-
-/// The receiver's own certificate; one that is made is another at every call.
-pub(super) fn identified(identity: &Identity) -> Result<Identified> {
-    let Identity::Files { certificate, private_key } = identity else { return self_signed() };
-    let pem = std::fs::read(certificate).map_err(|error| unusable("--tlsCertificate", certificate, error))?;
-    let chain = certificates(&pem).map_err(|why| unusable("--tlsCertificate", certificate, why))?;
-    let key = PrivateKeyDer::from_pem_file(private_key);
-    Ok(Identified { chain, key: key.map_err(|error| unusable("--tlsPrivateKey", private_key, error))? })
 }
 
 /// Anybody may have a certificate of a public authority.
@@ -135,15 +110,6 @@ impl JudgedBy {
     }
 }
 
-fn self_signed() -> Result<Identified> {
-    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
-    let made = rcgen::generate_simple_self_signed(names)
-        .map_err(|error| Error::new(code::defect::SYSTEM, format!("cannot make a self-signed certificate: {error}")))?;
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
-        .map_err(|error| Error::new(code::defect::SYSTEM, format!("cannot make a self-signed certificate: {error}")))?;
-    Ok(Identified { chain: vec![made.cert.der().clone()], key })
-}
-
 fn read_authority(authority: &ClientCa) -> Result<Vec<CertificateDer<'static>>> {
     let pem = match authority {
         ClientCa::File(path) => {
@@ -151,15 +117,15 @@ fn read_authority(authority: &ClientCa) -> Result<Vec<CertificateDer<'static>>> 
         }
         ClientCa::Changefeed(settings) => settings.ca_cert()?,
     };
-    certificates(&pem).map_err(|why| unusable_authority(&why))
+    identity::certificates(&pem).map_err(|why| unusable_authority(&why))
 }
 
 fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>> {
     let read = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(lists) if !lists.is_empty() => Ok(lists),
-        Ok(_) => Err(unusable(CRL, path, "it holds no revocation list in PEM form")),
-        Err(error) => Err(unusable(CRL, path, error)),
+        Ok(_) => Err(unusable_list(path, "it holds no revocation list in PEM form")),
+        Err(error) => Err(unusable_list(path, error)),
     }
 }
 
@@ -168,18 +134,7 @@ fn unusable_authority(why: &str) -> Error {
         .hint("give a PEM file of CA certificates with --tlsClientCA")
 }
 
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read: Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(pem).map(|found| found.map(CertificateDer::into_owned)).collect();
-    match read {
-        Ok(read) if !read.is_empty() => Ok(read),
-        Ok(_) => Err("it holds no certificate in PEM form".into()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn unusable(flag: &str, path: &Path, why: impl std::fmt::Display) -> Error {
-    let code = if flag == CRL { code::access::CLIENT_CRL } else { code::access::CERTIFICATE_FILES };
-    Error::new(code, format!("{flag} {} cannot be used: {why}", path.display()))
-        .hint(format!("give {flag} the path of a PEM file that this user may read"))
+fn unusable_list(path: &Path, why: impl std::fmt::Display) -> Error {
+    Error::new(code::access::CLIENT_CRL, format!("{CRL} {} cannot be used: {why}", path.display()))
+        .hint(format!("give {CRL} the path of a PEM file that this user may read"))
 }

@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
 use super::sealed::{seal, unseal};
@@ -91,8 +91,18 @@ impl MetadataFile {
     }
 }
 
-/// Where the last run of a folder served its pages, also while it is in use; `None` where it did not, or cannot be read.
-pub fn pages_of(folder: &Path) -> Result<Option<SocketAddr>> {
+/// Where a run serves its pages, and what opens them to whoever may read its staging folder.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PagesOfRun {
+    pub addr: SocketAddr,
+    /// What `Authorization` may be beside what `--metricsAuth` says; another at every start.
+    pub token: Option<String>,
+    /// SHA-256 of the certificate that is shown, as hexadecimal digits. `None`: there is no TLS.
+    pub certificate: Option<String>,
+}
+
+/// Those of the last run of a folder, also while it is in use; `None` where it served none, or they cannot be read.
+pub fn pages_of(folder: &Path) -> Result<Option<PagesOfRun>> {
     let name = MetadataFile::Pages.name();
     let Ok(bytes) = std::fs::read(folder.join(name)) else { return Ok(None) };
     Ok(serde_json::from_str(unseal(name, &bytes)?).ok())

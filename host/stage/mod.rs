@@ -54,7 +54,7 @@ pub use append::NotWritten;
 pub use backlog::Backlog;
 pub use inbox::Inbox;
 pub use late::Late;
-pub use metadata::{MetadataFile, pages_of};
+pub use metadata::{MetadataFile, PagesOfRun, pages_of};
 pub use read_only::{Summary, summary};
 pub use record::{Change, Entry, RowBatch};
 pub use room::Usage;

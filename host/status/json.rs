@@ -12,6 +12,24 @@ use crate::history::{Entry, History};
 use crate::mask;
 
 pub(super) fn text(snapshot: &Snapshot) -> String {
+    value(snapshot).to_string()
+}
+
+/// The same without the keys of rows, for whoever may see no row data.
+pub(super) fn without_values(snapshot: &Snapshot) -> Value {
+    let mut value = value(snapshot);
+    // To index into null would make it an object.
+    let Some(waiting) = value.get_mut("waiting").filter(|waiting| waiting.is_object()) else { return value };
+    let keys = [waiting["key"].take(), waiting["behind"]["key"].take()];
+    // The hints of ebb's own dialects name tables and columns only; others may quote the row.
+    if let Some(hint) = waiting["hint"].as_str() {
+        let keys = keys.iter().filter_map(Value::as_str);
+        waiting["hint"] = keys.fold(hint.to_owned(), |hint, key| hint.replace(key, "…")).into();
+    }
+    value
+}
+
+fn value(snapshot: &Snapshot) -> Value {
     let usage = snapshot.staging.usage;
     json!({
         "feed": snapshot.feed,
@@ -50,7 +68,6 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         "staging_full": snapshot.staging.is_full,
         "history": snapshot.history.iter().map(AsRef::as_ref).collect::<Vec<&Entry>>(),
     })
-    .to_string()
 }
 
 /// `/_/history`: everything that is known of what has happened, the newest last.

@@ -3,7 +3,10 @@
 //! Owns: counters, the snapshot of them at one moment, and its renderings, each in a file of its own. Does not own: any decision;
 //! nothing reads a number back. What is logged is said where it happens.
 
+mod headline;
+mod hour;
 mod json;
+mod page;
 mod pages;
 mod prometheus;
 mod snapshot;
@@ -29,6 +32,7 @@ use crate::config::Access;
 use crate::error::Error;
 use crate::history::History;
 use crate::stage::Forecast;
+use hour::Hour;
 use trend::Trend;
 
 /// Counts what happens. Shared by all parts of a run.
@@ -55,6 +59,7 @@ pub struct Status {
     target_down: Mutex<Option<(Instant, Code)>>,
     trend: Mutex<Trend>,
     history: History,
+    hour: Mutex<Hour>,
 }
 
 /// Events that `/_/status` shows.
@@ -175,6 +180,12 @@ impl Status {
     /// Remembers where the run stands, once a second.
     pub fn sample(&self, snapshot: &Snapshot) {
         self.trend.lock().add(snapshot);
+        self.hour.lock().add(snapshot);
+    }
+
+    /// The samples of the last hour.
+    fn hour(&self) -> Hour {
+        self.hour.lock().clone()
     }
 
     pub fn handshake_failed(&self) {

@@ -196,7 +196,7 @@ impl Snapshot {
 }
 
 /// `1.8 s`, `4 min`, `2.5 h`, `3 days`.
-fn short(seconds: f64) -> String {
+pub(super) fn short(seconds: f64) -> String {
     match seconds {
         s if s < 100.0 => format!("{s:.1} s"),
         s if s < 6000.0 => format!("{:.0} min", s / 60.0),
@@ -206,7 +206,7 @@ fn short(seconds: f64) -> String {
 }
 
 /// `3,214`.
-fn grouped(number: f64) -> String {
+pub(super) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

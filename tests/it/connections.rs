@@ -104,9 +104,9 @@ fn pages_answer_while_connections_to_them_are_idle() {
     // One is in use, and comes to its turn again with every request.
     let mut used = connect();
     let mut ask = || ask(&mut used);
-    let mut idle: Vec<_> = (0..20).map(|_| connect()).collect();
+    let mut idle: Vec<_> = (0..40).map(|_| connect()).collect();
     ask();
-    idle.extend((0..29).map(|_| connect()));
+    idle.extend((0..61).map(|_| connect()));
     let began = Instant::now();
     assert!(http_get(&pages, "/_/healthz").contains("200 OK"));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());

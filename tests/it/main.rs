@@ -37,6 +37,8 @@ mod support_bundle;
 mod survey;
 mod history;
 mod hooks;
+mod pages;
+mod page;
 mod staging;
 
 mod rows;

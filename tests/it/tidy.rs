@@ -223,7 +223,7 @@ const MAY_SPAWN: &[&str] = &[
     "host/daemon/tasks.rs",
     // One for each connection: it ends alone.
     "host/receive/connection.rs",
-    "host/status/pages.rs",
+    "host/status/pages/server.rs",
     // The driver's half of a connection: the next statement reports its end.
     "host/source/connect.rs",
     "plugins/postgres/connect.rs",
@@ -294,6 +294,7 @@ fn unsafe_stands_where_it_may_and_says_why() {
 const PROGRAMS: &[(&str, &str)] = &[
     ("/usr/sbin/mariadbd", "mariadb-server-core"),
     ("bash", "bash"),
+    ("chromedriver", "chromium-driver"),
     ("cp", "coreutils"),
     ("curl", "curl"),
     ("initdb", "postgresql"),
@@ -344,8 +345,8 @@ fn programs_are_found_where_they_are_started() {
 #[test]
 fn keys_stay_out_of_git_and_of_images() {
     for (file, names) in [
-        (".gitignore", ["certs/", "changefeed-secure.json", "*.key", "*.jwt"]),
-        (".dockerignore", ["**/certs", "**/changefeed-secure.json", "**/*.key", "**/*.jwt"]),
+        (".gitignore", ["certs/", "changefeed-secure.json", "*.key", "*.jwt", "*.auth"]),
+        (".dockerignore", ["**/certs", "**/changefeed-secure.json", "**/*.key", "**/*.jwt", "**/*.auth"]),
     ] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file);
         for name in names {

@@ -2,6 +2,7 @@
 //!
 //! Owns: defaults that depend on other flags, and combinations that are refused. Does not own: the flags (`flags`).
 
+mod pages;
 mod receiver;
 mod values;
 
@@ -17,23 +18,22 @@ use super::flags::{self, Common, Fetch, LogValues, Logging, Start};
 use super::ignored;
 use super::layers::Layers;
 use super::mode::FAILBACK;
-use super::one_shot::{Status, SupportBundle, Trace, TriggersRestore};
+use super::one_shot::{SupportBundle, Trace, TriggersRestore};
 use super::overrides::{self, Overrides};
 use super::replicator::{self, Replicator, ReplicatorOnly};
 use super::usage;
 use crate::code;
-use crate::commands::pages::PagesPlace;
 use crate::commands::restore_triggers as restore;
-use crate::commands::status;
 use crate::commands::{support_bundle, trace};
 use crate::config::{
-    Apply, Changefeed, Config, Hooks, Log, LogDestination, LogFormat, OnExit, OnRowError, PagesAddr, Source, Staging,
-    Target, Triggers,
+    Apply, Changefeed, Config, Hooks, Log, LogDestination, LogFormat, OnExit, OnRowError, Source, Staging, Target,
+    Triggers,
 };
 use crate::error::{Error, Result};
 use crate::source;
+pub(super) use pages::status;
 use receiver::receiver;
-use values::{address, at_least_one, not_zero};
+use values::{at_least_one, not_zero};
 
 const MODES_OF_OTHERS: [&str; 5] =
     ["data-load", "data-load-and-replication", "replication-only", "export-only", "import-only"];
@@ -53,11 +53,12 @@ pub(super) fn fetch(fetch: &Fetch, layers: &Layers, warnings: &mut Vec<String>) 
     let bind_addr = replicator.bind_addr.clone().unwrap_or_else(|| format!(":{}", overrides.port));
     let receiver = receiver(&replicator, &bind_addr, Some(&overrides), warnings)?;
     // Of twins the flag of fetch itself stands above the one in --replicator-flags.
-    let pages = match (&fetch.metrics_listen_addr, &replicator.metrics_addr) {
-        (Some(given), _) => pages("--metrics-listen-addr", given, true)?,
-        (None, Some(given)) => pages("--metricsAddr", given, true)?,
-        (None, None) => pages("--metrics-listen-addr", FETCH_PAGES_ADDR, false)?,
+    let (flag, addr, required) = match (&fetch.metrics_listen_addr, &replicator.metrics_addr) {
+        (Some(given), _) => ("--metrics-listen-addr", given.as_str(), true),
+        (None, Some(given)) => ("--metricsAddr", given.as_str(), true),
+        (None, None) => ("--metrics-listen-addr", FETCH_PAGES_ADDR, false),
     };
+    let pages = pages::pages((flag, addr, required), &replicator, &receiver.identity)?;
     let log = Log {
         level: fetch.logging.map_or_else(|| Level::INFO.max(verbosity(replicator.verbose)), level),
         destination: destination(fetch.log_file.as_ref(), replicator.log_destination.as_ref()),
@@ -103,12 +104,14 @@ pub(super) fn start(start: &Start, warnings: &mut Vec<String>) -> Result<Config>
     let replicator = &start.replicator;
     let bind_addr = replicator.bind_addr.as_deref().unwrap_or(START_BIND_ADDR);
     let allow_insecure = start.common.access.allow_tls_mode_disable;
-    let pages = replicator.metrics_addr.as_deref().map(|given| pages("--metricsAddr", given, true)).transpose()?;
+    let receiver = receiver(replicator, bind_addr, None, warnings)?;
+    let pages = |given| pages::pages(("--metricsAddr", given, true), replicator, &receiver.identity);
+    let pages = replicator.metrics_addr.as_deref().map(pages).transpose()?;
     Ok(Config {
         target: target(&start.target_conn, &start.common, replicator)?,
         apply_only: start.common.apply_only,
         staging: staging(replicator, false)?,
-        receiver: receiver(replicator, bind_addr, None, warnings)?,
+        receiver,
         apply: apply(replicator, start.common.apply_only)?,
         changefeed: None,
         source: start.source_conn.as_ref().map(|url| source(url, allow_insecure)).transpose()?,
@@ -280,24 +283,6 @@ fn staging_dir(given: Option<&PathBuf>) -> Result<PathBuf> {
     })
 }
 
-/// `ebb status`. What the environment says of a schema counts for less than an address.
-pub(super) fn status(given: &Status) -> Result<status::Options> {
-    let pages = match (&given.metrics_addr, &given.staging_schema) {
-        (None, Some(schema)) => {
-            PagesPlace::Run { staging_dir: staging_dir(given.staging_dir.as_ref())?, schema: schema.clone() }
-        }
-        (addr, _) => PagesPlace::Addr(address("--metricsAddr", addr.as_deref().unwrap_or(FETCH_PAGES_ADDR))?),
-    };
-    // The folder is looked into where nobody answers.
-    let asked = match (given.history, &given.staging_schema) {
-        (true, Some(_)) => status::Asked::History(Some(staging_dir(given.staging_dir.as_ref())?)),
-        (true, None) => status::Asked::History(None),
-        (false, _) => status::Asked::Status,
-    };
-    let schema = given.staging_schema.clone();
-    Ok(status::Options { pages, schema, asked, watch: given.watch, json: given.json })
-}
-
 /// `ebb trace`.
 pub(super) fn trace(given: Trace) -> Result<trace::Options> {
     let Trace { table, key, staging_schema: schema, staging_dir: dir, json } = given;
@@ -356,11 +341,6 @@ fn apply(replicator: &Replicator, apply_only: bool) -> Result<Apply> {
             replicator::Triggers::Drop => Triggers::Drop,
         },
     })
-}
-
-/// A default address may be taken by another ebb of this machine, which must not keep this one from running.
-fn pages(flag: &'static str, text: &str, required: bool) -> Result<PagesAddr> {
-    Ok(PagesAddr { addr: address(flag, text)?, flag, required })
 }
 
 fn destination(flag: Option<&Option<String>>, path: Option<&PathBuf>) -> LogDestination {

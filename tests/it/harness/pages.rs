@@ -34,7 +34,7 @@ pub(crate) fn http_get(addr: &str, path: &str) -> String {
 pub(crate) fn try_http_get(addr: &str, path: &str) -> std::io::Result<String> {
     use std::io::{Read, Write};
     let mut socket = std::net::TcpStream::connect(addr)?;
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).map(|_| answer)
 }
