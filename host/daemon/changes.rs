@@ -212,18 +212,20 @@ impl Changes {
     }
 
     fn stall(&mut self, now: &Snapshot) -> Option<Entry> {
-        let stuck = self.stuck_for(now);
+        let (stuck, reason) = self.stuck(now);
         match self.stalled {
             None if stuck >= self.stalled_after => {
                 self.stalled = Some(now.running_for.saturating_sub(stuck));
-                let reason = now.reasons().into_iter().find(|reason| !is_open(*reason));
-                let why = reason.map_or("nothing is applied", Reason::words);
-                let code = now.target_down.map(|(_, code)| code);
+                let text = format!("nothing has moved for {} s: {}", stuck.as_secs(), reason.words());
+                let entry = Entry::new(Event::Stalled, text).fact("reason", reason.id());
                 let waiting = now.waiting.as_ref().map(|waiting| &waiting.error);
-                let entry = Entry::new(Event::Stalled, format!("nothing has moved for {} s: {why}", stuck.as_secs()));
-                let entry = entry.fact_if("code", code.or(waiting.map(|error| error.code)).map(Code::text));
-                let entry = entry.fact_if("table", waiting.and_then(|error| error.fact("table")));
-                Some(entry.fact_if("reason", reason.map(Reason::id)))
+                let code = match reason {
+                    Reason::TargetDown => now.target_down.map(|(_, code)| code),
+                    Reason::RowRefused => waiting.map(|error| error.code),
+                    _ => return Some(entry),
+                };
+                let table = waiting.and_then(|error| error.fact("table"));
+                Some(entry.fact_if("code", code.map(Code::text)).fact_if("table", table))
             }
             Some(begun) if stuck < self.stalled_after => {
                 self.stalled = None;
@@ -233,21 +235,29 @@ impl Changes {
         }
     }
 
-    /// For how long something has kept the run from moving.
-    fn stuck_for(&mut self, now: &Snapshot) -> Duration {
+    /// For how long something has kept the run from moving, and what.
+    fn stuck(&mut self, now: &Snapshot) -> (Duration, Reason) {
         let is_idle = now.applied.is_some_and(|applied| applied >= now.resolved);
         if is_idle || now.applied != self.moved.to {
             self.moved = Moved { to: now.applied, at: now.running_for };
         }
         let silent = if self.receives { now.silent_for() } else { Duration::ZERO };
         let down = now.target_down.map_or(Duration::ZERO, |(lasted, _)| lasted);
-        silent.max(down).max(now.running_for.saturating_sub(self.moved.at))
+        let unmoved = now.running_for.saturating_sub(self.moved.at);
+        let reasons = now.reasons();
+        let known = |some: &[Reason]| reasons.iter().find(|reason| some.contains(reason)).copied();
+        let keep_away =
+            [Reason::StagingFull, Reason::ChangefeedPaused, Reason::ChangefeedFails, Reason::SourceUnreachable];
+        let kept = [
+            (down, Reason::TargetDown),
+            (unmoved, known(&[Reason::TargetDown, Reason::RowRefused]).unwrap_or(Reason::Behind)),
+            (silent, known(&keep_away).unwrap_or(Reason::NothingArrives)),
+        ];
+        // Of those that last long enough the first one; it has the others follow.
+        let longest = kept.iter().copied().max_by_key(|(lasted, _)| *lasted);
+        let first = kept.iter().copied().find(|(lasted, _)| *lasted >= self.stalled_after);
+        first.or(longest).unwrap_or((Duration::ZERO, Reason::Behind))
     }
-}
-
-/// It stands against cutting back, and keeps nothing from moving.
-fn is_open(reason: Reason) -> bool {
-    matches!(reason, Reason::NotVerified | Reason::SequencesNotChecked)
 }
 
 /// The end of a state that began at this time of the run.
@@ -366,6 +376,7 @@ mod tests {
         assert!(changes.look(&behind(30)).is_empty());
         let stalled = changes.look(&behind(70));
         assert_eq!((names(&stalled), stalled[0].shown("lag_seconds")), (vec!["stalled"], "68.0".to_owned()));
+        assert_eq!(stalled[0].shown("reason"), "behind");
         assert!(changes.look(&behind(200)).is_empty());
         assert_eq!(names(&changes.look(&well(201))), ["caught-up", "recovered"]);
         // Nothing comes.
