@@ -10,7 +10,9 @@ pub mod findings;
 pub mod lasting;
 pub mod listen;
 pub mod log;
+pub mod logged;
 pub mod mask;
+pub mod measure;
 mod private;
 pub mod threads;
 

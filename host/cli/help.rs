@@ -53,6 +53,7 @@ Examples:
   ebb status                                   the run of this machine, on 127.0.0.1:3030
   ebb status --stagingSchema _replicator_1     the run of that staging schema, wherever its pages are
   ebb status --watch                           again every second
+  ebb status --tables                          also the rows of each table
   ebb status --json | jq .reasons              for a script: what is against cutting back
 
 Exit codes: 0 when an ebb has answered, whatever it said; 1 when none has; 2 for wrong usage.";

@@ -38,6 +38,9 @@ pub(super) struct Status {
     /// Again every second, until it is interrupted
     #[arg(long)]
     pub watch: bool,
+    /// Also each table: rows received, upserted and deleted, and when it last changed
+    #[arg(long, env = "EBB_STATUS_TABLES")]
+    pub tables: bool,
     /// The whole of /_/status as JSON
     #[arg(long)]
     pub json: bool,

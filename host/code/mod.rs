@@ -44,6 +44,12 @@ pub fn explanation(code: &str) -> Option<&'static str> {
     sections().find(|section| section.strip_prefix("EBB-").is_some_and(|rest| rest.split(':').next() == Some(code)))
 }
 
+/// What a code means, as the heading of its section says.
+pub fn meaning(code: Code) -> &'static str {
+    let heading = explanation(code.text()).and_then(|section| section.lines().next());
+    heading.and_then(|heading| heading.split_once(": ")).map_or("", |(_, meaning)| meaning)
+}
+
 /// What stands before the first section.
 pub fn preface() -> &'static str {
     PAGE.split("\n## ").next().unwrap_or_default()

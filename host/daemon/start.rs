@@ -83,7 +83,9 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>) -> Resu
         holder.keep_tables(routes.iter().filter_map(|route| route.source.clone()).collect(), &matched.taken_in);
     }
 
-    let status = Arc::new(Status::new(&config.receiver.access));
+    let status = Arc::new(Status::new(&config.receiver.access).with_staging(stage.backlog.measures()));
+    status.tables.set(&target_at_start.catalog, tables.list().iter().map(|table| table.position));
+    status.measures.limit_apply(config.target.apply_timeout);
     let pages = bind_pages(&config, &status, &stage.backlog).await?;
     let receiver = bind_receiver(&config, &stage, tables, keys, &status).await?;
     let pages_addr = pages.as_ref().and_then(Pages::addr);

@@ -3,16 +3,22 @@
 //! Owns: counters, the snapshot of them at one moment, and its renderings, each in a file of its own. Does not own: any decision;
 //! nothing reads a number back. What is logged is said where it happens.
 
+mod exposition;
 mod json;
+mod liveness;
+mod measures;
+mod molt_metrics;
 mod pages;
 mod prometheus;
 mod snapshot;
+mod table_counts;
 mod trend;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
@@ -20,6 +26,7 @@ use ebb_sdk::{Rounded, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use measures::Measures;
 pub use pages::Pages;
 pub use snapshot::{ChangefeedState, Snapshot};
 pub use verdict::Reason;
@@ -27,7 +34,9 @@ pub use verdict::Reason;
 use crate::code::{self, Code};
 use crate::config::Access;
 use crate::error::Error;
-use crate::stage::Forecast;
+use crate::logged;
+use crate::stage::{Forecast, StageMeasures};
+use table_counts::TableCounters;
 use trend::Trend;
 
 /// Counts what happens. Shared by all parts of a run.
@@ -53,6 +62,12 @@ pub struct Status {
     /// Since when the target takes no rows, and why.
     target_down: Mutex<Option<(Instant, Code)>>,
     trend: Mutex<Trend>,
+    pub tables: TableCounters,
+    pub measures: Measures,
+    /// Those of staging.
+    staging: Arc<StageMeasures>,
+    /// When certificates end, by what they are for.
+    certificates: Mutex<Vec<(&'static str, SystemTime)>>,
 }
 
 /// When the run began.
@@ -85,6 +100,11 @@ impl Status {
         ];
         let authentication = ways.into_iter().filter(|(is_chosen, _)| *is_chosen).map(|(_, way)| way).collect();
         Self { authentication, ..Self::default() }
+    }
+
+    /// The same, with what staging measures of itself.
+    pub fn with_staging(self, staging: Arc<StageMeasures>) -> Self {
+        Self { staging, ..self }
     }
 
     /// How clients show that they may write, for a person.
@@ -166,6 +186,11 @@ impl Status {
         self.trend.lock().add(snapshot);
     }
 
+    /// Sets when certificates end.
+    pub fn certificates(&self, ends: Vec<(&'static str, SystemTime)>) {
+        *self.certificates.lock() = ends;
+    }
+
     pub fn handshake_failed(&self) {
         self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
     }
@@ -206,6 +231,13 @@ impl Status {
             retries: count(&self.retries),
             values_rounded: self.values_rounded.lock().clone(),
             waiting: self.waiting.lock().clone(),
+            build: snapshot::Build::THIS,
+            tables: self.tables.counts(),
+            other_failures: self.tables.other_failures(),
+            distributions: self.measures.distributions(&self.staging),
+            threads: self.measures.threads(&self.staging),
+            certificates: self.certificates.lock().clone(),
+            logged: logged::now(),
         }
     }
 }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::{Snapshot, Status, json, prometheus};
+use super::{Snapshot, Status, json, liveness, prometheus};
 use crate::config::PagesAddr;
 use crate::error::Result;
 use crate::listen::listen;
@@ -145,14 +145,6 @@ impl Drop for Connection {
     }
 }
 
-/// For a probe: what a person should look at.
-pub(super) fn health(snapshot: &Snapshot) -> String {
-    match &snapshot.waiting {
-        Some(waiting) => format!("OK, but applying waits at {}: see /_/status and the log\n", waiting.at),
-        None => "OK\n".to_owned(),
-    }
-}
-
 /// How far the target may be behind when no `?max=` says so.
 const CAUGHT_UP_SECONDS: f64 = 15.0;
 
@@ -181,13 +173,20 @@ fn unavailable(text: String) -> Response<Full<bytes::Bytes>> {
 
 async fn answer(request: Request<Incoming>, run: &Run) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
     let (kind, text) = match request.uri().path() {
-        "/_/livez" | "/_/healthz" => ("text/plain", health(&run.snapshot())),
+        "/_/livez" | "/_/healthz" => match liveness::judge(&run.snapshot()) {
+            Ok(text) => ("text/plain", text),
+            Err(text) => return Ok(unavailable(text)),
+        },
         "/_/readyz" => {
             let snapshot = run.snapshot();
+            let text = match liveness::judge(&snapshot) {
+                Ok(text) => text,
+                Err(text) => return Ok(unavailable(text)),
+            };
             if snapshot.staging.is_full {
                 return Ok(unavailable("requests are held: staging is full\n".into()));
             }
-            ("text/plain", health(&snapshot))
+            ("text/plain", text)
         }
         "/_/caughtup" => match caught_up(request.uri().query(), &run.snapshot()) {
             Ok(text) => ("text/plain", text),

@@ -33,6 +33,8 @@ mod feed;
 
 mod silence;
 mod status;
+mod liveness;
+mod metrics;
 mod staging;
 
 mod rows;

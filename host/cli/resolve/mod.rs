@@ -278,7 +278,13 @@ pub(super) fn status(given: &Status) -> Result<status::Options> {
         }
         (addr, _) => PagesPlace::Addr(address("--metricsAddr", addr.as_deref().unwrap_or(FETCH_PAGES_ADDR))?),
     };
-    Ok(status::Options { pages, schema: given.staging_schema.clone(), watch: given.watch, json: given.json })
+    Ok(status::Options {
+        pages,
+        schema: given.staging_schema.clone(),
+        watch: given.watch,
+        json: given.json,
+        tables: given.tables,
+    })
 }
 
 /// `ebb triggers restore`.

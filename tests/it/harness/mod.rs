@@ -8,6 +8,7 @@ pub(crate) mod target;
 pub(crate) mod ebb;
 pub(crate) mod codes;
 pub(crate) mod pages;
+pub(crate) mod promtool;
 
 pub(crate) mod client;
 pub(crate) mod folders;
