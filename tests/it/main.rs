@@ -35,6 +35,7 @@ mod silence;
 mod status;
 mod liveness;
 mod metrics;
+mod monitoring;
 mod staging;
 
 mod rows;
