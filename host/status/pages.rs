@@ -205,3 +205,52 @@ async fn answer(request: Request<Incoming>, run: &Run) -> Result<Response<Full<b
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::private::tempdir;
+    use crate::stage::{Stage, StagingLimits};
+
+    async fn get(addr: SocketAddr, path: &str) -> String {
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_dead_thread_is_what_probes_see() {
+        let dir = tempdir();
+        let stage = Stage::open(dir.path(), StagingLimits::default()).unwrap();
+        let status = Arc::new(Status::default());
+        let settings = PagesAddr { addr: ([127, 0, 0, 1], 0).into(), flag: "--metricsAddr", required: true };
+        let pages = Pages::bind(settings, Arc::clone(&status), stage.backlog.clone(), "s".into()).await.unwrap();
+        let addr = pages.addr().unwrap();
+        let talk = async {
+            for path in ["/_/livez", "/_/healthz", "/_/readyz"] {
+                assert!(get(addr, path).await.starts_with("HTTP/1.1 200 "), "{path}");
+            }
+            let applier = Arc::clone(&status);
+            let panicked = std::thread::spawn(move || {
+                let _alive = applier.measures.applier.begin();
+                panic!("on purpose");
+            });
+            assert!(panicked.join().is_err());
+            for path in ["/_/livez", "/_/healthz", "/_/readyz"] {
+                let answer = get(addr, path).await;
+                assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("applier has ended"), "{answer}");
+            }
+            assert!(get(addr, "/metrics").await.contains("ebb_thread_alive{thread=\"applier\"} 0\n"));
+        };
+        tokio::select! {
+            () = pages.run() => panic!("it serves for ever"),
+            () = talk => {}
+        }
+    }
+}

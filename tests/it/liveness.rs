@@ -69,14 +69,14 @@ fn a_source_that_is_silent_is_waited_for_by_a_run_that_lives() {
 #[test]
 fn a_full_staging_is_no_death() {
     let world = World::new("live_staging", TABLE);
-    let (ebb, pages) = start(&world, "--staging-max-bytes 4000000 --httpResponseTimeout 2s");
+    let (ebb, pages) = start(&world, "--staging-max-bytes 4000000 --httpResponseTimeout 8s");
     let gate = hold(&world, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
     for first in (0..6000).step_by(100) {
         let last = first + 99;
         world.source(&format!("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series({first}, {last}) AS i"));
     }
-    // Each is held for two seconds.
-    let is_held = |now: &Value| now["staging_full"] == true && seconds(&now["requests_refused"]) >= 4;
+    // Each is held for eight seconds.
+    let is_held = |now: &Value| now["staging_full"] == true && seconds(&now["requests_refused"]) >= 1;
     // The applier hangs in one attempt on the lock.
     alive_until(&ebb, &pages, 40, "requests that are held", |now| {
         let writer = &now["threads"][1];
