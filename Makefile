@@ -24,11 +24,13 @@ DEMO_PACKAGES = $(PACKAGES_BUILD) postgresql postgresql-client $(if $(filter ebb
 STEP = exec scripts/step.sh target/logs
 # MySQL 9 beside Debian's MariaDB: unpacked into target/mysql, not installed.
 GET_MYSQL = [ -e target/mysql/complete ] || $(STEP)/mysql.log "download MySQL into target/mysql" tests/servers/get-mysql.sh target/mysql
+# What judges metrics and alert rules, out of a package whose daemon nobody wants here: unpacked, not installed.
+GET_PROMTOOL = [ -e target/promtool/promtool ] || $(STEP)/promtool.log "download promtool into target/promtool" tests/servers/get-promtool.sh target/promtool
 
 # What `ebb --version` says of an optimised build.
 build demo deb: export EBB_COMMIT = $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help demo test fresh soak fuzz bench build deb docs lint packages mysql clean
+.PHONY: help demo test fresh soak fuzz bench build deb docs lint packages mysql promtool clean
 
 help:
 	@echo "make demo   build, run the main job on real servers, show the result; TARGET=mysql or mariadb"
@@ -51,7 +53,7 @@ demo:
 	@$(STEP)/demo-build.log "compile" $(CARGO) build --profile demo -p ebb -p ebb-quickstart -p $(DEMO_PLUGIN) --bins --lib
 	@TARGET=$(DEMO_TARGET) exec target/demo/quickstart
 
-test: packages mysql
+test: packages mysql promtool
 	@$(STEP)/format.log "check the format" $(CARGO) fmt --all --check
 	@$(STEP)/lints.log "check the lints" $(CARGO) clippy --workspace --all-targets -- -D warnings
 	@$(STEP)/build.log "compile the program and the plugins" $(CARGO) build --workspace --bins --lib
@@ -122,6 +124,9 @@ packages:
 
 mysql: packages
 	@$(GET_MYSQL)
+
+promtool: packages
+	@$(GET_PROMTOOL)
 
 clean:
 	$(CARGO) clean

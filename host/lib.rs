@@ -12,7 +12,9 @@ pub mod identity;
 pub mod listen;
 pub mod history;
 pub mod log;
+pub mod logged;
 pub mod mask;
+pub mod measure;
 mod private;
 pub mod threads;
 

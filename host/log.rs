@@ -19,6 +19,7 @@ use tracing_subscriber::registry;
 use crate::code;
 use crate::config::{Log, LogDestination, LogFormat};
 use crate::error::{Error, Result, steers, visible};
+use crate::logged::{self, Severity};
 use crate::{mask, private};
 
 /// Sends every event of the process to the destination, from now on.
@@ -56,7 +57,10 @@ pub fn failure(error: &Error) {
     fields.others.extend(error.hint.iter().map(|hint| ("hint", Value::from(hint.as_str()))));
     fields.others.extend(error.fields.iter().map(|(name, value)| (*name, Value::from(value.as_str()))));
     match LINES.get() {
-        Some(lines) => lines.write(Level::ERROR, &fields),
+        Some(lines) => {
+            note(Level::ERROR, &fields);
+            lines.write(Level::ERROR, &fields);
+        }
         None => {
             let _ = std::io::stderr().write_all(json_line(Level::ERROR, &fields.clean()).as_bytes());
         }
@@ -135,13 +139,17 @@ impl<S: Subscriber> Layer<S> for Shared {
         } else {
             Level::WARN.min(lines.level)
         };
-        if level <= threshold {
+        // Counted also where --logging error does not show it.
+        if level <= threshold.max(Level::WARN) {
             let mut fields = Fields::default();
             event.record(&mut fields);
             if !ours && level <= Level::WARN {
                 fields.others.insert(0, (CODE, code::defect::LIBRARY.text().into()));
             }
-            lines.write(level, &fields);
+            note(level, &fields);
+            if level <= threshold {
+                lines.write(level, &fields);
+            }
         }
     }
 }
@@ -155,6 +163,18 @@ impl Lines {
         };
         // A log that cannot be written must not stop replication.
         let _ = self.output.lock().line(&line);
+    }
+}
+
+/// An error or a warning counts.
+fn note(level: Level, fields: &Fields) {
+    let severity = match level {
+        Level::ERROR => Severity::Error,
+        Level::WARN => Severity::Warning,
+        _ => return,
+    };
+    if let Some(code) = fields.others.iter().find(|(name, _)| *name == CODE).and_then(|(_, value)| value.as_str()) {
+        logged::note(severity, code);
     }
 }
 

@@ -55,6 +55,14 @@ impl Window {
     pub fn interval(&self) -> Interval {
         Interval { from: self.from, to: self.to }
     }
+
+    /// The time of its first source transaction, as long as the rows are in commit order; `None` where it has none.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        match &self.rows {
+            WindowRows::InMemory(rows) => rows.first().map(|row| row.timestamp),
+            WindowRows::Streamed => Some(self.to),
+        }
+    }
 }
 
 /// Where the rows of a window are.

@@ -21,7 +21,8 @@ for name in postgres mysql; do
 done
 for file in lib/systemd/system/ebb.service etc/ebb/ebb.toml usr/share/man/man1/ebb.1.gz usr/share/man/man1/ebb-fetch.1.gz \
     usr/share/bash-completion/completions/ebb usr/share/zsh/vendor-completions/_ebb \
-    usr/share/fish/vendor_completions.d/ebb.fish usr/share/doc/ebb/README.md; do
+    usr/share/fish/vendor_completions.d/ebb.fish usr/share/ebb/monitoring/alerts.yml \
+    usr/share/ebb/monitoring/dashboard.json usr/share/doc/ebb/docs/alerts.md usr/share/doc/ebb/README.md; do
     [ -s "$root/$file" ] || fail "$file is missing"
 done
 # The example is a file that the program reads; it lacks the databases only.

@@ -3,6 +3,8 @@
 //! Owns: the loop around failures, and what follows which. Does not own: what a batch is (`batch`), writing one once
 //! (`transaction`), connecting anew (`reconnect`), what comes when nothing is left to try (`wait`).
 
+use std::time::Instant;
+
 use ebb_sdk::{ErrorKind, Topic};
 
 use super::Applier;
@@ -93,16 +95,22 @@ impl Applier {
         let advance = self.advance(lease, batch.interval);
         let (mut slow, mut alike) = (0, Alike::default());
         loop {
-            let (writer, session) = (self.writer(), &mut lease.session);
+            let (writer, session, begun) = (self.writer(), &mut lease.session, Instant::now());
             let written = match &mut batch.content {
                 Content::Encoded(blocks) => writer.write_blocks(session, blocks, &advance).map_err(WriteError::Target),
-                Content::Staged(window) => writer.write(session, window, batch.plan, &advance, &mut batch.phase),
+                Content::Staged(window) => {
+                    writer.write(session, window, batch.plan, &advance, &mut batch.phase, &mut batch.counts)
+                }
             };
             let failure = match written {
-                Ok(applied) => return Ok(BatchOutcome::Committed(applied)),
+                Ok(applied) => {
+                    self.status.measures.applies.observe(begun.elapsed());
+                    return Ok(BatchOutcome::Committed(applied));
+                }
                 Err(WriteError::Target(failure)) => rolled_back(lease, WriteError::Target(alike.judged(failure))),
                 Err(failure) => rolled_back(lease, failure),
             };
+            self.status.tables.failed(failure.table());
             let failure = match self.remedy(batch, failure, &mut backoff) {
                 Remedy::Reconnect(failure) => failure,
                 Remedy::Replan(plan) => {
@@ -195,12 +203,16 @@ impl Applier {
 
     /// What the target has confirmed.
     pub(super) fn committed(&self, lease: &mut Lease, batch: &Batch, applied: Applied) -> Result<(), ApplyError> {
-        let (to, transactions, rows) = (batch.interval.to, batch.transactions, batch.rows());
+        let (to, transactions, rows) = (batch.interval.to, batch.transactions, batch.counts.rows());
         lease.committed(applied);
         self.backlog.release(applied);
         self.pace.keep_up();
         self.pace.outage.over(to, *self.resolved.borrow());
-        self.status.applied(to, transactions as u64, rows as u64);
+        self.status.applied(to, transactions as u64, rows);
+        self.status.tables.applied(batch.counts.tables());
+        if let Some(oldest) = batch.oldest {
+            self.status.measures.applied(oldest);
+        }
         if !self.target.connect.allow_rounding.is_empty() {
             self.status.rounded(lease.session.rounded().map_err(Error::from)?);
         }

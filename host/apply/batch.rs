@@ -3,7 +3,10 @@
 //! Owns: how much of an interval one takes, the tables that it affects, and how it is written at first. Does not own: what
 //! comes after a failure (`attempt`).
 
+use ebb_sdk::Timestamp;
+
 use super::Applier;
+use super::counts::RowCounts;
 use super::encode::Block;
 use super::escalation::AffectedTables;
 use super::plan::{Phase, Plan};
@@ -19,7 +22,11 @@ pub(super) struct Batch {
     pub(super) interval: Interval,
     /// How many source transactions it holds.
     pub(super) transactions: usize,
+    /// The time of the first of them; `None` where none has rows.
+    pub(super) oldest: Option<Timestamp>,
     pub(super) content: Content,
+    /// What the last attempt has written.
+    pub(super) counts: RowCounts,
     pub(super) affected: AffectedTables,
     pub(super) plan: Plan,
     /// With which its plans were refused, from the first on.
@@ -61,15 +68,18 @@ impl Batch {
 impl Applier {
     /// What was encoded ahead, if it was and may be written parents first.
     pub(super) fn encoded(&self, prepared: PreparedWindow) -> Option<Batch> {
-        let PreparedWindow { interval, transactions, blocks } = prepared;
+        let PreparedWindow { interval, transactions, oldest, blocks } = prepared;
         let blocks = blocks?;
         let affected = AffectedTables::by(&blocks);
         let plan = self.escalation().first(&affected);
+        let counts = RowCounts::of(&blocks);
         let content = Content::Encoded(blocks);
         let batch = Batch {
             interval,
             transactions,
+            oldest,
             content,
+            counts,
             affected,
             plan,
             refusals: Refusals::default(),
@@ -85,6 +95,7 @@ impl Applier {
         let window = Cutter::new(self.backlog.scan(from, to), from, to).next(limits)?;
         let mut window = window
             .ok_or_else(|| Error::new(code::defect::BROKEN_PROMISE, format!("nothing lies between {from} and {to}")))?;
+        let oldest = window.oldest();
         if let WindowRows::InMemory(rows) = window.rows {
             window.rows = WindowRows::InMemory(last_versions(rows, &self.tables)?);
         }
@@ -95,8 +106,10 @@ impl Applier {
         Ok(Batch {
             interval: window.interval(),
             transactions: window.transactions,
+            oldest,
             plan: self.escalation().first(&affected),
             content: Content::Staged(window),
+            counts: RowCounts::default(),
             affected,
             refusals: Refusals::default(),
             phase: None,

@@ -7,6 +7,7 @@
 
 mod attempt;
 mod batch;
+mod counts;
 mod encode;
 mod escalation;
 mod outage;
@@ -35,6 +36,7 @@ use tokio::time::timeout;
 use crate::code;
 use crate::config::{self, OnRowError};
 use crate::error::{Error, Result};
+use crate::measure::Heartbeat;
 use crate::order::{Interval, WindowLimits};
 use crate::stage::Backlog;
 use crate::status::Status;
@@ -85,15 +87,21 @@ impl Applier {
     /// # Errors
     /// When the target refuses a row and `--on-row-error` says so, another process has taken over, or a promise was broken. Retries do not end.
     pub fn run(mut self, lease: Option<Lease>) -> Result<()> {
+        let status = Arc::clone(&self.status);
+        let heartbeat = &status.measures.applier;
+        let _alive = heartbeat.begin();
         let lease = lease.map_or_else(|| self.take_over(), |lease| Ok(Some(lease)))?;
         let Some(mut lease) = lease else { return Ok(()) };
-        let _alive = self.holder.keep(&self.target, lease.progress().epoch)?;
+        let _kept = self.holder.keep(&self.target, lease.progress().epoch)?;
         self.backlog.release(lease.applied());
         self.status.applied(lease.progress().applied, 0, 0);
         self.warn_of_second_effects();
         let mut windows = self.reader(&lease).spawn(self.resolved.clone())?;
         // The reader ends, and with it the channel, once a stop is asked for.
-        while let Ok(prepared) = windows.recv() {
+        loop {
+            heartbeat.rest();
+            let Ok(prepared) = windows.recv() else { break };
+            heartbeat.beat();
             if *self.stop.borrow() {
                 break;
             }
@@ -156,6 +164,7 @@ impl Applier {
             limits: self.limits(),
             pace: Arc::clone(&self.pace),
             position: lease.progress().applied,
+            status: Arc::clone(&self.status),
             stop: self.stop.clone(),
         }
     }
@@ -165,11 +174,18 @@ impl Applier {
         if delay.is_zero() {
             return if *self.stop.borrow() { Pause::Stop } else { Pause::Work };
         }
+        self.heartbeat().rest();
         let stop = &mut self.stop;
-        match self.runtime.block_on(async { timeout(delay, stop.wait_for(|&stop| stop)).await.is_ok() }) {
+        let pause = match self.runtime.block_on(async { timeout(delay, stop.wait_for(|&stop| stop)).await.is_ok() }) {
             true => Pause::Stop,
             false => Pause::Work,
-        }
+        };
+        self.heartbeat().beat();
+        pause
+    }
+
+    fn heartbeat(&self) -> &Heartbeat {
+        &self.status.measures.applier
     }
 
     fn limits(&self) -> WindowLimits {
@@ -192,6 +208,7 @@ impl Applier {
             backlog: &self.backlog,
             limits: self.limits(),
             case_sensitive: self.case_sensitive,
+            heartbeat: self.heartbeat(),
         }
     }
 

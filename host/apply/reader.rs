@@ -17,6 +17,7 @@ use super::unwritable::Unwritable;
 use crate::error::Result;
 use crate::order::{Cutter, Interval, Window, WindowLimits, WindowRows, last_versions};
 use crate::stage::{Backlog, Entry, Scan};
+use crate::status::Status;
 use crate::tables::KeyWatch;
 use crate::tables::Tables;
 use crate::threads;
@@ -29,6 +30,8 @@ pub(super) struct PreparedWindow {
     pub(super) interval: Interval,
     /// Source transactions.
     pub(super) transactions: usize,
+    /// The time of the first of them.
+    pub(super) oldest: Option<Timestamp>,
     /// `None` for one source transaction that is too large for memory, and for rows that cannot be encoded: whoever applies
     /// them finds out which.
     pub(super) blocks: Option<Vec<Block>>,
@@ -45,6 +48,7 @@ pub(super) struct Reader {
     pub(super) limits: WindowLimits,
     pub(super) pace: Arc<Pace>,
     pub(super) position: Timestamp,
+    pub(super) status: Arc<Status>,
     pub(super) stop: watch::Receiver<bool>,
 }
 
@@ -58,7 +62,10 @@ impl Reader {
         // Without room between the two: one window is being written and one waits here.
         let (sender, windows) = sync_channel(0);
         let end = sender.clone();
+        let status = Arc::clone(&self.status);
         let on_end = move |outcome: Result<()>| {
+            // Another reader may follow; that none does is the applier's to notice.
+            status.measures.reader.rest();
             if let Err(error) = outcome {
                 // Nobody takes it once the applier has ended for another reason.
                 let _ = end.send(Err(error));
@@ -87,7 +94,13 @@ impl Reader {
         while let Some(to) = self.wait(&mut resolved, &runtime) {
             let idle = if last_sent.elapsed() >= IDLE_ADVANCE_INTERVAL { Idle::IsDue } else { Idle::IsEarly };
             let stop = self.stop.clone();
-            let mut send = |prepared| !*stop.borrow() && windows.send(Ok(prepared)).is_ok();
+            let status = Arc::clone(&self.status);
+            let mut send = |prepared| {
+                status.measures.reader.rest();
+                let is_wanted = !*stop.borrow() && windows.send(Ok(prepared)).is_ok();
+                status.measures.reader.beat();
+                is_wanted
+            };
             match self.windows(to, idle, &mut encoder, &mut send)? {
                 Read::Some => last_sent = Instant::now(),
                 Read::Nothing => {
@@ -113,11 +126,12 @@ impl Reader {
             if window.transactions == 0 && matches!((idle, &read), (Idle::IsEarly, Read::Nothing)) {
                 break;
             }
+            self.status.measures.reader.beat();
             self.position = window.to;
             if matches!(window.rows, WindowRows::Streamed) {
                 cutter = self.cutter(to);
             }
-            let (interval, transactions) = (window.interval(), window.transactions);
+            let (interval, transactions, oldest) = (window.interval(), window.transactions, window.oldest());
             let is_limited = self.keys.limit().is_some_and(|limit| limit < interval.to);
             let mut known = if is_limited || self.needs_keys(&window) { self.know_keys(interval)? } else { Keys::Same };
             let prepared = match known {
@@ -133,7 +147,7 @@ impl Reader {
                     }
                     match known {
                         Keys::Stopped => return Ok(Read::Unwanted),
-                        Keys::Same => PreparedWindow { interval, transactions, blocks: None },
+                        Keys::Same => PreparedWindow { interval, transactions, oldest, blocks: None },
                         // Its rows are read once more: under the keys that they have, and up to where these tell them apart.
                         Keys::Changed | Keys::Until(_) => {
                             if let Keys::Until(limit) = known {
@@ -155,13 +169,13 @@ impl Reader {
     }
 
     fn prepare(&self, window: Window, encoder: &mut Encoder<'_>) -> Result<PreparedWindow, Unwritable> {
-        let (interval, transactions) = (window.interval(), window.transactions);
+        let (interval, transactions, oldest) = (window.interval(), window.transactions, window.oldest());
         let WindowRows::InMemory(rows) = window.rows else {
-            return Ok(PreparedWindow { interval, transactions, blocks: None });
+            return Ok(PreparedWindow { interval, transactions, oldest, blocks: None });
         };
         let rows = last_versions(rows, &self.tables)?;
         rows.iter().try_for_each(|row| encoder.push(row))?;
-        Ok(PreparedWindow { interval, transactions, blocks: Some(encoder.take()) })
+        Ok(PreparedWindow { interval, transactions, oldest, blocks: Some(encoder.take()) })
     }
 
     /// A delete is nothing but a key; a row names its columns itself, but where the target's key is only a part of the
@@ -177,6 +191,8 @@ impl Reader {
 
     fn know_keys(&self, interval: Interval) -> Result<Keys> {
         let mut stop = self.stop.clone();
+        // The source has time limits of its own.
+        self.status.measures.reader.rest();
         let known = self.runtime.block_on(async {
             tokio::select! {
                 biased;
@@ -186,6 +202,7 @@ impl Reader {
                 }
             }
         });
+        self.status.measures.reader.beat();
         let limit = self.keys.limit().filter(|limit| interval.from < *limit && *limit < interval.to);
         known.or_else(|error| limit.map(Keys::Until).ok_or(error))
     }
@@ -197,18 +214,22 @@ impl Reader {
     /// Waits until the resolved timestamp is ahead; `None` when a stop is asked for.
     fn wait(&mut self, resolved: &mut watch::Receiver<Timestamp>, runtime: &Handle) -> Option<Timestamp> {
         let (position, stop) = (self.position, &mut self.stop);
-        runtime.block_on(async {
+        self.status.measures.reader.rest();
+        let moved = runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|&stop| stop) => None,
                 // The sender lives as long as the staging writer, whose end is reported by itself.
                 moved = resolved.wait_for(|&resolved| resolved > position) => moved.ok().map(|moved| *moved),
             }
-        })
+        });
+        self.status.measures.reader.beat();
+        moved
     }
 
     /// Waits until the resolved timestamp moves again, but no longer than this.
     fn pause(&mut self, resolved: &mut watch::Receiver<Timestamp>, runtime: &Handle, longest: Duration) {
+        self.status.measures.reader.rest();
         let stop = &mut self.stop;
         runtime.block_on(async {
             tokio::select! {

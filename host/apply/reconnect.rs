@@ -107,14 +107,19 @@ impl Applier {
             }
             match attempt(self) {
                 Ok(value) => return Ok(Some(value)),
-                Err(error) if error.kind == ErrorKind::Retry => failure = error,
+                Err(error) if error.kind == ErrorKind::Retry => {
+                    self.status.tables.failed(None);
+                    failure = error;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
     pub(super) fn open(&self) -> ebb_sdk::Result<Session> {
+        self.heartbeat().beat();
         let mut session = self.target.plugin.connect(&self.target.connect)?;
+        self.heartbeat().beat();
         let now = session.describe()?;
         // Tables and columns were matched at start: one that is written and has changed since needs a new start.
         let written = self.tables.list().iter().map(|table| table.position);
@@ -125,6 +130,7 @@ impl Applier {
                 .table(table)
         })?;
         session.place_tables(positions);
+        self.heartbeat().beat();
         Ok(session)
     }
 

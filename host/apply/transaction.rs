@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 
 use ebb_sdk::{Advance, Catalog, Checks, Operation};
 
+use super::counts::RowCounts;
 use super::encode::{Block, Encoder, Task};
 use super::plan::{Phase, Plan};
 use super::refused_row::RefusedRow;
 use super::table_plan::{TablePlan, TablePlans};
 use super::unwritable::{Unwritable, not_applied};
 use crate::error::Error;
+use crate::measure::Heartbeat;
 use crate::order::{Window, WindowLimits, WindowRows, identity};
 use crate::plugin::{Applied, Session};
 use crate::stage::{Backlog, Entry, TableId};
@@ -34,6 +36,7 @@ pub(super) struct Writer<'a> {
     pub(super) backlog: &'a Backlog,
     pub(super) limits: WindowLimits,
     pub(super) case_sensitive: bool,
+    pub(super) heartbeat: &'a Heartbeat,
 }
 
 /// Either the target failed, and its kind says what to do, or what was to be written is at fault: a row, or more than that.
@@ -41,6 +44,17 @@ pub(super) enum WriteError {
     Target(ebb_sdk::Error),
     Row(RefusedRow),
     Final(Error),
+}
+
+impl WriteError {
+    /// The table that it names.
+    pub(super) fn table(&self) -> Option<&str> {
+        match self {
+            Self::Target(error) => error.table.as_deref(),
+            Self::Row(refused) => refused.table.as_deref(),
+            Self::Final(error) => error.fact("table"),
+        }
+    }
 }
 
 impl From<Unwritable> for WriteError {
@@ -72,18 +86,21 @@ impl Writer<'_> {
         blocks: &mut [Block],
         advance: &Advance,
     ) -> ebb_sdk::Result<Applied> {
+        self.heartbeat.beat();
         session.begin(Checks::Immediate)?;
         blocks.sort_by_key(|block| {
             let rank = self.plans[block.table].rank;
             let is_delete = block.operation == Operation::Delete;
             (is_delete, if is_delete { usize::MAX - rank } else { rank })
         });
-        blocks.iter().try_for_each(|block| write_block(session, block))?;
+        blocks.iter().try_for_each(|block| self.write_block(session, block))?;
+        self.heartbeat.beat();
         session.commit(advance)
     }
 
     /// Writes the window and moves the progress row with it. On a failure nothing of it is in the target, unless the
-    /// failure was the commit's. `at` is set to the phase that has begun, and to `None` for the commit.
+    /// failure was the commit's. `at` is set to the phase that has begun, and to `None` for the commit, `counts` to what was
+    /// written by then.
     pub(super) fn write(
         &self,
         session: &mut Session,
@@ -91,33 +108,38 @@ impl Writer<'_> {
         plan: Plan,
         advance: &Advance,
         at: &mut Option<Phase>,
+        counts: &mut RowCounts,
     ) -> Result<Applied, WriteError> {
         let rows = Rows::of(window);
         if matches!(rows, Rows::Staged(_)) {
             self.refuse_unknown(window)?;
         }
         let mut encoder = Encoder::new(self.catalog, self.tables, self.case_sensitive);
+        *counts = RowCounts::default();
+        self.heartbeat.beat();
         session.begin(plan.checks)?;
         for &phase in plan.phases {
             *at = Some(phase);
             for table in self.in_order(phase) {
                 let Some(task) = task(phase, &self.plans[table.position]) else { continue };
                 let all = rows.of_table(self.backlog, table.number);
-                match &rows {
+                let count = match &rows {
                     Rows::Staged(window) if phase.takes_deletes() && table.key.may_meet() => {
                         let there = all.filter(|row| !is_deleted(row));
-                        self.pass(session, &mut encoder, there, phase, task)?;
-                        self.streamed_deletes(session, &mut encoder, window, table, (phase, task))?;
+                        self.pass(session, &mut encoder, there, phase, task)?
+                            + self.streamed_deletes(session, &mut encoder, window, table, (phase, task))?
                     }
                     _ => self.pass(session, &mut encoder, all, phase, task)?,
-                }
+                };
+                counts.written(table.position, phase, count);
             }
         }
         *at = None;
+        self.heartbeat.beat();
         Ok(session.commit(advance)?)
     }
 
-    /// One phase of one table, in blocks, so that a large transaction is never held whole.
+    /// One phase of one table, in blocks, so that a large transaction is never held whole. Returns how many rows it took.
     fn pass<'r>(
         &self,
         session: &mut Session,
@@ -125,11 +147,12 @@ impl Writer<'_> {
         rows: impl Iterator<Item = Result<Cow<'r, Entry>, Error>>,
         phase: Phase,
         task: Task<'_>,
-    ) -> Result<(), WriteError> {
-        let mut count = 0;
+    ) -> Result<u64, WriteError> {
+        let (mut count, mut all) = (0, 0);
         for (read, entry) in rows.enumerate() {
             let entry = entry?;
             if read % ROWS_PER_LOOK == 0 {
+                self.heartbeat.beat();
                 session.keep_alive()?;
             }
             let is_deleted = entry.is_delete();
@@ -145,12 +168,19 @@ impl Writer<'_> {
             }
             encoder.push_as(&entry, task)?;
             count += 1;
+            all += 1;
             if count >= self.limits.rows_max || encoder.bytes() >= self.limits.bytes_max {
-                encoder.take().iter().try_for_each(|block| write_block(session, block))?;
+                encoder.take().iter().try_for_each(|block| self.write_block(session, block))?;
                 count = 0;
             }
         }
-        Ok(encoder.take().iter().try_for_each(|block| write_block(session, block))?)
+        encoder.take().iter().try_for_each(|block| self.write_block(session, block))?;
+        Ok(all)
+    }
+
+    fn write_block(&self, session: &mut Session, block: &Block) -> ebb_sdk::Result<()> {
+        self.heartbeat.beat();
+        session.write(block.table, block.operation, &block.columns, &block.rows)
     }
 
     /// Rows of a table that this run does not apply must not be passed over.
@@ -174,29 +204,32 @@ impl Writer<'_> {
         window: &Window,
         table: &Table,
         (phase, task): (Phase, Task<'_>),
-    ) -> Result<(), WriteError> {
+    ) -> Result<u64, WriteError> {
+        let mut count = 0;
         let all = || self.backlog.scan_table(window.to, table.number);
         let mut deleted = all().filter(|row| row.as_ref().map_or(true, Entry::is_delete));
         loop {
             let mut gone = BTreeMap::new();
+            self.heartbeat.beat();
             session.keep_alive()?;
             for row in deleted.by_ref().take(DELETES_HELD_MAX) {
                 let row = row?;
                 gone.insert(identity(table, &row)?.into_owned(), row);
             }
             if gone.is_empty() {
-                return Ok(());
+                return Ok(count);
             }
             for (read, row) in all().enumerate() {
                 let row = row?;
                 if read % ROWS_PER_LOOK == 0 {
+                    self.heartbeat.beat();
                     session.keep_alive()?;
                 }
                 if !row.is_delete() {
                     gone.remove(identity(table, &row)?.as_ref());
                 }
             }
-            self.pass(session, encoder, gone.into_values().map(|row| Ok(Cow::Owned(row))), phase, task)?;
+            count += self.pass(session, encoder, gone.into_values().map(|row| Ok(Cow::Owned(row))), phase, task)?;
         }
     }
 
@@ -264,8 +297,4 @@ impl<'w> Rows<'w> {
 
 fn is_deleted(row: &Result<Cow<'_, Entry>, Error>) -> bool {
     row.as_ref().is_ok_and(|row| row.is_delete())
-}
-
-fn write_block(session: &mut Session, block: &Block) -> ebb_sdk::Result<()> {
-    session.write(block.table, block.operation, &block.columns, &block.rows)
 }

@@ -133,15 +133,18 @@ impl Applier {
 
     /// Sleeps until the delay is over, somebody asks for another try, or for a stop.
     fn rest(&mut self, delay: Duration) -> Rest {
+        self.heartbeat().rest();
         let (stop, hangups) = (&mut self.stop, &mut self.hangups);
-        self.runtime.block_on(async {
+        let rest = self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|&stop| stop) => Rest::Stop,
                 Ok(()) = hangups.changed() => Rest::Asked,
                 _ = timeout(delay, std::future::pending::<()>()) => Rest::Over,
             }
-        })
+        });
+        self.heartbeat().beat();
+        rest
     }
 
     /// A session that sees the target as it is now; false while it is down.
@@ -227,6 +230,7 @@ impl Applier {
         };
         let first = self.first_transaction(interval.from)?;
         for row in self.backlog.scan(last.up_to.max(first), interval.to) {
+            self.heartbeat().beat();
             if is_it(&row?) {
                 return Ok(true);
             }
@@ -300,13 +304,17 @@ impl Applier {
     }
 
     fn know_keys(&mut self, to: Timestamp) -> Result<Pause> {
+        // The source has time limits of its own.
+        self.heartbeat().rest();
         let (stop, keys) = (&mut self.stop, &self.keys);
-        self.runtime.block_on(async {
+        let known = self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|&stop| stop) => Ok(Pause::Stop),
                 known = keys.know(to) => known.map(|_| Pause::Work),
             }
-        })
+        });
+        self.heartbeat().beat();
+        known
     }
 }

@@ -70,6 +70,7 @@ Examples:
   ebb status --metricsAddr ebb.example.com:3030 --metricsAuth pages.auth --metricsCA certs/ca.crt
                                                a run on another machine, over HTTPS
   ebb status --watch                           again every second
+  ebb status --tables                          also the rows of each table
   ebb status --json | jq .reasons              for a script: what is against cutting back
   ebb status --history --stagingSchema NAME    what has happened to that run, also while no ebb runs
 

@@ -53,6 +53,9 @@ pub(super) struct Status {
     /// What has happened to the run, the newest last; where no ebb answers, as the folder of --stagingSchema has it
     #[arg(long)]
     pub history: bool,
+    /// Also each table: rows received, upserted and deleted, and when it last changed
+    #[arg(long, env = "EBB_STATUS_TABLES")]
+    pub tables: bool,
     /// The whole of /_/status, or of /_/history, as JSON
     #[arg(long)]
     pub json: bool,

@@ -31,6 +31,8 @@ pub struct Options {
     pub schema: Option<String>,
     pub asked: Asked,
     pub watch: bool,
+    /// Also the rows of each table.
+    pub tables: bool,
     pub json: bool,
 }
 
@@ -53,7 +55,7 @@ pub fn run(options: &Options) -> Result<String> {
         let text = match &options.asked {
             Asked::Status => {
                 let status = runtime.block_on(ask(options))?.1;
-                if options.json { format!("{status:#}\n") } else { shown(&status) }
+                if options.json { format!("{status:#}\n") } else { shown(&status, options.tables) }
             }
             Asked::History(dir) => history_of(&runtime, options, dir.as_deref())?,
         };
@@ -115,12 +117,7 @@ fn check_feed(status: &Value, options: &Options, addr: SocketAddr) -> Result<()>
 }
 
 /// The line, and below it what it rests on.
-fn shown(status: &Value) -> String {
-    let text = |value: &Value| match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => visible(text, ""),
-        other => visible(&other.to_string(), ""),
-    };
+fn shown(status: &Value, with_tables: bool) -> String {
     let mut lines = vec![text(&status["line"]), String::new()];
     let mut row = |name: &str, value: String| lines.push(format!("{name:<20}{value}"));
     row("staging schema", text(&status["feed"]));
@@ -141,11 +138,44 @@ fn shown(status: &Value) -> String {
         row("refused row", format!("{} {}", text(&waiting["table"]), text(&waiting["key"])));
         row("", text(&waiting["hint"]));
     }
+    let last = &status["last_error"];
+    if !last.is_null() {
+        row("last error", format!("{} {} ({})", text(&last["time"]), text(&last["code"]), text(&last["text"])));
+    }
+    for certificate in status["certificates"].as_array().into_iter().flatten() {
+        row("certificate ends", format!("{} {}", text(&certificate["expires"]), text(&certificate["certificate"])));
+    }
     for reason in status["reasons"].as_array().into_iter().flatten() {
         row("not safe to cut back", format!(" {} ({})", text(&reason["text"]), text(&reason["id"])));
     }
     row("next", text(&status["next"]));
+    if with_tables {
+        lines.push(String::new());
+        lines.extend(table_lines(status["tables"].as_array().map_or(&[][..], Vec::as_slice)));
+    }
     lines.into_iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// A line for each table below a heading, in columns as wide as they must be.
+fn table_lines(tables: &[Value]) -> impl Iterator<Item = String> {
+    let fields = ["received", "applied_upserts", "applied_deletes", "last_change", "table"];
+    let heading = ["received", "upserts", "deletes", "last change", "table"].map(str::to_owned);
+    let rows: Vec<[String; 5]> =
+        std::iter::once(heading).chain(tables.iter().map(|table| fields.map(|field| text(&table[field])))).collect();
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or_default();
+    let widths = [0, 1, 2, 3].map(width);
+    rows.into_iter().map(move |[received, upserts, deletes, changed, table]| {
+        let [a, b, c, d] = widths;
+        format!("{received:>a$}  {upserts:>b$}  {deletes:>c$}  {changed:<d$}  {table}")
+    })
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => visible(text, ""),
+        other => visible(&other.to_string(), ""),
+    }
 }
 
 #[cfg(test)]
@@ -156,8 +186,19 @@ mod tests {
     fn nothing_in_an_answer_steers_a_terminal() {
         let status =
             serde_json::json!({ "line": "behind\u{1b}[2J", "feed": "a\nb", "reasons": [{"text": "x", "id": "y"}] });
-        let text = shown(&status);
+        let text = shown(&status, false);
         assert!(text.starts_with("behind\\u{1b}[2J\n\n") && text.contains("a\\nb"), "{text}");
         assert!(text.contains("not safe to cut back x (y)\n"), "{text}");
+    }
+
+    #[test]
+    fn tables_stand_in_columns_where_they_are_asked_for() {
+        let status = serde_json::json!({ "line": "behind", "tables": [
+            {"table": "public.a\u{1b}", "received": 12, "applied_upserts": 3, "applied_deletes": 1_234_567_890, "last_change": null},
+        ]});
+        let text = shown(&status, true);
+        let expected = "received  upserts     deletes  last change  table\n      12        3  1234567890  -            public.a\\u{1b}\n";
+        assert!(text.ends_with(expected), "{text}");
+        assert!(!shown(&status, false).contains("public.a"));
     }
 }

@@ -85,7 +85,10 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>, record:
         holder.keep_tables(routes.iter().filter_map(|route| route.source.clone()).collect(), &matched.taken_in);
     }
 
-    let status = Arc::new(Status::new(&config.receiver.access).with_history(stage.run_state.history().clone()));
+    let status = Status::new(&config.receiver.access).with_staging(stage.backlog.measures());
+    let status = Arc::new(status.with_history(stage.run_state.history().clone()));
+    status.tables.set(&target_at_start.catalog, tables.list().iter().map(|table| table.position));
+    status.measures.limit_apply(config.target.apply_timeout);
     record.counts(&status);
     let pages = bind_pages(&config, &status, &stage).await?;
     let receiver = bind_receiver(&config, &stage, tables, keys, &status).await?;

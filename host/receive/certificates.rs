@@ -55,6 +55,17 @@ pub(super) fn look(settings: &config::Receiver, identified: &Identified, now: Un
     Ok(found)
 }
 
+/// When the receiver's certificate and the changefeed's end, where there are any.
+pub(super) fn ends(settings: &config::Receiver, identified: &Identified) -> Vec<(&'static str, UnixTime)> {
+    let receiver = identified.chain.first().and_then(end);
+    let client_cert = settings.sink.as_ref().and_then(|sink| sink.client_cert.as_deref());
+    let changefeed = client_cert.and_then(|pem| end(identity::certificates(pem).ok()?.first()?));
+    [(RECEIVER, receiver), ("changefeed", changefeed)]
+        .into_iter()
+        .filter_map(|(name, end)| end.map(|end| (name, end)))
+        .collect()
+}
+
 /// The receiver's certificate.
 struct Shown<'c> {
     path: &'c Path,

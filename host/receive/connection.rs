@@ -17,6 +17,7 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 
 use super::Handler;
@@ -39,6 +40,8 @@ const CONNECTION_BYTES_MAX: u32 = 512 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Wait after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the receiver gives a sign of life while nobody connects.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// How long the last answers of a connection may take.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
 
@@ -74,8 +77,17 @@ pub(super) async fn accept(
     let admission = Admission::new(limits);
     // Aborted together with this future, so that no connection outlives the receiver.
     let mut tasks = tokio::task::JoinSet::new();
+    let heartbeat = &handler.status.measures.intake;
+    let _alive = heartbeat.begin();
+    let mut signs = tokio::time::interval(SIGN_OF_LIFE);
+    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        match listener.accept().await {
+        heartbeat.beat();
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = signs.tick() => continue,
+        };
+        match accepted {
             Ok((socket, client)) => {
                 let tls = TlsWatch::now(tls.clone());
                 tasks.spawn(admit(

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
+use ebb_sdk::{SHOWN_CHARS_MAX, TableIndex, Timestamp, shortened, shown_value};
 use hyper::StatusCode;
 
 use super::Refusal;
@@ -33,8 +33,35 @@ const ROW_BYTES: usize = size_of::<(usize, usize)>();
 
 /// What a body brings.
 pub(super) enum Delivery {
-    Rows(RowBatch, Vec<(TableId, Origin)>),
+    Rows(RowBatch, Vec<(TableId, Origin)>, Counted),
     Resolved(Timestamp),
+}
+
+/// What is counted of the rows of one body, so that nobody has to look at them again.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    /// Rows by table, of which a body has few.
+    pub(super) tables: Vec<(TableIndex, u64)>,
+    /// Of the first that was committed.
+    pub(super) oldest: Option<Timestamp>,
+    /// Where the table of the last row stands: rows of one table often stand together.
+    last: usize,
+}
+
+impl Counted {
+    fn row(&mut self, table: TableIndex, timestamp: Timestamp) {
+        self.oldest = Some(self.oldest.map_or(timestamp, |oldest| oldest.min(timestamp)));
+        if self.tables.get(self.last).is_none_or(|(known, _)| *known != table) {
+            let known = self.tables.iter().position(|(known, _)| *known == table);
+            self.last = known.unwrap_or_else(|| {
+                self.tables.push((table, 0));
+                self.tables.len() - 1
+            });
+        }
+        if let Some((_, rows)) = self.tables.get_mut(self.last) {
+            *rows += 1;
+        }
+    }
 }
 
 /// Why a body is not taken.
@@ -57,6 +84,7 @@ pub(super) struct Intake<'h, 'a> {
     body_bytes: usize,
     rows: RowBatch,
     origins: Vec<(TableId, Origin)>,
+    counted: Counted,
     /// Messages of one table often stand together.
     last: Option<(Cow<'a, str>, &'h Table)>,
 }
@@ -78,6 +106,7 @@ impl<'h, 'a> Intake<'h, 'a> {
             body_bytes: 0,
             rows: RowBatch::default(),
             origins: Vec::new(),
+            counted: Counted::default(),
             last: None,
         }
     }
@@ -86,7 +115,7 @@ impl<'h, 'a> Intake<'h, 'a> {
         self.body_bytes = body.len();
         self.rows = RowBatch::expecting(body.len());
         match payload::read(body, |message| self.take(message)) {
-            Ok(Body::Rows) => Ok(Delivery::Rows(self.rows, self.origins)),
+            Ok(Body::Rows) => Ok(Delivery::Rows(self.rows, self.origins, self.counted)),
             Ok(Body::Resolved(timestamp)) => {
                 self.check_time(timestamp)?;
                 self.check_whole_run()?;
@@ -128,6 +157,7 @@ impl<'h, 'a> Intake<'h, 'a> {
         };
         if let Some(change) = change {
             self.rows.push(message.updated, table.number, &key.text, change);
+            self.counted.row(table.position, message.updated);
             let bytes = self.body_bytes + rows_bytes(&self.rows);
             self.share.grow_now(bytes).map_err(Untaken::Request)?;
         }

@@ -23,7 +23,7 @@ mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -100,7 +100,7 @@ impl Receiver {
     ) -> Result<Self> {
         let gate = Arc::new(Gate::open(&settings.access, &tables.schemas())?);
         settings.access.client_ca.as_ref().map_or(Ok(()), tls::warn_of_public_authority)?;
-        let (reloader, tls) = Reloader::new(settings, Arc::clone(&gate))?;
+        let (reloader, tls) = Reloader::new(settings, Arc::clone(&gate), Arc::clone(&status))?;
         let listener =
             listen(settings.bind_addr, "--bindAddr (in ebb fetch: \"port\" in the --changefeeds-path file)").await?;
         let limits = settings.limits;
@@ -145,11 +145,13 @@ impl Handler {
     }
 
     async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<bytes::Bytes>> {
+        let begun = Instant::now();
         let path = request.uri().path().to_owned();
         let (head, mut body) = request.into_parts();
         match self.take(head, &mut body, connection).await {
             Ok(Some(staged)) => {
                 self.status.arrived();
+                self.status.measures.requests.observe(begun.elapsed());
                 ok(staged)
             }
             Ok(None) => Response::new(Full::from("OK\n")),
@@ -240,7 +242,7 @@ impl Handler {
         let delivery = delivery.map_err(|untaken| self.refused(untaken, covers_run))?;
         drop(bytes);
         match delivery {
-            Delivery::Rows(rows, origins) => {
+            Delivery::Rows(rows, origins, counted) => {
                 // Only the run's own changefeed decides which table of the source is the right one.
                 let judged = tokio::task::block_in_place(|| match covers_run {
                     true => self.origins.admit(&origins),
@@ -253,9 +255,17 @@ impl Handler {
                 let sender = if covers_run { Sender::OfRun } else { Sender::OfPart };
                 let staged = self.durable(self.inbox.append(rows, sender, Box::new(share))).await?;
                 self.status.received(count);
+                self.status.tables.received(&counted.tables);
+                if let Some(oldest) = counted.oldest {
+                    self.status.measures.staged(oldest);
+                }
                 Ok(staged)
             }
-            Delivery::Resolved(timestamp) => self.durable(self.inbox.resolve(timestamp)).await,
+            Delivery::Resolved(timestamp) => {
+                let staged = self.durable(self.inbox.resolve(timestamp)).await?;
+                self.status.measures.resolved(timestamp);
+                Ok(staged)
+            }
         }
     }
 

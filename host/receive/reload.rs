@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use ring::digest::{Context, SHA256};
@@ -19,6 +19,7 @@ use crate::code;
 use crate::config::{self, ClientCa, Identity};
 use crate::error::Result;
 use crate::identity::{self, Identified};
+use crate::status::Status;
 
 /// Between two looks at the files.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -33,16 +34,22 @@ pub struct Reloader {
     made: Option<Arc<Identified>>,
     /// What the files held when they were last read.
     seen: Arc<Mutex<Vec<u8>>>,
+    status: Arc<Status>,
 }
 
 impl Reloader {
-    pub(super) fn new(settings: &config::Receiver, gate: Arc<Gate>) -> Result<(Self, watch::Receiver<Arc<Current>>)> {
+    pub(super) fn new(
+        settings: &config::Receiver,
+        gate: Arc<Gate>,
+        status: Arc<Status>,
+    ) -> Result<(Self, watch::Receiver<Arc<Current>>)> {
         let identified = Arc::new(identity::identified(&settings.identity)?);
         certificates::check(settings, &identified, UnixTime::now())?;
         let (tls, current) = watch::channel(Arc::new(Current::read(&identified, &settings.access)?));
+        status.certificates(ends(settings, &identified));
         let made = matches!(settings.identity, Identity::SelfSigned).then_some(identified);
         let seen = Arc::new(Mutex::new(fingerprint(settings)));
-        Ok((Self { settings: settings.clone(), gate, tls, made, seen }, current))
+        Ok((Self { settings: settings.clone(), gate, tls, made, seen, status }, current))
     }
 
     /// Reads again for ever: at every change of `hangups`, which counts SIGHUPs, and when the files have changed. `on_read` is
@@ -92,6 +99,7 @@ impl Reloader {
             None => Arc::new(identity::identified(&self.settings.identity)?),
         };
         let current = Current::read(&identified, &self.settings.access)?;
+        self.status.certificates(ends(&self.settings, &identified));
         let before = self.tls.send_replace(Arc::new(current));
         if before.trust != self.tls.borrow().trust {
             tracing::info!("client certificates are verified anew; open connections end after the requests in hand");
@@ -105,6 +113,12 @@ impl Reloader {
         }
         Ok(())
     }
+}
+
+/// When certificates end, for whoever watches them.
+fn ends(settings: &config::Receiver, identified: &Identified) -> Vec<(&'static str, SystemTime)> {
+    let ends = certificates::ends(settings, identified).into_iter();
+    ends.map(|(name, end)| (name, UNIX_EPOCH + Duration::from_secs(end.as_secs()))).collect()
 }
 
 /// Changes when one of the files does. A file that cannot be read counts as empty.

@@ -60,7 +60,7 @@ fn receiver(identity: Identity, access: Access) -> Receiver {
 
 fn reloader(identity: Identity, access: Access) -> (Reloader, watch::Receiver<Arc<Current>>) {
     let gate = Arc::new(Gate::open(&access, &[]).unwrap());
-    Reloader::new(&receiver(identity, access), gate).unwrap()
+    Reloader::new(&receiver(identity, access), gate, Arc::default()).unwrap()
 }
 
 /// A client with the certificate in a folder, which keeps sessions and takes any server.

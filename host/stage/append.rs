@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use ebb_sdk::Timestamp;
 
@@ -102,7 +103,9 @@ impl Store {
             }
         }
         // Whether anything is on the disk after a failed sync cannot be found out: there is no second try.
+        let begun = Instant::now();
         log.file.sync().map_err(|error| NotWritten::Failed(unreadable(&error)))?;
+        self.measures.syncs.observe(begun.elapsed());
         log.frames += 1;
         log.bytes += bytes;
         let mut rows = 0;

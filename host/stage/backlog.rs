@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ebb_sdk::Timestamp;
 use tokio::sync::watch;
 
+use super::measures::StageMeasures;
 use super::scan::Scan;
 use super::space::{Forecast, Space};
 use super::store::Store;
@@ -70,6 +71,11 @@ impl Backlog {
     /// Whether a request waits for room now.
     pub fn holds_requests(&self) -> bool {
         self.space.holds()
+    }
+
+    /// How its disk and threads are doing.
+    pub fn measures(&self) -> Arc<StageMeasures> {
+        Arc::clone(&self.store.measures)
     }
 
     /// How full it is.

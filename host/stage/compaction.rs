@@ -26,10 +26,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Sorts, drops and measures until the writer has ended. Apart from the writer, which must not wait for it.
 pub(super) fn run(store: &Store, woken: &Receiver<()>, space: &Space) -> Result<()> {
+    let heartbeat = &store.measures.compaction;
+    let _alive = heartbeat.begin();
     loop {
+        heartbeat.beat();
         space.sample(Instant::now(), store.usage());
         // Also while nothing arrives, so that a folder that is gone does not wait for a request to be noticed.
         store.compact().map_err(|error| store.cause(error)).and_then(|()| store.check())?;
+        heartbeat.rest();
         if let Err(RecvTimeoutError::Disconnected) = woken.recv_timeout(INTERVAL) {
             return Ok(());
         }
@@ -60,6 +64,7 @@ impl Store {
         let in_memory = full.iter().filter(|segment| matches!(segment.content, SegmentContent::Memory { .. })).count();
         let mut to_sort = in_memory.saturating_sub(IN_MEMORY_MAX);
         for segment in full {
+            self.measures.compaction.beat();
             let step = self.step(segment, applied, &mut to_sort);
             match self.take(segment, step).or_else(|error| self.take_on_a_full_disk(segment, step, error)) {
                 Ok(()) => {}

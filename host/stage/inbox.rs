@@ -80,6 +80,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::measure::ThreadState;
     use crate::private::tempdir;
     use crate::stage::disk::Folder;
     use crate::stage::faulty_disk::{Faults, FaultyDisk};
@@ -158,6 +159,32 @@ mod tests {
         };
         assert_eq!(error.message, "the thread compaction has panicked: on purpose");
         assert_eq!(failure(&inbox).await, error);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_makes_a_stuck_writer() {
+        let dir = tempdir();
+        let Stage { inbox, backlog, .. } = open(&dir, ".log", || {
+            loop {
+                std::thread::park();
+            }
+        });
+        let measures = backlog.measures();
+        measures.writer.set_limit(Duration::from_millis(50));
+        let is = async |state| {
+            let is_it = async {
+                while measures.writer.pulse().state != state {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(Duration::from_secs(60), is_it).await.expect("the state comes");
+        };
+        is(ThreadState::Rests).await;
+        // Nobody waits for more than an attempt.
+        let unanswered = timeout(Duration::from_millis(1), append(&inbox, 1)).await;
+        assert!(unanswered.is_err());
+        is(ThreadState::Stuck).await;
+        assert!(measures.writer.pulse().fault().is_some_and(|fault| fault.starts_with("staging-writer is stuck")));
     }
 
     /// An orderly end is no failure.

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::disk::{Append, Disk};
 use super::log::Tail;
+use super::measures::StageMeasures;
 use super::memtable::Memtable;
 use super::metadata::{self, MetadataFile};
 use super::record::scan_key;
@@ -69,6 +70,7 @@ pub(super) struct Store {
     pub(super) log_bytes: AtomicU64,
     /// Whether the log has said that applied rows are forgotten before their time.
     pub(super) is_told_forgotten: AtomicBool,
+    pub(super) measures: Arc<StageMeasures>,
     id: String,
 }
 
@@ -141,6 +143,7 @@ impl Store {
             bounded: Mutex::default(),
             log_bytes: AtomicU64::new(0),
             is_told_forgotten: AtomicBool::new(false),
+            measures: Arc::default(),
         })
     }
 

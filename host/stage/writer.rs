@@ -73,7 +73,12 @@ pub(super) struct Reports {
 /// # Errors
 /// When the disk fails, or something else has ended the run.
 pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports: &Reports) -> Result<()> {
-    while let Some(first) = requests.blocking_recv() {
+    let heartbeat = &store.measures.writer;
+    let _alive = heartbeat.begin();
+    loop {
+        heartbeat.rest();
+        let Some(first) = requests.blocking_recv() else { return Ok(()) };
+        heartbeat.beat();
         let mut group = collect(first, &mut requests, store.room_bytes());
         // What another thread has noticed holds for this one too: nothing is acknowledged after it.
         let outcome = write(store, &mut group, reports).and_then(|()| reports.failure.check());
@@ -93,7 +98,6 @@ pub(super) fn run(store: &Store, mut requests: mpsc::Receiver<Request>, reports:
         }
         outcome?;
     }
-    Ok(())
 }
 
 /// Where room is short the group is small, so that what fits is not held up by what does not.
@@ -116,6 +120,7 @@ fn collect(first: Request, requests: &mut mpsc::Receiver<Request>, room_bytes: u
 /// Writes a group, however long it takes to have room for it. Requests that were given up meanwhile leave the group.
 fn write(store: &Store, group: &mut Vec<Request>, reports: &Reports) -> Result<()> {
     loop {
+        store.measures.writer.beat();
         // Nobody makes room after it.
         reports.failure.check()?;
         let batches: Vec<_> = group.iter().filter_map(Request::rows).collect();

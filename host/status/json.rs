@@ -4,12 +4,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use ebb_sdk::Timestamp;
 use serde_json::{Value, json};
 
+use super::table_counts::TableCounts;
 use super::{Reason, Snapshot, Waiting};
 use crate::history::{Entry, History};
+use crate::logged::LastLogged;
 use crate::mask;
+use crate::measure::Pulse;
 
 pub(super) fn text(snapshot: &Snapshot) -> String {
     value(snapshot).to_string()
@@ -67,6 +71,13 @@ fn value(snapshot: &Snapshot) -> Value {
         "staging_hours_left": snapshot.staging.hours_left,
         "staging_full": snapshot.staging.is_full,
         "history": snapshot.history.iter().map(AsRef::as_ref).collect::<Vec<&Entry>>(),
+        "tables": snapshot.tables.iter().map(counted).collect::<Vec<_>>(),
+        "last_error": snapshot.logged.last.as_ref().map(logged),
+        "certificates": snapshot.certificates.iter().map(|(name, end)| json!({
+            "certificate": name,
+            "expires": rfc3339(*end),
+        })).collect::<Vec<_>>(),
+        "threads": snapshot.threads.iter().map(thread).collect::<Vec<_>>(),
     })
 }
 
@@ -74,6 +85,38 @@ fn value(snapshot: &Snapshot) -> Value {
 pub(super) fn history(history: &History) -> String {
     let entries = history.all();
     json!(entries.iter().map(AsRef::as_ref).collect::<Vec<&Entry>>()).to_string()
+}
+
+fn counted(table: &TableCounts) -> Value {
+    json!({
+        "table": &*table.name.shown,
+        "received": table.received,
+        "applied_upserts": table.upserts,
+        "applied_deletes": table.deletes,
+        "last_change": table.last_change.map(rfc3339),
+    })
+}
+
+fn logged(last: &LastLogged) -> Value {
+    json!({
+        "code": last.code.text(),
+        "severity": last.severity.name(),
+        "time": rfc3339(last.at),
+        "text": last.sentence(),
+    })
+}
+
+fn thread(pulse: &Pulse) -> Value {
+    json!({
+        "thread": pulse.name,
+        "state": pulse.state.name(),
+        "quiet_seconds": pulse.quiet.as_secs(),
+        "limit_seconds": pulse.limit.as_secs(),
+    })
+}
+
+fn rfc3339(at: SystemTime) -> String {
+    DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn judged(reason: Reason, snapshot: &Snapshot) -> Value {

@@ -3,19 +3,25 @@
 //! Owns: counters, the snapshot of them at one moment, and its renderings, each in a file of its own. Does not own: any decision;
 //! nothing reads a number back. What is logged is said where it happens.
 
+mod exposition;
 mod headline;
 mod hour;
 mod json;
+mod liveness;
+mod measures;
+mod molt_metrics;
 mod page;
 mod pages;
 mod prometheus;
 mod snapshot;
+mod table_counts;
 mod trend;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
@@ -23,6 +29,7 @@ use ebb_sdk::{Rounded, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use measures::Measures;
 pub use pages::Pages;
 pub use snapshot::{ChangefeedState, Snapshot};
 pub use verdict::Reason;
@@ -31,8 +38,10 @@ use crate::code::{self, Code};
 use crate::config::Access;
 use crate::error::Error;
 use crate::history::History;
-use crate::stage::Forecast;
+use crate::logged;
+use crate::stage::{Forecast, StageMeasures};
 use hour::Hour;
+use table_counts::TableCounters;
 use trend::Trend;
 
 /// Counts what happens. Shared by all parts of a run.
@@ -60,6 +69,12 @@ pub struct Status {
     trend: Mutex<Trend>,
     history: History,
     hour: Mutex<Hour>,
+    pub tables: TableCounters,
+    pub measures: Measures,
+    /// Those of staging.
+    staging: Arc<StageMeasures>,
+    /// When certificates end, by what they are for.
+    certificates: Mutex<Vec<(&'static str, SystemTime)>>,
 }
 
 /// Events that `/_/status` shows.
@@ -101,6 +116,11 @@ impl Status {
     #[must_use]
     pub fn with_history(self, history: History) -> Self {
         Self { history, ..self }
+    }
+
+    /// The same, with what staging measures of itself.
+    pub fn with_staging(self, staging: Arc<StageMeasures>) -> Self {
+        Self { staging, ..self }
     }
 
     /// How clients show that they may write, for a person.
@@ -188,6 +208,11 @@ impl Status {
         self.hour.lock().clone()
     }
 
+    /// Sets when certificates end.
+    pub fn certificates(&self, ends: Vec<(&'static str, SystemTime)>) {
+        *self.certificates.lock() = ends;
+    }
+
     pub fn handshake_failed(&self) {
         self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
     }
@@ -229,6 +254,13 @@ impl Status {
             values_rounded: self.values_rounded.lock().clone(),
             waiting: self.waiting.lock().clone(),
             history: self.history.last(EVENTS_SHOWN),
+            build: snapshot::Build::THIS,
+            tables: self.tables.counts(),
+            other_failures: self.tables.other_failures(),
+            distributions: self.measures.distributions(&self.staging),
+            threads: self.measures.threads(&self.staging),
+            certificates: self.certificates.lock().clone(),
+            logged: logged::now(),
         }
     }
 }

@@ -10,8 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ebb_sdk::Timestamp;
 
 use super::Waiting;
+use super::measures::Distributions;
+use super::table_counts::TableCounts;
 use crate::code::Code;
 use crate::history::Entry;
+use crate::logged::Logged;
+use crate::measure::Pulse;
 use crate::stage::Forecast;
 
 /// In the order of the life of a change: received, staged, applied.
@@ -56,6 +60,38 @@ pub struct Snapshot {
     pub waiting: Option<Waiting>,
     /// The last events, the newest last.
     pub history: Vec<Arc<Entry>>,
+    pub build: Build,
+    /// By name.
+    pub tables: Vec<TableCounts>,
+    /// Failures to write that name no table.
+    pub other_failures: u64,
+    pub distributions: Distributions,
+    /// In the order of the life of a change.
+    pub threads: Vec<Pulse>,
+    /// When certificates end, by what they are for.
+    pub certificates: Vec<(&'static str, SystemTime)>,
+    /// Errors and warnings of the log.
+    pub logged: Logged,
+}
+
+/// What this program was built from.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    pub version: &'static str,
+    pub commit: &'static str,
+    /// Of plugins.
+    pub abi: u32,
+}
+
+impl Build {
+    pub(super) const THIS: Self = Self {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: match option_env!("EBB_COMMIT") {
+            Some(commit) => commit,
+            None => "unknown",
+        },
+        abi: ebb_sdk::abi::ABI_VERSION,
+    };
 }
 
 /// What is known of the changefeed's job.
@@ -73,6 +109,19 @@ pub enum ChangefeedState {
 }
 
 impl ChangefeedState {
+    pub const ALL: [Self; 5] = [Self::NotLooked, Self::Runs, Self::Paused, Self::Fails, Self::Unseen];
+
+    /// Stable: dashboards rely on it.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::NotLooked => "not-looked",
+            Self::Runs => "runs",
+            Self::Paused => "paused",
+            Self::Fails => "fails",
+            Self::Unseen => "unseen",
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::NotLooked => "not looked at",
@@ -90,7 +139,7 @@ impl Snapshot {
         self.arrived_ago.unwrap_or(self.running_for)
     }
 
-    /// Age of the applied timestamp in seconds. The one place where the local clock meets the source's: for display only.
+    /// Age of the applied timestamp in seconds. Here and in `measures` the local clock meets the source's: for display only.
     pub fn lag(&self) -> Option<f64> {
         let now = self.at.duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
         // Where this clock is behind the source's, what has arrived tells more.

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use ebb_sdk::{Rounded, Timestamp};
+use ebb_sdk::{Catalog, Rounded, Table, TableIndex, Timestamp};
 
-use super::{ChangefeedState, Snapshot, Status, Waiting, json, pages, prometheus};
+use super::snapshot::Build;
+use super::{ChangefeedState, Snapshot, Status, Waiting, json, liveness, prometheus};
 use crate::code;
 use crate::config::Access;
 use crate::error::Error;
+use crate::logged::{LastLogged, Logged, Severity};
 use crate::stage::{Forecast, Usage};
 
 const RESOLVED: Timestamp = Timestamp { wall: 1_700_000_000_500_000_000, logical: 3 };
@@ -25,7 +27,18 @@ fn forecast() -> Forecast {
 fn busy() -> Status {
     let header = Some(ebb_sdk::Secret::new("Bearer geheim"));
     let status = Status::new(&Access { header, ..Access::default() });
+    let table =
+        |name: &str| Table { namespace: vec!["shop".into(), "public".into()], name: name.into(), ..Table::default() };
+    let catalog = Catalog { tables: vec![table("t\"\\"), table("a")], ..Catalog::default() };
+    status.tables.set(&catalog, [TableIndex(0), TableIndex(1)].into_iter());
     status.received(7);
+    status.tables.received(&[(TableIndex(0), 7)]);
+    status.tables.applied([(TableIndex(0), 4, 1)].into_iter());
+    status.tables.failed(Some("public.a"));
+    status.measures.requests.observe(Duration::from_millis(20));
+    // Ahead of the clock.
+    status.measures.applied(Timestamp { wall: 9_000_000_000_000_000_000, logical: 1 });
+    status.certificates(vec![("receiver", SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))]);
     // Ahead of the clock, so that it lags by nothing.
     status.applied(Timestamp { wall: 9_000_000_000_000_000_000, logical: 1 }, 2, 5);
     status.retried(code::target::READ_ONLY);
@@ -52,7 +65,24 @@ fn busy() -> Status {
 fn at_rest(snapshot: Snapshot) -> Snapshot {
     let second = Duration::from_secs(1);
     let target_down = snapshot.target_down.map(|(_, why)| (second, why));
-    Snapshot { running_for: second, arrived_ago: snapshot.arrived_ago.map(|_| second), target_down, ..snapshot }
+    let build = Build { version: "1.2.3", commit: "abcdef", abi: 4 };
+    let mut tables = snapshot.tables;
+    for table in &mut tables {
+        table.last_change =
+            table.last_change.map(|_| SystemTime::UNIX_EPOCH + Duration::from_millis(1_600_000_000_250));
+    }
+    let waited = snapshot.waiting.as_ref().map(|waiting| waiting.since + Duration::from_secs(90));
+    let logged = Logged::default();
+    Snapshot {
+        at: waited.unwrap_or(snapshot.at),
+        running_for: second,
+        arrived_ago: snapshot.arrived_ago.map(|_| second),
+        target_down,
+        build,
+        tables,
+        logged,
+        ..snapshot
+    }
 }
 
 #[test]
@@ -65,13 +95,14 @@ fn the_pages_stay_as_they_are() {
     status.arrived();
     status.target_fails(code::target::READ_ONLY);
     status.changefeed(Some(7), ChangefeedState::Paused);
-    let snapshot = at_rest(status.snapshot("feed", RESOLVED, forecast()));
+    let mut snapshot = at_rest(status.snapshot("feed", RESOLVED, forecast()));
+    let (code, at) = (code::target::READ_ONLY, SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000));
+    snapshot.logged.last = Some(LastLogged { code, severity: Severity::Warning, at });
+    snapshot.logged.counts.insert(code.text(), 2);
     assert_eq!(prometheus::text(&snapshot), include_str!("expected/busy.prom"));
     assert_eq!(json::text(&snapshot), include_str!("expected/busy.json"));
-    assert_eq!(
-        pages::health(&snapshot),
-        "OK, but applying waits at 1700000000500000000.0000000003: see /_/status and the log\n"
-    );
+    let said = "OK, but applying waits at 1700000000500000000.0000000003: see /_/status and the log\n";
+    assert_eq!(liveness::judge(&snapshot), Ok(said.into()));
 }
 
 #[test]
@@ -79,7 +110,7 @@ fn the_pages_of_a_start_know_nothing_yet() {
     let snapshot = at_rest(Status::default().snapshot("feed", Timestamp::ZERO, Forecast::default()));
     assert_eq!(prometheus::text(&snapshot), include_str!("expected/idle.prom"));
     assert_eq!(json::text(&snapshot), include_str!("expected/idle.json"));
-    assert_eq!(pages::health(&snapshot), "OK\n");
+    assert_eq!(liveness::judge(&snapshot), Ok("OK\n".into()));
 }
 
 #[test]

@@ -39,6 +39,9 @@ mod history;
 mod hooks;
 mod pages;
 mod page;
+mod liveness;
+mod metrics;
+mod monitoring;
 mod staging;
 
 mod rows;

@@ -286,7 +286,7 @@ fn a_full_staging_holds_requests_and_loses_nothing() {
     let line = ebb.wait_line("staging is full");
     assert!(line.contains("error_code\":\"EBB-D019\""), "{line}");
     let varz = http_get(&pages, "/_/varz");
-    assert!(varz.contains("ebb_staging_full 1\n") && varz.contains("ebb_staging_hours_left 0\n"), "{varz}");
+    assert!(varz.contains("ebb_staging_full 1\n") && varz.contains("ebb_staging_left_seconds 0\n"), "{varz}");
     // Held first, then told to come again; never taken.
     wait_for("a refusal", || ebb.log(), || ebb.log().contains("staging is behind"));
     drop(gate);

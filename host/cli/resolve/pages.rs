@@ -56,7 +56,7 @@ pub(in crate::cli) fn status(given: &Status) -> Result<status::Options> {
         (false, _) => status::Asked::Status,
     };
     let schema = given.staging_schema.clone();
-    Ok(status::Options { pages, login, schema, asked, watch: given.watch, json: given.json })
+    Ok(status::Options { pages, login, schema, asked, watch: given.watch, tables: given.tables, json: given.json })
 }
 
 /// The line itself, or that of a file.

@@ -21,7 +21,7 @@ use crate::status::page::{Facts, TableRates};
 use crate::status::{Snapshot, json, page, prometheus};
 
 /// Answers within this time are the same, so that a flood of requests costs ten renderings a second.
-const FRESH_FOR: Duration = Duration::from_millis(100);
+pub(super) const FRESH_FOR: Duration = Duration::from_millis(100);
 const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 /// At once; beyond it the oldest gives way.
 const STREAMS_MAX: usize = 8;

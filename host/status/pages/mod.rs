@@ -16,9 +16,6 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-#[cfg(test)]
-pub(super) use routes::health;
-
 use super::{Snapshot, Status};
 use crate::code;
 use crate::config;
@@ -129,5 +126,58 @@ fn warn_of_strangers(settings: &config::Pages, addr: SocketAddr) {
             hint = "give --metricsTls, or an address of this machine alone with a proxy that ends TLS in front of it",
             "the password of the pages on {addr} crosses the network in clear text"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::private::tempdir;
+    use crate::stage::{Stage, StagingLimits};
+
+    fn get(addr: SocketAddr, path: &str) -> String {
+        let mut socket = TcpStream::connect(addr).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_dead_thread_is_what_probes_see() {
+        let dir = tempdir();
+        let stage = Stage::open(dir.path(), StagingLimits::default()).unwrap();
+        let status = Arc::new(Status::default());
+        let addr = ([127, 0, 0, 1], 0).into();
+        let settings = config::Pages { addr, flag: "--metricsAddr", required: true, login: None, tls: None };
+        let pages =
+            Pages::bind(&settings, Arc::clone(&status), stage.backlog.clone(), "s".into(), &stage.run_state).await;
+        let pages = pages.unwrap();
+        let addr = pages.addr().unwrap();
+        let served = tokio::spawn(pages.run());
+        let talk = move || {
+            for path in ["/_/livez", "/_/healthz", "/_/readyz"] {
+                assert!(get(addr, path).starts_with("HTTP/1.1 200 "), "{path}");
+            }
+            let applier = Arc::clone(&status);
+            let panicked = std::thread::spawn(move || {
+                let _alive = applier.measures.applier.begin();
+                panic!("on purpose");
+            });
+            assert!(panicked.join().is_err());
+            // Answers of one moment are the same.
+            std::thread::sleep(live::FRESH_FOR);
+            for path in ["/_/livez", "/_/healthz", "/_/readyz"] {
+                let answer = get(addr, path);
+                assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("applier has ended"), "{answer}");
+            }
+            assert!(get(addr, "/metrics").contains("ebb_thread_alive{thread=\"applier\"} 0\n"));
+        };
+        tokio::task::spawn_blocking(talk).await.unwrap();
+        served.abort();
     }
 }

@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::connections::Connection;
 use super::guard::{self, Guard, Refusal};
 use super::live::{Events, Live};
-use crate::status::{Snapshot, page};
+use crate::status::{Snapshot, liveness, page};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -48,29 +48,19 @@ fn route(request: &Request<Incoming>, live: &Live, connection: &Arc<Connection>)
         }
         "/_/trend" => text(JSON, live.trend()),
         "/_/history" => text(JSON, live.history()),
-        "/_/livez" | "/_/healthz" => text(TEXT, health(&live.moment().snapshot)),
-        "/_/readyz" => match &live.moment().snapshot {
-            snapshot if snapshot.staging.is_full => {
-                with(StatusCode::SERVICE_UNAVAILABLE, "requests are held: staging is full\n")
-            }
-            snapshot => text(TEXT, health(snapshot)),
-        },
-        "/_/caughtup" => match caught_up(request.uri().query(), &live.moment().snapshot) {
-            Ok(said) => text(TEXT, said),
-            Err(said) => with(StatusCode::SERVICE_UNAVAILABLE, said),
-        },
+        "/_/livez" | "/_/healthz" => probed(liveness::judge(&live.moment().snapshot)),
+        "/_/readyz" => probed(ready(&live.moment().snapshot)),
+        "/_/caughtup" => probed(caught_up(request.uri().query(), &live.moment().snapshot)),
         "/_/varz" | "/metrics" => text(METRICS, live.moment().metrics()),
         "/_/status" => text(JSON, live.moment().status()),
         _ => with(StatusCode::NOT_FOUND, PATHS),
     }
 }
 
-/// For a probe: what a person should look at.
-pub(in crate::status) fn health(snapshot: &Snapshot) -> String {
-    match &snapshot.waiting {
-        Some(waiting) => format!("OK, but applying waits at {}: see /_/status and the log\n", waiting.at),
-        None => "OK\n".to_owned(),
-    }
+/// Whether a request would be taken now.
+fn ready(snapshot: &Snapshot) -> Result<String, String> {
+    let alive = liveness::judge(snapshot)?;
+    if snapshot.staging.is_full { Err("requests are held: staging is full\n".into()) } else { Ok(alive) }
 }
 
 /// Whether the target is at most `?max=` seconds behind; the error says by how much it is.
@@ -93,6 +83,13 @@ fn text(kind: &'static str, text: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Either::Left(Full::new(text.into())));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
+}
+
+fn probed(said: Result<String, String>) -> Answer {
+    match said {
+        Ok(said) => text(TEXT, said),
+        Err(said) => with(StatusCode::SERVICE_UNAVAILABLE, said),
+    }
 }
 
 fn with(status: StatusCode, said: impl Into<Bytes>) -> Answer {

@@ -9,6 +9,7 @@ pub(crate) mod ebb;
 pub(crate) mod codes;
 pub(crate) mod pages;
 pub(crate) mod browser;
+pub(crate) mod promtool;
 
 pub(crate) mod client;
 pub(crate) mod folders;
