@@ -43,6 +43,11 @@ impl Feed {
         self.job
     }
 
+    /// How old what it has not delivered may become before it fails.
+    pub async fn protection_max(&self) -> Option<Duration> {
+        self.source.protection_max().await
+    }
+
     /// As it was seen last.
     pub fn state(&self) -> ChangefeedState {
         let is_unseen = self.unseen.as_ref().is_some_and(|unseen| unseen.lasted() >= TOLD_AFTER);

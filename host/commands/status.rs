@@ -129,6 +129,7 @@ fn shown(status: &Value, with_tables: bool) -> String {
     row("staging", format!("{} bytes of rows, room for {room:.0} MB", text(&status["staging_row_bytes"])));
     let changefeed = &status["changefeed"];
     row("changefeed", format!("job {}: {}", text(&changefeed["job"]), text(&changefeed["state"])));
+    row("may stay down", format!("until {}", text(&status["may_stay_down_until"])));
     row("held up by", text(&status["bottleneck"]));
     for warning in status["warnings"].as_array().into_iter().flatten() {
         row("warning", text(warning));

@@ -198,6 +198,7 @@ async fn watch_feed(feed: &mut Option<Feed>, search: Option<&Search>, status: &S
     }
     let Some(feed) = feed else { return std::future::pending().await };
     status.changefeed(Some(feed.job()), ChangefeedState::NotLooked);
+    status.protected_for(feed.protection_max().await);
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
         if let Err(error) = feed.look(status.arrived_last(), backlog.holds_requests()).await {

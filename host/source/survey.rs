@@ -1,6 +1,8 @@
-//! For how long the source keeps the history of its tables: a changefeed that has ended longer ago cannot be made anew.
+//! For how long the source keeps the history of its tables: a changefeed that has ended longer ago cannot be made anew; and
+//! for how long it protects what a changefeed has not delivered.
 //!
-//! Owns: reading zone configurations, of tables and their partitions. Does not own: what is too short (`daemon/survey`).
+//! Owns: reading zone configurations, of tables and their partitions, and that setting. Does not own: what is too short
+//! (`daemon/survey`).
 //! <https://www.cockroachlabs.com/docs/stable/configure-replication-zones>
 
 use std::time::Duration;
@@ -9,6 +11,8 @@ use super::{Place, Source, identifier};
 use crate::error::Result;
 
 const WINDOW: &str = "gc.ttlseconds = ";
+/// A changefeed whose protected history is older fails (<https://www.cockroachlabs.com/docs/stable/cluster-settings>).
+const PROTECTION: &str = "SHOW CLUSTER SETTING changefeed.protect_timestamp.max_age";
 
 impl Source {
     /// Each table with the shortest window of it or of one of its partitions; `None` where it is told in words that ebb does not
@@ -25,6 +29,26 @@ impl Source {
         }
         Ok(windows)
     }
+
+    /// How old what a changefeed has not delivered may become; `None` where there is no limit, or it is not told.
+    pub async fn protection_max(&self) -> Option<Duration> {
+        let rows = self.rows(PROTECTION).await.ok()?;
+        interval(rows.first()?.get(0)?).filter(|limit| !limit.is_zero())
+    }
+}
+
+/// `96:00:00`, or `4 days 01:00:00`.
+fn interval(text: &str) -> Option<Duration> {
+    let (days, clock) = match text.split_once(" day") {
+        Some((days, rest)) => (days.parse::<u64>().ok()?, rest.trim_start_matches('s').trim()),
+        None => (0, text),
+    };
+    let mut seconds = 0;
+    for part in clock.split(':').filter(|part| !part.is_empty()) {
+        let whole = part.split('.').next().unwrap_or_default();
+        seconds = seconds * 60 + whole.parse::<u64>().ok()?;
+    }
+    Some(Duration::from_secs(days * 24 * 3600 + seconds))
 }
 
 fn window(configuration: &str) -> Option<Duration> {
@@ -42,5 +66,16 @@ mod tests {
         let text = "ALTER TABLE d.t CONFIGURE ZONE USING\n    range_min_bytes = 134217728,\n    gc.ttlseconds = 600,\n";
         assert_eq!(window(text), Some(Duration::from_secs(600)));
         assert_eq!(window("ALTER TABLE d.t CONFIGURE ZONE USING\n    num_replicas = 3"), None);
+    }
+
+    #[test]
+    fn an_interval_may_have_days() {
+        let hours = |text: &str| interval(text).map(|limit| limit.as_secs() as f64 / 3600.0);
+        for (text, expected) in
+            [("96:00:00", Some(96.0)), ("4 days", Some(96.0)), ("1 day 00:30:00", Some(24.5)), ("00:00:00", Some(0.0))]
+        {
+            assert_eq!(hours(text), expected, "{text}");
+        }
+        assert_eq!(hours("-1h"), None);
     }
 }

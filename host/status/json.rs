@@ -46,6 +46,7 @@ fn value(snapshot: &Snapshot) -> Value {
         "caught_up_in_seconds": snapshot.caught_up_in,
         "last_request_seconds_ago": snapshot.arrived_ago.map(|ago| ago.as_secs()),
         "running_seconds": snapshot.running_for.as_secs(),
+        "may_stay_down_until": snapshot.may_stay_down_until().map(rfc3339),
         "changefeed": { "job": snapshot.job, "state": snapshot.changefeed.name() },
         "target_down": snapshot.target_down.map(|(since, why)| json!({
             "seconds": since.as_secs(),

@@ -23,7 +23,7 @@ mod verdict;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ebb_sdk::{Rounded, Timestamp};
 use parking_lot::Mutex;
@@ -67,6 +67,8 @@ pub struct Status {
     /// Since when the target takes no rows, and why.
     target_down: Mutex<Option<(Instant, Code)>>,
     trend: Mutex<Trend>,
+    /// How old what the changefeed has not delivered may become before it fails.
+    protected_for: Mutex<Option<Duration>>,
     history: History,
     hour: Mutex<Hour>,
     pub tables: TableCounters,
@@ -197,6 +199,11 @@ impl Status {
         *self.changefeed.lock() = (job, state);
     }
 
+    /// Sets how old what the changefeed has not delivered may become.
+    pub fn protected_for(&self, limit: Option<Duration>) {
+        *self.protected_for.lock() = limit;
+    }
+
     /// Remembers where the run stands, once a second.
     pub fn sample(&self, snapshot: &Snapshot) {
         self.trend.lock().add(snapshot);
@@ -253,6 +260,7 @@ impl Status {
             retries: count(&self.retries),
             values_rounded: self.values_rounded.lock().clone(),
             waiting: self.waiting.lock().clone(),
+            protected_for: *self.protected_for.lock(),
             history: self.history.last(EVENTS_SHOWN),
             build: snapshot::Build::THIS,
             tables: self.tables.counts(),

@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub values_rounded: BTreeMap<(String, String), u64>,
     /// The row that applying waits for.
     pub waiting: Option<Waiting>,
+    /// How old what the changefeed has not delivered may become before it fails.
+    pub protected_for: Option<Duration>,
     /// The last events, the newest last.
     pub history: Vec<Arc<Entry>>,
     pub build: Build,
@@ -93,6 +95,9 @@ impl Build {
         abi: ebb_sdk::abi::ABI_VERSION,
     };
 }
+
+/// How far the protected history may be behind what was delivered: it is moved every ten minutes, and not for less.
+const PROTECTION_LAG: Duration = Duration::from_secs(20 * 60);
 
 /// What is known of the changefeed's job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,6 +150,14 @@ impl Snapshot {
         // Where this clock is behind the source's, what has arrived tells more.
         let now = now.max(seconds(self.resolved));
         self.applied.map(|applied| (now - seconds(applied)).max(0.0))
+    }
+
+    /// Until when ebb may stay down: the changefeed fails once the history that it protects is too old. `None` where that is not
+    /// known, or there is no limit.
+    pub fn may_stay_down_until(&self) -> Option<SystemTime> {
+        let limit = self.protected_for.filter(|_| self.resolved > Timestamp::ZERO)?.checked_sub(PROTECTION_LAG)?;
+        let resolved = Duration::from_nanos(self.resolved.wall.max(0).cast_unsigned());
+        UNIX_EPOCH.checked_add(resolved)?.checked_add(limit)
     }
 
     /// What should not stay as it is.

@@ -151,3 +151,18 @@ fn a_full_staging_is_no_good_sign() {
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();
 }
+
+/// Until when ebb may stay down follows from the source's own setting.
+#[test]
+fn how_long_ebb_may_stay_down_is_said() {
+    let world = World::new("status_down", "CREATE TABLE t (id int PRIMARY KEY)");
+    world.source("SET CLUSTER SETTING changefeed.protect_timestamp.max_age = '48h'");
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+    let until = || status(&pages)["may_stay_down_until"].as_str().map(str::to_owned);
+    wait_for("the time", || ebb.log(), || until().is_some());
+    let until = chrono::DateTime::parse_from_rfc3339(&until().expect("a time")).expect("RFC 3339");
+    let hours = (until.with_timezone(&chrono::Utc) - chrono::Utc::now()).num_minutes() as f64 / 60.0;
+    assert!((47.0..47.7).contains(&hours), "{hours} hours: 48 less 20 minutes\n{}", ebb.log());
+    ebb.stop();
+}

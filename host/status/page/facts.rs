@@ -138,6 +138,7 @@ fn numbers(status: &Value, snapshot: &Snapshot) -> Vec<[String; 2]> {
         ("Received completely up to", of_time(snapshot.resolved)),
         ("Last request", request),
         ("Changefeed", changefeed),
+        ("ebb may stay down until", snapshot.may_stay_down_until().map_or_else(|| UNKNOWN.into(), moment)),
         ("Rows received", count(snapshot.rows_received)),
         ("Rows applied", count(snapshot.rows_applied)),
         ("Source transactions applied", count(snapshot.transactions_applied)),
