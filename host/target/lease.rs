@@ -108,7 +108,7 @@ impl Holder {
     pub fn begin(&self, found: &FeedState) -> Result<i64> {
         let known = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
         let previous = found.progress.map_or(0, |progress| found.established(progress));
-        let starts = Starts { current: new_number(), previous, ..known };
+        let starts = known.begun(new_number(), previous);
         self.run_state.save(MetadataFile::Starts, &starts)?;
         Ok(starts.current)
     }
@@ -123,7 +123,7 @@ impl Holder {
     /// Notes in the folder that it was taken over.
     pub fn confirm(&self, progress: Progress) -> Result<()> {
         let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
-        self.run_state.save(MetadataFile::Starts, &Starts { epoch: progress.epoch, ..starts })?;
+        self.run_state.save(MetadataFile::Starts, &starts.confirmed(progress.epoch))?;
         let how = if self.is_forced { ", as --take-over asks for" } else { "" };
         let text = format!("this run is the one that writes to the target from now on{how}: epoch {}", progress.epoch);
         self.run_state.history().note(Entry::new(Event::TookOver, text).fact("epoch", progress.epoch));

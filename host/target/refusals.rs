@@ -53,7 +53,7 @@ impl Holder {
 
     pub(super) fn is_own(&self, starts: Option<&Starts>, writer: i64) -> bool {
         match starts {
-            Some(starts) => [starts.current, starts.previous].contains(&writer),
+            Some(starts) => starts.is_own(writer),
             // A folder of a version that gave every start of it the same number.
             None => self.run_state.id() == writer.to_string(),
         }
