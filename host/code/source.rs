@@ -22,6 +22,7 @@ pub const ADVISORY: Code = Code("EBB-S024");
 pub const UNEXPECTED_ANSWER: Code = Code("EBB-S025");
 pub const HISTORY_SHORT: Code = Code("EBB-S026");
 pub const CLOCK: Code = Code("EBB-S027");
+pub const HISTORY_RETAINED: Code = Code("EBB-S028");
 
 pub const ALL: &[Code] = &[
     UNREACHABLE,
@@ -42,4 +43,5 @@ pub const ALL: &[Code] = &[
     UNEXPECTED_ANSWER,
     HISTORY_SHORT,
     CLOCK,
+    HISTORY_RETAINED,
 ];

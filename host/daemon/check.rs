@@ -52,7 +52,6 @@ const NEVER: &[(&str, &str)] = &[
     ("the right to create a changefeed", "CockroachDB tells when it is created: docs/rights.md"),
     ("CockroachDB's licence", "an expired one keeps changefeeds from being created, or slows them"),
     ("whether CockroachDB's nodes reach the receiver", "the first request shows it: docs/firewall.md"),
-    ("history that was protected and forgotten on the source", "SHOW JOBS names jobs of the type HISTORY RETENTION"),
     ("what the staging folder of an earlier run holds", "a start reads it: docs/move.md"),
     ("writers that are idle at this moment", "nothing but ebb may write to the tables"),
     ("the contents of the tables", "compare them when you cut back: docs/cut-back.md"),
@@ -81,6 +80,7 @@ async fn look(config: &Config) -> Report {
             report.warn(code::source::ADVISORY, "source", warning);
         }
         report.note("source", survey::clock(source).await);
+        report.note("source", survey::retained(source).await);
         if let Some(settings) = &config.changefeed
             && !stage::folder(&config.staging.dir, &config.staging.schema).exists()
         {

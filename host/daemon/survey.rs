@@ -61,6 +61,17 @@ pub(super) async fn history(source: &Source, tables: &[Place]) -> Result<Vec<Fin
     Ok(findings)
 }
 
+/// History that somebody has protected holds garbage back in all tables until its job ends.
+pub(super) async fn retained(source: &Source) -> Result<Vec<Finding>> {
+    let found = source.retained_history().await?.into_iter().map(|(job, description, created)| {
+        let reason =
+            format!("job {job} (\"{description}\", since {created}) keeps the history of every table of the source");
+        Finding::warning(FindingId::HistoryRetained, "source", reason)
+            .fix(format!("if nobody needs it: CANCEL JOB {job};"))
+    });
+    Ok(found.collect())
+}
+
 /// How far this machine's clock is from the source's; the answer came somewhere between the two readings.
 pub(super) async fn clock(source: &Source) -> Result<Vec<Finding>> {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

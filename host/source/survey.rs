@@ -11,6 +11,9 @@ use super::{Place, Source, identifier};
 use crate::error::Result;
 
 const WINDOW: &str = "gc.ttlseconds = ";
+/// Protected history of others, as `SHOW JOBS` calls it.
+const RETENTION: &str = "SELECT job_id, description, created FROM [SHOW JOBS] \
+     WHERE job_type = 'HISTORY RETENTION' AND status = 'running' ORDER BY created";
 /// A changefeed whose protected history is older fails (<https://www.cockroachlabs.com/docs/stable/cluster-settings>).
 const PROTECTION: &str = "SHOW CLUSTER SETTING changefeed.protect_timestamp.max_age";
 
@@ -28,6 +31,13 @@ impl Source {
             windows.push((place.clone(), of_table.chain(of_parts).filter_map(window).min()));
         }
         Ok(windows)
+    }
+
+    /// Jobs that keep the history of every table: each with its description and when it was made.
+    pub async fn retained_history(&self) -> Result<Vec<(String, String, String)>> {
+        let text = |row: &super::AnswerRow, column| row.try_get(column).ok().flatten().unwrap_or_default().to_owned();
+        let rows = self.rows(RETENTION).await?;
+        Ok(rows.iter().map(|row| (text(row, "job_id"), text(row, "description"), text(row, "created"))).collect())
     }
 
     /// How old what a changefeed has not delivered may become; `None` where there is no limit, or it is not told.

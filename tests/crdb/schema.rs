@@ -9,7 +9,7 @@ use crate::lex::{identifier, literal};
 use crate::version::Version;
 
 /// In the order in which they need each other.
-const SCRIPTS: [&str; 9] = [
+const SCRIPTS: [&str; 10] = [
     include_str!("schema/clock.sql"),
     include_str!("schema/types.sql"),
     include_str!("schema/keys.sql"),
@@ -19,6 +19,7 @@ const SCRIPTS: [&str; 9] = [
     include_str!("schema/zone.sql"),
     include_str!("schema/faults.sql"),
     include_str!("schema/show.sql"),
+    include_str!("schema/retention.sql"),
 ];
 
 pub(crate) async fn connect(backend: &Config, database: &str) -> Result<Client, Error> {
@@ -31,7 +32,7 @@ pub(crate) async fn connect(backend: &Config, database: &str) -> Result<Client, 
 }
 
 /// Privileges on the cluster, each kept as a role of this name behind `crdb_internal.`.
-pub(crate) const SYSTEM_PRIVILEGES: [&str; 2] = ["VIEWCLUSTERSETTING", "MODIFYCLUSTERSETTING"];
+pub(crate) const SYSTEM_PRIVILEGES: [&str; 3] = ["VIEWCLUSTERSETTING", "MODIFYCLUSTERSETTING", "REPLICATION"];
 
 /// The role that CockroachDB always has, those for privileges, and the database that it starts with.
 pub(crate) async fn prepare_cluster(client: &Client) -> Result<(), Error> {

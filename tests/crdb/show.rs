@@ -106,6 +106,9 @@ fn source(sql: &str, cursor: &mut Cursor<'_>, version: &Version) -> Result<Optio
         let job = cursor.next().ok_or_else(|| Failure::syntax("EOF"))?;
         return Ok(Some(format!("crdb_internal.show_changefeed_job{release}({})", job.text)));
     }
+    if cursor.accept(&["JOBS"]) && cursor.is_at_end() {
+        return Ok(Some("crdb_internal.show_jobs()".to_owned()));
+    }
     if let Some(source) = zone::source(cursor)? {
         return Ok(Some(source));
     }

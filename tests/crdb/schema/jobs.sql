@@ -256,6 +256,10 @@ DECLARE
   now_status text;
   next_status text;
 BEGIN
+  UPDATE crdb_internal.retention SET status = 'canceled' WHERE id = job_id AND verb = 'CANCEL' AND status = 'running';
+  IF FOUND THEN
+    RETURN;
+  END IF;
   SELECT status INTO now_status FROM crdb_internal.job WHERE id = job_id FOR UPDATE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'job with ID % does not exist', job_id USING ERRCODE = '22023';
