@@ -19,10 +19,61 @@ use crate::stage;
 /// The end of a log: so many bytes of it are read, and so many lines kept.
 const LOG_BYTES_MAX: u64 = 4 << 20;
 const LOG_LINES_MAX: usize = 2000;
-/// Areas of codes whose messages speak of schemas, servers and files, and never of a value; and the handshakes among those of
-/// the receiver.
-const AREAS_SHOWN: &[char] = &['A', 'C', 'F', 'K', 'P', 'S', 'T'];
-const CODES_SHOWN: &[&str] = &["EBB-R02", "EBB-R01", "EBB-D01", "EBB-D020", "EBB-D021"];
+/// Of a line of the log these fields are kept, and no others: ebb writes nothing into them that a row could hold.
+const FIELDS: &[&str] = &[
+    "address",
+    "applied",
+    "attempt",
+    "bytes",
+    "column",
+    "constraint",
+    "cursor",
+    "dropped",
+    "error_code",
+    "hook",
+    "job",
+    "level",
+    "plugin",
+    "room_bytes",
+    "row_bytes",
+    "rows_left",
+    "since",
+    "staged_bytes",
+    "status",
+    "table",
+    "target",
+    "time",
+    "to",
+    "transactions",
+    "tries",
+];
+/// Messages that are kept begin so; all others are left out, and of a line with a code the code's own words are shown.
+const MESSAGES: &[&str] = &[
+    "a write that was cut off",
+    "changefeed created",
+    "client certificates are verified anew",
+    "connected",
+    "creating changefeed on the source",
+    "ending",
+    "everything staged was applied",
+    "new run: changes after",
+    "pages listening",
+    "read certificates and keys again",
+    "receiver listening",
+    "resumed the paused changefeed",
+    "resuming: the target has everything up to",
+    "staging has room again",
+    "starting replicator",
+    "the first rows have come",
+    "the source answers again",
+    "the source is there again",
+    "the target is there after",
+    "the target takes rows again",
+    "the target takes the rows again",
+    "the transaction whose answer was lost",
+    "using the running changefeed",
+];
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 /// Fields of a status that name a row, or may quote one.
 const OF_ROWS: &[&str] = &["key", "behind_key", "hint"];
 
@@ -55,7 +106,7 @@ pub fn make(options: &Options) -> Result<String> {
         PathBuf::from(format!("ebb-support-{schema}-{}.json", now.format("%Y%m%dT%H%M%SZ")))
     });
     files::refuse_existing(&[&path], "give another name with --out")?;
-    let text = mask::clean(&format!("{:#}\n", bundle.finish()));
+    let text = format!("{:#}\n", masked(bundle.finish()));
     files::replace(&path, &text, Mode::Private)?;
     Ok(format!(
         "{} holds settings without secrets, status, metrics, history, the list of staged files and the end of the log.\n\
@@ -139,15 +190,18 @@ impl Bundle {
         })?;
         let (mut lines, mut others) = (Vec::new(), 0_usize);
         for line in text.lines() {
-            match serde_json::from_str::<Map<String, Value>>(line) {
-                Ok(line) => lines.push(shown_line(line)),
-                Err(_) => others += 1,
+            match serde_json::from_str::<Map<String, Value>>(line).ok().and_then(shown_line) {
+                Some(line) => lines.push(line),
+                None => others += 1,
             }
         }
         let start = lines.len().saturating_sub(LOG_LINES_MAX);
         self.put("log", Value::Array(lines.split_off(start)));
         if others > 0 {
-            self.leave_out("lines of the log", &format!("{others} are not JSON, and may hold anything"));
+            self.leave_out(
+                "lines of the log",
+                &format!("{others} are not as --log-format json writes them, and may hold anything"),
+            );
         }
         Ok(())
     }
@@ -170,22 +224,36 @@ fn tail(path: &Path) -> std::io::Result<String> {
     Ok(if start == 0 { text } else { text.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned()) })
 }
 
-/// A line as it may be given away: one that may hold a value of a row keeps its time, level, code and numbers.
-fn shown_line(line: Map<String, Value>) -> Value {
-    let code = line.get("error_code").and_then(Value::as_str).unwrap_or_default();
-    let is_known = code.is_empty()
-        || code.chars().nth(4).is_some_and(|area| AREAS_SHOWN.contains(&area))
-        || CODES_SHOWN.iter().any(|shown| code.starts_with(shown));
-    let level = line.get("level").and_then(Value::as_str).unwrap_or_default();
-    let is_shown = is_known
-        && ["key", "behind_key"].iter().all(|name| !line.contains_key(*name))
-        && !["debug", "trace"].contains(&level);
-    let kept = |name: &str, value: &Value| match name {
-        "time" | "level" | "error_code" => true,
-        _ => is_shown || value.is_number(),
+/// A line as it may be given away; `None` for one that ebb has not written so.
+fn shown_line(line: Map<String, Value>) -> Option<Value> {
+    let text = |name: &str| line.get(name).and_then(Value::as_str);
+    let (level, message) = (text("level")?, text("message")?);
+    if !LEVELS.contains(&level) || text("time").is_none() {
+        return None;
+    }
+    let code = text("error_code").and_then(|found| code::all().find(|code| code.text() == found));
+    let message = match code {
+        Some(code) => Some(code::title(code).to_owned()),
+        None => MESSAGES.iter().any(|known| message.starts_with(known)).then(|| message.to_owned()),
     };
-    let cut = line.into_iter().filter(|(name, value)| kept(name, value));
-    Value::Object(cut.collect())
+    let is_kept = |name: &str, value: &Value| {
+        FIELDS.contains(&name) && (value.is_string() || value.is_number()) && (name != "status" || value.is_number())
+    };
+    let mut kept: Map<String, Value> = line.into_iter().filter(|(name, value)| is_kept(name, value)).collect();
+    if let Some(message) = message {
+        kept.insert("message".to_owned(), Value::String(message));
+    }
+    Some(Value::Object(kept))
+}
+
+/// The same with every text masked: what is masked in a text is not always the end of it in JSON.
+fn masked(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(mask::clean(&text)),
+        Value::Array(list) => Value::Array(list.into_iter().map(masked).collect()),
+        Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| (name, masked(value))).collect()),
+        other => other,
+    }
 }
 
 /// The same without the names of rows.
@@ -205,26 +273,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_may_hold_a_value_keeps_its_numbers() {
+    fn of_a_line_only_what_ebb_writes_for_itself_is_kept() {
         let shown = |line: Value| match line {
             Value::Object(line) => shown_line(line),
             _ => unreachable!("an object"),
         };
-        let about =
-            |code: &str| json!({ "time": "t", "level": "warn", "message": "m 4711", "error_code": code, "tries": 3 });
-        assert_eq!(shown(about("EBB-T014"))["message"], "m 4711");
-        assert_eq!(
-            shown(about("EBB-W010")),
-            json!({ "time": "t", "level": "warn", "error_code": "EBB-W010", "tries": 3 })
-        );
-        for code in ["EBB-D022", "EBB-D023", "EBB-R030", "EBB-X001"] {
-            assert_eq!(shown(about(code)).get("message"), None, "{code}");
+        let line =
+            |message: &str| json!({ "time": "t", "level": "warn", "message": message, "tries": 3, "key": "[4711]" });
+        let coded = |code: &str| {
+            let mut line = line("4711");
+            line["error_code"] = json!(code);
+            shown(line).expect("a line of ebb's")
+        };
+        for code in ["EBB-T014", "EBB-W010", "EBB-K051", "EBB-R030", "EBB-T017"] {
+            let shown = coded(code);
+            assert!(!shown.to_string().contains("4711") && shown["tries"] == 3, "{shown}");
+            assert!(shown["message"].as_str().is_some_and(|message| !message.is_empty()), "{shown}");
         }
-        assert_eq!(shown(json!({ "level": "debug", "message": "m" })), json!({ "level": "debug" }));
-        assert_eq!(shown(json!({ "level": "info", "message": "m", "key": "[1]" })), json!({ "level": "info" }));
+        assert_eq!(shown(line("changefeed created")).expect("a line")["message"], "changefeed created");
+        for message in ["anything 4711", "applied 4711"] {
+            assert_eq!(shown(line(message)).expect("a line").get("message"), None);
+        }
+        // Others wrap what ebb has said.
+        for foreign in [
+            json!({ "log": "{\"key\":\"[4711]\"}", "stream": "stdout", "time": "t" }),
+            json!({ "MESSAGE": "4711", "PRIORITY": "6" }),
+            json!({ "time": "t", "level": "notice", "message": "4711" }),
+        ] {
+            assert_eq!(shown(foreign), None);
+        }
+        let odd =
+            json!({ "time": "t", "level": "info", "message": "connected", "status": "4711", "table": {"key": 4711} });
+        assert_eq!(shown(odd), Some(json!({ "time": "t", "level": "info", "message": "connected" })));
+    }
+
+    #[test]
+    fn rows_have_no_name_in_a_status_and_a_mask_ends_with_its_text() {
         assert_eq!(
             without_rows(json!({ "waiting": { "key": "[1]", "table": "t" } })),
             json!({ "waiting": { "table": "t" } })
         );
+        let url = json!({ "target": "mysql://u:geheim@h:3306/d?require_ssl=true", "next": "x" });
+        let masked = masked(url);
+        assert!(!masked.to_string().contains("geheim") && masked["next"] == "x", "{masked}");
     }
 }

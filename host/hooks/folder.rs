@@ -84,8 +84,8 @@ pub(super) fn programs(dir: &Path) -> Result<Vec<(Hook, PathBuf)>> {
         let is_executable = path.is_file() && access(&path, Access::EXEC_OK).is_ok();
         match hook {
             Some(hook) if is_executable => {
-                trusted(&path).map_err(|untrusted| not_ours(&path, untrusted))?;
-                programs.push((hook, path));
+                // Behind a link is what was looked at, whatever becomes of the link.
+                programs.push((hook, trusted(&path).map_err(|untrusted| not_ours(&path, untrusted))?));
             }
             Some(hook) => return Err(not_executable(hook, &path)),
             None if is_executable => return Err(unknown(&name, &dir)),

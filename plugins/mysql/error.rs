@@ -39,8 +39,9 @@ pub(crate) fn translate(failure: &Failure, doing: &str) -> Error {
 
 /// What the server says of it, as far as it may be repeated.
 fn said(answer: &ServerError) -> String {
-    // Its words about data, and those of triggers, quote values; those about rights, objects and connections do not.
-    let is_about_data = !matches!(kind(answer), ErrorKind::Config | ErrorKind::Retry) || answer.code == SYNTAX;
+    // Its words about data, and those of triggers, quote values; those about rights and objects do not. A trigger may choose any
+    // number that asks for another try (SIGNAL … SET MYSQL_ERRNO), and nothing tells its words from the server's.
+    let is_about_data = kind(answer) != ErrorKind::Config || answer.code == SYNTAX;
     match values_are_hidden() && is_about_data {
         true => format!("the target refuses it with error {}, and its words may hold values {HIDDEN}", answer.code),
         false => shortened(&answer.message, SAID_CHARS_MAX),

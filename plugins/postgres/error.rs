@@ -47,7 +47,12 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
 /// where it asks for another try.
 fn is_raised(answer: &DbError) -> bool {
     let code = answer.code().code();
-    answer.routine() == Some("exec_stmt_raise") && (kind(code) != ErrorKind::Retry || code == "XX000")
+    is_of_function(answer) && (kind(code) != ErrorKind::Retry || code == "XX000")
+}
+
+/// Whatever its code: these words are the function's own, and may quote a row.
+fn is_of_function(answer: &DbError) -> bool {
+    answer.routine() == Some("exec_stmt_raise")
 }
 
 /// What the server says of it, as far as it may be repeated.
@@ -55,7 +60,7 @@ fn said(answer: &DbError) -> String {
     let code = answer.code().code();
     // Its words about data, and those of triggers, quote values; those about rights, objects and connections do not.
     let is_about_data =
-        is_raised(answer) || !matches!(kind(code), ErrorKind::Config | ErrorKind::Retry) || code.starts_with("XX");
+        is_of_function(answer) || !matches!(kind(code), ErrorKind::Config | ErrorKind::Retry) || code.starts_with("XX");
     if values_are_hidden() {
         return match is_about_data {
             true => format!("the target refuses it with SQLSTATE {code}, and its words may hold values {HIDDEN}"),
