@@ -30,6 +30,7 @@ use crate::receive::{self, Receiver};
 use crate::signals::Signals;
 use crate::stage::{Backlog, Stage};
 use crate::status::{ChangefeedState, Pages, Status};
+use crate::tables::KeyWatch;
 use crate::threads;
 use changes::Changes;
 use record::Record;
@@ -82,6 +83,7 @@ struct Running {
     feed: Option<Feed>,
     /// Looks for a source that was down at start.
     search: Option<Search>,
+    keys: Arc<KeyWatch>,
     /// How far the target is.
     applied: watch::Receiver<Timestamp>,
     lease_lost: watch::Receiver<Option<Error>>,
@@ -170,6 +172,8 @@ impl Running {
         let changes = Changes::new(self.config.stalled_after, receives);
         let watch = changes::watch(Arc::clone(&status), backlog.clone(), changes, history.clone(), signals.hangups());
         tasks.spawn("history", watch);
+        let keys = Arc::clone(&self.keys);
+        tasks.spawn("keys", async move { keys.keep_up().await });
         tasks.spawn("progress", progress::report(status, backlog, self.config.staging.schema.clone()));
         tasks
     }

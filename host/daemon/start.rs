@@ -128,6 +128,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>, record:
     let (stop, stopped) = watch::channel(false);
     let applied = status.watch_applied();
     let lease_lost = holder.lost();
+    let watched = Arc::clone(&keys);
     let applier = spawn_applier(
         Applier {
             target,
@@ -148,7 +149,20 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>, record:
         },
         lease,
     )?;
-    Ok(Running { config, receiver, pages, stage, status, feed, search, applied, lease_lost, stop, applier })
+    Ok(Running {
+        config,
+        receiver,
+        pages,
+        stage,
+        status,
+        feed,
+        search,
+        keys: watched,
+        applied,
+        lease_lost,
+        stop,
+        applier,
+    })
 }
 
 /// The source, where it is wanted and can be reached.

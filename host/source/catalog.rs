@@ -33,6 +33,24 @@ pub struct SourceTable {
 /// Schema and name of a table.
 pub type Place = (String, String);
 
+/// The primary key of a table at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrimaryKey {
+    pub columns: Vec<String>,
+    /// The number of its index, which is another one after every change of the key, and after some other changes of the table.
+    /// `None` where it was not asked for.
+    pub index: Option<String>,
+}
+
+impl PrimaryKey {
+    /// Whether nothing has become of the key from one time to another, as far as both are known. The same columns alone say
+    /// little: a key may be changed, and changed back.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let indexes = self.index.as_ref().zip(other.index.as_ref());
+        self.columns == other.columns && indexes.is_none_or(|(one, other)| one == other)
+    }
+}
+
 /// The tables of the source as the filters divide them.
 #[derive(Clone, Debug)]
 pub struct Chosen {
@@ -62,6 +80,12 @@ const KEYS: &str = "SELECT k.table_schema, k.table_name, k.column_name \
      ON c.constraint_schema = k.constraint_schema AND c.constraint_name = k.constraint_name \
      AND c.table_schema = k.table_schema AND c.table_name = k.table_name{as_of} \
      WHERE c.constraint_type = 'PRIMARY KEY' ORDER BY k.table_schema, k.table_name, k.ordinal_position";
+
+/// `{as_of}` is the place of AS OF SYSTEM TIME.
+const KEY_INDEXES: &str = "SELECT n.nspname AS table_schema, t.relname AS table_name, i.indexrelid AS index_id \
+     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace{as_of} WHERE i.indisprimary \
+     AND n.nspname NOT IN ('crdb_internal', 'pg_catalog', 'information_schema', 'pg_extension')";
 
 /// Unique indexes that hold for every row and are on columns only.
 const UNIQUE_KEYS: &str = "SELECT n.nspname AS table_schema, t.relname AS table_name, i.indexrelid AS index_id, \
@@ -120,9 +144,9 @@ impl Source {
                 table.columns.push(SourceColumn { name: column, source_type, nullable });
             }
         }
-        for (place, columns) in self.primary_keys(None).await? {
+        for (place, key) in self.key_columns("").await? {
             if let Some(table) = tables.get_mut(&place) {
-                table.key_columns = columns;
+                table.key_columns = key.columns;
             }
         }
         let mut unique_keys: BTreeMap<(Place, String), Vec<String>> = BTreeMap::new();
@@ -140,12 +164,22 @@ impl Source {
         Ok(tables.into_values().collect())
     }
 
-    /// The columns of every table's primary key, now or as they were at a time.
-    pub async fn primary_keys(&self, at: Option<Timestamp>) -> Result<BTreeMap<Place, Vec<String>>> {
-        let as_of = at.map(|at| format!(" AS OF SYSTEM TIME '{at}'")).unwrap_or_default();
-        let mut keys: BTreeMap<Place, Vec<String>> = BTreeMap::new();
-        for row in self.rows(&KEYS.replace("{as_of}", &as_of)).await? {
-            keys.entry(place(&row)).or_default().push(name(&row, "column_name"));
+    /// Every table's primary key as it was at a time.
+    pub async fn primary_keys(&self, at: Timestamp) -> Result<BTreeMap<Place, PrimaryKey>> {
+        let as_of = format!(" AS OF SYSTEM TIME '{at}'");
+        let mut keys = self.key_columns(&as_of).await?;
+        for row in self.rows(&KEY_INDEXES.replace("{as_of}", &as_of)).await? {
+            if let Some(key) = keys.get_mut(&place(&row)) {
+                key.index = Some(name(&row, "index_id"));
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn key_columns(&self, as_of: &str) -> Result<BTreeMap<Place, PrimaryKey>> {
+        let mut keys: BTreeMap<Place, PrimaryKey> = BTreeMap::new();
+        for row in self.rows(&KEYS.replace("{as_of}", as_of)).await? {
+            keys.entry(place(&row)).or_default().columns.push(name(&row, "column_name"));
         }
         Ok(keys)
     }

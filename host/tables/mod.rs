@@ -5,6 +5,7 @@
 
 mod columns;
 mod key;
+mod key_changes;
 mod key_limit;
 mod matching;
 mod origin;

@@ -1,5 +1,5 @@
 //! `… AS OF SYSTEM TIME t`: every table of the statement becomes a function that gives its rows at that time. Of the catalog
-//! the columns of primary keys are known at every time, and nothing else.
+//! the primary keys are known at every time, their columns and their index, and nothing else.
 //!
 //! Does not own: the history (`schema/capture.sql`, `schema/keys.sql`). Transactions that begin in the past are refused.
 
@@ -153,8 +153,13 @@ fn table(tokens: &[Token<'_>], length: usize, ends_here: bool, queries: &HashSet
     let first = parts.first()?;
     let is_system =
         ["pg_catalog", "information_schema", "crdb_internal"].contains(&first.as_str()) || first.starts_with("pg_");
-    if parts == ["information_schema", "key_column_usage"] {
-        let text = format!("crdb_internal.key_columns_as_of({})", literal(time));
+    let of_catalog = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["information_schema", "key_column_usage"] => Some("key_columns_as_of"),
+        ["pg_catalog", "pg_index"] => Some("primary_indexes_as_of"),
+        _ => None,
+    };
+    if let Some(function) = of_catalog {
+        let text = format!("crdb_internal.{function}({})", literal(time));
         return Some(Edit { start: tokens[0].start, end: tokens[length - 1].end(), text });
     }
     if is_function || is_system || (parts.len() == 1 && queries.contains(first)) {

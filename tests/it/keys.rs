@@ -3,7 +3,7 @@
 use crate::harness::client::{Client, hold};
 use crate::harness::pages::status;
 use crate::harness::target::MYSQLS;
-use crate::harness::world::{Dialect, World, free_port, wait_for};
+use crate::harness::world::{Dialect, Ebb, World, free_port, wait_for};
 
 const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];
 
@@ -174,4 +174,82 @@ fn a_new_primary_key_that_would_merge_rows_ends_the_run() {
     let again = world.fetch(&[]);
     world.wait_target(&again, "SELECT id, tenant FROM t ORDER BY tenant", "1|1\n1|2");
     again.stop();
+}
+
+/// The rows of both sides, and of a target that reads a key in another order.
+const SWAPPED: &str = "CREATE TABLE t (a int8, b int8, v int8, PRIMARY KEY (a, b))";
+
+fn swap_key(world: &World, columns: &str) {
+    world.source(&format!("ALTER TABLE t ALTER PRIMARY KEY USING COLUMNS ({columns})"));
+}
+
+fn swapped(dialect: Dialect, name: &str) -> (World, Ebb) {
+    let target = match dialect {
+        Dialect::Postgres => SWAPPED.to_owned(),
+        Dialect::MySql(_) => SWAPPED.replace("int8", "BIGINT"),
+    };
+    let world = World::with_target(dialect, name, SWAPPED, &target);
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t VALUES (1, 2, 0), (2, 1, 0), (3, 4, 0), (4, 3, 0), (5, 6, 0), (6, 5, 0)");
+    world.wait_equal(&ebb, &["t"]);
+    (world, ebb)
+}
+
+/// The columns are the same at both ends, and deletes in between have the other order.
+#[test]
+fn a_key_that_was_changed_and_changed_back_between_two_looks() {
+    for dialect in DIALECTS {
+        let (world, ebb) = swapped(dialect, "keys_back");
+        ebb.stop();
+        swap_key(&world, "b, a");
+        world.source("DELETE FROM t WHERE a = 1");
+        swap_key(&world, "a, b");
+        let ebb = world.fetch(&[]);
+        world.wait_equal(&ebb, &["t"]);
+        // The same while a run goes on and its target is locked.
+        let mut gate = Client::connect(dialect, &world.target_url());
+        let lock = match dialect {
+            Dialect::Postgres => "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE",
+            Dialect::MySql(_) => "LOCK TABLES t WRITE",
+        };
+        gate.ask(lock).expect("a lock");
+        world.source("UPDATE t SET v = 1 WHERE a = 6");
+        swap_key(&world, "b, a");
+        world.source("DELETE FROM t WHERE a = 3");
+        swap_key(&world, "a, b");
+        world.source("UPDATE t SET v = 2 WHERE a = 6");
+        drop(gate);
+        world.wait_equal(&ebb, &["t"]);
+        ebb.stop();
+    }
+}
+
+/// Nothing needs the new key before the run ends, and the target has passed its time.
+#[test]
+fn a_key_of_a_quiet_table_that_was_changed_before_a_new_start() {
+    for dialect in DIALECTS {
+        let (world, ebb) = swapped(dialect, "keys_quiet");
+        swap_key(&world, "b, a");
+        world.source("UPDATE t SET v = 1 WHERE a = 6");
+        world.wait_equal(&ebb, &["t"]);
+        ebb.stop();
+        let ebb = world.fetch(&[]);
+        world.source("DELETE FROM t WHERE a = 1");
+        world.wait_equal(&ebb, &["t"]);
+        // Another column is no other key, though it is another index.
+        world.source("ALTER TABLE t ADD COLUMN w int8");
+        world.target("ALTER TABLE t ADD COLUMN w bigint");
+        ebb.stop();
+        let ebb = world.fetch(&[]);
+        world.source("DELETE FROM t WHERE a = 3");
+        world.wait_equal(&ebb, &["t"]);
+        let line = {
+            ebb.stop();
+            let target = world.target_url();
+            let bind = format!("127.0.0.1:{}", world.port());
+            let flags = ["--stagingSchema", "_replicator_1", "--disableAuthentication", "--allow-tls-mode-disable"];
+            world.ebb(&[&["start", "--targetConn", &target, "--bindAddr", &bind], &flags[..]].concat()).failure()
+        };
+        assert!(line.contains("EBB-K050") && line.contains("--sourceConn"), "{dialect:?}: {line}");
+    }
 }

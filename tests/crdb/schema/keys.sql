@@ -119,3 +119,17 @@ BEGIN
       unnest(s.key) WITH ORDINALITY AS k(attribute, n);
 END
 $$;
+
+-- `pg_index` of primary keys, as it was at a time. CockroachDB makes another primary index for a new key, and for many other
+-- changes of a table; here every change of a table does.
+CREATE OR REPLACE FUNCTION crdb_internal.primary_indexes_as_of(moment text) RETURNS TABLE (indexrelid int8, indrelid oid,
+  indisprimary bool)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+  until int8 := crdb_internal.parse_tick(moment);
+BEGIN
+  PERFORM crdb_internal.await_tick(until);
+  RETURN QUERY SELECT DISTINCT ON (shape.relation) shape.id::int8, shape.relation, true FROM crdb_internal.shape
+    WHERE shape.tick <= until ORDER BY shape.relation, shape.id DESC;
+END
+$$;
