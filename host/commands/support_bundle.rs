@@ -313,7 +313,7 @@ mod tests {
             without_rows(json!({ "waiting": { "key": "[1]", "table": "t" } })),
             json!({ "waiting": { "table": "t" } })
         );
-        let url = json!({ "target": "mysql://u:geheim@h:3306/d?require_ssl=true", "next": "x" });
+        let url = json!({ "target": "scheme://u:geheim@h:3306/d?require_ssl=true", "next": "x" });
         let masked = masked(url);
         assert!(!masked.to_string().contains("geheim") && masked["next"] == "x", "{masked}");
     }
