@@ -70,6 +70,12 @@ impl Survey {
         self.concerns.push(Concern { kind, subject, reason, fix });
     }
 
+    /// Adds what another look has seen.
+    pub fn append(&mut self, other: Self) {
+        self.concerns.extend(other.concerns);
+        self.unlooked.extend(other.unlooked);
+    }
+
     /// Notes what was not looked at.
     pub fn skip(&mut self, what: impl Into<String>, why: impl Into<String>) {
         self.unlooked.push(Unlooked { what: what.into(), why: why.into() });

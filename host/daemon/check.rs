@@ -10,7 +10,7 @@ use ebb_sdk::{Catalog, ConcernKind, TableIndex};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use super::survey;
+use super::{running, survey};
 use crate::changefeed;
 use crate::code::{self, Code};
 use crate::config::{Config, InitialScan};
@@ -69,6 +69,15 @@ async fn look(config: &Config) -> Report {
     let mut report = Report::default();
     report.note("receiver", receive::check_certificates(&config.receiver));
     report.note("staging", check_staging(config).map(|()| survey::room(&config.staging)));
+    let is_running = running::has_folder(config);
+    if is_running {
+        let reason = "this run is going on now: another ebb has its staging folder, and a second start is refused";
+        report.warn(code::staging::FOLDER_IN_USE, "staging", reason.to_owned());
+    } else {
+        for outcome in running::ports(config).await {
+            report.keep("this machine", outcome);
+        }
+    }
     report.keep("hooks", Hooks::open(&config.hooks, &config.staging.schema));
     let source = match &config.source {
         Some(settings) => report.keep("source", Source::connect(settings).await),
@@ -79,8 +88,8 @@ async fn look(config: &Config) -> Report {
         for warning in advisories::warnings(source.version(), scans) {
             report.warn(code::source::ADVISORY, "source", warning);
         }
-        report.note("source", survey::clock(source).await);
-        report.note("source", survey::retained(source).await);
+        report.advise("source", "the clock of CockroachDB", survey::clock(source).await);
+        report.advise("source", "jobs that keep the history of the source", survey::retained(source).await);
         if let Some(settings) = &config.changefeed
             && !stage::folder(&config.staging.dir, &config.staging.schema).exists()
         {
@@ -92,6 +101,10 @@ async fn look(config: &Config) -> Report {
         (Some(source), Some((target, mut session, catalog))) => {
             let progress = tokio::task::block_in_place(|| session.progress(&config.staging.schema));
             let progress = report.keep("target", progress.map_err(Error::from));
+            if let Some(Some(progress)) = progress.filter(|_| !is_running) {
+                let alone = || running::nobody_else_is_alive(&mut session, config, progress.writer);
+                report.keep("target", tokio::task::block_in_place(alone));
+            }
             let matched = report.keep("tables", tables::matched(config, Some(&source), &catalog).await);
             let asked = Some((&mut session, &target.connect));
             let judged = matched.map(|matched| tokio::task::block_in_place(|| matched.judge(&catalog, asked)));
@@ -143,17 +156,30 @@ impl Report {
         let positions: Vec<TableIndex> = routes.iter().map(|route| route.position).collect();
         let places: Vec<Place> = routes.iter().filter_map(|route| route.source.clone()).collect();
         let seen = tokio::task::block_in_place(|| survey::target(session, &positions));
-        if let Some(seen) = self.keep("target", seen) {
+        let what = "whether the target takes writes, its sequences, other writers and statistics";
+        if let Some(seen) = self.optional(what, seen) {
             // What keeps the progress row from being read has been said.
             let concerns = seen.concerns.into_iter().filter(|seen| has_progress || seen.kind != ConcernKind::OwnTables);
             self.note("target", Ok(concerns.map(survey::finding).collect()));
             seen.unlooked.iter().for_each(|unlooked| self.skip(&unlooked.what, &unlooked.why));
         }
-        self.note("source", survey::history(source, &places).await);
+        let (found, rest) = survey::history(source, &places).await;
+        self.note("source", Ok(found));
+        self.optional("for how long CockroachDB keeps the history of the tables, or of the rest of them", rest);
     }
 
     fn skip(&mut self, what: &str, why: &str) {
         self.unlooked.push((what.to_owned(), why.to_owned()));
+    }
+
+    /// A look that says nothing about a start: one that fails is left out, and said.
+    fn optional<T>(&mut self, what: &str, outcome: Result<T>) -> Option<T> {
+        outcome.map_err(|error| self.skip(what, &error.message)).ok()
+    }
+
+    fn advise(&mut self, subject: &str, what: &str, outcome: Result<Vec<Finding>>) {
+        let found = self.optional(what, outcome);
+        self.note(subject, Ok(found.unwrap_or_default()));
     }
 
     fn note(&mut self, subject: &str, outcome: Result<Vec<Finding>>) {
@@ -197,7 +223,8 @@ impl Report {
         let fatal = self.found.iter().filter(|found| found.is_fatal).count();
         let warnings = self.found.len() - fatal;
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{fatal} fatal, {warnings} warnings\n\nnot looked at:");
+        let noun = if warnings == 1 { "warning" } else { "warnings" };
+        let _ = writeln!(text, "{fatal} fatal, {warnings} {noun}\n\nnot looked at:");
         for (what, why) in &self.unlooked {
             let _ = writeln!(text, "  {what}: {}", visible(why, ""));
         }

@@ -8,6 +8,7 @@ mod establish;
 pub mod probe;
 mod progress;
 mod record;
+mod running;
 mod start;
 mod survey;
 mod tasks;

@@ -44,10 +44,11 @@ pub(super) fn finding(concern: Concern) -> Finding {
     Finding { fix, ..found }
 }
 
-/// For how long the history of the tables is kept.
-pub(super) async fn history(source: &Source, tables: &[Place]) -> Result<Vec<Finding>> {
+/// For how long the history of the tables is kept; and why the rest of them was not looked at.
+pub(super) async fn history(source: &Source, tables: &[Place]) -> (Vec<Finding>, Result<()>) {
     let mut findings = Vec::new();
-    for ((schema, name), window) in source.garbage_windows(tables).await? {
+    let (windows, rest) = source.garbage_windows(tables).await;
+    for ((schema, name), window) in windows {
         let Some(window) = window.filter(|window| *window < WINDOW_MIN) else { continue };
         let reason = format!(
             "CockroachDB keeps the history of {schema}.{name} for {} minutes only: a changefeed that ends cannot be made anew \
@@ -58,7 +59,7 @@ pub(super) async fn history(source: &Source, tables: &[Place]) -> Result<Vec<Fin
         let fix = format!("ALTER TABLE {table} CONFIGURE ZONE USING gc.ttlseconds = 14400;");
         findings.push(Finding::warning(FindingId::HistoryShort, format!("{schema}.{name}"), reason).fix(fix));
     }
-    Ok(findings)
+    (findings, rest)
 }
 
 /// History that somebody has protected holds garbage back in all tables until its job ends.

@@ -56,6 +56,9 @@ use handshake::Fault;
 use intake::{Delivery, Intake, Untaken, rows_bytes};
 use refusals::Refusals;
 
+/// What its address is given with.
+pub const BIND_FLAG: &str = "--bindAddr (in ebb fetch: \"port\" in the --changefeeds-path file)";
+
 /// A bound receiver, ready to run.
 pub struct Receiver {
     listener: TcpListener,
@@ -101,8 +104,7 @@ impl Receiver {
         let gate = Arc::new(Gate::open(&settings.access, &tables.schemas())?);
         settings.access.client_ca.as_ref().map_or(Ok(()), tls::warn_of_public_authority)?;
         let (reloader, tls) = Reloader::new(settings, Arc::clone(&gate), Arc::clone(&status))?;
-        let listener =
-            listen(settings.bind_addr, "--bindAddr (in ebb fetch: \"port\" in the --changefeeds-path file)").await?;
+        let listener = listen(settings.bind_addr, BIND_FLAG).await?;
         let limits = settings.limits;
         let handler = Handler {
             inbox,

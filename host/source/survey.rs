@@ -19,18 +19,25 @@ const PROTECTION: &str = "SHOW CLUSTER SETTING changefeed.protect_timestamp.max_
 
 impl Source {
     /// Each table with the shortest window of it or of one of its partitions; `None` where it is told in words that ebb does not
-    /// know.
-    pub async fn garbage_windows(&self, tables: &[Place]) -> Result<Vec<(Place, Option<Duration>)>> {
+    /// know. They end with the first that is refused.
+    pub async fn garbage_windows(&self, tables: &[Place]) -> (Vec<(Place, Option<Duration>)>, Result<()>) {
         let mut windows = Vec::with_capacity(tables.len());
         for place in tables {
-            let table = format!("{}.{}", identifier(&place.0), identifier(&place.1));
-            let own = self.rows(&format!("SHOW ZONE CONFIGURATION FROM TABLE {table}")).await?;
-            let parts = self.rows(&format!("SHOW PARTITIONS FROM TABLE {table}")).await?;
-            let of_table = own.iter().filter_map(|row| row.try_get("raw_config_sql").ok().flatten());
-            let of_parts = parts.iter().filter_map(|row| row.try_get("full_zone_config").ok().flatten());
-            windows.push((place.clone(), of_table.chain(of_parts).filter_map(window).min()));
+            match self.garbage_window(place).await {
+                Ok(window) => windows.push((place.clone(), window)),
+                Err(error) => return (windows, Err(error)),
+            }
         }
-        Ok(windows)
+        (windows, Ok(()))
+    }
+
+    async fn garbage_window(&self, place: &Place) -> Result<Option<Duration>> {
+        let table = format!("{}.{}", identifier(&place.0), identifier(&place.1));
+        let own = self.rows(&format!("SHOW ZONE CONFIGURATION FROM TABLE {table}")).await?;
+        let parts = self.rows(&format!("SHOW PARTITIONS FROM TABLE {table}")).await?;
+        let of_table = own.iter().filter_map(|row| row.try_get("raw_config_sql").ok().flatten());
+        let of_parts = parts.iter().filter_map(|row| row.try_get("full_zone_config").ok().flatten());
+        Ok(of_table.chain(of_parts).filter_map(window).min())
     }
 
     /// Jobs that keep the history of every table: each with its description and when it was made.

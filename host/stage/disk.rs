@@ -71,7 +71,7 @@ pub struct Folder {
     presence: Presence,
 }
 
-const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
 
 impl Folder {
     /// Opens or creates a folder.

@@ -57,7 +57,7 @@ pub use inbox::Inbox;
 pub use late::Late;
 pub use measures::{DISK_STEP_MAX, StageMeasures};
 pub use metadata::{MetadataFile, PagesOfRun, pages_of};
-pub use read_only::{Summary, summary};
+pub use read_only::{Summary, saved, summary};
 pub use record::{Change, Entry, RowBatch};
 pub use room::Usage;
 pub use run_state::RunState;

@@ -8,9 +8,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ebb_sdk::Timestamp;
+use serde::de::DeserializeOwned;
 
 use super::disk::{Append, Disk};
 use super::late::readable;
+use super::metadata::{self, MetadataFile};
 use super::segments::State;
 use super::unreadable;
 use crate::error::Result;
@@ -29,6 +31,11 @@ pub struct Summary {
     pub forgotten: Timestamp,
     /// Those that it has ever had rows of.
     pub tables: Vec<String>,
+}
+
+/// What was saved last in a folder, also while it is in use.
+pub fn saved<T: DeserializeOwned>(folder: &Path, file: MetadataFile) -> Result<Option<T>> {
+    metadata::load(&ReadOnly(folder.to_owned()), file)
 }
 
 /// `None` where there is no staging folder.

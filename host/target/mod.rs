@@ -23,7 +23,8 @@ use crate::stage::{MetadataFile, RunState};
 
 pub use feed_state::{FeedState, SourceName};
 pub use lease::{Holder, Keeper};
-pub use refusals::{refuse_lost_staging, refuse_restored_target};
+pub use refusals::{another_is_alive, refuse_lost_staging, refuse_restored_target};
+pub use starts::is_of_folder;
 
 /// Between two attempts to reach a target of which nothing is known yet.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);

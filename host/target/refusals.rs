@@ -88,11 +88,7 @@ impl Holder {
     }
 
     pub(super) fn somebody_is_alive(&self) -> Error {
-        Error::new(
-            code::target::ANOTHER_IS_ALIVE,
-            format!("another ebb applies the feed {}: it has just given a sign of life", self.feed()),
-        )
-        .hint("end it first, then start again; or give --take-over, which ends it")
+        another_is_alive(self.feed())
     }
 
     fn not_the_target(&self) -> Error {
@@ -154,4 +150,12 @@ pub fn refuse_restored_target(released: Timestamp, progress: Progress) -> Result
          Under ebb start the changefeed is yours: create it anew WITH cursor = that progress. Without the source (--apply-only) \
          nothing can send these rows again: put the target's newest backup back",
     ))
+}
+
+pub fn another_is_alive(feed: &str) -> Error {
+    Error::new(
+        code::target::ANOTHER_IS_ALIVE,
+        format!("another ebb applies the feed {feed}: it has just given a sign of life"),
+    )
+    .hint("end it first, then start again; or give --take-over, which ends it")
 }

@@ -2,7 +2,20 @@
 //!
 //! Owns: the record, which is kept in the folder. Does not own: what follows from it (`lease`, `refusals`).
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::stage::{self, MetadataFile};
+
+/// Whether a number that the target has is of a folder that is only looked at. One of a version that noted none is believed.
+pub fn is_of_folder(folder: &Path, writer: i64) -> Result<bool> {
+    if !folder.exists() {
+        return Ok(false);
+    }
+    Ok(stage::saved::<Starts>(folder, MetadataFile::Starts)?.is_none_or(|starts| starts.is_own(writer)))
+}
 
 /// What a folder knows of its own starts.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -19,8 +19,10 @@ pub(crate) const NO_RIGHT: [u16; 5] = [1142, 1227, 1419, 1044, 1370];
 #[derive(Debug, Default)]
 pub(crate) struct Rights {
     by_verb: BTreeMap<&'static str, Granted>,
-    /// A role may give more than SHOW GRANTS tells.
-    pub(crate) has_roles: bool,
+    /// The server does not tell what the roles that count give.
+    pub(crate) unknown: bool,
+    /// Roles that were granted, as SET DEFAULT ROLE takes them, and count for nothing: they are not active in this session.
+    pub(crate) inactive: Vec<String>,
     /// What would let it see all triggers.
     pub(crate) trigger_grant: String,
 }
@@ -47,6 +49,9 @@ pub(crate) async fn of(session: &mut Session) -> Result<Rights> {
     for grant in &grants {
         rights.read(grant, &database);
     }
+    if !rights.inactive.is_empty() {
+        rights.read_roles(session, &database).await;
+    }
     Ok(rights)
 }
 
@@ -55,9 +60,40 @@ impl Rights {
         self.by_verb.get(verb).is_some_and(|granted| granted.all || granted.tables.iter().any(|name| name == table))
     }
 
+    /// Of the roles that were granted only active ones count, and a session begins with the default ones.
+    async fn read_roles(&mut self, session: &mut Session, database: &str) {
+        let doing = "see what the user's roles give";
+        let active: Result<Vec<Option<String>>> = spoken(session, "SELECT CURRENT_ROLE()", doing).await;
+        let active = match active {
+            Ok(active) => active.into_iter().flatten().next().filter(|role| role != "NONE"),
+            Err(_) => return self.unknown = true,
+        };
+        let Some(active) = active else { return };
+        let (sql, active) = match session.server.flavour {
+            Flavour::MySql => (format!("SHOW GRANTS FOR CURRENT_USER() USING {active}"), roles(&active)),
+            Flavour::MariaDb => (format!("SHOW GRANTS FOR {}", quoted(&active)), vec![quoted(&active)]),
+        };
+        match spoken::<String>(session, &sql, doing).await {
+            Ok(grants) => grants.iter().for_each(|grant| self.read(grant, database)),
+            Err(_) => self.unknown = true,
+        }
+        self.inactive.retain(|role| !active.contains(role));
+    }
+
+    /// What makes the roles count from the next session on.
+    pub(crate) fn activation(&self, session: &Session) -> Option<String> {
+        let user = &session.server.user;
+        Some(match session.server.flavour {
+            Flavour::MySql if self.inactive.is_empty() => return None,
+            Flavour::MySql => format!("SET DEFAULT ROLE ALL TO {user};"),
+            // It has one.
+            Flavour::MariaDb => format!("SET DEFAULT ROLE {} FOR {user};", self.inactive.first()?),
+        })
+    }
+
     /// What is certainly missing for rows to be written.
     pub(crate) fn missing(&self, tables: &[Table]) -> Vec<MissingRight> {
-        if self.has_roles {
+        if self.unknown {
             return Vec::new();
         }
         let of_table = |(table, at): (&Table, TableIndex)| {
@@ -70,7 +106,13 @@ impl Rights {
     /// ``GRANT SELECT, TRIGGER ON `d`.* TO `u`@`%` ``.
     fn read(&mut self, grant: &str, database: &str) {
         let Some((verbs, rest)) = grant.split_once(" ON ") else {
-            self.has_roles |= grant.starts_with("GRANT ");
+            // ``GRANT `r`@`%`,`s`@`%` TO `u`@`%` ``.
+            let granted = grant.strip_prefix("GRANT ").and_then(|grant| grant.split_once(" TO "));
+            for role in granted.map(|(granted, _)| roles(granted)).unwrap_or_default() {
+                if !self.inactive.contains(&role) {
+                    self.inactive.push(role);
+                }
+            }
             return;
         };
         let (is_grant, verbs) = match (verbs.strip_prefix("GRANT "), verbs.strip_prefix("REVOKE ")) {
@@ -94,6 +136,20 @@ impl Rights {
             }
         }
     }
+}
+
+/// The names of roles, as the server writes them one after another.
+fn roles(text: &str) -> Vec<String> {
+    let mut roles = vec![String::new()];
+    let mut is_quoted = false;
+    for letter in text.chars() {
+        is_quoted ^= letter == '`';
+        match roles.last_mut() {
+            Some(role) if is_quoted || letter != ',' => role.push(letter),
+            _ => roles.push(String::new()),
+        }
+    }
+    roles.into_iter().map(|role| role.trim().to_owned()).collect()
 }
 
 /// A name in quotes, or `*`, and what follows it.
@@ -179,7 +235,10 @@ mod tests {
                 vec!["GRANT SELECT (`a`, `b`), INSERT (`a`), UPDATE, DELETE ON `my_db`.`t` TO `u`@`%`"],
                 [vec![], vec!["SELECT", "INSERT", "UPDATE", "DELETE"]],
             ),
-            (vec!["GRANT USAGE ON *.* TO `u`@`%`", "GRANT `role`@`%` TO `u`@`%`"], [vec![], vec![]]),
+            (
+                vec!["GRANT SELECT, INSERT ON `my_db`.* TO `u`@`%`", "GRANT `role`@`%` TO `u`@`%`"],
+                [vec!["UPDATE", "DELETE"], vec!["UPDATE", "DELETE"]],
+            ),
         ] {
             let mut rights = Rights::default();
             grants.iter().for_each(|grant| rights.read(grant, "my_db"));
@@ -192,6 +251,15 @@ mod tests {
                 "{grants:?}"
             );
         }
+    }
+
+    #[test]
+    fn roles_are_told_from_rights() {
+        let mut rights = Rights::default();
+        rights.read("GRANT `a`@`%`,`b,``c`@`%` TO `u`@`%` WITH ADMIN OPTION", "d");
+        rights.read("GRANT `r` TO `u`@`%`", "d");
+        rights.read("GRANT PROXY ON ``@`%` TO 'root'@'localhost' WITH GRANT OPTION", "d");
+        assert_eq!(rights.inactive, ["`a`@`%`", "`b,``c`@`%`", "`r`"]);
     }
 
     #[test]

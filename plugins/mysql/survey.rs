@@ -15,6 +15,7 @@ use crate::rights::{self, Rights};
 use crate::{Session, answered, quoted};
 
 const DOING: &str = "look at the target";
+const WRITING: &str = "sessions of other users that write to the target";
 /// Concerns of one kind.
 const MAX: usize = 100;
 /// A counter that has used up more of its range is named.
@@ -36,17 +37,32 @@ const WRITERS: &str = "SELECT p.user, p.host, p.id FROM information_schema.innod
      WHERE x.trx_rows_modified > 0 AND p.id <> CONNECTION_ID() AND p.user <> SUBSTRING_INDEX(CURRENT_USER(), '@', 1) \
      ORDER BY p.id";
 
-/// Asks everything, of the tables given.
+/// Asks everything, of the tables given. A look that fails is left out, and said.
 pub(crate) async fn survey(session: &mut Session, tables: &[&Table]) -> Result<Survey> {
     let mut survey = Survey::default();
-    access(session, &mut survey).await?;
-    let rights = rights::of(session).await?;
-    own_tables(session, &rights, &mut survey).await?;
-    counters(session, tables, &mut survey).await?;
-    writers(session, &rights, &mut survey).await?;
-    replication(session, &mut survey).await?;
+    let looked = access(session, &mut survey).await;
+    seen("whether this user can write to the target", looked, &mut survey);
+    match rights::of(session).await {
+        Ok(rights) => {
+            let looked = own_tables(session, &rights, tables, &mut survey).await;
+            seen("the right to make and write ebb_progress", looked, &mut survey);
+            let looked = writers(session, &rights, &mut survey).await;
+            seen(WRITING, looked, &mut survey);
+        }
+        Err(error) => seen("the rights of this user, and sessions of others", Err(error), &mut survey),
+    }
+    let looked = counters(session, tables, &mut survey).await;
+    seen("AUTO_INCREMENT of the target's tables", looked, &mut survey);
+    let looked = replication(session, &mut survey).await;
+    seen("replication from another server into the target", looked, &mut survey);
     survey.skip("the planner's statistics of the target", "InnoDB keeps them itself; ANALYZE TABLE renews them");
     Ok(survey)
+}
+
+fn seen(what: &str, looked: Result<()>, survey: &mut Survey) {
+    if let Err(error) = looked {
+        survey.skip(what, error.to_string());
+    }
 }
 
 /// Whether a transaction that writes may begin.
@@ -71,16 +87,33 @@ async fn access(session: &mut Session, survey: &mut Survey) -> Result<()> {
     }
 }
 
-/// What the progress table needs.
-async fn own_tables(session: &mut Session, rights: &Rights, survey: &mut Survey) -> Result<()> {
+/// What the progress table needs; and roles that would give what is missing, here or on the tables.
+async fn own_tables(session: &mut Session, rights: &Rights, tables: &[&Table], survey: &mut Survey) -> Result<()> {
+    if rights.unknown {
+        let why = "the server does not tell what this user's roles give";
+        survey.skip("the rights on the tables, and to make and write ebb_progress", why);
+        return Ok(());
+    }
     let is_there = own::is_there(session, PROGRESS).await?;
     let needed: &[&str] = if is_there { &["SELECT", "INSERT", "UPDATE"] } else { &["CREATE"] };
     let lacks: Vec<&str> = needed.iter().copied().filter(|verb| !rights.may(verb, PROGRESS.name)).collect();
-    if lacks.is_empty() {
-        return Ok(());
+    let tables: Vec<Table> = tables.iter().copied().cloned().collect();
+    if let Some(activation) = rights.activation(session)
+        && !(lacks.is_empty() && rights.missing(&tables).is_empty())
+    {
+        let roles = rights.inactive.join(", ");
+        let reason = format!(
+            "rights that come with {roles} do not count: a role that was granted to {} is active only where it is a default role",
+            session.server.user
+        );
+        survey.add(
+            ConcernKind::Other,
+            "target",
+            reason,
+            format!("as an administrator of the target, in place of granting the rights themselves: {activation}"),
+        );
     }
-    if rights.has_roles {
-        survey.skip("the right to make and write ebb_progress", "it may come with a role of this user");
+    if lacks.is_empty() {
         return Ok(());
     }
     let (database, user) = (quoted(&session.server.database), &session.server.user);
@@ -111,7 +144,12 @@ async fn counters(session: &mut Session, tables: &[&Table], survey: &mut Survey)
                 "AUTO_INCREMENT of {table}.{column} has used {:.1} % of its range: {left} values are left",
                 used * 100.0
             );
-            let fix = format!("ALTER TABLE {table} MODIFY COLUMN {column} bigint NOT NULL AUTO_INCREMENT;");
+            let unsigned = if is_unsigned == 1 { " unsigned" } else { "" };
+            let fix = format!(
+                "in a maintenance window, since it rewrites the table, and start ebb again after it; add the COMMENT and \
+                 whatever else SHOW CREATE TABLE has of the column: ALTER TABLE {table} MODIFY COLUMN {column} \
+                 bigint{unsigned} NOT NULL AUTO_INCREMENT;"
+            );
             survey.add(ConcernKind::SequenceNarrow, table, reason, fix);
         }
     }
@@ -131,13 +169,12 @@ fn largest(kind: &str, is_unsigned: bool) -> Option<u64> {
 }
 
 async fn writers(session: &mut Session, rights: &Rights, survey: &mut Survey) -> Result<()> {
-    let what = "sessions of other users that write to the target";
     // Without the right MariaDB answers with nothing.
-    if !rights.may("PROCESS", "") && !rights.has_roles {
-        survey.skip(what, not_told(session, "PROCESS"));
+    if !rights.may("PROCESS", "") && !rights.unknown {
+        survey.skip(WRITING, not_told(session, "PROCESS"));
         return Ok(());
     }
-    let Some(found) = told::<(String, String, u64)>(session, WRITERS, what, "PROCESS", survey).await? else {
+    let Some(found) = told::<(String, String, u64)>(session, WRITERS, WRITING, "PROCESS", survey).await? else {
         return Ok(());
     };
     for (user, host, id) in found.into_iter().take(MAX) {

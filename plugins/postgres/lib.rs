@@ -13,6 +13,7 @@ mod not_writable;
 mod triggers;
 mod rights;
 mod saved;
+mod sequences;
 mod fit;
 mod survey;
 

@@ -1,22 +1,22 @@
-//! What will matter to a run later: whether this user can write, sequences, other writers, the planner's statistics.
+//! What will matter to a run later: whether this user can write, other writers, the planner's statistics.
 //!
-//! Owns: asking the server, and the statements that mend. Does not own: how bad each is (the host). Nothing is changed: all of it
-//! is read in one transaction that cannot write.
+//! Owns: asking the server, and the statements that mend. Does not own: sequences (`sequences`), and how bad each is (the host).
+//! Nothing is changed: all of it is read in one transaction that cannot write. A look that fails is left out, and said.
 
 use ebb_sdk::{ConcernKind, Result, Survey, Table};
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Client, Error};
 
 use crate::error::translate;
 use crate::own::PROGRESS;
 use crate::triggers::QUALIFIED;
-use crate::{Session, quoted};
+use crate::{Session, quoted, sequences};
 
 /// Smaller tables are read whole in any case.
 const STATISTICS_BYTES_MIN: i64 = 8 << 20;
 /// Concerns of one kind.
-const MAX: i64 = 100;
-/// A generator that has used up more of its range is named.
-const USED_MAX: f64 = 0.9;
+pub(crate) const MAX: i64 = 100;
+/// A table that somebody has locked keeps no look waiting for longer.
+const LOCK_TIME: &str = "SET LOCAL lock_timeout = '2s'";
 
 const ACCESS: &str = "SELECT pg_is_in_recovery(), \
          current_setting('default_transaction_read_only'), has_schema_privilege($1, 'CREATE'), current_database()::text, \
@@ -28,27 +28,6 @@ const ACCESS: &str = "SELECT pg_is_in_recovery(), \
 /// Numbers of the tables, in the order of the names given; those that are gone are left out.
 const OIDS: &str = "SELECT c.oid FROM unnest($1::text[], $2::text[]) AS t (schema, name) \
      JOIN pg_namespace n ON n.nspname = t.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.name";
-
-/// One row per column that takes its values from a sequence, of its own or by its default: the column, the sequence, where it
-/// stands (NULL before its first value, or where this user may not see it), its bounds within those of the column, and
-/// whether an index answers for the highest value.
-const SEQUENCES: &str = "WITH used AS (\
-         SELECT d.refobjid AS relid, d.refobjsubid AS attnum, d.objid AS sequence FROM pg_depend d \
-         WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') \
-         UNION SELECT e.adrelid, e.adnum, d.refobjid FROM pg_attrdef e JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass \
-             AND d.objid = e.oid AND d.refclassid = 'pg_class'::regclass\
-     ) SELECT format('%I.%I', n.nspname, c.relname), a.attname::text, format('%I.%I', sn.nspname, s.relname), q.seqincrement > 0, \
-         (SELECT v.last_value FROM pg_sequences v WHERE v.schemaname = sn.nspname AND v.sequencename = s.relname), \
-         has_sequence_privilege(s.oid, 'SELECT, USAGE'), \
-         CASE a.atttypid WHEN 'int2'::regtype THEN least(q.seqmax, 32767) WHEN 'int4'::regtype THEN least(q.seqmax, 2147483647) \
-             ELSE q.seqmax END, \
-         q.seqmin, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL \
-             AND i.indkey[0] = a.attnum) AND c.relkind = 'r' AND has_column_privilege(c.oid, a.attnum, 'SELECT') \
-     FROM used u JOIN pg_class s ON s.oid = u.sequence AND s.relkind = 'S' JOIN pg_namespace sn ON sn.oid = s.relnamespace \
-     JOIN pg_sequence q ON q.seqrelid = s.oid JOIN pg_class c ON c.oid = u.relid JOIN pg_namespace n ON n.oid = c.relnamespace \
-     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.attnum \
-     WHERE c.oid = ANY ($1) AND NOT q.seqcycle AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) \
-     ORDER BY 1, 2 LIMIT $2";
 
 /// Sessions that have written something that is not committed, and are not ebb's.
 const WRITERS: &str = "SELECT usename::text, application_name, pid, coalesce(host(client_addr), 'a local socket') \
@@ -68,39 +47,74 @@ const STATISTICS: &str = "SELECT format('%I.%I', n.nspname, c.relname), c.reltup
      WHERE c.oid = ANY ($1) AND c.relkind = 'r' AND pg_relation_size(c.oid) >= $2 \
      AND (c.reltuples <= 0 OR s.n_mod_since_analyze > 2 * c.reltuples) ORDER BY 1 LIMIT $3";
 
+/// Before PostgreSQL 14 not everybody may read the numbers of subscriptions.
+const SEES_SUBSCRIPTIONS: &str = "SELECT has_column_privilege('pg_subscription', 'oid', 'SELECT')";
+
 /// Asks everything, of the tables given.
 pub(crate) async fn survey(session: &Session, tables: &[&Table]) -> Result<Survey> {
     let failed = |failure: Error| translate(&failure, "look at the target");
     let client = &session.client;
-    client.batch_execute(&format!("BEGIN READ ONLY; {QUALIFIED}")).await.map_err(failed)?;
-    let survey = ask(session, tables).await;
-    client.batch_execute("ROLLBACK").await.map_err(failed)?;
-    survey.map_err(failed)
+    client.batch_execute(&format!("BEGIN READ ONLY; {QUALIFIED}; {LOCK_TIME}")).await.map_err(failed)?;
+    let mut survey = Survey::default();
+    // What was seen before the connection was lost counts.
+    if let Err(failure) = ask(session, tables, &mut survey).await {
+        survey.skip("the rest of what a check looks at on the target", failed(failure).to_string());
+    }
+    // What ends with the connection needs no end.
+    let _ = client.batch_execute("ROLLBACK").await;
+    Ok(survey)
 }
 
-async fn ask(session: &Session, tables: &[&Table]) -> std::result::Result<Survey, Error> {
+/// # Errors
+/// When the connection is lost. What the server refuses is noted.
+async fn ask(session: &Session, tables: &[&Table], survey: &mut Survey) -> std::result::Result<(), Error> {
     let client = &session.client;
-    let mut survey = Survey::default();
-    access(session, &mut survey).await?;
+    let what = "whether this user can write to the target";
+    seen(what, tried(client, "", access(session)).await?, survey);
     let schemas: Vec<&str> =
         tables.iter().map(|table| table.namespace.last().map_or("", |schema| schema.as_str())).collect();
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
     let rows = client.query(OIDS, &[&schemas, &names]).await?;
     let oids: Vec<u32> = rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?;
-    sequences(client, &oids, &mut survey).await?;
-    writers(client, &oids, &mut survey).await?;
-    for row in client.query(STATISTICS, &[&oids, &STATISTICS_BYTES_MIN, &MAX]).await? {
-        let (table, is_unknown, bytes): (String, bool, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let what =
-            if is_unknown { "was never analyzed" } else { "has changed more than twice over since it was analyzed" };
-        let reason = format!("{table} has {} MB and {what}: statements may be planned badly", bytes / 1_000_000);
-        survey.add(ConcernKind::Statistics, &table, reason, format!("ANALYZE {table};"));
+    seen("the target's sequences", tried(client, "", sequences::look(client, &oids)).await?, survey);
+    let what = "sessions of other users that write to the target";
+    seen(what, tried(client, "", writers(client)).await?, survey);
+    let what = "subscriptions that copy changes into the target";
+    seen(what, tried(client, "", subscriptions(client, &oids)).await?, survey);
+    let what = "the planner's statistics of the target";
+    seen(what, tried(client, "", statistics(client, &oids)).await?, survey);
+    Ok(())
+}
+
+/// Does one look, and undoes what it has set. The inner error: why the server refused it.
+///
+/// # Errors
+/// When the connection is lost.
+pub(crate) async fn tried<T>(
+    client: &Client,
+    settings: &str,
+    look: impl Future<Output = std::result::Result<T, Error>>,
+) -> std::result::Result<std::result::Result<T, String>, Error> {
+    client.batch_execute(&format!("SAVEPOINT ebb_look; {settings}")).await?;
+    let looked = match look.await {
+        Ok(found) => Ok(found),
+        Err(failure) if failure.as_db_error().is_some() => Err(translate(&failure, "look at it").to_string()),
+        Err(failure) => return Err(failure),
+    };
+    client.batch_execute("ROLLBACK TO SAVEPOINT ebb_look; RELEASE SAVEPOINT ebb_look").await?;
+    Ok(looked)
+}
+
+fn seen(what: &str, looked: std::result::Result<Survey, String>, survey: &mut Survey) {
+    match looked {
+        Ok(found) => survey.append(found),
+        Err(why) => survey.skip(what, why),
     }
-    Ok(survey)
 }
 
 /// Whether this user can write, and has what the progress table needs.
-async fn access(session: &Session, survey: &mut Survey) -> std::result::Result<(), Error> {
+async fn access(session: &Session) -> std::result::Result<Survey, Error> {
+    let mut survey = Survey::default();
     let (schema, user) = (&session.server.schema, quoted(&session.server.user));
     let row = session.client.query_one(ACCESS, &[schema, &PROGRESS.name]).await?;
     let (is_standby, by_default): (bool, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -129,67 +143,23 @@ async fn access(session: &Session, survey: &mut Survey) -> std::result::Result<(
         let fix = format!("as an administrator of the target: GRANT {rights} ON {table} TO {user};");
         survey.add(ConcernKind::OwnTables, &table, format!("the target's user {name} lacks {rights} on {table}"), fix);
     }
-    Ok(())
+    Ok(survey)
 }
 
-async fn sequences(client: &Client, oids: &[u32], survey: &mut Survey) -> std::result::Result<(), Error> {
-    let rows = client.query(SEQUENCES, &[&oids, &MAX]).await?;
-    if rows.len() as i64 == MAX {
-        survey.skip("further sequences of the target", format!("{MAX} were looked at"));
+async fn statistics(client: &Client, oids: &[u32]) -> std::result::Result<Survey, Error> {
+    let mut survey = Survey::default();
+    for row in client.query(STATISTICS, &[&oids, &STATISTICS_BYTES_MIN, &MAX]).await? {
+        let (table, is_unknown, bytes): (String, bool, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let what =
+            if is_unknown { "was never analyzed" } else { "has changed more than twice over since it was analyzed" };
+        let reason = format!("{table} has {} MB and {what}: statements may be planned badly", bytes / 1_000_000);
+        survey.add(ConcernKind::Statistics, &table, reason, format!("ANALYZE {table};"));
     }
-    for row in &rows {
-        let (table, column): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        if row.try_get(5)? && row.try_get(8)? {
-            sequence(client, row, (&table, &column), survey).await?;
-        } else {
-            let sequence: String = row.try_get(2)?;
-            let why = "this user may not read it, or no index answers for the column's highest value";
-            survey.skip(format!("the sequence {sequence} of {table}"), why);
-        }
-    }
-    Ok(())
+    Ok(survey)
 }
 
-/// One of which everything can be seen. A sequence that counts down is looked at from the other end.
-async fn sequence(
-    client: &Client,
-    row: &Row,
-    (table, column): (&str, &str),
-    survey: &mut Survey,
-) -> std::result::Result<(), Error> {
-    let (sequence, counts_up): (String, bool) = (row.try_get(2)?, row.try_get(3)?);
-    let (last, max, min): (Option<i64>, i64, i64) = (row.try_get(4)?, row.try_get(6)?, row.try_get(7)?);
-    let (end, limit) = if counts_up { ("max", max) } else { ("min", min) };
-    let sql = format!("SELECT {end}({})::int8 FROM {table}", quoted(column));
-    let highest: Option<i64> = client.query_one(&sql, &[]).await?.try_get(0)?;
-    let is_beyond = |value: i64, than: i64| if counts_up { value > than } else { value < than };
-    if let Some(highest) = highest
-        && last.is_none_or(|last| is_beyond(highest, last))
-    {
-        let stands = last.map_or_else(|| "has given no value yet".to_owned(), |last| format!("stands at {last}"));
-        let reason =
-            format!("{sequence} {stands}, and {table}.{column} has {highest}: a key that it gives would be taken");
-        let fix = format!("SELECT setval({}, (SELECT {end}({}) FROM {table}));", literal(&sequence), quoted(column));
-        survey.add(ConcernKind::SequenceBehind, table, reason, fix);
-    }
-    let stands = highest.max(last).filter(|_| counts_up).unwrap_or(0);
-    let used = stands as f64 / limit as f64;
-    if used > USED_MAX {
-        let left = limit.abs_diff(stands);
-        let reason = format!(
-            "{sequence} of {table}.{column} has used {:.1} % of its range: {left} values are left",
-            used * 100.0
-        );
-        let fix = format!(
-            "ALTER TABLE {table} ALTER COLUMN {} TYPE bigint; ALTER SEQUENCE {sequence} AS bigint;",
-            quoted(column)
-        );
-        survey.add(ConcernKind::SequenceNarrow, table, reason, fix);
-    }
-    Ok(())
-}
-
-async fn writers(client: &Client, oids: &[u32], survey: &mut Survey) -> std::result::Result<(), Error> {
+async fn writers(client: &Client) -> std::result::Result<Survey, Error> {
+    let mut survey = Survey::default();
     for row in client.query(WRITERS, &[&MAX]).await? {
         let (user, program): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let (pid, address): (i32, String) = (row.try_get(2)?, row.try_get(3)?);
@@ -201,19 +171,26 @@ async fn writers(client: &Client, oids: &[u32], survey: &mut Survey) -> std::res
         let why = "this user sees its own sessions only: GRANT pg_read_all_stats to it";
         survey.skip("sessions of other users that write to the target", why);
     }
+    Ok(survey)
+}
+
+async fn subscriptions(client: &Client, oids: &[u32]) -> std::result::Result<Survey, Error> {
+    let mut survey = Survey::default();
+    if !client.query_one(SEES_SUBSCRIPTIONS, &[]).await?.try_get(0)? {
+        let why = "this user may not read pg_subscription, which it may from PostgreSQL 14 on; \
+                   run the check as an administrator of the target";
+        survey.skip("subscriptions that copy changes into the target", why);
+        return Ok(survey);
+    }
     for row in client.query(SUBSCRIPTIONS, &[&oids, &MAX]).await? {
         let (name, first, count): (String, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let reason = format!("the subscription {name} copies changes into {first}{}", more(count - 1));
         let fix = format!("as an administrator of the target: ALTER SUBSCRIPTION {} DISABLE;", quoted(&name));
         survey.add(ConcernKind::OtherWriter, first, reason, fix);
     }
-    Ok(())
+    Ok(survey)
 }
 
 fn more(count: i64) -> String {
     if count == 0 { String::new() } else { format!(" and {count} more tables of this run") }
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::harness::codes;
-use crate::harness::folders::begin;
+use crate::harness::folders::{TABLE, begin, replicate};
 use crate::harness::world::World;
 
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
@@ -139,4 +139,36 @@ fn a_person_reads_the_same_list() {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     assert!(output.status.code() == Some(1) && text.contains("1 fatal, "), "{text}");
+}
+
+/// What another run has: the port, the folder, the feed.
+#[test]
+fn a_run_that_goes_on_is_told() {
+    let world = World::new("check_running", TABLE);
+    let (code, list) = check(&world, &[]);
+    assert_eq!((code, ids(&list)), (Some(0), vec![]), "{list:#}");
+    let first = world.fetch(&[]).ready();
+    replicate(&world, &first, 1);
+    let (code, list) = check(&world, &[]);
+    assert_eq!((code, ids(&list)), (Some(0), vec!["EBB-D011"]), "{list:#}");
+    let dir = world.dir().join("elsewhere");
+    let elsewhere = |more: &str| {
+        let flags = format!("--stagingSchema _replicator_1 --staging-dir {} {more}", dir.display());
+        check(&world, &["--replicator-flags", &flags])
+    };
+    let (code, list) = elsewhere("");
+    let found = ids(&list);
+    assert!(code == Some(1) && found.contains(&"EBB-R010"), "{list:#}");
+    let alive = found.into_iter().filter(|id| id.starts_with("EBB-T")).count();
+    assert_eq!(alive, 1, "{list:#}");
+    let (_, list) = elsewhere("--take-over");
+    assert!(!ids(&list).iter().any(|id| id.starts_with("EBB-T")), "{list:#}");
+    // The folder of a process that was killed is its own.
+    first.kill9();
+    let (code, list) = check(&world, &[]);
+    assert_eq!((code, ids(&list)), (Some(0), vec![]), "{list:#}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let flags = format!("--stagingSchema _replicator_1 --metricsAddr {}", taken.local_addr().expect("an address"));
+    let (code, list) = check(&world, &["--replicator-flags", &flags]);
+    assert_eq!((code, ids(&list)), (Some(1), vec!["EBB-R010"]), "{list:#}");
 }
