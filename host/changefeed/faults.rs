@@ -48,6 +48,9 @@ pub(super) fn explain(mut error: Error, spec: &ChangefeedSpec<'_>, user: &str) -
     Error { code, ..error.hint(hint) }
 }
 
+/// The fact of such an error that says how: `cancelled`, `failed`, `paused` by an error, or `gone` from the list of jobs.
+pub const HOW_ENDED: &str = "changefeed_ended";
+
 /// Why a changefeed that has ended sends nothing more, and what to do.
 pub(super) fn ended(id: i64, job: Option<&Job>) -> Error {
     const AGAIN: &str =
@@ -57,11 +60,17 @@ pub(super) fn ended(id: i64, job: Option<&Job>) -> Error {
             code::changefeed::ENDED,
             format!("the changefeed (job {id}) is not in SHOW CHANGEFEED JOBS any more"),
         )
-        .hint(AGAIN);
+        .hint(AGAIN)
+        .field(HOW_ENDED, "gone");
     };
     // The status of a cancelled job may still be the last one of its life.
     let why =
         [&job.error, &job.running_status].into_iter().find(|text| !text.is_empty() && !text.starts_with("running"));
+    let how = match why {
+        _ if job.is_paused_by_error() => "paused",
+        Some(why) if !why.contains("canceled") && !why.contains("cancelled") => "failed",
+        _ => "cancelled",
+    };
     let message = match why {
         Some(why) => format!("the changefeed (job {id}) has ended: {why}"),
         None => format!("the changefeed (job {id}) was cancelled"),
@@ -91,7 +100,7 @@ pub(super) fn ended(id: i64, job: Option<&Job>) -> Error {
     };
     // A paused one would be found and resumed.
     let first = if job.is_paused_by_error() { format!("CANCEL JOB {id}; then: ") } else { String::new() };
-    Error::new(code, message).hint(format!("{first}{hint}"))
+    Error::new(code, message).hint(format!("{first}{hint}")).field(HOW_ENDED, how)
 }
 
 #[cfg(test)]

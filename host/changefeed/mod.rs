@@ -25,6 +25,7 @@ use crate::tables::{self, TableRoute};
 use crate::target::{Lease, refuse_restored_target};
 
 use begin::Begins;
+pub use faults::HOW_ENDED;
 pub use feed::Feed;
 use jobs::{Job, JobState};
 use spec::ChangefeedSpec;

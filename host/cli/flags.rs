@@ -81,13 +81,13 @@ pub(super) enum Subcommand {
     #[command(name = "make-jwt", after_help = help::MAKE_JWT)]
     MakeJwt(MakeJwt),
     /// Put back the triggers that --triggers drop has dropped
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::TRIGGERS)]
     Triggers(TriggersCommand),
     /// Encode a password for a connection string
     #[command(name = "escape-password", after_help = help::ESCAPE_PASSWORD)]
     EscapePassword(EscapePassword),
     /// Show the settings that a command would run with, and where each comes from
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::CONFIG_SHOW)]
     Config(ConfigCommand),
     /// Print what a shell needs to complete ebb's commands and flags
     #[command(after_help = help::COMPLETIONS)]
@@ -96,6 +96,7 @@ pub(super) enum Subcommand {
         shell: Shell,
     },
     /// Explain the code of an error or a warning: what causes it, and what mends it
+    #[command(after_help = help::EXPLAIN)]
     Explain {
         /// As it stands in the log, EBB-T014; a letter lists the codes that begin with it, nothing lists the letters
         #[arg(value_name = "CODE")]

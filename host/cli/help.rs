@@ -37,31 +37,34 @@ pub(super) const LAYERS: &str = "\
 A setting comes from its flag, else from its variable of the environment, else from the file of
 --config (the flag's name is the key; the table [changefeed] may stand for --changefeeds-path), else
 it has its default. ebb config show tells which.
-Exit codes: 0 after SIGTERM or ctrl-c, 1 after a failure, 2 for wrong usage.
+Exit codes: 0 after SIGTERM or ctrl-c, and once --apply-only has applied everything that is
+complete; 1 after a failure, also where a signal ended --apply-only before that; 2 for wrong usage.
 Signals: SIGTERM and ctrl-c end the run in an orderly way, a second one at once; SIGHUP reads
-certificates and keys again.";
+certificates and keys again, and has a refused row tried again.";
 
 pub(super) const CHECK: &str = "\
 Examples:
-  ebb check --config ebb.toml                  what would keep ebb fetch from starting, or stop it later
+  ebb check --config ebb.toml       what would keep ebb fetch from starting, or stop it later
   ebb check --json --config ebb.toml | jq .findings
 
-Exit codes: 0 when nothing fatal was found, 1 when something is fatal, 2 for wrong usage. What was not looked at stands at
-the end of the list.";
+What was not looked at stands at the end of the list.
+Exit codes: 0 when nothing fatal was found, 1 when something is fatal, 2 for wrong usage.";
 
 pub(super) const TRACE: &str = "\
 Examples:
-  ebb trace employees 7 --stagingSchema _replicator_1                  what became of the row with id 7
-  ebb trace public.prices '[7,\"EUR\"]' --stagingSchema _replicator_1    a key of two columns
+  ebb trace employees 7 --stagingSchema _replicator_1                 the row with id 7
+  ebb trace public.prices '[7,\"EUR\"]' --stagingSchema _replicator_1   a key of two columns
 
-Each version of the row that is staged or remembered is listed with the time of its transaction. Values are not shown.
+Each version of the row that is staged or remembered is listed with the time of its transaction.
+Values are not shown.
 Exit codes: 0 when the folder could be read, whatever it holds; 1 when not; 2 for wrong usage.";
 
 pub(super) const SUPPORT_BUNDLE: &str = "\
 Examples:
   ebb support-bundle --stagingSchema _replicator_1 --log ebb.log -- fetch --config ebb.toml
 
-It may be made while ebb runs and after it has ended. Exit codes: 0 when the file is written, 1 when not, 2 for wrong usage.";
+It may be made while ebb runs and after it has ended.
+Exit codes: 0 when the file is written, 1 when not, 2 for wrong usage.";
 
 pub(super) const STATUS: &str = "\
 Examples:
@@ -74,12 +77,14 @@ Examples:
   ebb status --json | jq .reasons              for a script: what is against cutting back
   ebb status --history --stagingSchema NAME    what has happened to that run, also while no ebb runs
 
-Exit codes: 0 when an ebb has answered, whatever it said, or the folder has a history; 1 otherwise; 2 for wrong usage.";
+Exit codes: 0 when an ebb has answered, whatever it said, or the folder has a history; 1 otherwise;
+2 for wrong usage.";
 
 pub(super) const INIT: &str = "\
 Examples:
   ebb init                                     asks, and tries every connection
-  ebb init --yes --source 'postgres://…' --target 'postgres://…' --tables '^employees$' --host ebb.example.com
+  ebb init --yes --source 'postgres://…' --target 'postgres://…' --tables '^employees$' \\
+    --host ebb.example.com
 
 Then: ebb fetch --config ebb.toml";
 
@@ -87,11 +92,13 @@ pub(super) const CERTS: &str = "\
 Examples:
   ebb certs                                    for one machine
   ebb certs --host ebb.example.com --days 90   CockroachDB reaches the receiver under that name
-  ebb certs --renew                            new certificates, the same authority and hosts; a running ebb takes them up
-  ebb certs --revoke certs/client.crt          that certificate is refused where --tlsClientCRL certs/revoked.crl is given
+  ebb certs --renew                            new certificates of the same authority and hosts
+  ebb certs --revoke certs/client.crt          adds it to certs/revoked.crl (--tlsClientCRL)
 
-ebb fetch finds certs/server.crt and certs/server.key by itself when it is started in the same folder. Keep ca.key away from
-the receiver: whoever has it can make certificates that may write.";
+A running ebb takes up new certificates by itself. ebb fetch finds certs/server.crt and
+certs/server.key when it is started in the same folder. Keep ca.key away from the receiver:
+whoever has it can make certificates that may write.
+Exit codes: 0 when the files are written, 1 when not, 2 for wrong usage.";
 
 pub(super) const MAKE_JWT: &str = "\
 Examples:
@@ -104,12 +111,32 @@ Examples:
 
 pub(super) const TRIGGERS_RESTORE: &str = "\
 Example:
-  ebb triggers restore --target 'postgres://postgres@db:5432/molt?sslmode=verify-full' --stagingSchema _replicator_1
+  ebb triggers restore --target 'postgres://postgres@db:5432/molt?sslmode=verify-full' \\
+    --stagingSchema _replicator_1
 
-End the run first. The definitions are in the run's staging folder and in the target (table ebb_triggers); a trigger that is
-there already stays as it is. Others may be able to write to that table, so that only the folder proves which of its records
-are ebb's: without the folder, or where a record is not ebb's, the statements are printed to be read and nothing is run.
-Exit codes: 0 when no trigger is missing any more, 1 after a failure or when nothing was run, 2 for wrong usage.";
+End the run first. The definitions are in the run's staging folder and in the target (table
+ebb_triggers); a trigger that is there already stays as it is. Others may be able to write to that
+table, so that only the folder proves which of its records are ebb's: without the folder, or where a
+record is not ebb's, the statements are printed to be read and nothing is run.
+Exit codes: 0 when no trigger is missing any more, 1 after a failure or when nothing was run, 2 for
+wrong usage.";
+
+pub(super) const TRIGGERS: &str = "\
+Example:
+  ebb triggers restore --target 'postgres://postgres@db:5432/molt?sslmode=verify-full' \\
+    --stagingSchema _replicator_1
+
+Exit codes: 0 when no trigger is missing any more, 1 after a failure or when nothing was run, 2 for
+wrong usage.";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  ebb explain EBB-T014       cause and remedy of one code
+  ebb explain c010           EBB- and capitals may be left out
+  ebb explain D              the codes of staging
+  ebb explain                the letters
+
+Exit codes: 0 when the code is known, 1 when not, 2 for wrong usage.";
 
 pub(super) const ESCAPE_PASSWORD: &str = "\
 Examples:
@@ -119,7 +146,10 @@ Examples:
 pub(super) const CONFIG_SHOW: &str = "\
 Examples:
   ebb config show fetch --config ebb.toml
-  ebb config show --json start --targetConn postgres://app@db/molt --tlsSelfSigned --disableAuthentication";
+  ebb config show --json start --targetConn postgres://app@db/molt --tlsSelfSigned \\
+    --disableAuthentication
+
+Exit codes: 0 when the command could run with these settings, 2 when not.";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:
@@ -182,4 +212,38 @@ pub(super) fn sections(command: &clap::Command, name: &str) -> Vec<(&'static str
         all.extend([("ENVIRONMENT", ENVIRONMENT.to_owned()), ("FILES", FILES.to_owned())]);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::flags::Cli;
+
+    /// clap breaks a longer line into two, the second of which is a scrap.
+    const WIDTH: usize = 100;
+
+    fn check(command: &clap::Command) {
+        let texts = [command.get_before_long_help(), command.get_after_help(), command.get_after_long_help()];
+        for text in texts.into_iter().flatten().map(ToString::to_string) {
+            let long: Vec<_> = text.lines().filter(|line| line.chars().count() > WIDTH).collect();
+            assert!(long.is_empty(), "{}: {long:#?}", command.get_name());
+        }
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn no_line_of_a_help_is_broken_in_two() {
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn commands_that_answer_have_examples_and_exit_codes() {
+        let cli = Cli::command();
+        for name in ["explain", "config", "triggers", "check", "status", "trace", "certs"] {
+            let command = cli.find_subcommand(name).expect("a command");
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(text.starts_with("Example") && text.contains("Exit codes: 0 "), "{name}: {text}");
+        }
+    }
 }

@@ -28,6 +28,7 @@ pub const NOT_AGREED: Code = Code("EBB-C030");
 pub const JOB_SLOW: Code = Code("EBB-C031");
 pub const NOT_RESUMABLE: Code = Code("EBB-C032");
 pub const OLD_CERTIFICATE: Code = Code("EBB-C033");
+pub const RESOLVED_STANDS: Code = Code("EBB-C034");
 
 pub const ALL: &[Code] = &[
     NOTHING_ARRIVES,
@@ -54,4 +55,5 @@ pub const ALL: &[Code] = &[
     JOB_SLOW,
     NOT_RESUMABLE,
     OLD_CERTIFICATE,
+    RESOLVED_STANDS,
 ];

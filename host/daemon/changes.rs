@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::record::{at, titled};
+use super::standing::Standing;
 use crate::code::Code;
 use crate::history::{Entry, Event, History};
 use crate::stage::Backlog;
@@ -37,10 +38,12 @@ pub(super) async fn watch(
 ) {
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut standing = Standing::new(changes.stalled_after);
     loop {
         tokio::select! {
             _ = ticks.tick() => {
                 let now = status.snapshot("", backlog.resolved(), backlog.forecast());
+                standing.look(&now);
                 changes.look(&now).into_iter().for_each(|entry| history.note(entry));
             }
             Ok(()) = hangups.changed() => history.note(
@@ -250,6 +253,7 @@ impl Changes {
             [Reason::StagingFull, Reason::ChangefeedPaused, Reason::ChangefeedFails, Reason::SourceUnreachable];
         let kept = [
             (down, Reason::TargetDown),
+            (now.resolved_stands, Reason::ResolvedStands),
             (unmoved, known(&[Reason::TargetDown, Reason::RowRefused]).unwrap_or(Reason::Behind)),
             (silent, known(&keep_away).unwrap_or(Reason::NothingArrives)),
         ];
@@ -379,6 +383,10 @@ mod tests {
         assert_eq!(stalled[0].shown("reason"), "behind");
         assert!(changes.look(&behind(200)).is_empty());
         assert_eq!(names(&changes.look(&well(201))), ["caught-up", "recovered"]);
+        // Rows come, and no resolved timestamp does: what there is to apply is applied.
+        let stands = Snapshot { resolved_stands: Duration::from_secs(60), ..well(205) };
+        assert_eq!(changes.look(&stands)[0].shown("reason"), "resolved-stands");
+        assert_eq!(names(&changes.look(&well(206))), ["recovered"]);
         // Nothing comes.
         let silent = |seconds, ago| Snapshot { arrived_ago: Some(Duration::from_secs(ago)), ..well(seconds) };
         let stalled = changes.look(&silent(270, 60));

@@ -9,6 +9,7 @@ pub mod probe;
 mod progress;
 mod record;
 mod running;
+mod standing;
 mod start;
 mod survey;
 mod tasks;
@@ -27,6 +28,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::history::{Entry, Event};
 use crate::log;
+use crate::measure::awake;
 use crate::receive::{self, Receiver};
 use crate::signals::Signals;
 use crate::stage::{Backlog, Stage};
@@ -37,6 +39,7 @@ use changes::Changes;
 use record::Record;
 use start::{Search, start};
 use tasks::Tasks;
+use words::Fate;
 
 /// How often the state of the changefeed's job is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -45,6 +48,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 pub fn run(config: Config) -> Result<()> {
     // Whatever the run writes holds rows or what is run on the target.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    awake::watch()?;
     let runtime = threads::runtime(&mut Builder::new_multi_thread())?;
     let outcome = runtime.block_on(start_and_run(config));
     // Requests and lookups that are still under way must not hold up the end; threads that use it end with the process.
@@ -140,16 +144,17 @@ impl Running {
                 );
             }
         }
+        let fate = record::fate(&outcome, self.feed.as_ref());
         let ended = match (&self.feed, &self.config.changefeed) {
-            (Some(feed), Some(settings)) => feed.end(settings.on_exit).await,
+            (Some(feed), Some(settings)) if fate != Fate::Ended => feed.end(settings.on_exit).await,
             _ => Ok(()),
         };
         if outcome.is_ok() && ended.is_ok() {
-            words::say_end(&self.config, &self.stage, *self.applied.borrow(), self.feed.as_ref());
+            words::say_end(&self.config, &self.stage, *self.applied.borrow(), self.feed.as_ref(), fate);
         }
         record.drain().await;
         hooks.close().await;
-        let left = ended.is_ok().then(|| record::left(&self.config, self.feed.as_ref().map(Feed::job))).flatten();
+        let left = ended.is_ok().then(|| record::left(&self.config, self.feed.as_ref(), fate)).flatten();
         // What ended the run comes first; a job that could not be paused as well is the lesser trouble.
         (outcome.and(ended), left)
     }

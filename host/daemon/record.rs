@@ -9,14 +9,24 @@ use chrono::{DateTime, SecondsFormat};
 use ebb_sdk::Timestamp;
 use rustix::process::{getpid, getuid};
 
-use super::words;
+use super::words::{self, Fate};
+use crate::changefeed::{Feed, HOW_ENDED};
 use crate::code::{self, Code};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::history::{Entry, Event, History};
 use crate::hooks::{Hooks, Queue};
 use crate::stage::Forecast;
-use crate::status::{Snapshot, Status};
+use crate::status::{ChangefeedState, Snapshot, Status};
+
+/// What ends a changefeed for good, or pauses it until somebody acts.
+const ENDS: [Code; 5] = [
+    code::changefeed::ENDED,
+    code::changefeed::TRUNCATED,
+    code::changefeed::DROPPED,
+    code::changefeed::FAMILIES,
+    code::changefeed::HISTORY_GONE,
+];
 
 /// Of one run.
 pub(super) struct Record {
@@ -107,14 +117,14 @@ impl Record {
     pub(super) async fn ended(&self, outcome: &Result<()>, left: Option<String>) {
         let Some(history) = self.history.get() else { return };
         let why = match (outcome, self.signal.get()) {
-            (Err(error), _) => titled(error.code),
+            (Err(error), _) => what(error),
             (Ok(()), Some(signal)) => format!("{signal} asked for it"),
             (Ok(()), None) => "everything staged is applied".into(),
         };
         let now = self.status.get().map(|status| status.snapshot(&self.schema, Timestamp::ZERO, Forecast::default()));
         let applied = now.as_ref().and_then(|now| now.applied).map(|applied| format!(", applied to {}", utc(applied)));
         let left = left.map(|left| format!(", {left}")).unwrap_or_default();
-        let text = format!("ended: {why}{}{left}", applied.unwrap_or_default());
+        let text = format!("the run is over: {why}{}{left}", applied.unwrap_or_default());
         let entry =
             Entry::new(Event::Ended, text).fact_if("code", outcome.as_ref().err().map(|error| error.code.text()));
         let entry = entry.fact_if("signal", self.signal.get().copied());
@@ -129,16 +139,10 @@ impl Record {
 
     /// The changefeed has ended, or sends nothing more.
     pub(super) fn changefeed_ended(&self, error: &Error, job: Option<i64>) {
-        let ends = [
-            code::changefeed::ENDED,
-            code::changefeed::TRUNCATED,
-            code::changefeed::DROPPED,
-            code::changefeed::FAMILIES,
-            code::changefeed::HISTORY_GONE,
-        ];
-        if ends.contains(&error.code) {
-            let entry = Entry::new(Event::ChangefeedEnded, format!("the changefeed has ended: {}", titled(error.code)));
-            self.note(entry.fact("code", error.code.text()).fact_if("job", job));
+        if ENDS.contains(&error.code) {
+            let entry = Entry::new(Event::ChangefeedEnded, what(error));
+            let entry = entry.fact("code", error.code.text()).fact_if("job", job);
+            self.note(entry.fact_if("how", error.fact(HOW_ENDED)));
         }
     }
 }
@@ -153,9 +157,33 @@ fn resumes(is_new: bool, from: Option<Timestamp>) -> String {
 }
 
 /// What became of the changefeed of a run that has ended.
-pub(super) fn left(config: &Config, job: Option<i64>) -> Option<String> {
+pub(super) fn left(config: &Config, feed: Option<&Feed>, fate: Fate) -> Option<String> {
     let settings = config.changefeed.as_ref()?;
-    job.map(|job| words::left(Some(job), Some(settings.on_exit)))
+    feed.map(|feed| words::left(Some(feed.job()), Some(settings.on_exit), fate))
+}
+
+/// What is known of it, by what has ended the run and as it was seen last.
+pub(super) fn fate(outcome: &Result<()>, feed: Option<&Feed>) -> Fate {
+    match outcome {
+        Err(error) if error.fact(HOW_ENDED) == Some("paused") => Fate::Paused,
+        Err(error) if ENDS.contains(&error.code) => Fate::Ended,
+        _ if feed.is_some_and(|feed| feed.state() == ChangefeedState::Paused) => Fate::Paused,
+        _ => Fate::Lives,
+    }
+}
+
+/// What an error is about: its own words may show values of rows.
+fn what(error: &Error) -> String {
+    let how = match error.fact(HOW_ENDED) {
+        Some("cancelled") => "the changefeed was cancelled",
+        Some("gone") => "CockroachDB does not list the changefeed any more",
+        Some("paused") if error.code == code::changefeed::ENDED => "an error has paused the changefeed",
+        Some("failed") if error.code == code::changefeed::ENDED => "the changefeed has failed",
+        Some("paused") => return format!("an error has paused the changefeed: {}", titled(error.code)),
+        Some(_) => return format!("the changefeed has failed: {}", titled(error.code)),
+        None => return titled(error.code),
+    };
+    format!("{how} ({})", error.code)
 }
 
 /// What a code stands for, and the code: an error's own words may show values of rows.
@@ -201,6 +229,19 @@ mod tests {
         assert_eq!(resumes(false, Some(at)), " from 2025-06-29T01:51:43Z");
         assert_eq!(resumes(true, None), " a new run");
         assert!(resumes(false, None).starts_with(" again"));
+    }
+
+    #[test]
+    fn the_end_of_a_changefeed_is_told_by_how_it_came_and_without_its_words() {
+        let ended = |code, how| Error::new(code, "the value 4711").field(HOW_ENDED, how);
+        let cancelled = ended(code::changefeed::ENDED, "cancelled");
+        assert_eq!(what(&cancelled), "the changefeed was cancelled (EBB-C014)");
+        let dropped = ended(code::changefeed::DROPPED, "failed");
+        assert_eq!(what(&dropped), "the changefeed has failed: a table was dropped (EBB-C016)");
+        let paused = ended(code::changefeed::DROPPED, "paused");
+        let fates = [cancelled, dropped, paused].map(|error| fate(&Err(error), None));
+        assert_eq!(fates, [Fate::Ended, Fate::Ended, Fate::Paused]);
+        assert_eq!(fate(&Err(Error::new(code::target::READ_ONLY, "")), None), Fate::Lives);
     }
 
     #[test]

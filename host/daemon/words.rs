@@ -54,7 +54,7 @@ fn sink(catalog: &Catalog, port: u16, resolved: Timestamp) -> (String, String) {
 }
 
 /// How far the target is, what is left, and how to go on.
-pub(super) fn say_end(config: &Config, stage: &Stage, applied: Timestamp, feed: Option<&Feed>) {
+pub(super) fn say_end(config: &Config, stage: &Stage, applied: Timestamp, feed: Option<&Feed>, fate: Fate) {
     let rest = stage.backlog.rest(applied);
     let rows = rest.take(COUNTED_MAX + 1).take_while(Result::is_ok).count();
     let on_exit = config.changefeed.as_ref().map(|settings| settings.on_exit);
@@ -62,7 +62,7 @@ pub(super) fn say_end(config: &Config, stage: &Stage, applied: Timestamp, feed: 
         "{}, {} staged, {}; resume with --stagingSchema {}",
         applied_to(applied),
         counted(rows),
-        left(feed.map(Feed::job), on_exit),
+        left(feed.map(Feed::job), on_exit, fate),
         config.staging.schema
     );
 }
@@ -82,12 +82,24 @@ fn counted(rows: usize) -> String {
     }
 }
 
-pub(super) fn left(job: Option<i64>, on_exit: Option<OnExit>) -> String {
+/// What is known of the changefeed of a run that ends, beside what `--on-exit` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Lives,
+    /// By somebody, or by an error.
+    Paused,
+    /// It sends nothing more, whatever is done.
+    Ended,
+}
+
+pub(super) fn left(job: Option<i64>, on_exit: Option<OnExit>, fate: Fate) -> String {
     let Some(job) = job else { return "the changefeed is left as it is".into() };
-    match on_exit {
-        Some(OnExit::Pause) => format!("changefeed {job} is paused"),
-        Some(OnExit::Cancel) => format!("changefeed {job} is cancelled"),
-        Some(OnExit::Leave) | None => format!("changefeed {job} keeps running"),
+    match (fate, on_exit) {
+        (Fate::Ended, _) => format!("changefeed {job} has ended"),
+        (_, Some(OnExit::Cancel)) => format!("changefeed {job} is cancelled"),
+        (_, Some(OnExit::Pause)) => format!("changefeed {job} is paused"),
+        (Fate::Paused, _) => format!("changefeed {job} stays paused"),
+        (Fate::Lives, _) => format!("changefeed {job} keeps running"),
     }
 }
 
@@ -100,8 +112,13 @@ mod tests {
         let at = Timestamp { wall: 1_751_161_903_005_030_052, logical: 0 };
         assert_eq!(applied_to(at), "applied to 01:51:43Z");
         assert_eq!((counted(0).as_str(), counted(1).as_str()), ("0 rows", "1 row"));
-        assert_eq!(left(Some(123), Some(OnExit::Leave)), "changefeed 123 keeps running");
-        assert_eq!(left(None, None), "the changefeed is left as it is");
+        let of = |on_exit, fate| left(Some(123), on_exit, fate);
+        assert_eq!(of(Some(OnExit::Leave), Fate::Lives), "changefeed 123 keeps running");
+        assert_eq!(of(Some(OnExit::Leave), Fate::Paused), "changefeed 123 stays paused");
+        for on_exit in [OnExit::Leave, OnExit::Pause, OnExit::Cancel] {
+            assert_eq!(of(Some(on_exit), Fate::Ended), "changefeed 123 has ended");
+        }
+        assert_eq!(left(None, None, Fate::Lives), "the changefeed is left as it is");
     }
 
     #[test]

@@ -18,9 +18,14 @@ pub use queue::Queue;
 
 use crate::code::{self, Code};
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, visible};
 use crate::history::Entry;
+use crate::mask;
+use crate::plugin::Untrusted;
 use process::Outcome;
+
+/// Of the output of a program that refuses a start.
+const LINE_CHARS_MAX: usize = 200;
 
 /// The programs of a run. Clones share them.
 #[derive(Clone, Debug)]
@@ -56,10 +61,10 @@ impl Hooks {
 
     /// Runs the program of an event to its end. What goes wrong is a warning.
     pub async fn run(&self, entry: &Entry) {
-        if let Some(fault) = self.run_to_end(entry).await {
+        if let Some((fault, _)) = self.run_to_end(entry).await {
             tracing::warn!(
                 error_code = fault.code.text(),
-                hint = "its output stands in the log at the level debug (-v)",
+                hint = fault.mend.as_deref().unwrap_or("its output stands in the log at the level debug (-v)"),
                 "{}",
                 fault.says
             );
@@ -73,25 +78,42 @@ impl Hooks {
     pub async fn ask(&self, entry: &Entry) -> Result<()> {
         match self.run_to_end(entry).await {
             None => Ok(()),
-            Some(fault) => Err(Error::new(code::hooks::VETO, format!("the start is refused: {}", fault.says)).hint(
-                "see what it says (-v shows its output) and mend what it asks for; without that program ebb asks nobody",
-            )),
+            Some((Fault { code, says, mend: Some(mend) }, _)) => {
+                Err(Error::new(code, format!("the start is refused: {says}")).hint(mend))
+            }
+            Some((fault, last)) => {
+                let said = last.map(|line| format!("; the last line of its output: {line}")).unwrap_or_default();
+                Err(Error::new(code::hooks::VETO, format!("the start is refused: {}{said}", fault.says))
+                    .hint("mend what it asks for (-v shows its whole output); without that program ebb asks nobody"))
+            }
         }
     }
 
-    async fn run_to_end(&self, entry: &Entry) -> Option<Fault> {
+    /// What has gone wrong, and the last line of the output.
+    async fn run_to_end(&self, entry: &Entry) -> Option<(Fault, Option<String>)> {
         let Inner { timeout, schema, .. } = &*self.0;
         let (hook, path) = self.program(entry)?;
         let (outcome, output) = process::run(path, schema, entry, *timeout).await;
         tracing::debug!(hook = hook.name(), output, "a hook was run");
-        Fault::of(*hook, &outcome, *timeout)
+        Fault::of(*hook, &outcome, *timeout).map(|fault| (fault, last_line(&output)))
     }
+}
+
+/// The last line that says anything, so that it fits into an error and steers no terminal.
+fn last_line(output: &str) -> Option<String> {
+    let clean = mask::clean(output);
+    let line = clean.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    let shown = visible(line, "");
+    let cut = shown.char_indices().nth(LINE_CHARS_MAX).map_or(shown.len(), |(at, _)| at);
+    Some(if cut < shown.len() { format!("{}…", &shown[..cut]) } else { shown })
 }
 
 /// What has gone wrong with a program.
 struct Fault {
     code: Code,
     says: String,
+    /// Where it is known.
+    mend: Option<String>,
 }
 
 impl Fault {
@@ -100,12 +122,16 @@ impl Fault {
             Outcome::Done => return None,
             Outcome::Failed(status) => (code::hooks::FAILED, format!("the hook {hook} has failed: {status}")),
             Outcome::NotStarted(error) => (code::hooks::FAILED, format!("the hook {hook} could not be run: {error}")),
+            Outcome::NotTrusted(Untrusted { why, mend }) => {
+                let says = format!("the hook {hook} is not run: {why}");
+                return Some(Self { code: code::hooks::NOT_TRUSTED, says, mend: mend.clone() });
+            }
             Outcome::TimedOut => (
                 code::hooks::TIMED_OUT,
                 format!("the hook {hook} was killed after {timeout:?} (--hook-timeout): it had not ended"),
             ),
         };
-        Some(Self { code, says })
+        Some(Self { code, says, mend: None })
     }
 }
 

@@ -3,11 +3,13 @@
 //! Owns: its environment and its end. Does not own: which program it is (`folder`), what follows from its end (`mod`).
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat};
+use ebb_sdk::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::error::visible;
 use crate::history::Entry;
+use crate::plugin::{Untrusted, trusted};
 
 /// What is kept of its output; the rest is read and dropped, so that it need not wait.
 const OUTPUT_BYTES_MAX: usize = 4 << 10;
@@ -22,6 +25,8 @@ const OUTPUT_BYTES_MAX: usize = 4 << 10;
 const OUTPUT_WAIT: Duration = Duration::from_millis(100);
 /// What it is given of ebb's own environment, which holds secrets.
 const KEPT: [&str; 3] = ["PATH", "HOME", "LANG"];
+/// What Linux reads of the first line of a script.
+const INTERPRETER_BYTES_MAX: u64 = 255;
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The variables that it is given, and the facts that they hold.
@@ -39,7 +44,9 @@ const FACTS: [(&str, &str); 6] = [
 pub(super) enum Outcome {
     Done,
     Failed(ExitStatus),
-    NotStarted(io::Error),
+    NotStarted(String),
+    /// Others may have written the file since the start.
+    NotTrusted(Untrusted),
     TimedOut,
 }
 
@@ -52,6 +59,10 @@ fn variables(schema: &str, entry: &Entry) -> Vec<(&'static str, String)> {
         ("EBB_TEXT", entry.text.clone()),
         ("EBB_VERSION", env!("CARGO_PKG_VERSION").to_owned()),
     ];
+    let applied = entry.shown("applied").parse::<Timestamp>().ok();
+    let applied =
+        applied.map(|at| DateTime::from_timestamp_nanos(at.wall).to_rfc3339_opts(SecondsFormat::Millis, true));
+    variables.push(("EBB_APPLIED_AT", applied.unwrap_or_default()));
     variables.extend(FACTS.iter().map(|(variable, fact)| (*variable, entry.shown(fact))));
     // A byte of zero in one would keep the program from starting.
     variables.into_iter().map(|(name, value)| (name, visible(&value, ""))).collect()
@@ -65,6 +76,10 @@ pub fn variable_names() -> Vec<&'static str> {
 
 /// Runs it to its end, or kills it and all that it has started once the time is over. Also returns the beginning of its output.
 pub(super) async fn run(program: &Path, schema: &str, entry: &Entry, limit: Duration) -> (Outcome, String) {
+    // A run lasts for weeks, in which the file and the folders above it may have changed hands.
+    if let Err(untrusted) = trusted(program) {
+        return (Outcome::NotTrusted(untrusted), String::new());
+    }
     let mut command = Command::new(program);
     let kept = KEPT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
     command.env_clear().env("PATH", OsString::from(PATH)).envs(kept).envs(variables(schema, entry));
@@ -72,7 +87,7 @@ pub(super) async fn run(program: &Path, schema: &str, entry: &Entry, limit: Dura
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut group = match command.spawn() {
         Ok(child) => Group(child),
-        Err(error) => return (Outcome::NotStarted(error), String::new()),
+        Err(error) => return (Outcome::NotStarted(why_not_started(program, &error)), String::new()),
     };
     let (out, err) = (group.0.stdout.take(), group.0.stderr.take());
     let (mut said, mut complained) = (Vec::new(), Vec::new());
@@ -97,7 +112,7 @@ pub(super) async fn run(program: &Path, schema: &str, entry: &Entry, limit: Dura
                 match status {
                     Ok(status) if status.success() => Outcome::Done,
                     Ok(status) => Outcome::Failed(status),
-                    Err(error) => Outcome::NotStarted(error),
+                    Err(error) => Outcome::NotStarted(error.to_string()),
                 }
             }
             Err(_) => Outcome::TimedOut,
@@ -106,6 +121,22 @@ pub(super) async fn run(program: &Path, schema: &str, entry: &Entry, limit: Dura
     said.extend(complained);
     said.truncate(OUTPUT_BYTES_MAX);
     (outcome, String::from_utf8_lossy(&said).trim_end().to_owned())
+}
+
+/// The system says of a missing interpreter what it says of a missing file.
+fn why_not_started(program: &Path, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::NotFound || !program.exists() {
+        return error.to_string();
+    }
+    let mut start = Vec::new();
+    let read = std::fs::File::open(program).and_then(|file| file.take(INTERPRETER_BYTES_MAX).read_to_end(&mut start));
+    let text = String::from_utf8_lossy(&start);
+    let line = text.lines().next().unwrap_or_default();
+    let interpreter = line.strip_prefix("#!").filter(|_| read.is_ok()).map(|line| visible(line.trim(), ""));
+    match interpreter {
+        Some(name) => format!("its interpreter is not there: its first line names {name:?} ({error})"),
+        None => format!("the file is there, but the loader or interpreter that it needs is not ({error})"),
+    }
 }
 
 /// A process that has not ended yet goes with all of its group when this is dropped.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::process::{Outcome, run};
-use super::{Hooks, Queue};
+use super::{Hooks, Queue, last_line};
 use crate::code;
 use crate::config;
 use crate::history::{Entry, Event};
@@ -23,7 +23,7 @@ fn script(dir: &Path, name: &str, text: &str) {
 
 fn refused() -> Entry {
     let entry = Entry::new(Event::RowRefused, "the target refuses a row").fact("table", "public.t\0\n");
-    entry.fact("code", "EBB-W010").fact("lag_seconds", 1.5)
+    entry.fact("code", "EBB-W010").fact("lag_seconds", 1.5).fact("applied", "1751161903005030052.0000000002")
 }
 
 #[tokio::test]
@@ -33,9 +33,15 @@ async fn it_has_the_event_in_its_environment_and_nothing_of_ebbs() {
     let (outcome, output) = run(&dir.path().join("refused"), "s", &refused(), LIMIT).await;
     assert!(matches!(outcome, Outcome::Failed(status) if status.code() == Some(3)), "{outcome:?}");
     let has = |line: &str| output.lines().any(|other| other == line);
-    for line in
-        ["EBB_EVENT=row-refused", "EBB_SCHEMA=s", "EBB_CODE=EBB-W010", "EBB_LAG_SECONDS=1.5", "EBB_JOB=", "aloud"]
-    {
+    for line in [
+        "EBB_EVENT=row-refused",
+        "EBB_APPLIED_AT=2025-06-29T01:51:43.005Z",
+        "EBB_SCHEMA=s",
+        "EBB_CODE=EBB-W010",
+        "EBB_LAG_SECONDS=1.5",
+        "EBB_JOB=",
+        "aloud",
+    ] {
         assert!(has(line), "{line} is not in\n{output}");
     }
     assert!(has("EBB_TABLE=public.t\\u{0}\\n"), "{output}");
@@ -106,4 +112,38 @@ async fn a_start_is_asked_for_and_events_come_one_after_the_other() {
         () = queue.drain() => {}
     }
     assert_eq!(fs::read_to_string(dir.path().join("said")).unwrap(), "a\nb\nc\n");
+}
+
+#[tokio::test]
+async fn one_that_others_may_write_by_now_is_not_run() {
+    let dir = tempdir();
+    script(dir.path(), "refused", &format!("touch {}/run", dir.path().display()));
+    let program = dir.path().join("refused");
+    fs::set_permissions(&program, Permissions::from_mode(0o757)).unwrap();
+    let (outcome, _) = run(&program, "s", &refused(), LIMIT).await;
+    assert!(
+        matches!(&outcome, Outcome::NotTrusted(untrusted) if untrusted.why.contains("everybody may write")),
+        "{outcome:?}"
+    );
+    assert!(!dir.path().join("run").exists());
+}
+
+#[tokio::test]
+async fn a_missing_interpreter_is_not_taken_for_a_missing_file() {
+    let dir = tempdir();
+    let program = dir.path().join("refused");
+    fs::write(&program, "#!/nowhere/python3 -u\n").unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let (outcome, _) = run(&program, "s", &refused(), LIMIT).await;
+    let Outcome::NotStarted(why) = &outcome else { panic!("{outcome:?}") };
+    assert!(why.contains("its interpreter is not there") && why.contains("/nowhere/python3 -u"), "{why}");
+}
+
+#[test]
+fn of_an_output_the_last_line_is_shown_and_steers_nothing() {
+    assert_eq!(last_line("a\nnot today\u{1b}[2J\n\n"), Some("not today\\u{1b}[2J".into()));
+    assert_eq!(last_line(" \n"), None);
+    let long = last_line(&"\u{f6}".repeat(1000)).unwrap();
+    assert_eq!((long.chars().count(), long.ends_with('…')), (201, true));
+    assert!(!last_line("postgres://a:geheim@h/db is down").unwrap().contains("geheim"));
 }

@@ -2,16 +2,20 @@
 //!
 //! Owns: the judgement. Does not own: how long a step may take (whoever does the work), and what follows (`status`).
 //!
-//! A thread that waits for work, or until a delay is over, rests: however long that takes, it is alive.
+//! Time in which the whole process was not scheduled does not count (`awake`). A thread that waits for work, or until a delay is over, rests: however long that takes, it is alive.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use super::awake;
 
 /// See the module. Touched by one thread, read by others.
 #[derive(Debug)]
 pub struct Heartbeat {
     name: &'static str,
     begun: Instant,
+    /// What was lost until then.
+    lost: Duration,
     /// Milliseconds since `begun`, plus [`FIRST_BEAT`]; or one of the two below.
     last: AtomicU64,
     /// Milliseconds that a step may take.
@@ -70,7 +74,8 @@ impl Heartbeat {
     /// Of a thread that has not begun. `limit`: how long one of its steps may take.
     pub fn new(name: &'static str, limit: Duration) -> Self {
         let limit = AtomicU64::new(millis(limit));
-        Self { name, begun: Instant::now(), last: AtomicU64::new(RESTS), limit }
+        let begun = Instant::now();
+        Self { name, begun, lost: awake::lost(begun), last: AtomicU64::new(RESTS), limit }
     }
 
     /// Where the limit depends on settings.
@@ -99,7 +104,13 @@ impl Heartbeat {
     }
 
     fn beat_at(&self, now: Instant) {
-        self.last.store(FIRST_BEAT + millis(now.saturating_duration_since(self.begun)), Ordering::Relaxed);
+        self.last.store(FIRST_BEAT + millis(self.awake(now)), Ordering::Relaxed);
+    }
+
+    /// How long the process was scheduled since this was made.
+    fn awake(&self, now: Instant) -> Duration {
+        let lost = awake::lost(now).saturating_sub(self.lost);
+        now.saturating_duration_since(self.begun).saturating_sub(lost)
     }
 
     fn pulse_at(&self, now: Instant) -> Pulse {
@@ -108,8 +119,7 @@ impl Heartbeat {
             RESTS => (ThreadState::Rests, Duration::ZERO),
             ENDED => (ThreadState::Ended, Duration::ZERO),
             last => {
-                let heard = self.begun + Duration::from_millis(last - FIRST_BEAT);
-                let quiet = now.saturating_duration_since(heard);
+                let quiet = self.awake(now).saturating_sub(Duration::from_millis(last - FIRST_BEAT));
                 (if quiet > limit { ThreadState::Stuck } else { ThreadState::Works }, quiet)
             }
         };

@@ -4,7 +4,7 @@
 //! there so that a test can take the place of the disk and lose, tear or refuse whatever a real one may.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -71,7 +71,9 @@ pub struct Folder {
     presence: Presence,
 }
 
+/// While it is locked it holds the number of the process.
 pub const LOCK: &str = "lock";
+const PID_BYTES_MAX: u64 = 20;
 
 impl Folder {
     /// Opens or creates a folder.
@@ -92,13 +94,11 @@ impl Folder {
         let mut options = OpenOptions::new().create(true).truncate(false).write(true).to_owned();
         let lock = private::open(&path.join(LOCK), &mut options).map_err(unusable)?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => Error::new(
-                code::staging::FOLDER_IN_USE,
-                format!("the staging folder {} is in use by another ebb", path.display()),
-            )
-            .hint("end the other process, or choose another --stagingSchema or --staging-dir"),
+            TryLockError::WouldBlock => in_use(path),
             TryLockError::Error(error) => unusable(error),
         })?;
+        // For whoever finds it locked; nothing else depends on it, and a full disk must not matter.
+        let _ = lock.set_len(0).and_then(|()| lock.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0));
         let presence = Presence::of(path).map_err(unusable)?;
         presence.known().wrote(LOCK, &lock).map_err(unusable)?;
         Ok(Self { path: path.to_owned(), _lock: lock, presence })
@@ -107,6 +107,28 @@ impl Folder {
     fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// What somebody wants who starts it a second time is nearly always the run that is there.
+fn in_use(path: &Path) -> Error {
+    let holder = private::open(&path.join(LOCK), OpenOptions::new().read(true));
+    let mut text = String::new();
+    let read = holder.and_then(|file| file.take(PID_BYTES_MAX).read_to_string(&mut text));
+    let pid = read.ok().and_then(|_| text.trim().parse::<u32>().ok()).map(|pid| format!(" (pid {pid})"));
+    let (dir, schema) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+    Error::new(
+        code::staging::FOLDER_IN_USE,
+        format!(
+            "ebb already runs with this staging schema{}: the staging folder {} is locked by it",
+            pid.unwrap_or_default(),
+            path.display()
+        ),
+    )
+    .hint(format!(
+        "see where it stands: ebb status --stagingSchema '{}' --staging-dir '{}'",
+        schema.display(),
+        dir.display()
+    ))
 }
 
 impl Disk for Folder {

@@ -3,6 +3,8 @@
 //! Owns: what counts as alive. Does not own: signs of life (`measure`). What another start would not help with is no reason: a
 //! target or source that is down, a full staging, a row that is refused.
 
+use chrono::{DateTime, SecondsFormat};
+
 use super::Snapshot;
 
 /// For a probe: what a person should look at; the error says which threads are dead or stuck.
@@ -12,7 +14,10 @@ pub(super) fn judge(snapshot: &Snapshot) -> Result<String, String> {
         return Err(format!("{}; start ebb again: nothing acknowledged is lost\n", faults.join("; ")));
     }
     Ok(match &snapshot.waiting {
-        Some(waiting) => format!("OK, but applying waits at {}: see /_/status and the log\n", waiting.at),
+        Some(waiting) => {
+            let at = DateTime::from_timestamp_nanos(waiting.at.wall).to_rfc3339_opts(SecondsFormat::Millis, true);
+            format!("OK, but applying waits for a row of {at}: see /_/status and the log\n")
+        }
         None => "OK\n".to_owned(),
     })
 }

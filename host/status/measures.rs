@@ -2,10 +2,12 @@
 //!
 //! Owns: the instruments of receiving and applying. Does not own: those of staging (`stage/measures`), what they show.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::Timestamp;
+use parking_lot::Mutex;
 
+use super::standing::Standing;
 use crate::measure::{Distribution, Heartbeat, Histogram, Pulse};
 use crate::stage::{DISK_STEP_MAX, StageMeasures};
 
@@ -25,6 +27,7 @@ pub struct Measures {
     stage_lag: Histogram,
     apply_lag: Histogram,
     source_lag: Histogram,
+    standing: Mutex<Standing>,
     pub intake: Heartbeat,
     pub reader: Heartbeat,
     pub applier: Heartbeat,
@@ -52,6 +55,7 @@ impl Default for Measures {
             stage_lag: Histogram::of_lags(),
             apply_lag: Histogram::of_lags(),
             source_lag: Histogram::of_lags(),
+            standing: Mutex::default(),
             intake: Heartbeat::new("intake", INTAKE_STEP_MAX),
             reader: Heartbeat::new("reader", DISK_STEP_MAX),
             applier: Heartbeat::new("applier", apply_step_max(Duration::ZERO)),
@@ -63,6 +67,7 @@ impl Measures {
     /// A row of this time is durable.
     pub fn staged(&self, timestamp: Timestamp) {
         self.stage_lag.observe(age(timestamp));
+        self.standing.lock().staged(timestamp, Instant::now());
     }
 
     /// The target has a change of this time.
@@ -73,6 +78,12 @@ impl Measures {
     /// A resolved timestamp is durable.
     pub fn resolved(&self, timestamp: Timestamp) {
         self.source_lag.observe(age(timestamp));
+        self.standing.lock().resolved(timestamp, Instant::now());
+    }
+
+    /// For how long this resolved timestamp has stood although rows come.
+    pub(super) fn stands(&self, resolved: Timestamp) -> Duration {
+        self.standing.lock().lasted(resolved)
     }
 
     /// How long the target's plugin may take for a statement: `--applyTimeout`.

@@ -14,6 +14,7 @@ mod page;
 mod pages;
 mod prometheus;
 mod snapshot;
+mod standing;
 mod table_counts;
 mod trend;
 #[cfg(test)]
@@ -253,6 +254,7 @@ impl Status {
             requests_refused: self.requests_refused.lock().clone(),
             handshakes_failed: count(&self.handshakes_failed),
             resolved,
+            resolved_stands: self.measures.stands(resolved),
             staging,
             applied: (applied != Timestamp::ZERO).then_some(applied),
             rows_applied: count(&self.rows_applied),

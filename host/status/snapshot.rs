@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub handshakes_failed: u64,
     /// The latest resolved timestamp; zero before there is one.
     pub resolved: Timestamp,
+    /// For how long it has not moved although later rows come.
+    pub resolved_stands: Duration,
     pub staging: Forecast,
     /// The target equals the source at this time. `None` before it is known where the target stands.
     pub applied: Option<Timestamp>,

@@ -11,6 +11,7 @@ use super::{ChangefeedState, Snapshot};
 const BEHIND_MAX_SECONDS: f64 = 15.0;
 /// Resolved timestamps come every second.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
+const STANDS_MAX: Duration = Duration::from_secs(15);
 
 /// Why it is not safe to cut back. The ids are stable: scripts may rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub enum Reason {
     SourceUnreachable,
     NothingArrives,
     NothingApplied,
+    ResolvedStands,
     Behind,
     NotVerified,
     SequencesNotChecked,
@@ -38,7 +40,7 @@ pub enum Bottleneck {
 }
 
 impl Reason {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TargetDown,
         Self::RowRefused,
         Self::StagingFull,
@@ -47,6 +49,7 @@ impl Reason {
         Self::SourceUnreachable,
         Self::NothingArrives,
         Self::NothingApplied,
+        Self::ResolvedStands,
         Self::Behind,
         Self::NotVerified,
         Self::SequencesNotChecked,
@@ -62,6 +65,7 @@ impl Reason {
             Self::SourceUnreachable => "source-unreachable",
             Self::NothingArrives => "nothing-arrives",
             Self::NothingApplied => "nothing-applied",
+            Self::ResolvedStands => "resolved-stands",
             Self::Behind => "behind",
             Self::NotVerified => "not-verified",
             Self::SequencesNotChecked => "sequences-not-checked",
@@ -79,6 +83,7 @@ impl Reason {
             Self::SourceUnreachable => "CockroachDB does not answer",
             Self::NothingArrives => "nothing arrives",
             Self::NothingApplied => "nothing is applied yet",
+            Self::ResolvedStands => "the resolved timestamp does not move",
             Self::Behind => "the target is behind",
             Self::NotVerified => "not verified",
             Self::SequencesNotChecked => "sequences are not checked",
@@ -102,6 +107,7 @@ impl Reason {
             Self::SourceUnreachable => "check that CockroachDB runs and can be reached from here".into(),
             Self::NothingArrives => "ebb explain EBB-C010".into(),
             Self::NothingApplied => "wait for the first resolved timestamp".into(),
+            Self::ResolvedStands => "ebb explain EBB-C034".into(),
             Self::Behind => "wait until the target has caught up".into(),
             Self::NotVerified => "compare the tables of both sides: docs/cut-back.md".into(),
             Self::SequencesNotChecked => "advance the sequences of the target: docs/cut-back.md".into(),
@@ -136,6 +142,7 @@ impl Snapshot {
             Reason::SourceUnreachable => self.changefeed == ChangefeedState::Unseen,
             Reason::NothingArrives => self.silent_for() > SILENCE_MAX,
             Reason::NothingApplied => self.applied.is_none(),
+            Reason::ResolvedStands => self.resolved_stands > STANDS_MAX,
             Reason::Behind => self.lag().is_some_and(|lag| lag > BEHIND_MAX_SECONDS),
             // Nothing in this version can tell.
             Reason::NotVerified | Reason::SequencesNotChecked => true,
@@ -162,6 +169,7 @@ impl Snapshot {
             (Reason::ChangefeedFails, Bottleneck::Source),
             (Reason::SourceUnreachable, Bottleneck::Source),
             (Reason::NothingArrives, Bottleneck::Source),
+            (Reason::ResolvedStands, Bottleneck::Source),
         ];
         parts.into_iter().find(|(reason, _)| self.holds(*reason)).map(|(_, part)| part)
     }
@@ -272,6 +280,8 @@ mod tests {
         check(changefeed(ChangefeedState::Unseen), Reason::SourceUnreachable, source, "CockroachDB runs");
         let silent = Snapshot { arrived_ago: None, running_for: Duration::from_secs(16), ..well() };
         check(silent, Reason::NothingArrives, source, "EBB-C010");
+        let stands = Snapshot { resolved_stands: Duration::from_secs(16), ..well() };
+        check(stands, Reason::ResolvedStands, source, "EBB-C034");
         let late = || Snapshot { at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_300), ..well() };
         check(late(), Reason::Behind, source, "wait");
         let ahead = Timestamp { wall: 1_299_000_000_000, logical: 0 };

@@ -8,6 +8,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct Holder {
     pub(super) taken_in: Vec<SourceName>,
     /// The number of this start, once it is established; before, the target keeps the note that it has.
     established: Arc<Mutex<Option<i64>>>,
+    /// Whether what is taken over was another process's, or of this folder somewhere else.
+    is_others: Arc<AtomicBool>,
     /// Set once the feed is not this process's any more, or it cannot be said that it is.
     lost: watch::Sender<Option<Error>>,
 }
@@ -58,6 +61,7 @@ impl Holder {
             tables: None,
             taken_in: Vec::new(),
             established: Arc::default(),
+            is_others: Arc::default(),
             lost: watch::Sender::default(),
         }
     }
@@ -108,6 +112,9 @@ impl Holder {
     pub fn begin(&self, found: &FeedState) -> Result<i64> {
         let known = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
         let previous = found.progress.map_or(0, |progress| found.established(progress));
+        let is_here = known.place.is_empty() || known.place == self.place;
+        let is_others = found.progress.is_some_and(|progress| !is_here || !self.is_own(Some(&known), progress.writer));
+        self.is_others.store(is_others, Ordering::Relaxed);
         let starts = known.begun(new_number(), previous);
         self.run_state.save(MetadataFile::Starts, &starts)?;
         Ok(starts.current)
@@ -124,8 +131,16 @@ impl Holder {
     pub fn confirm(&self, progress: Progress) -> Result<()> {
         let starts = self.run_state.load::<Starts>(MetadataFile::Starts)?.unwrap_or_default();
         self.run_state.save(MetadataFile::Starts, &starts.confirmed(progress.epoch))?;
+        // An ordinary start goes on with what is its own.
+        if !self.is_others.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let how = if self.is_forced { ", as --take-over asks for" } else { "" };
-        let text = format!("this run is the one that writes to the target from now on{how}: epoch {}", progress.epoch);
+        let text = format!(
+            "this run writes to the target from now on{how}; the feed was another process's, or this folder on another \
+             machine: epoch {}",
+            progress.epoch
+        );
         self.run_state.history().note(Entry::new(Event::TookOver, text).fact("epoch", progress.epoch));
         Ok(())
     }

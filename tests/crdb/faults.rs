@@ -23,6 +23,8 @@ pub enum Fault {
     ResolvedRepeated,
     /// After the next resolved timestamp, the one before it is sent again.
     ResolvedBack,
+    /// The next resolved timestamp is not sent, as if one range lagged.
+    ResolvedHeld,
     /// The next rows come in the reverse order, except for the versions of one key.
     Reversed,
     /// The messages of the next request, and the request, have fields that are nowhere described.
@@ -30,7 +32,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 9] = [
+    pub const ALL: [Fault; 10] = [
         Fault::AnswerLost,
         Fault::CutMidBody,
         Fault::Replay,
@@ -38,6 +40,7 @@ impl Fault {
         Fault::Slow,
         Fault::ResolvedRepeated,
         Fault::ResolvedBack,
+        Fault::ResolvedHeld,
         Fault::Reversed,
         Fault::ExtraFields,
     ];
@@ -52,6 +55,7 @@ impl Fault {
             Fault::Slow => "slow",
             Fault::ResolvedRepeated => "resolved_repeated",
             Fault::ResolvedBack => "resolved_back",
+            Fault::ResolvedHeld => "resolved_held",
             Fault::Reversed => "reversed",
             Fault::ExtraFields => "extra_fields",
         }

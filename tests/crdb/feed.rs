@@ -279,6 +279,10 @@ impl Run<'_> {
     }
 
     async fn send_resolved(&mut self, tick: Tick) -> Result<(), Stop> {
+        if self.shared.faults.take(Fault::ResolvedHeld, 0).is_some() {
+            self.last_resolved = Some(tick);
+            return Ok(());
+        }
         let mut sequence = vec![tick];
         if self.shared.faults.take(Fault::ResolvedRepeated, 0).is_some() {
             sequence.push(tick);

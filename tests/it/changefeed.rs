@@ -145,6 +145,11 @@ fn what_ends_a_changefeed_is_said_with_what_to_do() {
         assert_eq!(ebb.wait().code(), Some(1), "{}", ebb.log());
         let line = ebb.failure();
         expected.iter().for_each(|text| assert!(line.contains(text), "{text:?} is not in {line}"));
+        // What the history says of the changefeed, also where its end was asked for.
+        let said = world.run(&["status", "--history", "--stagingSchema", "_replicator_1"]);
+        let last = said.lines().last().expect("an event");
+        assert!(last.contains("the changefeed has failed: ") && last.ends_with(" has ended"), "{said}");
+        assert!(!said.contains("keeps running"), "{said}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! What has happened to the runs of a staging folder: noted when it happens, kept over crashes, and shown with and without ebb.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 
+use ebb_crdb::Fault;
 use ebb_servers::Signal;
 use serde_json::Value;
 
@@ -40,14 +42,15 @@ fn a_run_is_told_from_its_start_to_its_end() {
     let pid = ebb.pid();
     ebb.stop();
     let all = of_folder(&world);
-    assert_eq!(names(&all), ["started", "took-over", "changefeed-created", "caught-up", "signal", "ended"]);
-    let [started, _, created, _, signal, ended] = &all[..] else { panic!("{all:#?}") };
+    assert_eq!(names(&all), ["started", "changefeed-created", "caught-up", "signal", "ended"]);
+    let [started, created, _, signal, ended] = &all[..] else { panic!("{all:#?}") };
     assert_eq!((started["pid"].as_u64(), &started["version"]), (Some(pid.into()), &env!("CARGO_PKG_VERSION").into()));
     let known = |name: &str| started[name].as_str().is_some_and(|text| !text.is_empty());
     assert!(["user", "host", "schema"].into_iter().all(known) && started["resumed_from"].is_null(), "{started}");
     assert!(created["job"].is_i64() && created["cursor"].is_string(), "{created}");
     assert_eq!((&signal["signal"], &ended["signal"]), (&"SIGTERM".into(), &"SIGTERM".into()));
-    assert!(ended["text"].as_str().is_some_and(|text| text.contains("keeps running")), "{ended}");
+    let told = |text: &str| text.starts_with("the run is over: SIGTERM asked") && text.contains("keeps running");
+    assert!(ended["text"].as_str().is_some_and(told), "{ended}");
     // Nobody noted the end of the next one, and its last line was cut off.
     let (ebb, pages) = start(&world, &[], "");
     wait_event(&ebb, &pages, "caught-up", 2);
@@ -63,7 +66,7 @@ fn a_run_is_told_from_its_start_to_its_end() {
     assert_eq!(wait_event(&ebb, &pages, "started", 3)["broke_off"], true);
     replicate(&world, &ebb, 2);
     let shown = history(&pages);
-    assert_eq!(shown[..6], all);
+    assert_eq!(shown[..5], all);
     let last = status(&pages)["history"].clone();
     assert_eq!(last.as_array().expect("a list")[..], shown[shown.len().saturating_sub(20)..]);
     // As a table, from the run that answers.
@@ -149,6 +152,41 @@ fn wait_recovered(ebb: &Ebb, pages: &str) {
     );
 }
 
+/// One range of CockroachDB lags: rows come and requests are answered, so that nothing else tells.
+#[test]
+fn a_resolved_timestamp_that_stands_while_rows_come_is_told_with_its_end() {
+    let world = World::new("history_stands", TABLE);
+    let (ebb, pages) = start(&world, &["--stalled-after", "3s"], "");
+    let mut ebb = ebb.ready();
+    wait_event(&ebb, &pages, "caught-up", 1);
+    world.inject(Fault::ResolvedHeld, u32::MAX, None);
+    let rows = Cell::new(0);
+    let row = || {
+        rows.set(rows.get() + 1);
+        world.source(&format!("INSERT INTO t VALUES ({}, 1)", rows.get()));
+    };
+    let is_stalled = |entry: &Value| entry["event"] == "stalled" && entry["reason"] == "resolved-stands";
+    let log = || format!("{:#?}\n{}", history(&pages), ebb.log());
+    wait_for("a stall", log, || {
+        row();
+        history(&pages).iter().any(is_stalled)
+    });
+    let is_reason = |reason: &Value| reason["id"] == "resolved-stands";
+    wait_for("the reason", log, || {
+        row();
+        status(&pages)["reasons"].as_array().is_some_and(|reasons| reasons.iter().any(is_reason))
+    });
+    assert_eq!(status(&pages)["next"], "ebb explain EBB-C034");
+    let line = ebb.wait_line("but no later resolved timestamp");
+    assert!(line.contains("\"level\":\"warn\"") && line.contains("error_code\":\"EBB-C034\""), "{line}");
+    assert!(line.contains("range") && line.contains("open transactions"), "{line}");
+    world.clear_faults();
+    ebb.wait_line("the resolved timestamp moves again after");
+    wait_recovered(&ebb, &pages);
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
+
 #[test]
 fn a_full_staging_and_its_room_are_noted() {
     let world = World::new("history_full", "CREATE TABLE t (id int PRIMARY KEY, v text)");
@@ -192,6 +230,10 @@ fn tables_and_changefeeds_that_come_and_go_are_noted() {
     );
     assert_eq!(names(&all).iter().filter(|name| **name == "changefeed-replaced").count(), 2, "{all:#?}");
     assert!(last("changefeed-ended")["job"].is_i64(), "{all:#?}");
+    let said = |name: &str| last(name)["text"].as_str().expect("a text").to_owned();
+    assert!(said("changefeed-ended").contains("was cancelled"), "{all:#?}");
+    assert!(said("ended").contains("was cancelled") && said("ended").ends_with(" has ended"), "{all:#?}");
+    assert!(!said("ended").contains("keeps running"), "{all:#?}");
     assert_eq!((&last("changefeed-ended")["code"], &last("ended")["code"]), (&"EBB-C014".into(), &"EBB-C014".into()));
 }
 

@@ -169,6 +169,7 @@ fn a_start_is_refused_by_its_hook_before_anything_is_changed() {
     hook(&world, "ended", &format!("echo $EBB_CODE > {}/code", world.dir().display()));
     let line = world.fetch(&["--hook", &dir]).failure();
     assert!(line.contains("EBB-H014") && line.contains("exit status: 7"), "{line}");
+    assert!(line.contains("the last line of its output: not today"), "{line}");
     assert_eq!(world.source("SELECT count(*) FROM [SHOW CHANGEFEED JOBS]"), "0");
     assert_eq!(world.target("SELECT count(*) FROM pg_tables WHERE tablename = 'ebb_progress'"), "0");
     assert_eq!(fs::read_to_string(world.dir().join("code")).expect("it was run").trim(), "EBB-H014");
@@ -181,7 +182,7 @@ fn a_start_is_refused_by_its_hook_before_anything_is_changed() {
     replicate(&world, &ebb, 1);
     ebb.stop();
     let said = world.run(&["status", "--history", "--stagingSchema", "_replicator_1"]);
-    assert!(said.contains("ended: a hook refuses the start (EBB-H014)"), "{said}");
+    assert!(said.contains("the run is over: a hook refuses the start (EBB-H014)"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! `/_/livez` stays 200 while a run waits for others, however long they take: another start would not help. What makes it 503
 //! is tested where it is judged (`measure/heartbeat`, `status/liveness`).
 
+use std::time::{Duration, Instant};
+
+use ebb_servers::Signal;
 use serde_json::Value;
 
 use crate::harness::client::hold;
@@ -85,6 +88,22 @@ fn a_full_staging_is_no_death() {
     });
     assert!(http_get(&pages, "/_/readyz").starts_with("HTTP/1.1 503"));
     drop(gate);
+    world.wait_equal(&ebb, &["t"]);
+    ebb.stop();
+}
+
+#[test]
+fn a_process_that_was_stopped_for_a_while_is_not_stuck() {
+    let world = World::new("live_stopped", TABLE);
+    let (ebb, pages) = start(&world, "");
+    alive_until(&ebb, &pages, 6, "a look at the changefeed", |now| now["changefeed"]["job"].is_i64());
+    ebb.signal(Signal::STOP);
+    // No step of the receiver may take longer than 30 s.
+    std::thread::sleep(Duration::from_secs(33));
+    ebb.signal(Signal::CONT);
+    let begun = Instant::now();
+    alive_until(&ebb, &pages, 6, "three seconds of life", |_| begun.elapsed() >= Duration::from_secs(3));
+    world.source("INSERT INTO t VALUES (1, 'a')");
     world.wait_equal(&ebb, &["t"]);
     ebb.stop();
 }

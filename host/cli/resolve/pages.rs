@@ -16,7 +16,7 @@ use crate::code;
 use crate::commands::pages::Place;
 use crate::commands::status;
 use crate::config::{Identity, Pages, PagesLogin};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, visible};
 
 const AUTH: &str = "--metricsAuth";
 /// A shorter one can be tried out.
@@ -37,6 +37,12 @@ pub(super) fn pages(
 
 /// `ebb status`. What the environment says of a schema counts for less than an address.
 pub(in crate::cli) fn status(given: &Status) -> Result<status::Options> {
+    if given.history && given.tables {
+        let message = "--history and --tables are given, and the history has no rows of tables";
+        let hint =
+            "leave out one of the two: ebb status --tables shows the rows; --tables may come from EBB_STATUS_TABLES";
+        return Err(Error::new(code::settings::FLAGS_CONFLICT, message).hint(hint));
+    }
     let pages = match (&given.metrics_addr, &given.staging_schema) {
         (None, Some(schema)) => {
             Place::Run { staging_dir: staging_dir(given.staging_dir.as_ref())?, schema: schema.clone() }
@@ -86,10 +92,18 @@ fn login(given: &Secret) -> Result<PagesLogin> {
     Ok(PagesLogin { header: Secret::new(format!("{scheme} {credential}")), secret: Secret::new(secret) })
 }
 
+/// Whether it certainly is one: it is there, or the folder is in which it would be. A token of base64 may have slashes, too.
+fn is_path(path: &Path) -> bool {
+    let is_folder = |folder: &Path| folder.parent().is_some() && folder.is_dir();
+    path.symlink_metadata().is_ok() || path.parent().is_some_and(is_folder)
+}
+
 fn first_line(path: &Path) -> Result<String> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         // What is no path may be a secret.
-        Error::new(code::settings::FILE_UNREADABLE, format!("the file of {AUTH} cannot be read: {error}"))
+        let named = || format!(" {}", visible(&path.to_string_lossy(), ""));
+        let shown = if is_path(path) { named() } else { String::new() };
+        Error::new(code::settings::FILE_UNREADABLE, format!("the file{shown} of {AUTH} cannot be read: {error}"))
             .hint(format!("give {AUTH} the path of a file that this user may read; {FORMS}"))
     })?;
     Ok(text.lines().next().unwrap_or_default().trim_end().to_owned())
@@ -110,6 +124,14 @@ mod tests {
             assert_eq!(error.code, code::settings::VALUE, "{wrong}");
             assert!(!error.message.contains("0123456789"), "{error}");
         }
+        let dir = crate::private::tempdir();
+        let missing = dir.path().join("pages.auth").display().to_string();
+        for path in [missing, dir.path().display().to_string()] {
+            let error = login(&Secret::new(path.clone())).unwrap_err();
+            assert!(error.message.starts_with(&format!("the file {path} of --metricsAuth cannot be read")), "{error}");
+        }
+        let error = login(&Secret::new("/0123456789abcdef")).unwrap_err();
+        assert!(error.code == code::settings::FILE_UNREADABLE && !error.message.contains("0123"), "{error}");
         let error = login(&Secret::new("0123456789abcdef")).unwrap_err();
         assert!(error.code == code::settings::FILE_UNREADABLE && !error.message.contains("0123"), "{error}");
     }

@@ -17,8 +17,12 @@ fn a_folder_that_cannot_be_used() {
     let told = ("D010", "Not a directory", "--staging-dir");
     fails(world.fetch(&["--replicator-flags", &below]), told);
     let mut first = world.fetch(&[]).ready();
-    let told = ("D011", "is in use by another ebb", "end the other process, or choose another --stagingSchema");
+    let running = format!("ebb already runs with this staging schema (pid {})", first.pid());
+    let told = ("D011", running.as_str(), "ebb status --stagingSchema '_replicator_1' --staging-dir '");
     fails(world.fetch(&[]), told);
+    // Whoever begins a second run beside it has two that write to one target.
+    let last = world.fetch(&[]).failure();
+    assert!(!last.contains("another --stagingSchema") && !last.contains("another --staging-dir"), "{last}");
     first.must_run();
     replicate(&world, &first, 1);
     first.stop();

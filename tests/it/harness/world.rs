@@ -209,6 +209,10 @@ impl World {
         self.crdb.as_ref().expect("the stand-in runs").inject_fault(fault, count, amount);
     }
 
+    pub(crate) fn clear_faults(&self) {
+        self.crdb.as_ref().expect("the stand-in runs").clear_faults();
+    }
+
     pub(crate) fn faults_left(&self, fault: Fault) -> u32 {
         self.crdb.as_ref().expect("the stand-in runs").faults_left(fault)
     }
