@@ -2,18 +2,21 @@
 //!
 //! Owns: reading its files without the lock, and a summary of them. Does not own: looking for rows (`trace`).
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ebb_sdk::Timestamp;
+use serde::de::DeserializeOwned;
 
 use super::disk::{Append, Disk};
 use super::late::readable;
+use super::metadata::{self, MetadataFile};
 use super::segments::State;
 use super::unreadable;
 use crate::error::Result;
+use crate::private;
 
 /// A folder whose files are only read.
 pub(super) struct ReadOnly(pub(super) PathBuf);
@@ -48,6 +51,11 @@ pub fn summary(folder: &Path) -> Result<Option<Summary>> {
     }))
 }
 
+/// What a run has left in a folder, also while it is in use.
+pub fn noted<T: DeserializeOwned>(folder: &Path, file: MetadataFile) -> Result<Option<T>> {
+    metadata::load(&ReadOnly(folder.to_owned()), file)
+}
+
 fn refused<T>() -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the folder is only read"))
 }
@@ -66,7 +74,7 @@ impl Disk for ReadOnly {
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        fs::File::open(self.0.join(name))?.read_exact_at(buffer, offset)
+        private::open(&self.0.join(name), OpenOptions::new().read(true))?.read_exact_at(buffer, offset)
     }
 
     fn create(&self, _: &str) -> io::Result<Box<dyn Append>> {
