@@ -16,6 +16,7 @@ pub mod logged;
 pub mod mask;
 pub mod measure;
 mod private;
+mod proof;
 pub mod threads;
 
 pub mod names;

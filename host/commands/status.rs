@@ -142,6 +142,7 @@ fn shown(status: &Value, with_tables: bool) -> String {
     let last = &status["last_error"];
     if !last.is_null() {
         row("last error", format!("{} {} ({})", text(&last["time"]), text(&last["code"]), text(&last["text"])));
+        row("", format!("ebb explain {}", text(&last["code"])));
     }
     for certificate in status["certificates"].as_array().into_iter().flatten() {
         row("certificate ends", format!("{} {}", text(&certificate["expires"]), text(&certificate["certificate"])));

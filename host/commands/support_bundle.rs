@@ -12,7 +12,7 @@ use super::files::{self, Mode};
 use super::history;
 use super::pages::Pages;
 use crate::code;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, listed, visible};
 use crate::mask;
 use crate::stage;
 
@@ -90,6 +90,10 @@ pub struct Options {
 
 /// Writes the file, and returns what to tell the user.
 pub fn make(options: &Options) -> Result<String> {
+    let folder = stage::folder(&options.staging_dir, &options.schema);
+    if !folder.is_dir() {
+        return Err(stage::no_folder(&folder));
+    }
     let now = Utc::now();
     let mut bundle = Bundle::default();
     bundle.put("made_at", json!(now.to_rfc3339()));
@@ -98,7 +102,7 @@ pub fn make(options: &Options) -> Result<String> {
     bundle.put("staging_schema", json!(options.schema));
     bundle.settings(options.settings.as_ref());
     bundle.run(options);
-    bundle.folder(&stage::folder(&options.staging_dir, &options.schema))?;
+    bundle.folder(&folder)?;
     bundle.log(options.log.as_deref())?;
     bundle.leave_out("findings", "they need both connection strings: send the output of ebb check --json along");
     let path = options.out.clone().unwrap_or_else(|| {
@@ -106,13 +110,37 @@ pub fn make(options: &Options) -> Result<String> {
         PathBuf::from(format!("ebb-support-{schema}-{}.json", now.format("%Y%m%dT%H%M%SZ")))
     });
     files::refuse_existing(&[&path], "give another name with --out")?;
-    let text = format!("{:#}\n", masked(bundle.finish()));
+    let bundle = masked(bundle.finish());
+    let text = format!("{bundle:#}\n");
     files::replace(&path, &text, Mode::Private)?;
     Ok(format!(
-        "{} holds settings without secrets, status, metrics, history, the list of staged files and the end of the log.\n\
-         No row and no secret is in it; names of tables, columns and hosts are. Read it before you send it.\n",
-        path.display()
+        "{} holds: {}\n{}No row and no secret is in it; names of tables, columns and hosts are. Read it before you send it.\n",
+        path.display(),
+        listed(held(&bundle)),
+        left_out(&bundle)
     ))
+}
+
+/// The parts that a bundle has, for a person.
+fn held(bundle: &Value) -> Vec<String> {
+    let parts = [
+        ("settings", "settings without secrets"),
+        ("status", "status"),
+        ("metrics", "metrics"),
+        ("history", "history"),
+        ("staging", "the list of staged files"),
+        ("log", "the end of the log"),
+    ];
+    let versions = "the version of ebb".to_owned();
+    let held = parts.iter().filter(|(name, _)| !bundle[name].is_null()).map(|(_, what)| (*what).to_owned());
+    std::iter::once(versions).chain(held).collect()
+}
+
+/// A line for each part that is missing.
+fn left_out(bundle: &Value) -> String {
+    let text = |value: &Value| visible(value.as_str().unwrap_or_default(), "");
+    let parts = bundle["left_out"].as_array().into_iter().flatten();
+    parts.map(|part| format!("left out: {}: {}\n", text(&part["what"]), text(&part["why"]))).collect()
 }
 
 #[derive(Default)]
@@ -142,12 +170,12 @@ impl Bundle {
     fn run(&mut self, options: &Options) {
         let pages = Pages::of_run(&options.staging_dir, &options.schema).map(|(pages, _)| pages);
         for (name, path) in [("status", "/_/status"), ("history", "/_/history"), ("metrics", "/_/varz")] {
-            let text = pages.as_ref().and_then(|pages| pages.text(path));
-            match text {
+            let why = pages.as_ref().err().map_or("the run does not answer", |error| error.message.as_str());
+            match pages.as_ref().ok().and_then(|pages| pages.text(path)) {
                 Some(text) if name == "metrics" => self.put(name, json!(text.lines().collect::<Vec<_>>())),
                 Some(text) => self.put(name, serde_json::from_str(&text).map_or(Value::Null, without_rows)),
                 None if name == "history" => self.history(options),
-                None => self.leave_out(name, "no ebb of this staging schema answers"),
+                None => self.leave_out(name, why),
             }
         }
     }

@@ -206,7 +206,8 @@ impl Changes {
     }
 
     fn lag(&mut self, now: &Snapshot) -> Option<Entry> {
-        let lag = now.lag()?;
+        // What an earlier run has left is no catching up of this one.
+        let lag = now.lag().filter(|_| !self.receives || now.arrived_ago.is_some())?;
         if lag > BEHIND_SECONDS {
             self.is_caught_up = false;
         }
@@ -289,6 +290,7 @@ mod tests {
 
     fn changes() -> Changes {
         let mut changes = Changes::new(Duration::from_secs(60), true);
+        assert!(changes.look(&Snapshot { arrived_ago: None, ..well(0) }).is_empty());
         assert_eq!(names(&changes.look(&well(1))), ["caught-up"]);
         assert!(changes.look(&well(2)).is_empty());
         changes

@@ -5,8 +5,8 @@
 use crate::code;
 use crate::config::ReceiverLimits;
 
-/// Files that are open beside connections: staging, logs, libraries, databases.
-const OTHER_FILES: u64 = 512;
+/// Files that are open beside connections: staging, logs, libraries, databases, and readers of the pages (256).
+const OTHER_FILES: u64 = 704;
 
 /// Raises the process's own limit of open files to what the limits of connections need; staging must never lack one.
 pub fn raise_open_files(limits: &ReceiverLimits) {

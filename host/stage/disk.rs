@@ -7,7 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::present::Presence;
 use crate::code;
@@ -74,6 +74,26 @@ pub struct Folder {
 /// While it is locked it holds the number of the process.
 pub const LOCK: &str = "lock";
 const PID_BYTES_MAX: u64 = 20;
+/// Whoever looks whether a folder is in use has its lock for less than one of these pauses.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+const LOOKS_MAX: u32 = 5;
+
+/// Whether a process has this folder; not where that cannot be told.
+pub fn is_in_use(folder: &Path) -> bool {
+    let Ok(lock) = private::open(&folder.join(LOCK), OpenOptions::new().read(true)) else { return false };
+    // Shared, so that two who look do not take each other for an ebb. It is let go of at once.
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+fn take(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOOKS_MAX {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_PAUSE),
+            taken => return taken,
+        }
+    }
+    lock.try_lock()
+}
 
 impl Folder {
     /// Opens or creates a folder.
@@ -93,7 +113,7 @@ impl Folder {
         private::check(path)?;
         let mut options = OpenOptions::new().create(true).truncate(false).write(true).to_owned();
         let lock = private::open(&path.join(LOCK), &mut options).map_err(unusable)?;
-        lock.try_lock().map_err(|error| match error {
+        take(&lock).map_err(|error| match error {
             TryLockError::WouldBlock => in_use(path),
             TryLockError::Error(error) => unusable(error),
         })?;

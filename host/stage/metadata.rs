@@ -2,6 +2,8 @@
 //!
 //! Owns: the names of these files, and that each is JSON with a checksum. Does not own: what they say.
 
+use std::fs::OpenOptions;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -14,6 +16,7 @@ use super::segments::{read, replace};
 use super::{damaged, unreadable};
 use crate::code;
 use crate::error::{Error, Result};
+use crate::private;
 
 /// One file, replaced whole.
 #[derive(Clone, Copy, Debug)]
@@ -95,16 +98,30 @@ impl MetadataFile {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PagesOfRun {
     pub addr: SocketAddr,
-    /// What `Authorization` may be beside what `--metricsAuth` says; another at every start.
+    /// What `Authorization` may be beside what `--metricsAuth` says; another at every start. `None`: an earlier version wrote it.
     pub token: Option<String>,
     /// SHA-256 of the certificate that is shown, as hexadecimal digits. `None`: there is no TLS.
     pub certificate: Option<String>,
 }
 
 /// Those of the last run of a folder, also while it is in use; `None` where it served none, or they cannot be read.
+///
+/// # Errors
+/// When others may have written there, or it is damaged.
 pub fn pages_of(folder: &Path) -> Result<Option<PagesOfRun>> {
     let name = MetadataFile::Pages.name();
-    let Ok(bytes) = std::fs::read(folder.join(name)) else { return Ok(None) };
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    private::check(folder)?;
+    let bytes = match private::open(&folder.join(name), OpenOptions::new().read(true)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.and_then(|mut file| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        }),
+    };
+    let bytes = bytes.map_err(|error| unreadable(&error))?;
     Ok(serde_json::from_str(unseal(name, &bytes)?).ok())
 }
 

@@ -53,6 +53,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use append::NotWritten;
 pub use backlog::Backlog;
+pub use disk::is_in_use;
 pub use inbox::Inbox;
 pub use late::Late;
 pub use measures::{DISK_STEP_MAX, StageMeasures};
@@ -67,7 +68,7 @@ pub use space::Forecast;
 pub use steps::Steps;
 pub use store::StagingLimits;
 pub use table_id::TableId;
-pub use trace::{Trace, Version, trace};
+pub use trace::{Trace, Version, no_folder, trace};
 pub use writer::{Sender, Staged};
 
 use crate::code;

@@ -2,7 +2,7 @@
 //!
 //! Owns: reading its files without the lock, and a summary of them. Does not own: looking for rows (`trace`).
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use super::metadata::{self, MetadataFile};
 use super::segments::State;
 use super::unreadable;
 use crate::error::Result;
+use crate::private;
 
 /// A folder whose files are only read.
 pub(super) struct ReadOnly(pub(super) PathBuf);
@@ -73,7 +74,7 @@ impl Disk for ReadOnly {
     }
 
     fn read_at(&self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        fs::File::open(self.0.join(name))?.read_exact_at(buffer, offset)
+        private::open(&self.0.join(name), OpenOptions::new().read(true))?.read_exact_at(buffer, offset)
     }
 
     fn create(&self, _: &str) -> io::Result<Box<dyn Append>> {

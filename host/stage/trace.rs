@@ -162,7 +162,7 @@ fn table_named(state: &State, wanted: &str) -> Result<(String, super::TableId)> 
     }
 }
 
-fn no_folder(folder: &Path) -> Error {
+pub fn no_folder(folder: &Path) -> Error {
     Error::new(code::staging::NOTHING_STAGED, format!("there is no staging folder {}", folder.display()))
         .hint("give --stagingSchema of the run, and --staging-dir if it was given to the run")
 }

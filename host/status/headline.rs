@@ -33,7 +33,9 @@ impl Snapshot {
         let open = |reason: &&Reason| !matches!(reason, Reason::NotVerified | Reason::SequencesNotChecked);
         match (reasons.iter().find(open), self.bottleneck()) {
             (None, _) => (Health::Good, "Replicating, caught up".into()),
-            (Some(Reason::NothingApplied), _) => (Health::Busy, "Starting: nothing is applied yet".into()),
+            (Some(reason @ (Reason::NothingReceived | Reason::NothingApplied)), _) => {
+                (Health::Busy, format!("Starting: {}", reason.words()))
+            }
             (Some(Reason::Behind), Bottleneck::Target | Bottleneck::None) => match self.caught_up_in {
                 Some(seconds) => (Health::Busy, format!("Catching up: done in about {}", short(seconds))),
                 None => (Health::Bad, "Behind, and not catching up".into()),
@@ -75,6 +77,8 @@ mod tests {
         let well = || Snapshot { at: at(1_000), applied: Some(applied), ..snapshot() };
         check(well(), Health::Good, "caught up");
         check(snapshot(), Health::Busy, "nothing is applied yet");
+        let seeded = Snapshot { arrived_ago: None, ..well() };
+        check(seeded, Health::Busy, "Starting: nothing has arrived yet");
         let late = || Snapshot { at: at(1_300), resolved: Timestamp { wall: 1_299_000_000_000, logical: 0 }, ..well() };
         check(late(), Health::Bad, "not catching up");
         check(Snapshot { caught_up_in: Some(240.0), ..late() }, Health::Busy, "4 min");

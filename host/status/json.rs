@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::table_counts::TableCounts;
 use super::{Reason, Snapshot, Waiting};
+use crate::code;
 use crate::history::{Entry, History};
 use crate::logged::LastLogged;
 use crate::mask;
@@ -26,11 +27,51 @@ pub(super) fn without_values(snapshot: &Snapshot) -> Value {
     let Some(waiting) = value.get_mut("waiting").filter(|waiting| waiting.is_object()) else { return value };
     let keys = [waiting["key"].take(), waiting["behind"]["key"].take()];
     // The hints of ebb's own dialects name tables and columns only; others may quote the row.
-    if let Some(hint) = waiting["hint"].as_str() {
-        let keys = keys.iter().filter_map(Value::as_str);
-        waiting["hint"] = keys.fold(hint.to_owned(), |hint, key| hint.replace(key, "…")).into();
+    let quotes = |hint: &str| keys.iter().filter_map(Value::as_str).any(|key| quotes_key(hint, key));
+    if waiting["hint"].as_str().is_some_and(quotes) {
+        let title = snapshot.waiting.as_ref().map_or("a row is refused", |waiting| code::title(waiting.error.code));
+        waiting["hint"] = format!("{title}: see the log").into();
     }
     value
+}
+
+/// Whether a text has a value of a key, which is a JSON array, as a whole word.
+fn quotes_key(text: &str, key: &str) -> bool {
+    let mut rest = vec![serde_json::from_str(key).unwrap_or_else(|_| json!(key))];
+    while let Some(value) = rest.pop() {
+        let is_quoted = match value {
+            Value::Null => false,
+            Value::Array(values) => {
+                rest.extend(values);
+                false
+            }
+            Value::Object(fields) => {
+                rest.extend(fields.into_iter().map(|(_, value)| value));
+                false
+            }
+            Value::String(value) => {
+                let quoted = json!(value).to_string();
+                let forms = [&value, quoted.trim_matches('"'), &value.replace('\'', "''")];
+                forms.into_iter().any(|form| has_word(text, form))
+            }
+            other => has_word(text, &other.to_string()),
+        };
+        if is_quoted {
+            return true;
+        }
+    }
+    false
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let is_inside = |one: Option<char>, other: Option<char>| {
+        one.is_some_and(char::is_alphanumeric) && other.is_some_and(char::is_alphanumeric)
+    };
+    !word.is_empty()
+        && text.match_indices(word).any(|(at, _)| {
+            let (before, behind) = (text[..at].chars().next_back(), text[at + word.len()..].chars().next());
+            !is_inside(before, word.chars().next()) && !is_inside(word.chars().next_back(), behind)
+        })
 }
 
 fn value(snapshot: &Snapshot) -> Value {

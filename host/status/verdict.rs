@@ -23,6 +23,7 @@ pub enum Reason {
     ChangefeedFails,
     SourceUnreachable,
     NothingArrives,
+    NothingReceived,
     NothingApplied,
     ResolvedStands,
     Behind,
@@ -40,7 +41,7 @@ pub enum Bottleneck {
 }
 
 impl Reason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TargetDown,
         Self::RowRefused,
         Self::StagingFull,
@@ -48,6 +49,7 @@ impl Reason {
         Self::ChangefeedFails,
         Self::SourceUnreachable,
         Self::NothingArrives,
+        Self::NothingReceived,
         Self::NothingApplied,
         Self::ResolvedStands,
         Self::Behind,
@@ -64,6 +66,7 @@ impl Reason {
             Self::ChangefeedFails => "changefeed-fails",
             Self::SourceUnreachable => "source-unreachable",
             Self::NothingArrives => "nothing-arrives",
+            Self::NothingReceived => "nothing-received",
             Self::NothingApplied => "nothing-applied",
             Self::ResolvedStands => "resolved-stands",
             Self::Behind => "behind",
@@ -82,6 +85,7 @@ impl Reason {
             Self::ChangefeedFails => "the changefeed does not get through",
             Self::SourceUnreachable => "CockroachDB does not answer",
             Self::NothingArrives => "nothing arrives",
+            Self::NothingReceived => "nothing has arrived yet",
             Self::NothingApplied => "nothing is applied yet",
             Self::ResolvedStands => "the resolved timestamp does not move",
             Self::Behind => "the target is behind",
@@ -98,7 +102,11 @@ impl Reason {
                 Some((_, code)) => format!("ebb explain {code}"),
                 None => "see the log for why".into(),
             },
-            Self::RowRefused => "see the log for the row and the statement that makes room for it".into(),
+            Self::RowRefused => {
+                let explain = snapshot.waiting.as_ref().map(|waiting| format!("; ebb explain {}", waiting.error.code));
+                let see = "see the log for the row and the statement that makes room for it";
+                format!("{see}{}", explain.unwrap_or_default())
+            }
             Self::StagingFull => "ebb explain EBB-D019".into(),
             Self::ChangefeedPaused => format!("on CockroachDB: RESUME JOB {job}"),
             Self::ChangefeedFails => {
@@ -106,6 +114,7 @@ impl Reason {
             }
             Self::SourceUnreachable => "check that CockroachDB runs and can be reached from here".into(),
             Self::NothingArrives => "ebb explain EBB-C010".into(),
+            Self::NothingReceived => "wait for the first request of the changefeed".into(),
             Self::NothingApplied => "wait for the first resolved timestamp".into(),
             Self::ResolvedStands => "ebb explain EBB-C034".into(),
             Self::Behind => "wait until the target has caught up".into(),
@@ -141,6 +150,8 @@ impl Snapshot {
             Reason::ChangefeedFails => self.changefeed == ChangefeedState::Fails,
             Reason::SourceUnreachable => self.changefeed == ChangefeedState::Unseen,
             Reason::NothingArrives => self.silent_for() > SILENCE_MAX,
+            // What an earlier run has left says nothing of this one.
+            Reason::NothingReceived => self.arrived_ago.is_none(),
             Reason::NothingApplied => self.applied.is_none(),
             Reason::ResolvedStands => self.resolved_stands > STANDS_MAX,
             Reason::Behind => self.lag().is_some_and(|lag| lag > BEHIND_MAX_SECONDS),
@@ -170,6 +181,7 @@ impl Snapshot {
             (Reason::SourceUnreachable, Bottleneck::Source),
             (Reason::NothingArrives, Bottleneck::Source),
             (Reason::ResolvedStands, Bottleneck::Source),
+            (Reason::NothingReceived, Bottleneck::Source),
         ];
         parts.into_iter().find(|(reason, _)| self.holds(*reason)).map(|(_, part)| part)
     }
@@ -185,14 +197,15 @@ impl Snapshot {
         let mebibytes = self.staging.usage.row_bytes as f64 / f64::from(1 << 20);
         let rate = format!("{} rows/s · {mebibytes:.1} MiB staged", grouped(self.rate));
         let is_behind = self.holds(Reason::Behind) || self.lag().is_none();
+        let reasons = self.reasons();
         let caught_up = match (self.holds_up(), is_behind, self.caught_up_in) {
+            _ if reasons.first() == Some(&Reason::NothingReceived) => Reason::NothingReceived.words().into(),
             (Some(part), _, _) => format!("held up by the {}", part.name()),
             (None, false, _) => "caught up".into(),
             (None, true, Some(seconds)) => format!("caught up in {}", short(seconds)),
             (None, true, None) => "not catching up".into(),
         };
         let refused = if self.waiting.is_some() { "1 refused" } else { "0 refused" };
-        let reasons = self.reasons();
         let words: Vec<_> = reasons.iter().take(2).map(|reason| reason.words()).collect();
         let more = reasons.len().checked_sub(3).map_or_else(String::new, |more| format!(" and {} more", more + 1));
         let safe = match reasons.is_empty() {
@@ -258,7 +271,18 @@ mod tests {
         );
         let start = Status::default().snapshot("s", Timestamp::ZERO, Forecast::default());
         assert!(start.reasons().contains(&Reason::NothingApplied));
-        assert!(start.line().starts_with("nothing applied yet · ") && start.line().contains("not catching up"));
+        assert!(start.line().starts_with("nothing applied yet · ") && start.line().contains("nothing has arrived yet"));
+    }
+
+    /// The cursor or the progress of an earlier run is where a start begins.
+    #[test]
+    fn before_the_first_request_nothing_has_caught_up() {
+        let seeded = Snapshot { arrived_ago: None, running_for: Duration::from_secs(3), ..well() };
+        let expected = [Reason::NothingReceived, Reason::NotVerified, Reason::SequencesNotChecked];
+        assert_eq!((seeded.reasons().as_slice(), seeded.bottleneck()), (&expected[..], Bottleneck::Source));
+        assert!(!seeded.line().contains("caught up"), "{}", seeded.line());
+        let silent = Snapshot { running_for: Duration::from_secs(16), ..seeded };
+        assert!(silent.line().contains("held up by the source"), "{}", silent.line());
     }
 
     #[test]

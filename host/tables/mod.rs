@@ -34,7 +34,8 @@ pub use key::{KeyShape, SourceKey, Unreadable, parts_of};
 pub(crate) use origin::two_tables;
 pub use origin::{Origin, Origins};
 pub use remembered::{
-    are_remembered, are_types_known, keep_bounds, last, left, outdate, refuse_other_database, remember, remembered,
+    are_remembered, are_types_known, keep_bounds, keys_of, last, left, outdate, refuse_other_database, remember,
+    remembered,
 };
 pub use route::{Destination, Table, Tables};
 pub use taken_in::{forget_refusals, new_tables, taken_in};

@@ -3,15 +3,17 @@
 //! Owns: the note in the staging folder. Does not own: what is done without the source (`daemon`).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use ebb_sdk::{Catalog, Table, TableIndex, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::key::KeyShape;
+use super::seen_keys::Seen;
 use super::{TableRoute, registered};
 use crate::code;
 use crate::error::{Error, Result};
-use crate::stage::{Backlog, Bounds, MetadataFile, RunState, TableId};
+use crate::stage::{self, Backlog, Bounds, MetadataFile, RunState, TableId};
 use crate::target::SourceName;
 
 #[derive(Deserialize, Serialize)]
@@ -88,6 +90,15 @@ pub fn last(run_state: &RunState, epoch: i64) -> Result<Option<Vec<SourceName>>>
     let replicated =
         |known: Remembered| known.tables.into_iter().filter(is_there).filter_map(|known| known.source).collect();
     Ok(known.map(replicated))
+}
+
+/// Every key that a table of a staging folder is known to have had, by its name on the target; empty where none is known.
+pub fn keys_of(folder: &Path, table: &str) -> Result<Vec<KeyShape>> {
+    let Some(Remembered { tables, .. }) = stage::saved(folder, MetadataFile::Tables)? else { return Ok(Vec::new()) };
+    let Some(known) = tables.into_iter().find(|known| known.shown() == table) else { return Ok(Vec::new()) };
+    let seen: Seen = stage::saved(folder, MetadataFile::Keys)?.unwrap_or_default();
+    let earlier = seen.shapes.into_iter().filter(|(place, _)| Some(place) == known.source.as_ref());
+    Ok(earlier.flat_map(|(_, shapes)| shapes).chain(known.key).collect())
 }
 
 /// A run whose changefeed is somebody else's does not know which tables it sends.

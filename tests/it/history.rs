@@ -78,7 +78,7 @@ fn a_run_is_told_from_its_start_to_its_end() {
     assert_eq!(kept[..shown.len()], shown);
     assert_eq!(names(&kept).last(), Some(&"ended"));
     let (code, said) = refused(&world, &["status", "--history", "--stagingSchema", "nobody"]);
-    assert!(code == Some(1) && said.contains("EBB-F026"), "{said}");
+    assert!(code == Some(1) && said.contains("EBB-D040"), "{said}");
     let (code, said) = refused(&world, &["status", "--history", "--metricsAddr", &pages]);
     assert!(code == Some(1) && said.contains("EBB-F027"), "{said}");
 }

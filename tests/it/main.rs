@@ -37,6 +37,7 @@ mod support_bundle;
 mod survey;
 mod history;
 mod hooks;
+mod impostor;
 mod pages;
 mod page;
 mod liveness;

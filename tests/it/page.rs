@@ -79,7 +79,9 @@ fn the_page_follows_the_run_without_being_loaded_again() {
             assert!(browser.text("#reasons").contains(word), "{word:?} is not shown");
         }
     }
-    assert_eq!(browser.text("#next"), status(&pages)["next"].as_str().expect("text"));
+    // Comparing tables is no step to mend a run that is well.
+    assert_eq!(browser.script("return document.getElementById('step').hidden"), true);
+    assert!(browser.text("#numbers").contains("Last error or warning"));
     let applied = || browser.text("#numbers").contains("Rows applied\n5");
     world.source("INSERT INTO t VALUES (3, 'a'), (4, 'b'), (5, 'c')");
     wait_for("five rows", || browser.text("#numbers"), applied);

@@ -15,7 +15,7 @@ const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text)";
 const PASSWORD: &str = "4d8e0c5a91b7f3e2";
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
 /// At once; the feed has some of its own.
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 256;
 /// Of an answer with little in it; the machine may be busy.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 
@@ -112,7 +112,11 @@ fn a_password_opens_the_pages_and_nothing_else_does() {
     };
     let wrong = ["status", "--metricsAddr", &pages, "--metricsCA", &ca];
     refused(&wrong, "want a password or token");
-    refused(&[&wrong[..], &["--metricsAuth", "bearer:4d8e0c5a91b7f3e2"]].concat(), "want a password or token");
+    let other = [&wrong[..], &["--metricsAuth", "bearer:4d8e0c5a91b7f3e2"]].concat();
+    refused(&other, "is not the password or token of the run");
+    refused(&["status", "--metricsAddr", &pages, "--metricsAuth", &file], "it serves HTTPS: give --metricsCA");
+    let elsewhere = ["status", "--metricsAddr", "192.0.2.1:3030", "--metricsAuth", &file];
+    refused(&elsewhere, "EBB-A034");
     refused(&["status", "--metricsAddr", &pages, "--metricsCA", &file], "--metricsCA");
     refused(&["status", "--metricsAddr", &pages, "--metricsAuth", "basic:ann:short"], "shorter than 12");
     assert!(!ask(&pages, "GET /_/livez HTTP/1.1\r\nHost: localhost").contains("200 OK"), "they answer without TLS");
@@ -121,7 +125,8 @@ fn a_password_opens_the_pages_and_nothing_else_does() {
     browser.open(&format!("https://{known}@{pages}/_/status"));
     // Whoever has shown it once is not asked again.
     browser.open(&format!("https://{pages}/"));
-    browser.wait_text("h1", "Starting: nothing is applied yet", || ebb.log());
+    // "Starting: nothing has arrived yet", and "Nothing arrives" after a while.
+    browser.wait_text("h1", "othing ", || ebb.log());
     let charts = || browser.script("return document.querySelectorAll('figure svg').length") == 3;
     wait_for("three charts", || ebb.log(), charts);
     // Of what is no page a browser asks for an icon, at some time.
@@ -205,6 +210,38 @@ fn hundreds_of_slow_readers_do_not_keep_a_probe_waiting() {
     probe();
     assert_eq!(status(&pages)["rows_applied"], 10);
     drop(slow);
+    ebb.stop();
+}
+
+/// Hundreds of requests at once on a few connections take turns with those of others, and come to an end.
+#[test]
+fn a_connection_ends_after_a_hundred_requests() {
+    let world = World::new("pages_pipelined", TABLE);
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = start(&world, &pages, &[]);
+    let request = "GET /_/status HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut socket = TcpStream::connect(&pages).expect("the pages listen");
+    write!(socket, "{}", request.repeat(150)).expect("they are taken");
+    let mut answers = Vec::new();
+    // Closing with requests unread may reset the connection once all is answered.
+    let _ = socket.read_to_end(&mut answers);
+    let answers = String::from_utf8_lossy(&answers);
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 100);
+    assert_eq!(answers.matches("connection: close").count(), 1);
+    let flood: Vec<_> = (0..8)
+        .map(|_| {
+            let mut socket = TcpStream::connect(&pages).expect("the pages listen");
+            let _ = write!(socket, "{}", request.repeat(1000));
+            socket
+        })
+        .collect();
+    let began = Instant::now();
+    assert!(http_get(&pages, "/_/livez").starts_with("HTTP/1.1 200"));
+    assert!(began.elapsed() < ANSWER_MAX, "{:?}", began.elapsed());
+    drop(flood);
+    let foreign = "Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors";
+    assert!(ask(&pages, &format!("GET /_/page.js HTTP/1.1\r\n{foreign}")).starts_with("HTTP/1.1 403"));
+    assert!(ask(&pages, &format!("GET /_/livez HTTP/1.1\r\n{foreign}")).starts_with("HTTP/1.1 200"));
     ebb.stop();
 }
 

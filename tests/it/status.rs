@@ -79,11 +79,11 @@ fn a_run_says_where_it_stands() {
         assert!(output.status.code() == Some(1) && error.contains(expected), "{expected:?} is not in {error}");
     };
     refused(&["--metricsAddr", &pages, "--stagingSchema", "other"], "is of _replicator_1, and not of other");
-    refused(&["--stagingSchema", "other"], "nothing says where the pages of other are");
+    refused(&["--stagingSchema", "other"], "EBB-D040");
     let nobody = format!("127.0.0.1:{}", free_port());
     refused(&["--metricsAddr", &nobody], "refused");
     ebb.stop();
-    refused(&["--stagingSchema", "_replicator_1"], "no ebb answers at ");
+    refused(&["--stagingSchema", "_replicator_1"], "no ebb of this staging folder runs");
 }
 
 #[test]

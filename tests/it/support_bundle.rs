@@ -56,6 +56,8 @@ fn a_bundle_holds_what_helps_and_no_row_and_no_secret() {
     let made = |out: &str| bundle(&world, &[&["--log", log, "--out", out], &settings[..]].concat());
     let (code, text) = made("b.json");
     assert!(code == Some(0) && text.contains("Read it before you send it"), "{text}");
+    let held = ["settings without secrets, status, metrics, history", "the end of the log\n", "left out: findings: "];
+    assert!(held.iter().all(|part| text.contains(part)) && !text.contains("left out: status"), "{text}");
     let path = world.dir().join("b.json");
     assert_eq!(path.metadata().expect("a file").permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&path).expect("a file");
@@ -75,9 +77,12 @@ fn a_bundle_holds_what_helps_and_no_row_and_no_secret() {
     let (code, text) = made("b.json");
     assert!(code == Some(1) && text.contains("EBB-F013"), "{text}");
     ebb.kill9();
-    assert_eq!(made("c.json").0, Some(0));
+    let (code, text) = made("c.json");
+    assert!(code == Some(0) && text.contains("left out: status: no ebb answers at "), "{text}");
+    let nowhere = codes::output(world.bare(EBB).args(["support-bundle", "--stagingSchema", "other"]));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("EBB-D040") && nowhere.status.code() == Some(1));
     let text = std::fs::read_to_string(world.dir().join("c.json")).expect("a file");
-    assert!(text.contains("no ebb of this staging schema answers") && !text.contains(VALUE), "{text}");
+    assert!(text.contains("no ebb of this staging folder runs") && !text.contains(VALUE), "{text}");
     let (code, text) = bundle(&world, &["--log", "missing.log"]);
     assert!(code == Some(1) && text.contains("EBB-F010"), "{text}");
 }

@@ -70,6 +70,12 @@ fn what_cannot_be_traced_is_said() {
     world.wait_equal(&ebb, &["t"]);
     let (code, text) = trace(&world, &["u", "1"]);
     assert!(code == Some(1) && text.contains("EBB-D043") && text.contains("one of: public.t"), "{text}");
+    for other in ["[1,1]", "\"1\"", "1.5"] {
+        let (code, text) = trace(&world, &["t", other]);
+        assert!(code == Some(1) && text.contains("EBB-F014") && text.contains("id (integer)"), "{text}");
+    }
+    let (code, text) = trace(&world, &["t", "2"]);
+    assert!(code == Some(0) && text.contains("remembered"), "{text}");
     let (code, text) = trace(&world, &["t", "[1,"]);
     assert!(code == Some(1) && text.contains("EBB-F014") && text.contains("JSON array"), "{text}");
     ebb.stop();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::TableRates;
 use crate::error::visible;
+use crate::status::headline::Health;
 use crate::status::hour::{Extremes, Hour, Series};
 use crate::status::verdict::{grouped, short};
 use crate::status::{Snapshot, json};
@@ -35,7 +36,8 @@ impl Facts {
             "headline": headline,
             "line": line.split(" · ").collect::<Vec<_>>(),
             "safe": snapshot.reasons().is_empty(),
-            "next": snapshot.next(),
+            // What a person does before cutting back is no step to mend the run.
+            "next": (health != Health::Good).then(|| snapshot.next()).flatten(),
             "reasons": status["reasons"],
             "findings": findings(&status, snapshot),
             "trend": trend(hour, snapshot),
@@ -132,6 +134,10 @@ fn numbers(status: &Value, snapshot: &Snapshot) -> Vec<[String; 2]> {
         ways => ways.join(", "),
     };
     let full = snapshot.staging.hours_left.map_or_else(|| "it does not grow".into(), |hours| short(hours * 3600.0));
+    let last_error = snapshot.logged.last.map_or_else(
+        || "none".into(),
+        |last| format!("{}, {}: {} (ebb explain {})", last.code, moment(last.at), last.sentence(), last.code),
+    );
     let refused = status["requests_refused"].as_u64().unwrap_or(0);
     [
         ("Target equals source as of", snapshot.applied.map_or_else(|| UNKNOWN.into(), of_time)),
@@ -150,6 +156,7 @@ fn numbers(status: &Value, snapshot: &Snapshot) -> Vec<[String; 2]> {
         ("Room in staging", bytes(usage.room_bytes as f64)),
         ("Staging is full in", full),
         ("Clients show", clients),
+        ("Last error or warning", last_error),
         ("Running for", short(snapshot.running_for.as_secs_f64())),
     ]
     .map(|(name, value)| [name.to_owned(), value])
@@ -244,11 +251,15 @@ mod tests {
     use crate::status::{Status, Waiting, page};
 
     fn refused() -> Snapshot {
+        refused_with("make room for 'confidential' in <t>", r#"[\"confidential\", 4711]"#)
+    }
+
+    fn refused_with(hint: &str, key: &str) -> Snapshot {
         let error = Error::new(code::target::GRACE_PERIOD, "the row ['confidential'] is refused")
-            .hint("make room for 'confidential' in <t>")
+            .hint(hint)
             .field("table", "<t>")
-            .field("key", "'confidential'")
-            .field("behind_key", "'confidential'");
+            .field("key", key)
+            .field("behind_key", key);
         let (at, now) = (Timestamp::ZERO, SystemTime::now());
         let status = Status::default();
         status.waiting(Some(Waiting { since: UNIX_EPOCH, at, error, tries: 2, next_try: now }));
@@ -261,10 +272,25 @@ mod tests {
         let html = page::html(&facts);
         for text in [&facts.json(), &html] {
             assert!(!text.contains("confidential"), "{text}");
-            assert!(text.contains("make room for … in "), "{text}");
+            assert!(text.contains(": see the log") && !text.contains("make room"), "{text}");
         }
         assert!(html.contains("&lt;script&gt;") && !html.contains("<script>"), "{html}");
         assert!(!html.contains("{{"), "{html}");
+    }
+
+    #[test]
+    fn a_hint_that_quotes_a_value_of_the_key_gives_way() {
+        let hint = |hint: &str, key: &str| {
+            let shown = json::without_values(&refused_with(hint, key));
+            shown["waiting"]["hint"].as_str().unwrap_or_default().to_owned()
+        };
+        let key = r#"["confidential", 4711, "o'neill", ["in\\ner"]]"#;
+        for quoting in ["a confidential one", "id=4711", "'o''neill' is there", "o'neill", r"in\\ner", r"(in\ner)"] {
+            assert!(hint(quoting, key).ends_with(": see the log"), "{quoting}");
+        }
+        for plain in ["the column confidentiality", "47110 rows", "make room in t"] {
+            assert_eq!(hint(plain, key), plain);
+        }
     }
 
     #[test]

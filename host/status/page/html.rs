@@ -29,6 +29,7 @@ fn filled(name: &str, shown: &Value) -> String {
         "answer" => if shown["safe"] == true { "YES" } else { "NO" }.to_owned(),
         "reasons" => list(&shown["reasons"]).map(reason).collect(),
         "findings" => list(&shown["findings"]).map(finding).collect(),
+        "without_next" => hidden(shown["next"].is_null()),
         "without_findings" => hidden(list(&shown["findings"]).next().is_none()),
         "numbers" => list(&shown["numbers"]).map(number).collect(),
         "trend" => list(&shown["trend"]).map(chart).collect(),

@@ -71,6 +71,7 @@ function show({ shown }) {
   fill("line", shown.line, (part) => make("li", "", part));
   write("answer", shown.safe ? "YES" : "NO");
   write("next", shown.next);
+  byId("step").hidden = shown.next === null;
   fill("reasons", shown.reasons, reason);
   fill("findings", shown.findings, finding);
   byId("section_findings").hidden = shown.findings.length === 0;

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// At once; beyond it the one that has been silent for the longest is closed.
-const CONNECTIONS_MAX: usize = 64;
+/// At once; beyond it one is closed: of those that never asked for anything the oldest, else the one that has been silent for
+/// the longest. `OTHER_FILES` of the receiver counts them.
+const CONNECTIONS_MAX: usize = 256;
 
 #[derive(Default)]
 pub(super) struct Connections(Mutex<ByTurn>);
@@ -18,8 +19,10 @@ pub(super) struct Connections(Mutex<ByTurn>);
 #[derive(Default)]
 struct ByTurn {
     next: u64,
+    /// No request has come on them; the first is the oldest.
+    unheard: BTreeMap<u64, oneshot::Sender<()>>,
     /// The first has been silent for the longest.
-    turns: BTreeMap<u64, oneshot::Sender<()>>,
+    heard: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
 /// One connection.
@@ -33,20 +36,23 @@ impl Connections {
     pub(super) fn accept(self: &Arc<Self>) -> (Connection, oneshot::Receiver<()>) {
         let (give_way, given_way) = oneshot::channel();
         let mut by_turn = self.0.lock();
-        let turn = by_turn.take_turn(give_way);
-        if by_turn.turns.len() > CONNECTIONS_MAX {
-            by_turn.turns.pop_first();
+        let turn = by_turn.next_turn();
+        if by_turn.unheard.len() + by_turn.heard.len() >= CONNECTIONS_MAX && by_turn.unheard.pop_first().is_none() {
+            by_turn.heard.pop_first();
         }
+        by_turn.unheard.insert(turn, give_way);
         (Connection { connections: Arc::clone(self), turn: AtomicU64::new(turn) }, given_way)
     }
 }
 
 impl ByTurn {
-    fn take_turn(&mut self, give_way: oneshot::Sender<()>) -> u64 {
-        let turn = self.next;
+    fn next_turn(&mut self) -> u64 {
         self.next += 1;
-        self.turns.insert(turn, give_way);
-        turn
+        self.next
+    }
+
+    fn remove(&mut self, turn: u64) -> Option<oneshot::Sender<()>> {
+        self.unheard.remove(&turn).or_else(|| self.heard.remove(&turn))
     }
 }
 
@@ -54,14 +60,42 @@ impl Connection {
     /// A request has come, or an event was taken.
     pub(super) fn is_heard(&self) {
         let mut by_turn = self.connections.0.lock();
-        if let Some(give_way) = by_turn.turns.remove(&self.turn.load(Ordering::Relaxed)) {
-            self.turn.store(by_turn.take_turn(give_way), Ordering::Relaxed);
+        if let Some(give_way) = by_turn.remove(self.turn.load(Ordering::Relaxed)) {
+            let turn = by_turn.next_turn();
+            by_turn.heard.insert(turn, give_way);
+            self.turn.store(turn, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.connections.0.lock().turns.remove(&self.turn.load(Ordering::Relaxed));
+        self.connections.0.lock().remove(self.turn.load(Ordering::Relaxed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asked_stays_while_others_never_ask() {
+        let connections = Arc::<Connections>::default();
+        let is_open = |given_way: &mut oneshot::Receiver<()>| {
+            matches!(given_way.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+        };
+        let mut heard: Vec<_> = (0..CONNECTIONS_MAX / 2).map(|_| connections.accept()).collect();
+        heard.iter().for_each(|(connection, _)| connection.is_heard());
+        let mut silent: Vec<_> = (0..CONNECTIONS_MAX * 3).map(|_| connections.accept()).collect();
+        assert!(heard.iter_mut().all(|(_, given_way)| is_open(given_way)));
+        let open = silent.iter_mut().filter_map(|(_, given_way)| is_open(given_way).then_some(())).count();
+        assert_eq!(open, CONNECTIONS_MAX / 2);
+        assert!(is_open(&mut silent.last_mut().unwrap().1), "a new one has its time to ask");
+        // Where all have asked, the one that did so least lately.
+        silent.iter().for_each(|(connection, _)| connection.is_heard());
+        heard[0].0.is_heard();
+        let (newest, mut given_way) = connections.accept();
+        assert!(is_open(&mut given_way) && is_open(&mut heard[0].1) && !is_open(&mut heard[1].1));
+        drop(newest);
     }
 }

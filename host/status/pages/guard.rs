@@ -1,19 +1,18 @@
 //! Who may read the pages, and what a browser may do with them.
 //!
-//! Owns: the check of a request's method, host and credential, and the headers of every answer. Does not own: the answers
-//! (`routes`).
+//! Owns: the check of a request's method, host, site and credential, the proof that this is the run of a staging folder, and the
+//! headers of every answer. Does not own: the answers (`routes`).
 
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{ALLOW, AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, StatusCode};
 use ring::digest::{SHA256, digest};
-use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
 
-use crate::code;
 use crate::config::PagesLogin;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::proof::{NONCE, hexadecimal, nonce_of, random, sign};
 
 /// Nothing is loaded from elsewhere, nothing inside the page runs or is framed, and no text becomes markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -30,9 +29,14 @@ const OF_EVERY_ANSWER: &[(&str, &str)] = &[
 /// Load balancers ask them without a credential and under any name; they say little.
 const PROBES: [&str; 4] = ["/_/livez", "/_/healthz", "/_/readyz", "/_/caughtup"];
 const TOKEN_BYTES: usize = 32;
+/// What other sites make a browser ask for is refused, except where a person follows a link.
+const SITE: &str = "sec-fetch-site";
+const FETCH_MODE: &str = "sec-fetch-mode";
 
 pub(super) struct Guard {
     login: Option<Login>,
+    /// For whoever may read the staging folder; another at every start.
+    token: String,
     /// Where the pages are this machine's alone: a name that leads here from elsewhere belongs to a site that attacks them by
     /// way of a browser (DNS rebinding).
     loopback: Option<IpAddr>,
@@ -42,8 +46,6 @@ struct Login {
     /// SHA-256 of what `Authorization` may be, so that comparing takes the same time for every length.
     accepted: [[u8; 32]; 2],
     challenge: HeaderValue,
-    /// For whoever may read the staging folder.
-    token: String,
 }
 
 /// A request that gets no page.
@@ -57,12 +59,19 @@ impl Guard {
     pub(super) fn new(login: Option<&PagesLogin>, addr: SocketAddr, has_tls: bool) -> Result<Self> {
         // A certificate is proof of a name that no other site has.
         let loopback = Some(addr.ip()).filter(|ip| ip.is_loopback() && !has_tls);
-        Ok(Self { login: login.map(Login::new).transpose()?, loopback })
+        let token = hexadecimal(&random::<TOKEN_BYTES>()?);
+        Ok(Self { login: login.map(|login| Login::new(login, &token)), token, loopback })
     }
 
     /// What `ebb status` shows where it finds the pages by the staging folder.
-    pub(super) fn token(&self) -> Option<&str> {
-        self.login.as_ref().map(|login| login.token.as_str())
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// What `ebb status` asks for before it shows the token: whoever has taken the address of a run that has ended cannot say it.
+    pub(super) fn proof(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let nonce = headers.get(NONCE).and_then(|nonce| nonce_of(nonce.as_bytes()))?;
+        HeaderValue::from_str(&sign(&self.token, nonce)).ok()
     }
 
     pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
@@ -76,6 +85,12 @@ impl Guard {
         if self.loopback.is_some_and(|ip| !is_this_machine(request, ip)) {
             let text = "these pages are for this machine: ask for localhost or the address that they listen on\n";
             return Err(Refusal { status: StatusCode::MISDIRECTED_REQUEST, text, header: None });
+        }
+        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+        let is_foreign = header(SITE).is_some_and(|site| [&b"cross-site"[..], b"same-site"].contains(&site));
+        if is_foreign && header(FETCH_MODE) != Some(b"navigate") {
+            let text = "another site has made the browser ask for this\n";
+            return Err(Refusal { status: StatusCode::FORBIDDEN, text, header: None });
         }
         match &self.login {
             Some(login) if !login.is_shown(request.headers()) => {
@@ -101,22 +116,13 @@ fn is_this_machine<B>(request: &Request<B>, bound: IpAddr) -> bool {
 }
 
 impl Login {
-    fn new(login: &PagesLogin) -> Result<Self> {
-        let mut bytes = [0; TOKEN_BYTES];
-        SystemRandom::new()
-            .fill(&mut bytes)
-            .map_err(|_| Error::new(code::defect::SYSTEM, "the system gives no random numbers"))?;
-        let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    fn new(login: &PagesLogin, token: &str) -> Self {
         let header = login.header.reveal();
         let challenge = match header.starts_with("Basic ") {
             true => HeaderValue::from_static("Basic realm=\"ebb\", charset=\"UTF-8\""),
             false => HeaderValue::from_static("Bearer realm=\"ebb\""),
         };
-        Ok(Self {
-            accepted: [sha256(header.as_bytes()), sha256(format!("Bearer {token}").as_bytes())],
-            challenge,
-            token,
-        })
+        Self { accepted: [sha256(header.as_bytes()), sha256(format!("Bearer {token}").as_bytes())], challenge }
     }
 
     /// Both are compared, whichever it is.
@@ -172,6 +178,39 @@ mod tests {
     }
 
     #[test]
+    fn what_another_site_asks_for_is_refused() {
+        let asked = |path: &str, site: &str, mode: &str| {
+            let request = Request::get(path).header(SITE, site).header(FETCH_MODE, mode);
+            status(&guard("127.0.0.1:1", None), &request.body(()).unwrap())
+        };
+        for site in ["cross-site", "same-site"] {
+            for mode in ["no-cors", "cors", "websocket", ""] {
+                for path in ["/", "/_/status", "/_/events", "/metrics", "/_/page.js"] {
+                    assert_eq!(asked(path, site, mode), 403, "{path} {site} {mode}");
+                }
+                assert_eq!(asked("/_/livez", site, mode), 200);
+            }
+            assert_eq!(asked("/", site, "navigate"), 200, "a person follows a link");
+        }
+        assert_eq!([asked("/", "same-origin", "cors"), asked("/", "none", "navigate")], [200; 2]);
+    }
+
+    #[test]
+    fn only_who_knows_the_token_can_prove_it() {
+        let guard = guard("127.0.0.1:1", None);
+        let nonce = hexadecimal(&[7; 32]);
+        let proof = |nonce: &str| {
+            let request = Request::get("/_/livez").header(NONCE, nonce).body(()).unwrap();
+            guard.proof(request.headers()).map(|proof| proof.to_str().unwrap().to_owned())
+        };
+        assert_eq!(proof(&nonce), Some(sign(guard.token(), nonce.as_bytes())));
+        assert_ne!(proof(&nonce), Some(sign("another", nonce.as_bytes())));
+        for odd in ["", "7", &nonce[1..], &format!("{nonce}0"), &nonce.replace('0', "x")] {
+            assert_eq!(proof(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
     fn all_but_probes_needs_the_login() {
         let guard = guard("10.0.0.1:3030", Some("Basic YTpi"));
         let asked = |path: &str, given: Option<&str>| {
@@ -182,7 +221,7 @@ mod tests {
         for probe in PROBES {
             assert_eq!(asked(probe, None), 200, "{probe}");
         }
-        let token = format!("Bearer {}", guard.token().unwrap());
+        let token = format!("Bearer {}", guard.token());
         for (given, expected) in [
             (None, 401),
             (Some(""), 401),

@@ -60,7 +60,7 @@ impl Pages {
         let listener = listen(settings.addr, settings.flag).await?.into_std().map_err(|error| unusable(&error))?;
         let addr = listener.local_addr().map_err(|error| unusable(&error))?;
         let guard = Guard::new(settings.login.as_ref(), addr, settings.tls.is_some())?;
-        let note = PagesOfRun { addr, token: guard.token().map(str::to_owned), certificate: None };
+        let note = PagesOfRun { addr, token: Some(guard.token().to_owned()), certificate: None };
         let tls =
             settings.tls.clone().map(|identity| Tls::read(identity, note.clone(), run_state.clone())).transpose()?;
         if tls.is_none() {

@@ -13,8 +13,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::connections::Connection;
 use super::guard::{self, Guard, Refusal};
 use super::live::{Events, Live};
-use crate::status::{Snapshot, liveness, page};
+use crate::proof::PROOF;
+use crate::status::{Reason, Snapshot, liveness, page};
 
+/// Whoever asks it with a nonce learns whether this is the run of a staging folder.
+const PROVED: &str = "/_/livez";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4";
@@ -27,7 +30,13 @@ type Answer = Response<Either<Full<Bytes>, Events>>;
 
 pub(super) fn answer(request: &Request<Incoming>, live: &Live, guard: &Guard, connection: &Arc<Connection>) -> Answer {
     let mut answer = match guard.admit(request) {
-        Ok(()) => route(request, live, connection),
+        Ok(()) => {
+            let mut answer = route(request, live, connection);
+            if let Some(proof) = guard.proof(request.headers()).filter(|_| request.uri().path() == PROVED) {
+                answer.headers_mut().insert(PROOF, proof);
+            }
+            answer
+        }
         Err(refusal) => refused(refusal),
     };
     guard::harden(answer.headers_mut());
@@ -73,6 +82,7 @@ fn caught_up(query: Option<&str>, snapshot: &Snapshot) -> Result<String, String>
         Some(_) => return Err("max is a number of seconds: /_/caughtup?max=30\n".into()),
     };
     match snapshot.lag() {
+        _ if snapshot.reasons().contains(&Reason::NothingReceived) => Err("nothing has arrived yet\n".into()),
         Some(lag) if lag <= max => Ok(format!("OK, {lag:.1} s behind\n")),
         Some(lag) => Err(format!("{lag:.1} s behind, which is more than {max} s\n")),
         None => Err("nothing is applied yet\n".into()),

@@ -5,8 +5,10 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,10 +26,12 @@ const HEADERS_MAX: Duration = Duration::from_secs(5);
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// For a whole connection, in case its client reads nothing. A browser asks for the events again by itself.
 const CONNECTION_MAX: Duration = Duration::from_secs(60 * 60);
+/// On one connection: whoever sends many at once must take turns with new connections.
+const REQUESTS_MAX: u32 = 100;
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves for ever. A new connection is always accepted: the one that has been silent for the longest gives way.
+/// Serves for ever. A new connection is always accepted: another gives way.
 pub(super) async fn serve(listener: TcpListener, live: Arc<Live>, guard: Arc<Guard>, tls: Option<Arc<Tls>>) {
     // Aborted together with this future.
     let mut tasks = tokio::task::JoinSet::new();
@@ -72,10 +76,16 @@ impl One {
 
     async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let Self { live, guard, connection } = self;
-        let service = service_fn(|request| {
+        let requests = AtomicU32::new(0);
+        let service = service_fn(async |request| {
             connection.is_heard();
-            let answer = routes::answer(&request, &live, &guard, &connection);
-            async move { Ok::<_, Infallible>(answer) }
+            // Others have their turn before each answer: requests may have come by the hundred.
+            tokio::task::yield_now().await;
+            let mut answer = routes::answer(&request, &live, &guard, &connection);
+            if requests.fetch_add(1, Ordering::Relaxed) + 1 >= REQUESTS_MAX {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
         });
         let _ = server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
