@@ -145,5 +145,5 @@ fn of_an_output_the_last_line_is_shown_and_steers_nothing() {
     assert_eq!(last_line(" \n"), None);
     let long = last_line(&"\u{f6}".repeat(1000)).unwrap();
     assert_eq!((long.chars().count(), long.ends_with('…')), (201, true));
-    assert!(!last_line("postgres://a:geheim@h/db is down").unwrap().contains("geheim"));
+    assert!(!last_line("scheme://a:geheim@h/db is down").unwrap().contains("geheim"));
 }

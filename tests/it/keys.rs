@@ -96,7 +96,8 @@ fn keys_that_changed_before_a_crash_are_brought_over_one_by_one() {
         };
         let world = World::with_target(dialect, "keys_crash", &of("int8").join(";"), &of("BIGINT").join(";"));
         let pages = format!("127.0.0.1:{}", free_port());
-        let mut ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
+        let flags = "--stagingSchema _replicator_1 -v --applyTimeout 5m";
+        let mut ebb = world.fetch(&["--metrics-listen-addr", &pages, "--replicator-flags", flags]).ready();
         for table in ["t", "u"] {
             world.source(&format!("INSERT INTO {table} SELECT i, 1, i FROM generate_series(1, 20) AS i"));
         }
