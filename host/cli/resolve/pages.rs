@@ -101,7 +101,7 @@ fn is_path(path: &Path) -> bool {
 fn first_line(path: &Path) -> Result<String> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         // What is no path may be a secret.
-        let shown = is_path(path).then(|| format!(" {}", visible(&path.to_string_lossy(), ""))).unwrap_or_default();
+        let shown = if is_path(path) { format!(" {}", visible(&path.to_string_lossy(), "")) } else { String::new() };
         Error::new(code::settings::FILE_UNREADABLE, format!("the file{shown} of {AUTH} cannot be read: {error}"))
             .hint(format!("give {AUTH} the path of a file that this user may read; {FORMS}"))
     })?;
