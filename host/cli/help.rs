@@ -69,7 +69,7 @@ Exit codes: 0 when the file is written, 1 when not, 2 for wrong usage.";
 pub(super) const STATUS: &str = "\
 Examples:
   ebb status                                   the run of this machine, on 127.0.0.1:3030
-  ebb status --stagingSchema _replicator_1     the run of that staging schema, wherever its pages are
+  ebb status --stagingSchema _replicator_1     the run of that staging schema, wherever it serves
   ebb status --metricsAddr ebb.example.com:3030 --metricsAuth pages.auth --metricsCA certs/ca.crt
                                                a run on another machine, over HTTPS
   ebb status --watch                           again every second

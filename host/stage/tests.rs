@@ -300,7 +300,7 @@ fn a_full_store_takes_nothing_until_there_is_room() {
 async fn reopened(dir: &TempDir) -> Store {
     loop {
         match disk::Folder::open(dir.path()) {
-            Err(error) if error.message.contains("in use") => tokio::task::yield_now().await,
+            Err(error) if error.code == code::staging::FOLDER_IN_USE => tokio::task::yield_now().await,
             opened => return Store::open(Arc::new(opened.unwrap()), small()).unwrap(),
         }
     }

@@ -101,7 +101,7 @@ fn the_pages_stay_as_they_are() {
     snapshot.logged.counts.insert(code.text(), 2);
     assert_eq!(prometheus::text(&snapshot), include_str!("expected/busy.prom"));
     assert_eq!(json::text(&snapshot), include_str!("expected/busy.json"));
-    let said = "OK, but applying waits at 1700000000500000000.0000000003: see /_/status and the log\n";
+    let said = "OK, but applying waits for a row of 2023-11-14T22:13:20.500Z: see /_/status and the log\n";
     assert_eq!(liveness::judge(&snapshot), Ok(said.into()));
 }
 
