@@ -21,6 +21,8 @@ use crate::plugin::{Untrusted, trusted};
 
 /// What is kept of its output; the rest is read and dropped, so that it need not wait.
 const OUTPUT_BYTES_MAX: usize = 4 << 10;
+/// How often a program that is still being written is tried again.
+const BUSY_MAX: u32 = 5;
 /// After its end, output may still be on its way.
 const OUTPUT_WAIT: Duration = Duration::from_millis(100);
 /// What it is given of ebb's own environment, which holds secrets.
@@ -85,7 +87,17 @@ pub(super) async fn run(program: &Path, schema: &str, entry: &Entry, limit: Dura
     command.env_clear().env("PATH", OsString::from(PATH)).envs(kept).envs(variables(schema, entry));
     // A group of its own: ctrl-c in a terminal is for ebb, and the end of the group is the end of all that it has started.
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut group = match command.spawn() {
+    let mut spawned = command.spawn();
+    // A program that was written a moment ago may still be open in a process that is being started elsewhere.
+    for _ in 0..BUSY_MAX {
+        match &spawned {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+            _ => break,
+        }
+        tokio::time::sleep(OUTPUT_WAIT).await;
+        spawned = command.spawn();
+    }
+    let mut group = match spawned {
         Ok(child) => Group(child),
         Err(error) => return (Outcome::NotStarted(why_not_started(program, &error)), String::new()),
     };
