@@ -251,7 +251,7 @@ mod tests {
     use crate::status::{Status, Waiting, page};
 
     fn refused() -> Snapshot {
-        refused_with("make room for 'confidential' in <t>", r#"[\"confidential\", 4711]"#)
+        refused_with("make room for 'confidential' in <t>", r#"["confidential", 4711]"#)
     }
 
     fn refused_with(hint: &str, key: &str) -> Snapshot {
