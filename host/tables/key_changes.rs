@@ -13,7 +13,7 @@ use super::watch::{Failure, KeyWatch, Keys, failure};
 use crate::code;
 use crate::config;
 use crate::error::{Error, Result};
-use crate::source::{Place, PrimaryKey, Source, SourceTable};
+use crate::source::{Cause, Place, PrimaryKey, Source, SourceTable, may_pass};
 
 impl KeyWatch {
     /// From when on rows cannot be told apart on the target, whose key has other columns, and why.
@@ -68,13 +68,15 @@ impl KeyWatch {
                 Err(error) => Err(error.clone()),
             };
             if let Err(error) = searched {
-                moments =
-                    self.since_the_start(source, place, (old, new), (to, unseen)).await.map_err(|_| {
-                        match self.refuse(table, found, &old.columns) {
-                            Err(refused) => Failure::Final(refused),
-                            Ok(()) => undated(&error, place, &old.columns, &new.columns),
-                        }
-                    })?;
+                if is_lost(&error) {
+                    return Err(Failure::Unreachable(error));
+                }
+                let is_blind = unseen > from;
+                let found_since = self.since_the_start(source, place, (old, new), to, is_blind).await;
+                moments = found_since.map_err(|_| match self.refuse(table, found, &old.columns) {
+                    Err(refused) => Failure::Final(refused),
+                    Ok(()) => undated(&error, place, &old.columns, &new.columns),
+                })?;
             }
             self.take_over(table, found, moments, (&new.columns, unseen))?;
         }
@@ -88,16 +90,26 @@ impl KeyWatch {
         source: &Source,
         place: &Place,
         (old, new): (&PrimaryKey, &PrimaryKey),
-        (to, unseen): (Timestamp, Timestamp),
+        to: Timestamp,
+        is_blind: bool,
     ) -> Result<Vec<(Timestamp, Vec<String>)>> {
         let unknown = || Error::new(code::table::KEY_UNDATED, "it is not known then either");
-        if unseen > Timestamp::ZERO && old.columns != new.columns {
+        if is_blind {
             return Err(unknown());
         }
         let then = match source.primary_keys(self.applied).await {
             Ok(keys) => keys.get(place).cloned().ok_or_else(unknown)?,
-            // Another index alone is hardly ever another key.
-            Err(_) if old.columns == new.columns => return Ok(Vec::new()),
+            // Many changes of a table make another index, and hardly ever is it a key that was changed and changed back.
+            Err(error) if old.columns == new.columns => {
+                tracing::warn!(
+                    error_code = code::table::KEY_UNDATED.text(),
+                    hint = "if its primary key was changed, and changed back, load the table anew",
+                    "{}.{} was altered at the source before its history begins, perhaps its primary key too: {error}",
+                    place.0,
+                    place.1
+                );
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(error),
         };
         let mut moments = Vec::new();
@@ -184,6 +196,12 @@ fn read_blindly(found: &SourceTable, since: Timestamp, unseen: Timestamp) -> Err
     .field("table", format!("{schema}.{name}"))
 }
 
+/// A source that is lost in the middle of a search says nothing of its history.
+fn is_lost(error: &Error) -> bool {
+    let is_told = error.code == code::table::KEY_UNDATED || Cause::of(error) == Some(Cause::HistoryGone);
+    !is_told && may_pass(error)
+}
+
 fn moved_on((schema, name): &Place) -> Error {
     Error::new(code::table::KEYS_UNREAD, format!("{schema}.{name} was changed again while its key was read"))
 }
@@ -201,4 +219,18 @@ fn undated(error: &Error, place: &Place, old: &[String], new: &[String]) -> Fail
     Failure::Final(
         Error::new(code::table::KEY_UNDATED, message).hint(hint).field("table", format!("{}.{}", place.0, place.1)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_source_says_of_its_history_is_no_lost_connection() {
+        let error = |code, message: &str| Error::new(code, message);
+        let lost = error(code::source::UNREACHABLE, "the connection was closed");
+        assert!(is_lost(&lost));
+        assert!(!is_lost(&error(code::source::REFUSES, "batch timestamp must be after replica GC threshold")));
+        assert!(!is_lost(&error(code::table::KEY_UNDATED, "its history says otherwise")));
+    }
 }
