@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 use std::time::Duration;
 
 use crate::code;
-use crate::error::{Error, Result, visible};
+use crate::error::{Error, Result};
 
 pub(super) fn at_least_one(flag: &str, value: usize) -> Result<usize> {
     if value == 0 {
@@ -28,7 +28,7 @@ pub(super) fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
 /// `host:port`, or `:port` for every interface, as Go writes it.
 pub(super) fn address(flag: &str, text: &str) -> Result<SocketAddr> {
     let refused = |why: String| {
-        Error::new(code::settings::VALUE, format!("{flag} {} is not an address: {why}", visible(text, "")))
+        Error::new(code::settings::VALUE, format!("{flag} is not an address: {why}"))
             .hint(format!("give {flag} as host:port or :port"))
     };
     if let Some(port) = text.strip_prefix(':') {
