@@ -27,8 +27,12 @@ pub(crate) fn check(world: &World, more: &[&str]) -> (Option<i32>, Value) {
     }
     command.args(more).env("EBB_TLS_CERTIFICATE", server.cert).env("EBB_TLS_PRIVATE_KEY", server.key);
     let output = codes::output(&mut command);
-    let list = serde_json::from_slice(&output.stdout);
-    (output.status.code(), list.unwrap_or_else(|error| panic!("{error}: {output:?}")))
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    for finding in findings(&list) {
+        let code = finding["error_code"].as_str().unwrap_or_default();
+        assert!(codes::note_code(code, &finding.to_string()), "docs/errors.md does not explain it: {finding:#}");
+    }
+    (output.status.code(), list)
 }
 
 pub(crate) fn findings(list: &Value) -> &[Value] {

@@ -42,8 +42,15 @@ pub(crate) fn unexplained(log: &str) -> Vec<String> {
 fn note(line: &str) -> bool {
     let in_log = line.split("\"error_code\":\"").nth(1).and_then(|rest| rest.split('"').next());
     let code = in_log.or_else(|| line.strip_prefix(USAGE)?.split(']').next());
-    let Some(code) = code.filter(|code| EXPLAINED.contains(*code)) else { return false };
+    code.is_some_and(|code| note_code(code, line))
+}
+
+/// Notes a code that `what` told of; false where it is not explained.
+pub(crate) fn note_code(code: &str, what: &str) -> bool {
+    if !EXPLAINED.contains(code) {
+        return false;
+    }
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/provoked");
-    fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(code), line)).expect("target/provoked");
+    fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(code), what)).expect("target/provoked");
     true
 }
