@@ -102,6 +102,23 @@ pub const CALL_RESTORE_TRIGGERS: &str = "restore_triggers";
 /// [`AbiSession::call`]: JSON of a list of [`crate::TableIndex`], answered with JSON of a [`crate::Survey`].
 pub const CALL_SURVEY: &str = "survey";
 
+/// [`AbiBlock::operation`] of rows that are compared with [`crate::Session::compare`], and not written.
+pub const OPERATION_COMPARE: u8 = 128;
+/// [`AbiSession::call`]: an empty text, answered with JSON of the [`crate::Compared`] of the block that was given last.
+pub const CALL_COMPARED: &str = "compared";
+/// [`AbiSession::call`]: JSON of a feed's name, answered with JSON of a [`crate::Frozen`].
+pub const CALL_FREEZE: &str = "freeze";
+/// [`AbiSession::call`]: JSON of a [`crate::Join`], answered with JSON of a [`crate::Progress`].
+pub const CALL_JOIN: &str = "join";
+/// [`AbiSession::call`]: an empty text, answered with `null`.
+pub const CALL_THAW: &str = "thaw";
+/// [`AbiSession::call`]: JSON of a [`crate::TableIndex`], answered with a number.
+pub const CALL_COUNT: &str = "count";
+/// [`AbiSession::call`]: JSON of a [`crate::TableIndex`] and a [`crate::KeyPage`], answered with a list of [`crate::Key`].
+pub const CALL_KEYS: &str = "keys";
+/// [`AbiSession::call`]: JSON of a [`crate::TableIndex`] and a [`crate::Key`], answered with a text.
+pub const CALL_LOOK: &str = "look";
+
 /// A session behind a pointer, as it crosses the ABI.
 pub type SessionBox = AbiSession_TO<'static, RBox<()>>;
 

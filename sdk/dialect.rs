@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(doc)]
 use crate::Operation;
 use crate::{
-    Advance, Block, Catalog, ColumnIndex, Error, ErrorKind, Fit, LeaseRenewal, LeaseState, Progress, Result, Rounded,
-    SavedTrigger, SourceType, Survey, Table,
+    Advance, Block, Catalog, ColumnIndex, Compared, Error, ErrorKind, Fit, Frozen, Join, Key, KeyPage, LeaseRenewal,
+    LeaseState, Progress, Result, Rounded, SavedTrigger, SourceType, Survey, Table,
 };
 
 /// What a dialect is called and which URLs it answers to.
@@ -182,6 +182,63 @@ pub trait Session: Send + 'static {
         async { Ok(survey) }
     }
 
+    /// Notes the target as it is at this instant, for [`Session::join`] on other sessions, until [`Session::thaw`]. While it is
+    /// frozen no other transaction may move the progress row of the feed, or what others see of it must not change: rows and
+    /// progress row of every session that joins are those of one instant. It may keep a writer waiting, so the host thaws as
+    /// soon as all have joined.
+    ///
+    /// # Errors
+    /// `Config` when there is no progress row, or the dialect cannot compare.
+    fn freeze(&mut self, feed: &str) -> impl Future<Output = Result<Frozen>> + Send {
+        let _ = feed;
+        async { Err(cannot_compare()) }
+    }
+
+    /// Begins a transaction that reads the target as it was when another session froze it, and changes nothing that others
+    /// see. Returns the progress row that it reads. It ends with [`Session::rollback`].
+    fn join(&mut self, join: &Join) -> impl Future<Output = Result<Progress>> + Send {
+        let _ = join;
+        async { Err(cannot_compare()) }
+    }
+
+    /// Ends what [`Session::freeze`] has begun. Sessions that have joined keep what they read.
+    fn thaw(&mut self) -> impl Future<Output = Result<()>> + Send {
+        async { Err(cannot_compare()) }
+    }
+
+    /// How many rows a table has, for a session that has joined.
+    fn count(&mut self, table: &Table) -> impl Future<Output = Result<u64>> + Send {
+        let _ = table;
+        async { Err(cannot_compare()) }
+    }
+
+    /// Compares the rows of a block with those of the target, for a session that has joined: which of them are not there under
+    /// their primary key, and which have other values than [`Session::write`] would give them. Values are taken through the
+    /// same conversion, and told apart letter by letter, whatever the collation; JSON by the type's own rule, but for the
+    /// spelling of numbers, which counts.
+    ///
+    /// The block looks like one of [`Operation::Upsert`](crate::Operation::Upsert) and has every column that is to be compared.
+    ///
+    /// # Errors
+    /// None for a value that the column cannot hold: such a row is different, or missing.
+    fn compare(&mut self, block: Block<'_>) -> impl Future<Output = Result<Compared>> + Send {
+        let _ = block;
+        async { Err(cannot_compare()) }
+    }
+
+    /// Primary keys of a table in its own order, page by page, for a session that has joined.
+    fn keys(&mut self, table: &Table, page: &KeyPage) -> impl Future<Output = Result<Vec<Key>>> + Send {
+        let _ = (table, page);
+        async { Err(cannot_compare()) }
+    }
+
+    /// The statement that shows a person one row: `SELECT * FROM "s"."t" WHERE "id" = '7';`. The key is one of
+    /// [`Session::keys`], or has the texts of a block. It is only shown, never run.
+    fn look(&self, table: &Table, key: &[String]) -> String {
+        let _ = (table, key);
+        String::new()
+    }
+
     /// Takes triggers away for the time of replication. The definitions are saved in the database first, durably and as they
     /// are given, in a table of the plugin's own, so that [`Session::saved_triggers`] finds them whatever happens in between.
     ///
@@ -218,6 +275,10 @@ pub trait Session: Send + 'static {
 
     /// Ends the connection in an orderly way.
     fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+fn cannot_compare() -> Error {
+    Error::new(ErrorKind::Config, "the plugin cannot compare rows").hint("use a plugin of this dialect that can")
 }
 
 /// How much a log line matters; the same levels as `--logging`.

@@ -15,13 +15,14 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::abi::{
-    AbiBlock, AbiSession, Answer, CALL_DROP_TRIGGERS, CALL_FITS, CALL_LEASE_STATE, CALL_RENEW, CALL_RESTORE_TRIGGERS,
-    CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_TOUCH, Done, LogSink, Plugin, PluginRef, SessionBox,
+    AbiBlock, AbiSession, Answer, CALL_COMPARED, CALL_COUNT, CALL_DROP_TRIGGERS, CALL_FITS, CALL_FREEZE, CALL_JOIN,
+    CALL_KEYS, CALL_LEASE_STATE, CALL_LOOK, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, CALL_SAVED_TRIGGERS,
+    CALL_SURVEY, CALL_THAW, CALL_TOUCH, Done, LogSink, OPERATION_COMPARE, Plugin, PluginRef, SessionBox,
 };
 use crate::dialect::LOG;
 use crate::{
-    Advance, Block, Catalog, ColumnIndex, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal,
-    Level, Operation, Result, SavedTrigger, Session, Survey, Table, TableIndex,
+    Advance, Block, Catalog, ColumnIndex, Compared, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, Join,
+    Key, KeyPage, LeaseRenewal, Level, Operation, Result, SavedTrigger, Session, Survey, Table, TableIndex,
 };
 
 /// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
@@ -115,7 +116,7 @@ extern "C" fn connect<D: Dialect>(options: RStr<'_>) -> RResult<SessionBox, RStr
             .build()
             .map_err(|error| Error::new(ErrorKind::Broken, format!("cannot start the plugin's runtime: {error}")))?;
         let session = runtime.block_on(D::connect(&options))?;
-        Ok(Exported { session: Some(session), runtime, catalog: Catalog::default() })
+        Ok(Exported { session: Some(session), runtime, catalog: Catalog::default(), compared: Compared::default() })
     });
     match connected {
         Ok(exported) => ROk(SessionBox::from_value(exported, TD_Opaque)),
@@ -130,6 +131,8 @@ struct Exported<S: Session> {
     runtime: Runtime,
     /// What the session described last; blocks point into it.
     catalog: Catalog,
+    /// Of the block that was compared last, until it is asked for.
+    compared: Compared,
 }
 
 impl<S: Session> Exported<S> {
@@ -144,30 +147,45 @@ impl<S: Session> Exported<S> {
 impl<S: Session> Exported<S> {
     fn fits(&mut self, questions: &str) -> Result<Vec<Fit>> {
         let questions: Vec<FitQuestion> = decode(questions)?;
-        let catalog = std::mem::take(&mut self.catalog);
-        let fits = self.run(async |session| {
+        self.run_with(async |session, catalog| {
             let fit = |question: &FitQuestion| {
-                let table = catalog.tables.get(question.table.place()).ok_or_else(|| undescribed(question.table))?;
-                Ok(session.fits(table, question.column, &question.source))
+                Ok(session.fits(described(catalog, question.table)?, question.column, &question.source))
             };
             questions.iter().map(fit).collect()
-        });
-        self.catalog = catalog;
-        fits
+        })
     }
 }
 
 impl<S: Session> Exported<S> {
     fn survey(&mut self, tables: &str) -> Result<Survey> {
         let tables: Vec<TableIndex> = decode(tables)?;
-        let catalog = std::mem::take(&mut self.catalog);
-        let survey = self.run(async |session| {
-            let described = |at: &TableIndex| catalog.tables.get(at.place()).ok_or_else(|| undescribed(*at));
-            let tables: Vec<&Table> = tables.iter().map(described).collect::<Result<_>>()?;
+        self.run_with(async |session, catalog| {
+            let tables: Vec<&Table> = tables.iter().map(|&at| described(catalog, at)).collect::<Result<_>>()?;
             session.survey(&tables).await
-        });
+        })
+    }
+
+    fn count(&mut self, table: &str) -> Result<u64> {
+        let table: TableIndex = decode(table)?;
+        self.run_with(async |session, catalog| session.count(described(catalog, table)?).await)
+    }
+
+    fn keys(&mut self, request: &str) -> Result<Vec<Key>> {
+        let (table, page): (TableIndex, KeyPage) = decode(request)?;
+        self.run_with(async |session, catalog| session.keys(described(catalog, table)?, &page).await)
+    }
+
+    fn look(&mut self, request: &str) -> Result<String> {
+        let (table, key): (TableIndex, Key) = decode(request)?;
+        self.run_with(async |session, catalog| Ok(session.look(described(catalog, table)?, &key)))
+    }
+
+    /// The catalog is lent to the work while the session is borrowed too.
+    fn run_with<T>(&mut self, work: impl AsyncFnOnce(&mut S, &Catalog) -> Result<T>) -> Result<T> {
+        let catalog = std::mem::take(&mut self.catalog);
+        let done = self.run(async |session| work(session, &catalog).await);
         self.catalog = catalog;
-        survey
+        done
     }
 }
 
@@ -196,9 +214,15 @@ impl<S: Session> AbiSession for Exported<S> {
         // The catalog is lent to the block while the session is borrowed too.
         let catalog = std::mem::take(&mut self.catalog);
         let columns: Vec<ColumnIndex> = block.columns.iter().copied().map(ColumnIndex).collect();
-        let written = self.run(async |session| session.write(resolve(&catalog, &block, &columns)?).await);
+        let done_with = match block.operation {
+            OPERATION_COMPARE => self.run(async |session| {
+                let block = AbiBlock { operation: Operation::Upsert as u8, ..block };
+                session.compare(resolve(&catalog, &block, &columns)?).await.map(Some)
+            }),
+            _ => self.run(async |session| session.write(resolve(&catalog, &block, &columns)?).await.map(|()| None)),
+        };
         self.catalog = catalog;
-        done(written)
+        done(done_with.map(|compared| self.compared = compared.unwrap_or_default()))
     }
 
     fn commit(&mut self, advance: RStr<'_>) -> Done {
@@ -234,6 +258,19 @@ impl<S: Session> AbiSession for Exported<S> {
                 session.lease_state(&feed).await
             }))),
             CALL_SURVEY => RSome(answer(self.survey(request))),
+            CALL_COMPARED => RSome(answer(Ok(std::mem::take(&mut self.compared)))),
+            CALL_FREEZE => RSome(answer(self.run(async |session| {
+                let feed: String = decode(request)?;
+                session.freeze(&feed).await
+            }))),
+            CALL_JOIN => RSome(answer(self.run(async |session| {
+                let join: Join = decode(request)?;
+                session.join(&join).await
+            }))),
+            CALL_THAW => RSome(answer(self.run(async |session| session.thaw().await))),
+            CALL_COUNT => RSome(answer(self.count(request))),
+            CALL_KEYS => RSome(answer(self.keys(request))),
+            CALL_LOOK => RSome(answer(self.look(request))),
             CALL_DROP_TRIGGERS => RSome(answer(self.run(async |session| {
                 let triggers: Vec<SavedTrigger> = decode(request)?;
                 session.drop_triggers(&triggers).await
@@ -257,6 +294,10 @@ impl<S: Session> Drop for Exported<S> {
         let _guard = self.runtime.enter();
         drop(self.session.take());
     }
+}
+
+fn described(catalog: &Catalog, table: TableIndex) -> Result<&Table> {
+    catalog.tables.get(table.place()).ok_or_else(|| undescribed(table))
 }
 
 fn undescribed(table: TableIndex) -> Error {

@@ -16,6 +16,7 @@ mod catalog;
 mod fit;
 mod rounding;
 mod survey;
+mod compare;
 
 mod progress;
 mod dialect;
@@ -36,6 +37,7 @@ pub use catalog::{
     Trigger, UniqueKey,
 };
 pub use change::{Block, Cell, Kind, Operation, RowBuffer, Timestamp, TimestampError, Value};
+pub use compare::{Compared, Difference, DifferentColumn, Frozen, Join, Key, KeyPage};
 pub use dialect::{Checks, ConnectOptions, Dialect, DialectInfo, Level, Session, log};
 pub use error::{Error, ErrorKind, Result, SHOWN_CHARS_MAX, missing_parent, shortened, unreachable, with_causes};
 pub use fit::{Family, Fit, FitQuestion, Rounded, SourceType};

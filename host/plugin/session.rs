@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
 use ebb_sdk::abi::{
-    AbiBlock, CALL_DROP_TRIGGERS, CALL_FITS, CALL_LEASE_STATE, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED,
-    CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_TOUCH, SessionBox,
+    AbiBlock, CALL_COMPARED, CALL_COUNT, CALL_DROP_TRIGGERS, CALL_FITS, CALL_FREEZE, CALL_JOIN, CALL_KEYS,
+    CALL_LEASE_STATE, CALL_LOOK, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_SURVEY,
+    CALL_THAW, CALL_TOUCH, OPERATION_COMPARE, SessionBox,
 };
 use ebb_sdk::{
-    Advance, Catalog, Checks, ColumnIndex, Error, ErrorKind, Fit, FitQuestion, LeaseRenewal, LeaseState, Operation,
-    Progress, Result, Rounded, RowBuffer, SavedTrigger, Survey, TableIndex,
+    Advance, Catalog, Checks, ColumnIndex, Compared, Error, ErrorKind, Fit, FitQuestion, Frozen, Join, Key, KeyPage,
+    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, RowBuffer, SavedTrigger, Survey, TableIndex,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,12 +85,16 @@ impl Session {
         columns: &[ColumnIndex],
         rows: &RowBuffer,
     ) -> Result<()> {
+        self.send(table, operation as u8, columns, rows)
+    }
+
+    fn send(&mut self, table: TableIndex, operation: u8, columns: &[ColumnIndex], rows: &RowBuffer) -> Result<()> {
         let table = self.positions.get(table.place()).copied().unwrap_or(table);
         let columns: Vec<u32> = columns.iter().map(|column| column.0).collect();
         self.last_call = Instant::now();
         done(self.inner.write(AbiBlock {
             table: table.0,
-            operation: operation as u8,
+            operation,
             columns: RSlice::from_slice(&columns),
             cells: RSlice::from_slice(rows.cells()),
             text: RStr::from_str(rows.text()),
@@ -118,6 +123,40 @@ impl Session {
     /// What will matter later, of tables by their positions; an older plugin does not look.
     pub fn survey(&mut self, tables: &[TableIndex]) -> Result<Option<Survey>> {
         self.call(CALL_SURVEY, &tables)
+    }
+
+    /// Notes the target as it is now. See [`ebb_sdk::Session::freeze`].
+    pub fn freeze(&mut self, feed: &str) -> Result<Frozen> {
+        self.call(CALL_FREEZE, &feed)?.ok_or_else(no_comparison)
+    }
+
+    /// Reads what another session has frozen, until [`Session::rollback`].
+    pub fn join(&mut self, join: &Join) -> Result<Progress> {
+        self.call(CALL_JOIN, join)?.ok_or_else(no_comparison)
+    }
+
+    /// Lets writers go on.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.call::<()>(CALL_THAW, &())?.ok_or_else(no_comparison)
+    }
+
+    pub fn count(&mut self, table: TableIndex) -> Result<u64> {
+        self.call(CALL_COUNT, &table)?.ok_or_else(no_comparison)
+    }
+
+    /// Which rows of a block are not there, or are others. See [`ebb_sdk::Session::compare`].
+    pub fn compare(&mut self, table: TableIndex, columns: &[ColumnIndex], rows: &RowBuffer) -> Result<Compared> {
+        self.send(table, OPERATION_COMPARE, columns, rows)?;
+        self.call(CALL_COMPARED, &())?.ok_or_else(no_comparison)
+    }
+
+    pub fn keys(&mut self, table: TableIndex, page: &KeyPage) -> Result<Vec<Key>> {
+        self.call(CALL_KEYS, &(table, page))?.ok_or_else(no_comparison)
+    }
+
+    /// The statement that shows a person one row.
+    pub fn look(&mut self, table: TableIndex, key: &Key) -> Result<String> {
+        self.call(CALL_LOOK, &(table, key))?.ok_or_else(no_comparison)
     }
 
     /// Drops triggers, with their definitions saved in the target.
@@ -159,6 +198,11 @@ impl Session {
         let request = encode(request)?;
         self.inner.call(RStr::from_str(id), RStr::from_str(&request)).into_option().map(answer).transpose()
     }
+}
+
+fn no_comparison() -> Error {
+    Error::new(ErrorKind::Config, "the plugin cannot compare rows")
+        .hint("use a plugin that was built with a newer ebb-sdk")
 }
 
 fn no_triggers() -> Error {
