@@ -44,3 +44,5 @@ pub mod daemon;
 pub mod hooks;
 pub mod signals;
 pub mod status;
+
+pub mod verify;

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     match command {
         Command::Run(config, warnings) => run(*config, &warnings),
         Command::Check { config, warnings, json } => check(&config, &warnings, json),
+        Command::Verify { config, options, warnings } => verify(&config, &options, &warnings),
         Command::Status(options) => answer(status::run(&options)),
         Command::SupportBundle(options) => answer(support_bundle::make(&options)),
         Command::Trace(options) => answer(trace::run(&options)),
@@ -46,12 +47,23 @@ fn run(config: Config, warnings: &[String]) -> ExitCode {
     }
 }
 
-/// The list goes to standard output; what is found on the way stands in it, so that nothing is logged.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of the command")]
-fn check(config: &Config, warnings: &[String], json: bool) -> ExitCode {
+/// The result goes to standard output, and how far it is to standard error.
+fn verify(config: &Config, options: &ebb::verify::Options, warnings: &[String]) -> ExitCode {
+    warn(warnings);
+    commands::verify::run(config, options)
+}
+
+#[expect(clippy::print_stderr, reason = "what the answer of the command does not say")]
+fn warn(warnings: &[String]) {
     for warning in warnings {
         eprintln!("warning[{}]: {}", code::settings::IGNORED, mask::clean(warning));
     }
+}
+
+/// The list goes to standard output; what is found on the way stands in it, so that nothing is logged.
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn check(config: &Config, warnings: &[String], json: bool) -> ExitCode {
+    warn(warnings);
     match daemon::check::run(config, json) {
         Ok((text, is_good)) => {
             print!("{}", mask::clean(&text));

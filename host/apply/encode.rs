@@ -10,9 +10,8 @@ use serde_json::value::RawValue;
 
 use super::refused_row::RefusedRow;
 use super::unwritable::{Unwritable, not_applied, unknown_key, unread};
-use super::value::push_value;
 use crate::code;
-use crate::columns::Columns;
+use crate::columns::{Columns, push_value};
 use crate::error::{Error, Result};
 use crate::names::{self, ColumnMatch};
 use crate::row::StagedRow;

@@ -22,7 +22,6 @@ mod same_tables;
 mod table_plan;
 mod transaction;
 mod unwritable;
-mod value;
 mod wait;
 
 use std::sync::Arc;

@@ -18,6 +18,7 @@ use super::init::Init;
 use super::mode::Mode;
 use super::one_shot::{Check, EscapePassword, Status, SupportBundle, Trace, TriggersRestore};
 use super::replicator::Replicator;
+use super::verify::Verify;
 use super::{duration, help};
 use crate::config::{LogFormat, NewTables};
 
@@ -60,6 +61,9 @@ pub(super) enum Subcommand {
     /// Look at both sides as fetch does, with its flags, and change nothing: what would fail, and what mends it
     #[command(after_help = help::CHECK)]
     Check(Box<Check>),
+    /// Compare every row of both sides at one time, while replication goes on
+    #[command(after_help = help::VERIFY)]
+    Verify(Box<Verify>),
     /// Ask for source, target, tables and host, try them, and write ebb.toml and certificates for a first run
     #[command(after_help = help::INIT)]
     Init(Box<Init>),

@@ -50,6 +50,18 @@ Examples:
 What was not looked at stands at the end of the list.
 Exit codes: 0 when nothing fatal was found, 1 when something is fatal, 2 for wrong usage.";
 
+pub(super) const VERIFY: &str = "\
+Examples:
+  ebb verify --config ebb.toml                     every row of every table that is replicated
+  ebb verify --config ebb.toml --only-keys         rows that are missing or too many, quicker
+  ebb verify --config ebb.toml --tables orders,customers --rate 20000
+  ebb verify --config ebb.toml --resume            goes on where it was interrupted
+  ebb verify --config ebb.toml --json | jq .verdict
+
+It takes the flags, settings and files of ebb fetch, needs no running ebb, and writes to neither side.
+Exit codes: 0 when both sides are equal, 1 after a failure, 2 for wrong usage, 3 when rows differ,
+4 when it was interrupted before a difference was found.";
+
 pub(super) const TRACE: &str = "\
 Examples:
   ebb trace employees 7 --stagingSchema _replicator_1                 the row with id 7
@@ -240,7 +252,7 @@ mod tests {
     #[test]
     fn commands_that_answer_have_examples_and_exit_codes() {
         let cli = Cli::command();
-        for name in ["explain", "config", "triggers", "check", "status", "trace", "certs"] {
+        for name in ["explain", "config", "triggers", "check", "verify", "status", "trace", "certs"] {
             let command = cli.find_subcommand(name).expect("a command");
             let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(text.starts_with("Example") && text.contains("Exit codes: 0 "), "{name}: {text}");

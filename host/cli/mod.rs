@@ -20,6 +20,7 @@ mod settings_page;
 mod show;
 mod size;
 mod usage;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub enum Command {
     Run(Box<Config>, Vec<String>),
     /// Look at both sides, and change nothing.
     Check { config: Box<Config>, warnings: Vec<String>, json: bool },
+    /// Compare both sides.
+    Verify { config: Box<Config>, options: crate::verify::Options, warnings: Vec<String> },
     /// Ask a running ebb where it stands.
     Status(status::Options),
     /// Write one file for those who help.
@@ -119,7 +122,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
     let (args, mut warnings) = without_ignored(&args)?;
     // The command line behind `config show` is parsed when it is shown.
     let has_settings =
-        args.get(1).is_some_and(|command| ["fetch", "check", "start"].iter().any(|known| command == known));
+        args.get(1).is_some_and(|command| ["fetch", "check", "verify", "start"].iter().any(|known| command == known));
     let layers = if has_settings { Layers::find(&args, &mut warnings)? } else { Layers::default() };
     let cli = layers.parse::<Cli>(args).map_err(|error| {
         let hint = usage::elsewhere(&error).or_else(|| layers.blame(&error));
@@ -140,6 +143,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             let config = resolve::fetch(&check.fetch, &layers, &mut warnings)?;
             let (config, warnings) = settled(config, warnings);
             Ok(Command::Check { config, warnings, json: check.json })
+        }
+        Subcommand::Verify(given) => {
+            let config = resolve::fetch(&given.fetch, &layers, &mut warnings)?;
+            let options = verify::options(&given, &config)?;
+            let (config, warnings) = settled(config, warnings);
+            Ok(Command::Verify { config, options, warnings })
         }
         Subcommand::Status(given) => resolve::status(&given).map(Command::Status).map_err(Exit::from),
         Subcommand::SupportBundle(given) => {
@@ -183,7 +192,7 @@ fn settled(config: Config, mut warnings: Vec<String>) -> (Box<Config>, Vec<Strin
 /// Takes out flags of MOLT that mean nothing here.
 fn without_ignored(args: &[OsString]) -> crate::error::Result<(Vec<OsString>, Vec<String>)> {
     let ignored = match args.get(1).and_then(|command| command.to_str()) {
-        Some("fetch" | "check") => ignored::OF_FETCH,
+        Some("fetch" | "check" | "verify") => ignored::OF_FETCH,
         Some("start") => ignored::OF_REPLICATOR,
         _ => &[],
     };

@@ -47,6 +47,9 @@ pub(super) fn text() -> Result<String> {
         let title = format!("ebb {}", words.join(" "));
         section(&title, "Options of this command; its `--help` has examples.", flags(&all, words))
     }));
+    let fetch = flags(&all, &["fetch"]);
+    let verify = flags(&all, &["verify"]).into_iter().filter(|flag| !is_in(&fetch, flag)).collect();
+    sections.push(section("ebb verify", "Flags of `ebb verify` beside those of `ebb fetch`.", verify));
     Ok(generate::settings_page(&sections, &tables()?))
 }
 

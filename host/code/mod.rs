@@ -16,6 +16,7 @@ pub mod staging;
 pub mod table;
 pub mod target;
 pub mod topics;
+pub mod verify;
 
 use std::fmt;
 
@@ -76,6 +77,7 @@ pub fn all() -> impl Iterator<Item = Code> {
         staging::ALL,
         table::ALL,
         target::ALL,
+        verify::ALL,
     ];
     areas.into_iter().flatten().copied()
 }

@@ -4,6 +4,7 @@
 //! the target one belongs to. Pure.
 
 mod canonical;
+mod value;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::names;
 pub use canonical::canonical_value;
+pub use value::push_value;
 
 /// Column by column, values untouched.
 #[derive(Debug, Default)]

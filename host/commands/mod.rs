@@ -18,6 +18,7 @@ pub mod revoke;
 pub mod status;
 pub mod support_bundle;
 pub mod trace;
+pub mod verify;
 
 use std::process::ExitCode;
 

@@ -89,6 +89,11 @@ impl Source {
         if self.url.database.is_empty() { "defaultdb" } else { &self.url.database }
     }
 
+    /// The connection string without its password.
+    pub fn place(&self) -> String {
+        self.url.to_string()
+    }
+
     /// The user of the connection string.
     pub fn user(&self) -> &str {
         user(&self.url)
@@ -121,7 +126,12 @@ impl Source {
         })
     }
 
-    async fn value(&self, sql: &str) -> Result<String> {
+    /// A further connection, with the same settings.
+    pub(super) async fn connection(&self) -> Result<Client> {
+        open(&self.url, &self.tls, self.encryption).await
+    }
+
+    pub(super) async fn value(&self, sql: &str) -> Result<String> {
         let rows = self.rows(sql).await?;
         let value = rows.first().and_then(|row| row.get(0));
         value
@@ -137,13 +147,7 @@ impl Source {
             None => open(&self.url, &self.tls, self.encryption).await?,
         };
         let answer = tokio::time::timeout(STATEMENT_TIMEOUT, client.simple_query(sql)).await;
-        let answer = answer.map_err(|_| {
-            Error::new(
-                code::source::UNREACHABLE,
-                format!("the source {} does not answer within {} s", self.url, STATEMENT_TIMEOUT.as_secs()),
-            )
-            .hint("check that the cluster is healthy: cockroach node status")
-        })?;
+        let answer = answer.map_err(|_| self.silent(STATEMENT_TIMEOUT))?;
         *idle = Some(client);
         let messages = answer.map_err(|failure| self.failed(&failure))?;
         let row = |message| match message {
@@ -153,8 +157,14 @@ impl Source {
         Ok(messages.into_iter().filter_map(row).collect())
     }
 
+    /// No answer in time.
+    pub(super) fn silent(&self, limit: Duration) -> Error {
+        let message = format!("the source {} does not answer within {} s", self.url, limit.as_secs());
+        Error::new(code::source::UNREACHABLE, message).hint("check that the cluster is healthy: cockroach node status")
+    }
+
     /// The statement is not repeated: it may hold secrets.
-    fn failed(&self, failure: &tokio_postgres::Error) -> Error {
+    pub(super) fn failed(&self, failure: &tokio_postgres::Error) -> Error {
         match failure.as_db_error() {
             None => Error::new(
                 code::source::UNREACHABLE,

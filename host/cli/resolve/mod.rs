@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::source;
 pub(super) use pages::status;
 use receiver::receiver;
-use values::{at_least_one, not_zero};
+pub(super) use values::{at_least_one, not_zero};
 
 const MODES_OF_OTHERS: [&str; 5] =
     ["data-load", "data-load-and-replication", "replication-only", "export-only", "import-only"];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::code;
 use crate::error::{Error, Result};
 
-pub(super) fn at_least_one(flag: &str, value: usize) -> Result<usize> {
+pub(in crate::cli) fn at_least_one(flag: &str, value: usize) -> Result<usize> {
     if value == 0 {
         Err(Error::new(code::settings::VALUE, format!("{flag} 0 admits nothing")).hint("give at least 1"))
     } else {
@@ -16,7 +16,7 @@ pub(super) fn at_least_one(flag: &str, value: usize) -> Result<usize> {
     }
 }
 
-pub(super) fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
+pub(in crate::cli) fn not_zero(flag: &str, value: Duration) -> Result<Duration> {
     if value.is_zero() {
         return Err(
             Error::new(code::settings::VALUE, format!("{flag} 0 leaves no time")).hint("give a duration such as 30s")

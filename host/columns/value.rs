@@ -1,7 +1,7 @@
 //! What a JSON value of a staged row is as a value of the sdk.
 //!
 //! Owns: the kinds of values. Does not own: reading a row (`row`), which column of the target a value belongs to
-//! (`encode`). Pure.
+//! (`apply`, `verify`). Pure.
 
 use ebb_sdk::{RowBuffer, Value};
 
@@ -9,7 +9,7 @@ use ebb_sdk::{RowBuffer, Value};
 const JSON_NULL: &str = "{\"__crdb_json_null__\":true}";
 
 /// Appends a JSON value to a row.
-pub(super) fn push_value(rows: &mut RowBuffer, raw: &str) {
+pub fn push_value(rows: &mut RowBuffer, raw: &str) {
     match raw.as_bytes().first() {
         Some(b'n') | None => rows.push(Value::Null),
         Some(b't') => rows.push(Value::Bool(true)),

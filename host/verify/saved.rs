@@ -1,0 +1,123 @@
+//! How far a comparison has come, kept for `--resume`, and what the last one has proved.
+//!
+//! Owns: the file beside the staging folder, and whether it is of the same comparison. Does not own: what the numbers mean (`state`).
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{Mismatches, TableState};
+use crate::code;
+use crate::error::{Error, Result};
+use crate::private;
+
+/// A comparison, as it is kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Saved {
+    /// What it compares: a position is of use to the same comparison only.
+    pub compares: Compares,
+    pub tables: BTreeMap<String, TableState>,
+    pub mismatches: Mismatches,
+    /// In nanoseconds since 1970, by this machine's clock.
+    pub begun: i64,
+    pub saved: i64,
+    /// Every table is compared to its end.
+    pub is_finished: bool,
+}
+
+/// What a comparison is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compares {
+    /// Without passwords.
+    pub source: String,
+    pub target: String,
+    pub only_keys: bool,
+    /// Every table that is replicated, and not a choice of them.
+    pub every_table: bool,
+    /// The columns of each table as they are compared.
+    pub tables: BTreeMap<String, Vec<String>>,
+}
+
+/// The file of a staging schema.
+pub fn path(staging_dir: &Path, schema: &str) -> PathBuf {
+    staging_dir.join(format!("{schema}.verify"))
+}
+
+impl Saved {
+    /// What was kept last, if anything was.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn load(path: &Path) -> Result<Option<Self>> {
+        let text = private::open(path, OpenOptions::new().read(true)).and_then(io::read_to_string);
+        match text {
+            Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| unusable(path, &error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unusable(path, &error.to_string())),
+        }
+    }
+
+    /// In the place of what was kept before, whole or not at all.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let kept = || -> io::Result<()> {
+            let beside = path.with_extension("verify.new");
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let _ = fs::remove_file(&beside);
+            let mut file = private::open(&beside, OpenOptions::new().write(true).create_new(true))?;
+            file.write_all(&serde_json::to_vec(self)?)?;
+            file.sync_all()?;
+            fs::rename(&beside, path)
+        };
+        kept().map_err(|error| {
+            let message = format!("how far the comparison has come cannot be kept in {}: {error}", path.display());
+            Error::new(code::verify::NOT_KEPT, message)
+                .hint("choose a folder that this user may write, with --staging-dir")
+        })
+    }
+
+    /// Refuses to continue another comparison.
+    pub fn must_be_of(&self, compares: &Compares, path: &Path) -> Result<()> {
+        if self.compares == *compares {
+            return Ok(());
+        }
+        let message = format!(
+            "--resume cannot continue what {} has: it compares other tables, columns or databases",
+            path.display()
+        );
+        Err(Error::new(code::verify::OTHER_COMPARISON, message)
+            .hint("run the command as it was run before, or without --resume to compare from the beginning"))
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> Error {
+    Error::new(code::verify::NOT_KEPT, format!("{} cannot be read: {why}", path.display()))
+        .hint("move it away, and run ebb verify without --resume")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_continued_by_the_same_comparison_only() {
+        let folder = private::tempdir();
+        let path = path(folder.path(), "s");
+        assert!(Saved::load(&path).expect("no file").is_none());
+        let compares = Compares { source: "a".into(), ..Compares::default() };
+        let mut saved = Saved { compares: compares.clone(), begun: 7, ..Saved::default() };
+        saved.tables.insert("t".into(), TableState { after: Some(vec!["1".into()]), ..TableState::default() });
+        saved.save(&path).expect("it is kept");
+        saved.save(&path).expect("and again");
+        let found = Saved::load(&path).expect("a file").expect("what was kept");
+        assert_eq!(found.tables["t"].after, Some(vec!["1".into()]));
+        assert!(found.must_be_of(&compares, &path).is_ok());
+        assert!(found.must_be_of(&Compares { only_keys: true, ..compares }, &path).is_err());
+        fs::write(&path, "{").expect("a file");
+        assert!(Saved::load(&path).is_err());
+    }
+}
