@@ -49,6 +49,7 @@ mod rows;
 mod cases;
 mod constraints;
 mod triggers;
+mod verify;
 mod large_transactions;
 mod mysql;
 
