@@ -22,6 +22,17 @@ pub(crate) struct ColumnType {
     /// What a value must be to be a key.
     pub(crate) key: KeyForm,
     pub(crate) base: Base,
+    /// The length or precision that the column gives its type, or its domain does.
+    pub(crate) modified: Option<Modified>,
+}
+
+/// A type with a length or precision.
+#[derive(Clone, Debug)]
+pub(crate) struct Modified {
+    /// As `pg_attribute` has it.
+    pub(crate) modifier: i32,
+    /// The type as SQL spells it, `numeric(6,2)`.
+    pub(crate) type_name: String,
 }
 
 impl ColumnType {
@@ -39,6 +50,24 @@ impl ColumnType {
             _ => format!("{value}::{cast}"),
         }
     }
+
+    /// What the column would hold if it were assigned the parameter `c{at}`. As in an assignment, and unlike in an explicit
+    /// cast, a text or bit string that is too long is refused and not cut.
+    pub(crate) fn assigned(&self, at: usize) -> String {
+        let given = self.given(at);
+        let Some(modified) = &self.modified else { return given };
+        let coerced =
+            |value: &str| format!("pg_catalog.{}({value}, {}, false)", quoted(&self.base.name), modified.modifier);
+        match (CUT_BY_CASTS.contains(&self.base.name.as_str()), self.base.is_array) {
+            (true, false) => coerced(&given),
+            (true, true) => format!(
+                "CASE WHEN v.c{at} IS NOT NULL THEN ARRAY(SELECT {} FROM pg_catalog.unnest({given}) \
+                 WITH ORDINALITY AS e (value, place) ORDER BY e.place) END",
+                coerced("e.value")
+            ),
+            (false, _) => format!("({given})::{}", modified.type_name),
+        }
+    }
 }
 
 /// How the type's `=` compares to the source's, which decides what is one row.
@@ -50,6 +79,9 @@ pub(crate) enum Equality {
     /// Values that differ at the source may be equal here, as `Ada` and `ADA` are.
     Folded,
 }
+
+/// Types whose length an explicit cast enforces by cutting. Each has a function of its name that does what an assignment does.
+const CUT_BY_CASTS: [&str; 4] = ["varchar", "bpchar", "bit", "varbit"];
 
 const NUMBERS: [&str; 3] = ["float4", "float8", "numeric"];
 const FOLDED_TYPES: [&str; 2] = ["citext", "interval"];
@@ -70,6 +102,11 @@ pub(crate) fn column_type(row: &Row, money_digits: i32) -> Result<ColumnType, Er
         name: element.unwrap_or_else(|| name.clone()),
         kind: row.try_get::<_, String>(14)?.chars().next().unwrap_or('b'),
     };
+    let own_modifier: i32 = row.try_get(15)?;
+    let modified = match own_modifier {
+        -1 => None,
+        modifier => Some(Modified { modifier, type_name: row.try_get(16)? }),
+    };
     Ok(ColumnType {
         cast: format!("{}.{}", quoted(&schema), quoted(&name)),
         equals: format!("OPERATOR({}.=)", quoted(operators.as_deref().unwrap_or("pg_catalog"))),
@@ -77,5 +114,6 @@ pub(crate) fn column_type(row: &Row, money_digits: i32) -> Result<ColumnType, Er
         conversion: Conversion::of(&base),
         key: KeyForm::of(&base),
         base,
+        modified,
     })
 }

@@ -70,7 +70,9 @@ const COLUMNS: &str = "WITH RECURSIVE chain (declared, type, modifier) AS (\
           JOIN pg_catalog.pg_am h ON h.oid = d.opcmethod AND h.amname = 'btree' \
           JOIN pg_catalog.pg_operator o ON o.oid = m.amopopr AND o.oprname = '=' \
           JOIN pg_catalog.pg_namespace pn ON pn.oid = o.oprnamespace WHERE d.opcdefault AND d.opcintype = t.oid LIMIT 1), \
-         a.atthasdef, coalesce(e.typtype, t.typtype)::text \
+         a.atthasdef, coalesce(e.typtype, t.typtype)::text, \
+         CASE t.modifier WHEN -1 THEN a.atttypmod ELSE t.modifier END, \
+         pg_catalog.format_type(t.oid, CASE t.modifier WHEN -1 THEN a.atttypmod ELSE t.modifier END) \
      FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
      JOIN base t ON t.declared = a.atttypid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace \
      LEFT JOIN pg_catalog.pg_type r ON r.typarray = t.oid LEFT JOIN base e ON e.declared = r.oid \

@@ -32,6 +32,10 @@ mod verify;
 
 mod locate;
 
+mod snapshot;
+mod comparison;
+mod compare;
+
 mod error;
 
 use std::collections::HashMap;
@@ -39,9 +43,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ColumnIndex, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit,
-    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Survey, Table,
-    Topic,
+    Advance, Block, Catalog, Checks, ColumnIndex, Compared, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind,
+    Fit, Frozen, Join, LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger,
+    SourceType, Survey, Table, Topic,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -187,6 +191,26 @@ impl ebb_sdk::Session for Session {
 
     async fn survey(&mut self, tables: &[&Table]) -> Result<Survey> {
         self.answered("look at the target", survey::survey(self, tables)).await
+    }
+
+    async fn freeze(&mut self, feed: &str) -> Result<Frozen> {
+        self.answered("take a snapshot of the target", snapshot::freeze(self, feed)).await
+    }
+
+    async fn join(&mut self, join: &Join) -> Result<Progress> {
+        self.answered("read a snapshot of the target", snapshot::join(self, join)).await
+    }
+
+    async fn thaw(&mut self) -> Result<()> {
+        self.command("COMMIT", "end a snapshot of the target").await
+    }
+
+    async fn count(&mut self, table: &Table) -> Result<u64> {
+        snapshot::count(self, table).await
+    }
+
+    async fn compare(&mut self, block: Block<'_>) -> Result<Compared> {
+        compare::compare(self, &block).await
     }
 
     async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {

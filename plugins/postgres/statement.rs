@@ -221,9 +221,20 @@ fn values(targets: &[TargetColumn]) -> String {
 
 /// The parameters as rows `v`, with columns `c0`, `c1` and so on.
 pub(crate) fn rows(columns: usize) -> String {
+    let (arrays, names) = arrays(columns);
+    format!("ROWS FROM ({arrays}) AS v ({names})")
+}
+
+/// The same, numbered from 1 by a column `place` at the end.
+pub(crate) fn placed_rows(columns: usize) -> String {
+    let (arrays, names) = arrays(columns);
+    format!("ROWS FROM ({arrays}) WITH ORDINALITY AS v ({names}, place)")
+}
+
+fn arrays(columns: usize) -> (String, String) {
     let arrays: Vec<_> = (1..=columns).map(|at| format!("pg_catalog.unnest(${at}::pg_catalog.text[])")).collect();
     let names: Vec<_> = (0..columns).map(|at| format!("c{at}")).collect();
-    format!("ROWS FROM ({}) AS v ({})", arrays.join(", "), names.join(", "))
+    (arrays.join(", "), names.join(", "))
 }
 
 fn is_key(table: &Table, column: &Column) -> bool {
@@ -262,6 +273,7 @@ mod tests {
                 conversion: Conversion::Plain,
                 key: KeyForm::Text,
                 base: Base { name: String::new(), modifier: -1, is_array: false, kind: 'b' },
+                modified: None,
             },
             is_key: column.name == "id",
             may_round: false,

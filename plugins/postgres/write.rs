@@ -239,17 +239,25 @@ impl<'a> TextArray<'a> {
 
     fn text(&self, value: Value<'a>) -> Result<Option<Cow<'a, str>>, Reason> {
         let mut is_lost = false;
-        if self.target.is_key {
-            self.target.column_type.key.check(value)?;
-        }
-        let text = self.target.column_type.conversion.text(value, &mut is_lost)?;
-        match (is_lost, self.target.may_round) {
-            (false, _) => {}
-            (true, true) => drop(self.rounded.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => return Err(LOST),
+        let text = text(self.target, value, &mut is_lost)?;
+        if is_lost {
+            self.rounded.fetch_add(1, Ordering::Relaxed);
         }
         Ok(text)
     }
+}
+
+/// The text of a value as it is sent for a column, `None` for NULL. Where digits are lost, and may be, `is_lost` is set.
+pub(crate) fn text<'a>(
+    target: &TargetColumn,
+    value: Value<'a>,
+    is_lost: &mut bool,
+) -> Result<Option<Cow<'a, str>>, Reason> {
+    if target.is_key {
+        target.column_type.key.check(value)?;
+    }
+    let text = target.column_type.conversion.text(value, is_lost)?;
+    if *is_lost && !target.may_round { Err(LOST) } else { Ok(text) }
 }
 
 impl ToSql for TextArray<'_> {

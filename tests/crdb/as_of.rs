@@ -37,6 +37,12 @@ struct Level {
     expects_table: bool,
 }
 
+/// The time of a statement, if it has one.
+pub(crate) fn time(statement: &[Token<'_>]) -> Result<Option<String>, Failure> {
+    let start = (0..statement.len()).find(|at| is_as_of(&statement[*at..]));
+    start.map(|start| time_value(&statement[start + 4..]).map(|(time, _)| time)).transpose()
+}
+
 pub(crate) fn edits(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
     let starts: Vec<usize> = (0..statement.len()).filter(|at| is_as_of(&statement[*at..])).collect();
     if starts.is_empty() {

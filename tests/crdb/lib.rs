@@ -27,6 +27,8 @@ mod alter;
 mod settings;
 mod show;
 mod as_of;
+mod past;
+mod row_json;
 mod keys;
 
 mod schema;
@@ -35,6 +37,7 @@ mod feed;
 mod history;
 mod encode;
 mod message;
+mod rows;
 
 mod sink;
 mod http;

@@ -13,7 +13,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Server;
 use crate::backend::{self, Backend, Failed};
+use crate::past::Past;
 use crate::rewrite::rewrite;
+use crate::rows::{self, Act, Rows};
 use crate::version::Version;
 use crate::wire::{self, BoxedStream, Header, Startup};
 
@@ -44,7 +46,7 @@ pub(crate) async fn serve(server: Arc<Server>, stream: TcpStream) -> Result<()> 
         }
     };
     match log_in(&server, &mut stream, is_tls, parameters).await? {
-        Some(backend) => relay(stream, backend, &server.shared.version).await,
+        Some((backend, past)) => relay(stream, backend, past, &server.shared.version).await,
         None => Ok(()),
     }
 }
@@ -65,7 +67,7 @@ async fn log_in(
     stream: &mut BoxedStream,
     is_tls: bool,
     mut parameters: Vec<(String, String)>,
-) -> Result<Option<Backend>> {
+) -> Result<Option<(Backend, Past)>> {
     let mut take = |name: &str| {
         let at = parameters.iter().position(|(known, _)| known == name)?;
         Some(parameters.remove(at).1)
@@ -87,7 +89,8 @@ async fn log_in(
     match backend::connect(&server.shared.backend, &user, &database, &parameters).await {
         Ok(backend) => {
             greet(stream, &backend, &server.shared.version).await?;
-            Ok(Some(backend))
+            let past = Past::new(server, database, user, &backend.key);
+            Ok(Some((backend, past)))
         }
         Err(Failed::Io(error)) => refuse(stream, "08006", &format!("the backend cannot be reached: {error}")).await,
         // The role does not exist, in PostgreSQL's words.
@@ -102,7 +105,7 @@ async fn log_in(
     }
 }
 
-async fn refuse(stream: &mut BoxedStream, code: &str, message: &str) -> Result<Option<Backend>> {
+async fn refuse(stream: &mut BoxedStream, code: &str, message: &str) -> Result<Option<(Backend, Past)>> {
     wire::write_frame(stream, b'E', &wire::fatal(code, message)).await?;
     stream.flush().await?;
     Ok(None)
@@ -131,23 +134,28 @@ async fn greet(stream: &mut BoxedStream, backend: &Backend, version: &Version) -
     out.flush().await
 }
 
-async fn relay(client: BoxedStream, backend: Backend, version: &Version) -> Result<()> {
+async fn relay(client: BoxedStream, backend: Backend, past: Past, version: &Version) -> Result<()> {
     let (client_reader, client_writer) = split(client);
     let (backend_reader, backend_writer) = split(backend.stream);
     tokio::select! {
-        result = requests(client_reader, backend_writer, version) => result,
+        result = requests(client_reader, backend_writer, past, version) => result,
         result = answers(backend_reader, client_writer) => result,
     }
 }
 
-async fn requests(reader: ReadHalf<BoxedStream>, writer: WriteHalf<BoxedStream>, version: &Version) -> Result<()> {
+async fn requests(
+    reader: ReadHalf<BoxedStream>,
+    writer: WriteHalf<BoxedStream>,
+    mut past: Past,
+    version: &Version,
+) -> Result<()> {
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, writer);
     while let Some(header) = wire::read_header(&mut reader).await? {
         match header.tag {
             b'Q' | b'P' => {
                 let mut body = wire::read_body(&mut reader, header).await?;
-                rewrite_body(header.tag, &mut body, version);
+                rewrite_body(header.tag, &mut body, &mut past, version).await;
                 wire::write_frame(&mut writer, header.tag, &body).await?;
             }
             _ => pass(&mut reader, &mut writer, header).await?,
@@ -158,12 +166,12 @@ async fn requests(reader: ReadHalf<BoxedStream>, writer: WriteHalf<BoxedStream>,
 }
 
 /// A simple query is one text; a prepared one has a name before it and types of parameters behind it.
-fn rewrite_body(tag: u8, body: &mut Vec<u8>, version: &Version) {
+async fn rewrite_body(tag: u8, body: &mut Vec<u8>, past: &mut Past, version: &Version) {
     let start = if tag == b'P' { body.iter().position(|byte| *byte == 0).map_or(0, |end| end + 1) } else { 0 };
     let length = body[start..].iter().position(|byte| *byte == 0).unwrap_or(body.len() - start);
     let sql = std::str::from_utf8(&body[start..start + length]).unwrap_or_default();
     if let Some(text) = rewrite(sql, version) {
-        body.splice(start..start + length, text.bytes());
+        body.splice(start..start + length, past.plan(text).await.bytes());
     }
 }
 
@@ -171,7 +179,14 @@ async fn answers(reader: ReadHalf<BoxedStream>, writer: WriteHalf<BoxedStream>) 
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, writer);
     let mut tag: Option<String> = None;
+    let mut rows = Rows::new();
     while let Some(header) = wire::read_header(&mut reader).await? {
+        if header.tag == b'D' {
+            answer_row(&mut reader, &mut writer, &mut rows, header).await?;
+            flush_if_idle(&reader, &mut writer).await?;
+            continue;
+        }
+        rows.next_answer();
         match header.tag {
             b'N' => {
                 let body = wire::read_body(&mut reader, header).await?;
@@ -181,13 +196,25 @@ async fn answers(reader: ReadHalf<BoxedStream>, writer: WriteHalf<BoxedStream>) 
                     wire::write_frame(&mut writer, header.tag, &body).await?;
                 }
             }
-            b'C' if tag.is_some() => {
-                wire::read_body(&mut reader, header).await?;
-                let text = tag.take().unwrap_or_default();
-                wire::write_frame(&mut writer, header.tag, &wire::texts(&[&text])).await?;
+            b'C' => {
+                let body = wire::read_body(&mut reader, header).await?;
+                let counted = rows.tag(wire::text_at(&body, 0));
+                let body = tag.take().or(counted).map_or(body, |text| wire::texts(&[&text]));
+                wire::write_frame(&mut writer, header.tag, &body).await?;
+            }
+            b'T' => {
+                let body = wire::read_body(&mut reader, header).await?;
+                let body = rows::description(&body).unwrap_or(body);
+                wire::write_frame(&mut writer, header.tag, &body).await?;
+            }
+            b's' if rows.is_reading() => {
+                rows.end();
+                let text = "stand-in: not supported: rows of row_to_json in portions";
+                wire::write_frame(&mut writer, b'E', &wire::error("0A000", text)).await?;
             }
             b'E' => {
                 tag = None;
+                rows.end();
                 pass(&mut reader, &mut writer, header).await?;
             }
             _ => pass(&mut reader, &mut writer, header).await?,
@@ -195,6 +222,34 @@ async fn answers(reader: ReadHalf<BoxedStream>, writer: WriteHalf<BoxedStream>) 
         flush_if_idle(&reader, &mut writer).await?;
     }
     writer.flush().await
+}
+
+async fn answer_row(
+    reader: &mut BufReader<ReadHalf<BoxedStream>>,
+    writer: &mut (impl AsyncWrite + Unpin),
+    rows: &mut Rows,
+    header: Header,
+) -> Result<()> {
+    if !rows.is_interested(header.length) {
+        return pass(reader, writer, header).await;
+    }
+    let is_buffered = header.length <= reader.buffer().len();
+    let body = if is_buffered { Vec::new() } else { wire::read_body(reader, header).await? };
+    let body = if is_buffered { &reader.buffer()[..header.length] } else { &body[..] };
+    match rows.row(body) {
+        Ok(Act::Pass) => wire::write_frame(writer, header.tag, body).await?,
+        Ok(Act::Drop) => {}
+        Ok(Act::Send(body)) => wire::write_frame(writer, header.tag, body).await?,
+        Err(text) => {
+            wire::write_frame(writer, b'E', &wire::fatal("0A000", &text)).await?;
+            writer.flush().await?;
+            return Err(Error::new(ErrorKind::InvalidData, text));
+        }
+    }
+    if is_buffered {
+        reader.consume(header.length);
+    }
+    Ok(())
 }
 
 /// Streams a frame through, whatever its length.

@@ -11,6 +11,7 @@ use crate::cursor::Cursor;
 use crate::failure::Failure;
 use crate::keys;
 use crate::lex::{self, Token, identifier, literal};
+use crate::row_json;
 use crate::schema::SYSTEM_PRIVILEGES;
 use crate::settings;
 use crate::show;
@@ -27,6 +28,9 @@ pub(crate) struct Edit {
 
 /// Functions that PostgreSQL lacks or answers otherwise.
 const FUNCTIONS: [&str; 3] = ["cluster_logical_timestamp", "unique_rowid", "version"];
+
+/// Types by CockroachDB's names that PostgreSQL lacks.
+const TYPES: [(&str, &str); 2] = [("STRING", "text"), ("BYTES", "bytea")];
 
 /// The statement that PostgreSQL is to get, if it is another.
 pub(crate) fn rewrite(sql: &str, version: &Version) -> Option<String> {
@@ -50,10 +54,14 @@ fn replace(statement: &[Token<'_>], text: String) -> Edit {
     Edit { start: statement[0].start, end, text }
 }
 
-fn apply(sql: &str, mut edits: Vec<Edit>) -> String {
+pub(crate) fn apply(sql: &str, mut edits: Vec<Edit>) -> String {
     edits.sort_by_key(|edit| edit.start);
     let (mut text, mut at) = (String::with_capacity(sql.len() + 256), 0);
     for edit in edits {
+        // What lies inside a piece has been replaced with it.
+        if edit.start < at {
+            continue;
+        }
         text.push_str(&sql[at..edit.start]);
         text.push_str(&edit.text);
         at = edit.end;
@@ -231,6 +239,7 @@ fn call_license(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
 fn parts(statement: &[Token<'_>], version: &Version) -> Result<Vec<Edit>, Failure> {
     let mut edits = as_of::edits(statement)?;
     edits.extend(keys::edits(statement)?);
+    edits.extend(row_json::edits(statement)?);
     for (at, token) in statement.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| statement[before]);
         let after = |offset: usize| statement.get(at + offset);
@@ -238,6 +247,8 @@ fn parts(statement: &[Token<'_>], version: &Version) -> Result<Vec<Edit>, Failur
         let is_qualified = before.is_some_and(|token| token.is_symbol('.'));
         if is_call && !is_qualified && token.is_any(&FUNCTIONS) {
             edits.push(Edit { start: token.start, end: token.start, text: "crdb_internal.".to_owned() });
+        } else if let Some(name) = of_type(statement, at) {
+            edits.push(Edit { start: token.start, end: token.end(), text: name.to_owned() });
         } else if token.is("SHOW") {
             edits.extend(show::nested(&statement[at - usize::from(at > 0)..], version)?);
         } else if token.is("pg_catalog") && after(1).is_some_and(|t| t.is_symbol('.')) {
@@ -256,6 +267,13 @@ fn parts(statement: &[Token<'_>], version: &Version) -> Result<Vec<Edit>, Failur
         }
     }
     Ok(edits)
+}
+
+/// PostgreSQL's name of a type that stands behind `::` and that it does not know.
+fn of_type(statement: &[Token<'_>], at: usize) -> Option<&'static str> {
+    let is_cast = at >= 2 && statement[at - 2].is_symbol(':') && statement[at - 1].is_symbol(':');
+    let (_, name) = TYPES.iter().find(|(name, _)| is_cast && statement[at].is(name))?;
+    Some(name)
 }
 
 #[cfg(test)]

@@ -9,11 +9,12 @@ use crate::lex::{identifier, literal};
 use crate::version::Version;
 
 /// In the order in which they need each other.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 11] = [
     include_str!("schema/clock.sql"),
     include_str!("schema/types.sql"),
     include_str!("schema/keys.sql"),
     include_str!("schema/capture.sql"),
+    include_str!("schema/past.sql"),
     include_str!("schema/jobs.sql"),
     include_str!("schema/alter.sql"),
     include_str!("schema/zone.sql"),

@@ -103,7 +103,16 @@ pub(crate) fn texts(parts: &[&str]) -> Vec<u8> {
 
 /// The body of an error that ends the connection.
 pub(crate) fn fatal(code: &str, message: &str) -> Vec<u8> {
-    let fields = [format!("S{}", "FATAL"), format!("V{}", "FATAL"), format!("C{code}"), format!("M{message}")];
+    failure("FATAL", code, message)
+}
+
+/// The body of an error that ends a statement.
+pub(crate) fn error(code: &str, message: &str) -> Vec<u8> {
+    failure("ERROR", code, message)
+}
+
+fn failure(severity: &str, code: &str, message: &str) -> Vec<u8> {
+    let fields = [format!("S{severity}"), format!("V{severity}"), format!("C{code}"), format!("M{message}")];
     let mut body: Vec<u8> = fields.iter().flat_map(|field| field.bytes().chain([0])).collect();
     body.push(0);
     body

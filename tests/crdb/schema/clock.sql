@@ -87,10 +87,10 @@ BEGIN
 END
 $$;
 
--- Returns when every commit at or below the tick is visible to the next statement.
-CREATE OR REPLACE FUNCTION crdb_internal.await_tick(tick int8) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+-- Whether a statement may read at the tick, which it does under a snapshot of its own.
+CREATE OR REPLACE FUNCTION crdb_internal.check_tick(tick int8) RETURNS void LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
 DECLARE
-  threshold int8;
+  threshold int8 := (SELECT garbage.threshold FROM crdb_internal.garbage);
 BEGIN
   IF tick >= crdb_internal.ticks(clock_timestamp()) THEN
     RAISE EXCEPTION 'AS OF SYSTEM TIME: cannot specify timestamp in the future' USING ERRCODE = '22023';
@@ -99,11 +99,17 @@ BEGIN
     RAISE EXCEPTION 'stand-in: not supported: AS OF SYSTEM TIME in a transaction that is not READ COMMITTED'
       USING ERRCODE = '0A000';
   END IF;
-  SELECT garbage.threshold INTO threshold FROM crdb_internal.garbage;
   IF tick <= threshold THEN
     RAISE EXCEPTION 'batch timestamp % must be after replica GC threshold %',
       crdb_internal.brief(tick), crdb_internal.brief(threshold) USING ERRCODE = 'XXUUU';
   END IF;
+END
+$$;
+
+-- Returns when every commit at or below the tick is visible to the next statement.
+CREATE OR REPLACE FUNCTION crdb_internal.await_tick(tick int8) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  PERFORM crdb_internal.check_tick(tick);
   PERFORM pg_advisory_lock_shared(1668441186);
   PERFORM pg_advisory_unlock_shared(1668441186);
 END

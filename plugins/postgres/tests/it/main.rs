@@ -27,4 +27,8 @@ mod effects;
 mod triggers;
 mod verify;
 
+mod reader;
+mod snapshot;
+mod compare;
+
 mod failures;

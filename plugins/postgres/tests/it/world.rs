@@ -57,6 +57,10 @@ impl World {
         (SERVER.dir().display().to_string(), SERVER.port())
     }
 
+    pub(crate) fn options(&self) -> ConnectOptions {
+        options(&self.url(), true, APPLY_TIMEOUT_MS)
+    }
+
     pub(crate) async fn session(&self) -> Session {
         connect(&self.url()).await.expect("a session")
     }
@@ -64,7 +68,7 @@ impl World {
     /// A writer whose columns of these names may lose digits.
     pub(crate) async fn rounding_writer(&self, allow_rounding: &[&str]) -> Writer<Session> {
         let allow_rounding = allow_rounding.iter().map(|&name| name.to_owned()).collect();
-        let options = ConnectOptions { allow_rounding, ..options(&self.url(), true, APPLY_TIMEOUT_MS) };
+        let options = ConnectOptions { allow_rounding, ..self.options() };
         Writer::new(Postgres::connect(&options).await.expect("a session")).await
     }
 

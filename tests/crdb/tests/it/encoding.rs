@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::harness::Stage;
 
 /// Type, literal, JSON as it stands in the body.
-const VALUES: &[(&str, &str, &str)] = &[
+pub(crate) const VALUES: &[(&str, &str, &str)] = &[
     ("bool", "true", "true"),
     ("int8", "9223372036854775807", "9223372036854775807"),
     ("int2", "-5", "-5"),
@@ -57,7 +57,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("text", "NULL", "null"),
 ];
 
-async fn table(stage: &Stage) {
+pub(crate) async fn table(stage: &Stage) {
     stage.run("CREATE TYPE public.\"Mood\" AS ENUM ('so so')").await;
     let columns: Vec<String> = (0..VALUES.len()).map(|at| format!("c{at:02} {}", VALUES[at].0)).collect();
     let values: Vec<&str> = VALUES.iter().map(|value| value.1).collect();

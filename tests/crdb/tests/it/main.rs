@@ -12,6 +12,7 @@ mod changes;
 mod encoding;
 mod keys;
 mod past;
+mod row_json;
 
 mod delivery;
 mod disorder;
