@@ -13,8 +13,10 @@ mod standing;
 mod start;
 mod survey;
 mod tasks;
+mod verified;
 mod words;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +41,7 @@ use changes::Changes;
 use record::Record;
 use start::{Search, start};
 use tasks::Tasks;
+use verified::Verified;
 use words::Fate;
 
 /// How often the state of the changefeed's job is looked at.
@@ -89,6 +92,8 @@ struct Running {
     /// Looks for a source that was down at start.
     search: Option<Search>,
     keys: Arc<KeyWatch>,
+    /// The tables as the target described them.
+    described: BTreeMap<String, String>,
     /// How far the target is.
     applied: watch::Receiver<Timestamp>,
     lease_lost: watch::Receiver<Option<Error>>,
@@ -180,6 +185,8 @@ impl Running {
         tasks.spawn("history", watch);
         let keys = Arc::clone(&self.keys);
         tasks.spawn("keys", async move { keys.keep_up().await });
+        let verified = Verified::of(&self.config, std::mem::take(&mut self.described));
+        tasks.spawn("verified", verified.watch(Arc::clone(&status), history.clone()));
         tasks.spawn("progress", progress::report(status, backlog, self.config.staging.schema.clone()));
         tasks
     }

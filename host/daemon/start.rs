@@ -31,6 +31,7 @@ use crate::tables::Tables;
 use crate::tables::{self, KeyWatch, TableRoute};
 use crate::target::{Holder, Lease, Target};
 use crate::threads;
+use crate::verify;
 
 /// How often a source that was down at start is looked for.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
@@ -124,6 +125,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>, record:
     })?;
     let lease = lease.filter(|_| is_held);
     let TablesAtStart { routes, tables, keys, .. } = matched;
+    let described = verify::described(&target_at_start.catalog, &routes);
     let search = Search::of(&config, is_down, &routes, (&target_at_start.catalog, is_continued), &stage.run_state);
     let (stop, stopped) = watch::channel(false);
     let applied = status.watch_applied();
@@ -158,6 +160,7 @@ pub(super) async fn start(config: Config, hangups: watch::Receiver<u64>, record:
         feed,
         search,
         keys: watched,
+        described,
         applied,
         lease_lost,
         stop,

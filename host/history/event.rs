@@ -41,10 +41,11 @@ pub enum Event {
     CaughtUp,
     Stalled,
     Recovered,
+    Verified,
 }
 
 impl Event {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Started,
         Self::Ended,
         Self::TookOver,
@@ -72,6 +73,7 @@ impl Event {
         Self::CaughtUp,
         Self::Stalled,
         Self::Recovered,
+        Self::Verified,
     ];
 
     pub fn id(self) -> &'static str {
@@ -103,6 +105,7 @@ impl Event {
             Self::CaughtUp => "caught-up",
             Self::Stalled => "stalled",
             Self::Recovered => "recovered",
+            Self::Verified => "verified",
         }
     }
 }

@@ -22,12 +22,13 @@ pub enum Hook {
     Stalled,
     Recovered,
     Refused,
+    Verified,
     Ended,
 }
 
 impl Hook {
-    pub const ALL: [Self; 6] =
-        [Self::Started, Self::CaughtUp, Self::Stalled, Self::Recovered, Self::Refused, Self::Ended];
+    pub const ALL: [Self; 7] =
+        [Self::Started, Self::CaughtUp, Self::Stalled, Self::Recovered, Self::Refused, Self::Verified, Self::Ended];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -36,6 +37,7 @@ impl Hook {
             Self::Stalled => "stalled",
             Self::Recovered => "recovered",
             Self::Refused => "refused",
+            Self::Verified => "verified",
             Self::Ended => "ended",
         }
     }
@@ -47,6 +49,7 @@ impl Hook {
             Self::Stalled => Event::Stalled,
             Self::Recovered => Event::Recovered,
             Self::Refused => Event::RowRefused,
+            Self::Verified => Event::Verified,
             Self::Ended => Event::Ended,
         }
     }
@@ -155,7 +158,7 @@ mod tests {
         refused(code::hooks::NOT_EXECUTABLE, "chmod +x");
         fs::remove_file(&ended).unwrap();
         let other = write("catched-up", 0o755);
-        refused(code::hooks::UNKNOWN, "started, caught-up, stalled, recovered, refused, ended");
+        refused(code::hooks::UNKNOWN, "started, caught-up, stalled, recovered, refused, verified, ended");
         fs::remove_file(other).unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
         refused(code::hooks::NOT_TRUSTED, "everybody may write");

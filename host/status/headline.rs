@@ -30,7 +30,9 @@ impl Snapshot {
     /// Reasons that nobody has looked at yet do not count: they say nothing of how the run goes.
     pub(super) fn headline(&self) -> (Health, String) {
         let reasons = self.reasons();
-        let open = |reason: &&Reason| !matches!(reason, Reason::NotVerified | Reason::SequencesNotChecked);
+        let open = |reason: &&Reason| {
+            !matches!(reason, Reason::NotVerified | Reason::VerificationOld | Reason::SequencesNotChecked)
+        };
         match (reasons.iter().find(open), self.bottleneck()) {
             (None, _) => (Health::Good, "Replicating, caught up".into()),
             (Some(reason @ (Reason::NothingReceived | Reason::NothingApplied)), _) => {

@@ -9,7 +9,7 @@ use ebb_sdk::Timestamp;
 use serde_json::{Value, json};
 
 use super::table_counts::TableCounts;
-use super::{Reason, Snapshot, Waiting};
+use super::{Proof, Reason, Snapshot, Verification, Waiting};
 use crate::code;
 use crate::history::{Entry, History};
 use crate::logged::LastLogged;
@@ -114,8 +114,9 @@ fn value(snapshot: &Snapshot) -> Value {
         "staging_room_bytes": usage.room_bytes,
         "staging_hours_left": snapshot.staging.hours_left,
         "staging_full": snapshot.staging.is_full,
+        "verification": snapshot.verification.as_ref().map(|found| verified(found, snapshot)),
         "history": snapshot.history.iter().map(AsRef::as_ref).collect::<Vec<&Entry>>(),
-        "tables": snapshot.tables.iter().map(counted).collect::<Vec<_>>(),
+        "tables": snapshot.tables.iter().map(|table| counted(table, snapshot)).collect::<Vec<_>>(),
         "last_error": snapshot.logged.last.as_ref().map(logged),
         "certificates": snapshot.certificates.iter().map(|(name, end)| json!({
             "certificate": name,
@@ -131,8 +132,26 @@ pub(super) fn history(history: &History) -> String {
     json!(entries.iter().map(AsRef::as_ref).collect::<Vec<&Entry>>()).to_string()
 }
 
-fn counted(table: &TableCounts) -> Value {
+fn verified(found: &Verification, snapshot: &Snapshot) -> Value {
+    let up_to = match snapshot.proof() {
+        Proof::UpTo(at) => Some(at.to_string()),
+        _ => None,
+    };
     json!({
+        "verified_to": up_to,
+        "differences": found.differences,
+        "finished": found.is_finished,
+        "whole": found.is_whole,
+        "of_these_tables": found.is_of_these_tables,
+        "time": rfc3339(found.ended),
+    })
+}
+
+fn counted(table: &TableCounts, snapshot: &Snapshot) -> Value {
+    let name = &*table.name.shown;
+    let up_to = snapshot.verification.as_ref().and_then(|found| found.tables.get(name));
+    json!({
+        "verified_to": up_to.map(|at| DateTime::from_timestamp_nanos(at.wall).to_rfc3339_opts(SecondsFormat::Secs, true)),
         "table": &*table.name.shown,
         "received": table.received,
         "applied_upserts": table.upserts,

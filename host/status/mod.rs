@@ -20,6 +20,7 @@ mod trend;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod verification;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use measures::Measures;
 pub use pages::Pages;
 pub use snapshot::{ChangefeedState, Snapshot};
 pub use verdict::Reason;
+pub use verification::{Proof, Verification};
 
 use crate::code::{self, Code};
 use crate::config::Access;
@@ -70,6 +72,8 @@ pub struct Status {
     trend: Mutex<Trend>,
     /// How old what the changefeed has not delivered may become before it fails.
     protected_for: Mutex<Option<Duration>>,
+    /// The last comparison of both sides.
+    verification: Mutex<Option<Verification>>,
     history: History,
     hour: Mutex<Hour>,
     pub tables: TableCounters,
@@ -205,6 +209,11 @@ impl Status {
         *self.protected_for.lock() = limit;
     }
 
+    /// Sets what the last comparison of both sides has found.
+    pub fn verification(&self, found: Option<Verification>) {
+        *self.verification.lock() = found;
+    }
+
     /// Remembers where the run stands, once a second.
     pub fn sample(&self, snapshot: &Snapshot) {
         self.trend.lock().add(snapshot);
@@ -263,6 +272,7 @@ impl Status {
             values_rounded: self.values_rounded.lock().clone(),
             waiting: self.waiting.lock().clone(),
             protected_for: *self.protected_for.lock(),
+            verification: self.verification.lock().clone(),
             history: self.history.last(EVENTS_SHOWN),
             build: snapshot::Build::THIS,
             tables: self.tables.counts(),

@@ -10,7 +10,7 @@ use ebb_sdk::Timestamp;
 use super::exposition::Page;
 use super::snapshot::{Build, seconds};
 use super::table_counts::TableCounts;
-use super::{ChangefeedState, Reason, Snapshot, molt_metrics};
+use super::{ChangefeedState, Proof, Reason, Snapshot, molt_metrics};
 use crate::measure::ThreadState;
 
 /// The whole page.
@@ -108,6 +108,20 @@ fn progress(page: &mut Page, snapshot: &Snapshot) {
             .waiting
             .as_ref()
             .map_or(0.0, |waiting| snapshot.at.duration_since(waiting.since).unwrap_or_default().as_secs_f64().floor()),
+    );
+    let verification = snapshot.verification.as_ref();
+    page.gauge(
+        "ebb_verified_timestamp_seconds",
+        "Both sides were equal up to this time of the source; 0 without a proof that counts.",
+        match snapshot.proof() {
+            Proof::UpTo(at) => seconds(at),
+            _ => 0.0,
+        },
+    );
+    page.gauge(
+        "ebb_verify_differences",
+        "Rows that differ, as the last comparison has found.",
+        verification.map_or(0.0, |found| found.differences as f64),
     );
     page.gauge("ebb_target_down", "1 while the target takes no rows.", flag(snapshot.target_down.is_some()));
     page.gauge(

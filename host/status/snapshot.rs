@@ -12,6 +12,7 @@ use ebb_sdk::Timestamp;
 use super::Waiting;
 use super::measures::Distributions;
 use super::table_counts::TableCounts;
+use super::verification::{Proof, Verification};
 use crate::code::Code;
 use crate::history::Entry;
 use crate::logged::Logged;
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub waiting: Option<Waiting>,
     /// How old what the changefeed has not delivered may become before it fails.
     pub protected_for: Option<Duration>,
+    /// The last comparison of both sides.
+    pub verification: Option<Verification>,
     /// The last events, the newest last.
     pub history: Vec<Arc<Entry>>,
     pub build: Build,
@@ -141,6 +144,11 @@ impl ChangefeedState {
 }
 
 impl Snapshot {
+    /// What the last comparison of both sides says.
+    pub fn proof(&self) -> Proof {
+        self.verification.as_ref().map_or(Proof::None, |found| found.proof(self.at))
+    }
+
     /// For how long nothing has arrived.
     pub fn silent_for(&self) -> Duration {
         self.arrived_ago.unwrap_or(self.running_for)

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{ChangefeedState, Snapshot};
+use super::{ChangefeedState, Proof, Snapshot, verification};
 
 /// A target that is further behind has not caught up. CockroachDB resolves a time some seconds after it.
 const BEHIND_MAX_SECONDS: f64 = 15.0;
@@ -26,8 +26,10 @@ pub enum Reason {
     NothingReceived,
     NothingApplied,
     ResolvedStands,
+    RowsDiffer,
     Behind,
     NotVerified,
+    VerificationOld,
     SequencesNotChecked,
 }
 
@@ -41,7 +43,7 @@ pub enum Bottleneck {
 }
 
 impl Reason {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::TargetDown,
         Self::RowRefused,
         Self::StagingFull,
@@ -52,8 +54,10 @@ impl Reason {
         Self::NothingReceived,
         Self::NothingApplied,
         Self::ResolvedStands,
+        Self::RowsDiffer,
         Self::Behind,
         Self::NotVerified,
+        Self::VerificationOld,
         Self::SequencesNotChecked,
     ];
 
@@ -69,8 +73,10 @@ impl Reason {
             Self::NothingReceived => "nothing-received",
             Self::NothingApplied => "nothing-applied",
             Self::ResolvedStands => "resolved-stands",
+            Self::RowsDiffer => "rows-differ",
             Self::Behind => "behind",
             Self::NotVerified => "not-verified",
+            Self::VerificationOld => "verification-old",
             Self::SequencesNotChecked => "sequences-not-checked",
         }
     }
@@ -88,8 +94,10 @@ impl Reason {
             Self::NothingReceived => "nothing has arrived yet",
             Self::NothingApplied => "nothing is applied yet",
             Self::ResolvedStands => "the resolved timestamp does not move",
+            Self::RowsDiffer => "rows differ",
             Self::Behind => "the target is behind",
             Self::NotVerified => "not verified",
+            Self::VerificationOld => "verified too long ago",
             Self::SequencesNotChecked => "sequences are not checked",
         }
     }
@@ -118,7 +126,10 @@ impl Reason {
             Self::NothingApplied => "wait for the first resolved timestamp".into(),
             Self::ResolvedStands => "ebb explain EBB-C034".into(),
             Self::Behind => "wait until the target has caught up".into(),
-            Self::NotVerified => "compare the tables of both sides: docs/cut-back.md".into(),
+            Self::RowsDiffer => "ebb verify, with the settings of this run, shows the rows".into(),
+            Self::NotVerified | Self::VerificationOld => {
+                "compare both sides: ebb verify, with the settings of this run".into()
+            }
             Self::SequencesNotChecked => "advance the sequences of the target: docs/cut-back.md".into(),
         }
     }
@@ -155,8 +166,11 @@ impl Snapshot {
             Reason::NothingApplied => self.applied.is_none(),
             Reason::ResolvedStands => self.resolved_stands > STANDS_MAX,
             Reason::Behind => self.lag().is_some_and(|lag| lag > BEHIND_MAX_SECONDS),
+            Reason::RowsDiffer => self.proof() == Proof::Different,
+            Reason::NotVerified => self.proof() == Proof::None,
+            Reason::VerificationOld => self.proof() == Proof::Old,
             // Nothing in this version can tell.
-            Reason::NotVerified | Reason::SequencesNotChecked => true,
+            Reason::SequencesNotChecked => true,
         }
     }
 
@@ -212,7 +226,9 @@ impl Snapshot {
             true => "YES".to_owned(),
             false => format!("NO, {}{more}", words.join(", ")),
         };
-        format!("{behind} · {rate} · {caught_up} · {refused} · not verified · safe to cut back: {safe}")
+        let differences = self.verification.as_ref().map_or(0, |found| found.differences);
+        let verified = verification::words(self.proof(), differences);
+        format!("{behind} · {rate} · {caught_up} · {refused} · {verified} · safe to cut back: {safe}")
     }
 }
 

@@ -46,7 +46,7 @@ use snapshot::Snapshot;
 
 pub use pace::Lag;
 pub use report::Outcome;
-pub use saved::{Compares, Saved, path};
+pub use saved::{Compares, Saved, described, path};
 pub use state::{Mismatches, TableState};
 
 /// Passes in a row that come to nothing.
@@ -158,6 +158,7 @@ impl<'a> Comparison<'a> {
             target: ebb_sdk::DatabaseUrl::parse(config.target.url.reveal())?.to_string(),
             only_keys: options.only_keys,
             every_table,
+            described: described(&catalog, &routes),
             tables: pairs.iter().map(|pair| (pair.name.clone(), columns(pair))).collect(),
         };
         session.close();

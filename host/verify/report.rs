@@ -33,7 +33,7 @@ pub struct Outcome {
 
 impl Outcome {
     fn differences(&self) -> u64 {
-        self.saved.tables.values().map(TableState::differences).sum()
+        self.saved.differences()
     }
 
     pub fn exit_code(&self) -> u8 {

@@ -6,13 +6,17 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ebb_sdk::Catalog;
+use ring::digest::SHA256;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Mismatches, TableState};
 use crate::code;
 use crate::error::{Error, Result};
 use crate::private;
+use crate::tables::TableRoute;
 
 /// A comparison, as it is kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,6 +41,8 @@ pub struct Compares {
     pub only_keys: bool,
     /// Every table that is replicated, and not a choice of them.
     pub every_table: bool,
+    /// Each table as the target described it: [`described`].
+    pub described: BTreeMap<String, String>,
     /// The columns of each table as they are compared.
     pub tables: BTreeMap<String, Vec<String>>,
 }
@@ -46,7 +52,34 @@ pub fn path(staging_dir: &Path, schema: &str) -> PathBuf {
     staging_dir.join(format!("{schema}.verify"))
 }
 
+/// What of the tables of a run must stay as it is for a proof to count: a digest of their columns and keys, by name.
+pub fn described(catalog: &Catalog, routes: &[TableRoute]) -> BTreeMap<String, String> {
+    let tables = routes.iter().filter(|route| !route.is_left).map(|route| &catalog.tables[route.position]);
+    tables
+        .map(|table| {
+            let shape = (&table.columns, &table.primary_key, &table.unique_keys, &table.foreign_keys);
+            // The types of the sdk have nothing that JSON lacks.
+            let text = serde_json::to_vec(&shape).unwrap_or_default();
+            (table.to_string(), crate::proof::hexadecimal(ring::digest::digest(&SHA256, &text).as_ref()))
+        })
+        .collect()
+}
+
 impl Saved {
+    pub fn differences(&self) -> u64 {
+        self.tables.values().map(TableState::differences).sum()
+    }
+
+    /// Rows of the source that were compared.
+    pub fn rows(&self) -> u64 {
+        self.tables.values().map(|state| state.compared).sum()
+    }
+
+    /// When it was kept last.
+    pub fn ended(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(u64::try_from(self.saved).unwrap_or_default())
+    }
+
     /// What was kept last, if anything was.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub struct TableState {
     /// Rows that the counts tell of and no look has found.
     pub unexplained: i64,
     #[serde(skip)]
-    chunks: Chunks,
+    pub(super) chunks: Chunks,
 }
 
 /// Rows of both sides at one time.
@@ -41,7 +41,7 @@ pub struct Counts {
 
 /// Those that were compared behind one that was not yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Chunks {
+pub(super) struct Chunks {
     next: u64,
     ahead: BTreeMap<u64, Compared>,
 }
@@ -98,6 +98,11 @@ impl TableState {
 
     pub fn differences(&self) -> u64 {
         self.missing + self.different + self.extra + self.unexplained.unsigned_abs()
+    }
+
+    /// Up to this state of the source all of it is proved.
+    pub fn first_proved(&self) -> Option<Timestamp> {
+        self.proved_at.first().copied()
     }
 
     /// The newest state of the source that a part of it was compared with.
