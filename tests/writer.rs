@@ -77,7 +77,7 @@ pub(crate) fn table_of<'a>(catalog: &'a Catalog, name: &str) -> &'a Table {
 }
 
 /// A value as the host takes it out of a changefeed's JSON.
-fn push(rows: &mut RowBuffer, json: &str) {
+pub(crate) fn push(rows: &mut RowBuffer, json: &str) {
     match json.as_bytes().first() {
         Some(b'n') | None => rows.push(Value::Null),
         Some(b't') => rows.push(Value::Bool(true)),
