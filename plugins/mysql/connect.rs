@@ -33,7 +33,7 @@ pub(crate) const IDLE_SECONDS: u64 = 600;
 /// How long the server waits for the rest of a message, and for the client to take an answer.
 const NET_SECONDS: u64 = 60;
 /// What the client waits beyond the server's own limit.
-const ANSWER_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_GRACE: Duration = Duration::from_secs(10);
 /// Statements that the connection keeps prepared.
 const STATEMENTS_MAX: usize = 256;
 
@@ -88,22 +88,31 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         Ok((conn, server))
     };
     let (conn, server) = timeout(wait, opened).await.map_err(late)??;
-    let apply_timeout = Duration::from_millis(options.apply_timeout_ms.max(1));
-    let settings = settings(&server, apply_timeout);
+    let settings = settings(&server, apply_timeout(options.apply_timeout_ms));
     let mut session = Session {
         conn,
         server,
         options: ConnectOptions { url: String::new(), ..options.clone() },
         settings,
-        answer_wait: apply_timeout + ANSWER_GRACE,
+        answer_wait: answer_wait(options.apply_timeout_ms),
         tables: Tables::default(),
         enforces: true,
         before: Before::default(),
         rounding: Rounding::default(),
         owned: Vec::new(),
+        in_snapshot: false,
     };
     set_up(&mut session).await?;
     Ok(session)
+}
+
+fn apply_timeout(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds.max(1))
+}
+
+/// How long an answer is waited for.
+pub(crate) fn answer_wait(apply_timeout_ms: u64) -> Duration {
+    apply_timeout(apply_timeout_ms) + ANSWER_GRACE
 }
 
 /// The settings of the session, as often as they are changed for something else.

@@ -277,6 +277,7 @@ fn hint(code: u16) -> Option<&'static str> {
         1290 | 1792 | 1836 => "the target is read-only: it is a replica, or read_only is on",
         1021 | 1114 => "the target's disk or tablespace is full",
         1040 | 1203 | 1226 => "the target admits no more connections (max_connections, or the user's limits)",
+        1412 => "a table was altered on the target after the snapshot had begun; begin the comparison again",
         1205 => "another session holds a lock on the target: see SHOW PROCESSLIST and information_schema.innodb_trx",
         1317 | 1969 | 3024 => "the statement was interrupted, or ran longer than --applyTimeout",
         1526 | 1591 | 1748 => "add a partition of the table on the target for this value",

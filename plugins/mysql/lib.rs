@@ -27,6 +27,10 @@ mod constraints;
 mod verify;
 mod views;
 
+mod snapshot;
+mod compare;
+mod row_keys;
+
 mod locate;
 
 mod error;
@@ -34,9 +38,9 @@ mod error;
 use std::time::Duration;
 
 use ebb_sdk::{
-    Advance, Block, Catalog, Checks, ColumnIndex, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind, Fit,
-    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger, SourceType, Survey, Table,
-    Topic,
+    Advance, Block, Catalog, Checks, ColumnIndex, Compared, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind,
+    Fit, Frozen, Join, Key, KeyPage, LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding,
+    SavedTrigger, SourceType, Survey, Table, Topic,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -90,6 +94,8 @@ pub struct Session {
     rounding: Rounding,
     /// Tables of ebb's that were looked at.
     owned: Vec<&'static str>,
+    /// It has other limits than those of `settings`.
+    in_snapshot: bool,
 }
 
 impl ebb_sdk::Session for Session {
@@ -149,7 +155,8 @@ impl ebb_sdk::Session for Session {
 
     async fn rollback(&mut self) -> Result<()> {
         let rollback = self.end("ROLLBACK");
-        self.command(&rollback, "roll back").await
+        self.command(&rollback, "roll back").await?;
+        if self.in_snapshot { snapshot::leave(self).await } else { Ok(()) }
     }
 
     fn fits(&self, table: &Table, column: ColumnIndex, source: &SourceType) -> Fit {
@@ -165,6 +172,34 @@ impl ebb_sdk::Session for Session {
 
     async fn survey(&mut self, tables: &[&Table]) -> Result<Survey> {
         survey::survey(self, tables).await
+    }
+
+    async fn freeze(&mut self, feed: &str) -> Result<Frozen> {
+        snapshot::freeze(self, feed).await
+    }
+
+    async fn join(&mut self, join: &Join) -> Result<Progress> {
+        snapshot::join(self, join).await
+    }
+
+    async fn thaw(&mut self) -> Result<()> {
+        snapshot::thaw(self).await
+    }
+
+    async fn count(&mut self, table: &Table) -> Result<u64> {
+        snapshot::count(self, table).await
+    }
+
+    async fn compare(&mut self, block: Block<'_>) -> Result<Compared> {
+        compare::compare(self, &block).await
+    }
+
+    async fn keys(&mut self, table: &Table, page: &KeyPage) -> Result<Vec<Key>> {
+        row_keys::keys(self, table, page).await
+    }
+
+    fn look(&self, table: &Table, key: &[String]) -> String {
+        row_keys::look(&self.tables, table, key)
     }
 
     async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {

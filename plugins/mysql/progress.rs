@@ -55,6 +55,15 @@ pub(crate) async fn read(session: &mut Session, feed: &str) -> Result<Option<Pro
     }
 }
 
+/// The row of a feed, locked until the end of the open transaction.
+pub(crate) async fn lock(session: &mut Session, feed: &str) -> Result<Option<Progress>> {
+    let sql = format!("SELECT wall, logical, epoch, writer FROM {TABLE} WHERE feed = ? FOR UPDATE");
+    let (wait, doing) = (session.answer_wait, format!("lock the progress row of {feed}"));
+    let row = async { Ok(session.conn.exec_first::<Row, _, _>(sql, (feed,)).await) };
+    let row = answered(wait, &doing, row).await?.map_err(|failure| refused(session, &failure, &doing))?;
+    Ok(row.map(progress))
+}
+
 /// Notes that the holder of the epoch is alive.
 pub(crate) async fn renew(session: &mut Session, lease: &LeaseRenewal) -> Result<()> {
     own::is_there(session, PROGRESS).await?;

@@ -14,14 +14,17 @@ use crate::connect::Flavour;
 mod bytes;
 mod digits;
 mod exact;
+mod document;
 mod key;
 mod members;
+mod stored;
 mod text;
 mod time;
 
 use bytes::{binary, bits, is_uuid};
 use exact::integer;
 use members::{check_member, check_set, members};
+pub(crate) use stored::NO_MEMBER;
 pub(crate) use text::{ANOTHER_LETTER, is_another_letter};
 use text::{fitting, has_room, json_string};
 

@@ -20,7 +20,7 @@ const ROWS_MAX: usize = 1024;
 /// MySQL counts the parameters of a statement in two bytes.
 const PARAMETERS_MAX: usize = 65_535;
 /// A message is at most so many bytes, even where the server takes more.
-const STATEMENT_BYTES_MAX: usize = 8 << 20;
+pub(crate) const STATEMENT_BYTES_MAX: usize = 8 << 20;
 
 /// Writes one block inside the open transaction.
 pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()> {

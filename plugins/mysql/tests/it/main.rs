@@ -25,4 +25,8 @@ mod rows;
 mod conflicts;
 mod triggers;
 
+mod snapshot;
+mod compare;
+mod row_keys;
+
 mod failures;

@@ -7,7 +7,7 @@ use crate::samples::samples;
 use crate::world::{World, Writer, connect_rounding, table_of};
 
 /// Type, JSON, and what the column shows once the digits may be lost.
-const ROUNDED: &[(&str, &str, &str)] = &[
+pub(crate) const ROUNDED: &[(&str, &str, &str)] = &[
     ("INT", "1.5", "2"),
     ("BIGINT", "9007199254740993.5", "9007199254740994"),
     ("INT", "\"2.4\"", "2"),

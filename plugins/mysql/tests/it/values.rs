@@ -8,7 +8,7 @@ use crate::world::World;
 
 /// Whether the type can be a key, and which server has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Use {
+pub(crate) enum Use {
     Key,
     Value,
     OnlyMySql,
@@ -16,14 +16,14 @@ enum Use {
     /// As a key, and on MariaDB only.
     KeyOfMariaDb,
 }
-use Use::{Key, KeyOfMariaDb, OnlyMariaDb, OnlyMySql, Value};
+pub(crate) use Use::{Key, KeyOfMariaDb, OnlyMariaDb, OnlyMySql, Value};
 
 impl Use {
-    fn is_key(self) -> bool {
+    pub(crate) fn is_key(self) -> bool {
         matches!(self, Key | KeyOfMariaDb)
     }
 
-    fn is_on(self, flavour: Flavour) -> bool {
+    pub(crate) fn is_on(self, flavour: Flavour) -> bool {
         match self {
             Key | Value => true,
             OnlyMySql => flavour == Flavour::MySql,
@@ -33,7 +33,7 @@ impl Use {
 }
 
 /// Type, use, JSON, how the column is shown (`v` itself when empty), and what it shows then in UTC.
-const HELD: &[(&str, Use, &str, &str, &str)] = &[
+pub(crate) const HELD: &[(&str, Use, &str, &str, &str)] = &[
     ("TINYINT(1)", Key, "true", "", "1"),
     ("TINYINT", Key, "-128", "", "-128"),
     ("SMALLINT", Key, "32767", "", "32767"),
@@ -229,7 +229,7 @@ async fn every_key_finds_its_row() {
 }
 
 /// Type, JSON, and what the message says.
-const REFUSED: &[(&str, &str, &str)] = &[
+pub(crate) const REFUSED: &[(&str, &str, &str)] = &[
     ("INT", "9223372036854775807", "Out of range"),
     ("BIGINT", "9223372036854775808", "Out of range"),
     ("INT UNSIGNED", "-1", "Out of range"),
@@ -348,7 +348,7 @@ async fn what_does_not_fit_is_refused_by_name() {
     }
 }
 
-fn good_value(type_name: &str) -> &'static str {
+pub(crate) fn good_value(type_name: &str) -> &'static str {
     match type_name.split(['(', ' ']).next().unwrap_or_default() {
         "VARCHAR" | "CHAR" | "ENUM" | "SET" | "TINYTEXT" => "\"a\"",
         "BINARY" if type_name == "BINARY(20)" => "\"\\\\x6869686968696869686968696869686968696869\"",
