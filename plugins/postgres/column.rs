@@ -36,10 +36,15 @@ pub(crate) struct Modified {
 }
 
 impl ColumnType {
-    /// The parameter `c{at}` as a value of the type. A money is read with the separators of the server's locale: a number goes
-    /// there as a number, and another text only if the server itself would write it so.
+    /// The parameter `c{at}` as a value of the type.
     pub(crate) fn given(&self, at: usize) -> String {
-        let (cast, value) = (&self.cast, format!("v.c{at}"));
+        self.of_text(&format!("v.c{at}"))
+    }
+
+    /// A text as a value of the type. A money is read with the separators of the server's locale: a number goes there as a
+    /// number, and another text only if the server itself would write it so.
+    pub(crate) fn of_text(&self, value: &str) -> String {
+        let cast = &self.cast;
         match (self.base.name.as_str(), self.base.is_array) {
             ("money", true) => format!("{value}::pg_catalog.numeric[]::{cast}"),
             ("money", false) => format!(

@@ -120,7 +120,7 @@ impl Comparing<'_> {
             Err(failure) => failure,
         };
         let error = not_readable(self.session, self.block.table(), &failure, &self.doing);
-        if error.kind != ErrorKind::Refused {
+        if failure.as_db_error().is_none() || !may_be_of_a_value(&error) {
             return Err(Failure::Other(error));
         }
         let back = format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}");
@@ -211,6 +211,17 @@ impl Comparing<'_> {
     fn column(&self, at: usize) -> ColumnIndex {
         let name = &self.targets[at].column.name;
         self.block.table().column(name).expect("columns of a block are the table's")
+    }
+}
+
+/// Types of the server and of extensions say in their own ways that they do not read a text, and some of these would mean
+/// something else elsewhere: a syntax error, an internal one. Whether it is a value is found by trying it alone.
+fn may_be_of_a_value(error: &Error) -> bool {
+    match error.kind {
+        ErrorKind::Refused | ErrorKind::Broken => true,
+        ErrorKind::Retry => error.code.as_deref() == Some("XX000"),
+        // The name of a relation, of a type, of a function is a value of types of the server's own.
+        ErrorKind::Config => matches!(error.code.as_deref(), Some("42P01" | "42704" | "42883")),
     }
 }
 

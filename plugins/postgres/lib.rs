@@ -35,6 +35,7 @@ mod locate;
 mod snapshot;
 mod comparison;
 mod compare;
+mod row_keys;
 
 mod error;
 
@@ -44,8 +45,8 @@ use std::time::Duration;
 
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ColumnIndex, Compared, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind,
-    Fit, Frozen, Join, LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding, SavedTrigger,
-    SourceType, Survey, Table, Topic,
+    Fit, Frozen, Join, Key, KeyPage, LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding,
+    SavedTrigger, SourceType, Survey, Table, Topic,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -211,6 +212,14 @@ impl ebb_sdk::Session for Session {
 
     async fn compare(&mut self, block: Block<'_>) -> Result<Compared> {
         compare::compare(self, &block).await
+    }
+
+    async fn keys(&mut self, table: &Table, page: &KeyPage) -> Result<Vec<Key>> {
+        row_keys::page(self, table, page).await
+    }
+
+    fn look(&self, table: &Table, key: &[String]) -> String {
+        row_keys::look(self, table, key)
     }
 
     async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::edges::section;
 use crate::samples::{check_page, samples, try_all};
 use crate::world::{World, Writer, table_of};
 
-const COLUMNS: [&str; 44] = [
+pub(crate) const COLUMNS: [&str; 44] = [
     "boolean",
     "int2",
     "int4",
@@ -54,6 +54,10 @@ const COLUMNS: [&str; 44] = [
     "xml",
 ];
 
+/// What the types of the columns need.
+pub(crate) const SCHEMA: &str =
+    "CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE TYPE \"Label\" AS ENUM ('a', 'b');";
+
 #[tokio::test]
 async fn columns_take_what_they_are_said_to_take() {
     let tables: String = COLUMNS
@@ -66,8 +70,7 @@ async fn columns_take_what_they_are_said_to_take() {
             value + &if is_key { format!("CREATE TABLE k{at} (v {column} PRIMARY KEY, n int);") } else { String::new() }
         })
         .collect();
-    let types = "CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE TYPE \"Label\" AS ENUM ('a', 'b');";
-    let world = World::new("fit", &format!("{types}{tables}"));
+    let world = World::new("fit", &format!("{SCHEMA}{tables}"));
     let mut writer = world.writer().await;
     let columns = COLUMNS.iter().copied().enumerate();
     let mut found = try_all(&mut writer, columns).await;

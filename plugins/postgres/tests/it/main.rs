@@ -30,5 +30,7 @@ mod verify;
 mod reader;
 mod snapshot;
 mod compare;
+mod compare_values;
+mod row_keys;
 
 mod failures;

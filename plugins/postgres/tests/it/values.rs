@@ -5,7 +5,7 @@ use ebb_sdk::{Checks, ErrorKind, Operation, Session as _};
 use crate::samples::Random;
 use crate::world::World;
 
-const TYPES: &str = "
+pub(crate) const TYPES: &str = "
     CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE EXTENSION hstore SCHEMA ext;
     CREATE EXTENSION ltree SCHEMA ext;
     CREATE SCHEMA \"Other\"; CREATE TYPE \"Other\".\"State\" AS ENUM ('foo', 'bar', 'a \"b\", {c}');
@@ -18,14 +18,14 @@ const TYPES: &str = "
 
 /// Whether the type can be a key.
 #[derive(Clone, Copy, PartialEq)]
-enum Use {
+pub(crate) enum Use {
     Key,
     Value,
 }
-use Use::{Key, Value};
+pub(crate) use Use::{Key, Value};
 
 /// Type, use, JSON, and what the column shows afterwards in UTC.
-const HELD: &[(&str, Use, &str, &str)] = &[
+pub(crate) const HELD: &[(&str, Use, &str, &str)] = &[
     ("boolean", Key, "true", "true"),
     ("int2", Key, "12345", "12345"),
     ("int4", Key, "-2147483648", "-2147483648"),
@@ -180,7 +180,7 @@ async fn every_key_finds_its_row() {
 }
 
 /// Type, JSON, and what the message says.
-const REFUSED: &[(&str, &str, &str)] = &[
+pub(crate) const REFUSED: &[(&str, &str, &str)] = &[
     ("int4", "9223372036854775807", "out of range"),
     ("int4", "1.5", "an integer cannot hold digits behind the point"),
     ("int4", "\"0x10\"", "not a number in its plain spelling"),
@@ -247,7 +247,7 @@ async fn what_does_not_fit_is_refused_by_name() {
 }
 
 /// A value that the type takes.
-fn good_value(type_name: &str) -> &'static str {
+pub(crate) fn good_value(type_name: &str) -> &'static str {
     match type_name {
         name if name.ends_with("[]") => "[]",
         "jsonb" => "{}",
