@@ -37,11 +37,17 @@ pub(crate) fn edits(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
     if cursor.next().and_then(|token| token.name()).as_ref() != Some(&row) {
         return Err(refused());
     }
-    if !cursor.is_at_end() && !cursor.accept(&["AS", "OF", "SYSTEM", "TIME"]) {
+    let is_past = cursor.accept(&["AS", "OF", "SYSTEM", "TIME"]);
+    if is_past {
+        // Its form has been looked at.
+        let _ = cursor.next();
+    }
+    let is_sorted = cursor.accept(&["ORDER", "BY"]);
+    if !is_sorted && !is_past && !cursor.is_at_end() {
         return Err(refused());
     }
     let end = statement.last().map_or(0, Token::end);
-    let (before, behind) = frame(&row, &inner, as_of::time(statement)?.as_deref());
+    let (before, behind) = frame(&row, &inner, as_of::time(statement)?.as_deref(), is_sorted);
     Ok(vec![Edit { start: statement[0].start, end: open.start, text: before }, Edit { start: end, end, text: behind }])
 }
 
@@ -63,8 +69,8 @@ fn inner(cursor: &mut Cursor<'_>) -> Result<Inner, Failure> {
     cursor.expect(&["SELECT"])?;
     let mut columns = Vec::new();
     loop {
-        let [column] = &cursor.name()?[..] else { return Err(cursor.unexpected()) };
-        columns.push(column.clone());
+        let column = if cursor.accept(&["CASE"]) { marked(cursor)? } else { bare(cursor)? };
+        columns.push(column);
         if !cursor.accept_symbol(',') {
             break;
         }
@@ -79,6 +85,23 @@ fn inner(cursor: &mut Cursor<'_>) -> Result<Inner, Failure> {
     if is_one { Ok(Inner { columns, table }) } else { Err(cursor.unexpected()) }
 }
 
+fn bare(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
+    match &cursor.name()?[..] {
+        [column] => Ok(column.clone()),
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+/// Behind CASE: `WHEN "a" = 'null'::JSONB THEN '…'::JSONB ELSE "a" END AS "a"`, a column of JSON whose null is marked.
+fn marked(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
+    while !cursor.accept(&["END", "AS"]) {
+        if cursor.next().is_none() {
+            return Err(cursor.unexpected());
+        }
+    }
+    bare(cursor)
+}
+
 fn skip_to_close(cursor: &mut Cursor<'_>) -> Option<()> {
     let mut depth = 1;
     while depth > 0 {
@@ -89,7 +112,7 @@ fn skip_to_close(cursor: &mut Cursor<'_>) -> Option<()> {
 }
 
 /// What stands before the inner query and what behind it.
-fn frame(row: &str, inner: &Inner, time: Option<&str>) -> (String, String) {
+fn frame(row: &str, inner: &Inner, time: Option<&str>, is_sorted: bool) -> (String, String) {
     let Inner { columns, table } = inner;
     let time = time.map_or("NULL".to_owned(), literal);
     let names: Vec<String> = columns.iter().map(|column| literal(column)).collect();
@@ -104,7 +127,11 @@ fn frame(row: &str, inner: &Inner, time: Option<&str>) -> (String, String) {
         identifier(COLUMN),
         texts.join(", ")
     );
-    (before, format!(" UNION ALL SELECT crdb_internal.row_to_json_tail(){nulls}"))
+    let tail = format!(" UNION ALL SELECT crdb_internal.row_to_json_tail(){nulls}");
+    match is_sorted {
+        true => (format!("{before}(SELECT * FROM "), format!(") AS {row}{tail}")),
+        false => (before, tail),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::harness::target::MYSQLS;
 use crate::harness::world::{Dialect, World};
 
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
-const DIALECTS: [Dialect; 1] = [Dialect::Postgres];
+const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];
 
 /// The exit code, and the result.
 pub(crate) fn verify(world: &World, more: &[&str]) -> (Option<i32>, Value) {
