@@ -119,6 +119,12 @@ pub const CALL_KEYS: &str = "keys";
 /// [`AbiSession::call`]: JSON of a [`crate::TableIndex`] and a [`crate::Key`], answered with a text.
 pub const CALL_LOOK: &str = "look";
 
+/// [`AbiSession::call`]: JSON of a list of [`crate::TableIndex`] and whether to act, answered with JSON of a list of
+/// [`crate::SequenceMove`].
+pub const CALL_ADVANCE_SEQUENCES: &str = "advance_sequences";
+/// [`AbiSession::call`]: JSON of a [`crate::TableIndex`], answered with `null`.
+pub const CALL_ANALYZE: &str = "analyze";
+
 /// A session behind a pointer, as it crosses the ABI.
 pub type SessionBox = AbiSession_TO<'static, RBox<()>>;
 

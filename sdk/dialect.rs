@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Operation;
 use crate::{
     Advance, Block, Catalog, ColumnIndex, Compared, Error, ErrorKind, Fit, Frozen, Join, Key, KeyPage, LeaseRenewal,
-    LeaseState, Progress, Result, Rounded, SavedTrigger, SourceType, Survey, Table,
+    LeaseState, Progress, Result, Rounded, SavedTrigger, SequenceMove, SourceType, Survey, Table,
 };
 
 /// What a dialect is called and which URLs it answers to.
@@ -237,6 +237,24 @@ pub trait Session: Send + 'static {
     fn look(&self, table: &Table, key: &[String]) -> String {
         let _ = (table, key);
         String::new()
+    }
+
+    /// Moves every sequence of these tables that would give out a value that is taken behind the farthest value of its columns,
+    /// and none back. Without `act` nothing is moved, and the answer is the same. One that would have little room left is not
+    /// moved, and says so. A dialect whose tables number their rows by themselves has nothing to move.
+    fn advance_sequences(
+        &mut self,
+        tables: &[&Table],
+        act: bool,
+    ) -> impl Future<Output = Result<Vec<SequenceMove>>> + Send {
+        let _ = (tables, act);
+        async { Ok(Vec::new()) }
+    }
+
+    /// Has the database look at the contents of a table, so that its planner knows them.
+    fn analyze(&mut self, table: &Table) -> impl Future<Output = Result<()>> + Send {
+        let _ = table;
+        async { Ok(()) }
     }
 
     /// Takes triggers away for the time of replication. The definitions are saved in the database first, durably and as they

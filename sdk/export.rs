@@ -15,14 +15,16 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::abi::{
-    AbiBlock, AbiSession, Answer, CALL_COMPARED, CALL_COUNT, CALL_DROP_TRIGGERS, CALL_FITS, CALL_FREEZE, CALL_JOIN,
-    CALL_KEYS, CALL_LEASE_STATE, CALL_LOOK, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, CALL_SAVED_TRIGGERS,
-    CALL_SURVEY, CALL_THAW, CALL_TOUCH, Done, LogSink, OPERATION_COMPARE, Plugin, PluginRef, SessionBox,
+    AbiBlock, AbiSession, Answer, CALL_ADVANCE_SEQUENCES, CALL_ANALYZE, CALL_COMPARED, CALL_COUNT, CALL_DROP_TRIGGERS,
+    CALL_FITS, CALL_FREEZE, CALL_JOIN, CALL_KEYS, CALL_LEASE_STATE, CALL_LOOK, CALL_RENEW, CALL_RESTORE_TRIGGERS,
+    CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_THAW, CALL_TOUCH, Done, LogSink, OPERATION_COMPARE, Plugin,
+    PluginRef, SessionBox,
 };
 use crate::dialect::LOG;
 use crate::{
     Advance, Block, Catalog, ColumnIndex, Compared, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, Join,
-    Key, KeyPage, LeaseRenewal, Level, Operation, Result, SavedTrigger, Session, Survey, Table, TableIndex,
+    Key, KeyPage, LeaseRenewal, Level, Operation, Result, SavedTrigger, SequenceMove, Session, Survey, Table,
+    TableIndex,
 };
 
 /// Makes a shared library of this crate loadable by ebb. Write it once, in a crate of type `cdylib`:
@@ -180,6 +182,19 @@ impl<S: Session> Exported<S> {
         self.run_with(async |session, catalog| Ok(session.look(described(catalog, table)?, &key)))
     }
 
+    fn advance_sequences(&mut self, request: &str) -> Result<Vec<SequenceMove>> {
+        let (tables, act): (Vec<TableIndex>, bool) = decode(request)?;
+        self.run_with(async |session, catalog| {
+            let tables: Vec<&Table> = tables.iter().map(|&at| described(catalog, at)).collect::<Result<_>>()?;
+            session.advance_sequences(&tables, act).await
+        })
+    }
+
+    fn analyze(&mut self, request: &str) -> Result<()> {
+        let table: TableIndex = decode(request)?;
+        self.run_with(async |session, catalog| session.analyze(described(catalog, table)?).await)
+    }
+
     /// The catalog is lent to the work while the session is borrowed too.
     fn run_with<T>(&mut self, work: impl AsyncFnOnce(&mut S, &Catalog) -> Result<T>) -> Result<T> {
         let catalog = std::mem::take(&mut self.catalog);
@@ -271,6 +286,8 @@ impl<S: Session> AbiSession for Exported<S> {
             CALL_COUNT => RSome(answer(self.count(request))),
             CALL_KEYS => RSome(answer(self.keys(request))),
             CALL_LOOK => RSome(answer(self.look(request))),
+            CALL_ADVANCE_SEQUENCES => RSome(answer(self.advance_sequences(request))),
+            CALL_ANALYZE => RSome(answer(self.analyze(request))),
             CALL_DROP_TRIGGERS => RSome(answer(self.run(async |session| {
                 let triggers: Vec<SavedTrigger> = decode(request)?;
                 session.drop_triggers(&triggers).await

@@ -17,6 +17,7 @@ mod fit;
 mod rounding;
 mod survey;
 mod compare;
+mod sequences;
 
 mod progress;
 mod dialect;
@@ -46,6 +47,7 @@ pub use mask::{MASK, masked, masked_url, masked_value};
 pub use number::{Number, is_number, second_digits};
 pub use progress::{Advance, LeaseRenewal, LeaseState, Progress, overtaken};
 pub use rounding::Rounding;
+pub use sequences::SequenceMove;
 pub use survey::{Concern, ConcernKind, Survey, Unlooked};
 pub use topic::Topic;
 pub use url::{DatabaseUrl, Secret};

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString};
 use ebb_sdk::abi::{
-    AbiBlock, CALL_COMPARED, CALL_COUNT, CALL_DROP_TRIGGERS, CALL_FITS, CALL_FREEZE, CALL_JOIN, CALL_KEYS,
-    CALL_LEASE_STATE, CALL_LOOK, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_SURVEY,
-    CALL_THAW, CALL_TOUCH, OPERATION_COMPARE, SessionBox,
+    AbiBlock, CALL_ADVANCE_SEQUENCES, CALL_ANALYZE, CALL_COMPARED, CALL_COUNT, CALL_DROP_TRIGGERS, CALL_FITS,
+    CALL_FREEZE, CALL_JOIN, CALL_KEYS, CALL_LEASE_STATE, CALL_LOOK, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED,
+    CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_THAW, CALL_TOUCH, OPERATION_COMPARE, SessionBox,
 };
 use ebb_sdk::{
     Advance, Catalog, Checks, ColumnIndex, Compared, Error, ErrorKind, Fit, FitQuestion, Frozen, Join, Key, KeyPage,
-    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, RowBuffer, SavedTrigger, Survey, TableIndex,
+    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, RowBuffer, SavedTrigger, SequenceMove, Survey,
+    TableIndex,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -157,6 +158,16 @@ impl Session {
     /// The statement that shows a person one row.
     pub fn look(&mut self, table: TableIndex, key: &Key) -> Result<String> {
         self.call(CALL_LOOK, &(table, key))?.ok_or_else(no_comparison)
+    }
+
+    /// Moves sequences that are behind, or says only what it would move. An older plugin cannot, and says nothing.
+    pub fn advance_sequences(&mut self, tables: &[TableIndex], act: bool) -> Result<Option<Vec<SequenceMove>>> {
+        self.call(CALL_ADVANCE_SEQUENCES, &(tables, act))
+    }
+
+    /// Has the planner look at a table; an older plugin cannot.
+    pub fn analyze(&mut self, table: TableIndex) -> Result<Option<()>> {
+        self.call(CALL_ANALYZE, &table)
     }
 
     /// Drops triggers, with their definitions saved in the target.

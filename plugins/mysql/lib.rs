@@ -202,6 +202,22 @@ impl ebb_sdk::Session for Session {
         row_keys::look(&self.tables, table, key)
     }
 
+    /// The statistics stay on this server: no replica is asked to do the same.
+    async fn analyze(&mut self, table: &Table) -> Result<()> {
+        let sql = format!("ANALYZE NO_WRITE_TO_BINLOG TABLE {}", quoted(&table.name));
+        let rows: Vec<mysql_async::Row> = Queryable::query(&mut self.conn, sql)
+            .await
+            .map_err(|failure| translate(&failure, &format!("analyze {table}")))?;
+        let said = |row: &mysql_async::Row| {
+            let text = |at| row.get_opt::<String, _>(at).and_then(std::result::Result::ok);
+            text(2).filter(|kind| kind.eq_ignore_ascii_case("error")).map(|_| text(3).unwrap_or_default())
+        };
+        match rows.iter().find_map(said) {
+            None => Ok(()),
+            Some(why) => Err(Error::new(ErrorKind::Config, format!("cannot analyze {table}: {why}"))),
+        }
+    }
+
     async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {
         triggers::drop_all(self, triggers).await
     }

@@ -16,6 +16,7 @@ mod saved;
 mod sequences;
 mod fit;
 mod survey;
+mod advance;
 
 mod own;
 mod progress;
@@ -46,7 +47,7 @@ use std::time::Duration;
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ColumnIndex, Compared, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind,
     Fit, Frozen, Join, Key, KeyPage, LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding,
-    SavedTrigger, SourceType, Survey, Table, Topic,
+    SavedTrigger, SequenceMove, SourceType, Survey, Table, Topic,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -220,6 +221,20 @@ impl ebb_sdk::Session for Session {
 
     fn look(&self, table: &Table, key: &[String]) -> String {
         row_keys::look(self, table, key)
+    }
+
+    async fn advance_sequences(&mut self, tables: &[&Table], act: bool) -> Result<Vec<SequenceMove>> {
+        self.answered("advance the target's sequences", advance::advance(self, tables, act)).await
+    }
+
+    /// It takes as long as the table is large, so that no limit of a statement holds.
+    async fn analyze(&mut self, table: &Table) -> Result<()> {
+        let name = format!("{}.{}", quoted(table.namespace.last().map_or("", String::as_str)), quoted(&table.name));
+        let failed = |failure: tokio_postgres::Error| translate(&failure, &format!("analyze {table}"));
+        self.client
+            .batch_execute(&format!("SET statement_timeout = 0; ANALYZE {name}; RESET statement_timeout"))
+            .await
+            .map_err(failed)
     }
 
     async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {

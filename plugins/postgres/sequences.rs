@@ -48,33 +48,47 @@ const COLUMNS: &str = "WITH used AS (\
      ORDER BY 3, 1, 2 LIMIT $2";
 
 /// A sequence, and where it stands.
-struct Sequence {
-    name: String,
-    increment: i128,
-    min: i128,
-    max: i128,
-    settable: bool,
+pub(crate) struct Sequence {
+    pub(crate) name: String,
+    pub(crate) increment: i128,
+    pub(crate) min: i128,
+    pub(crate) max: i128,
+    pub(crate) settable: bool,
     /// What it gives out next.
-    next: i128,
-    is_called: bool,
+    pub(crate) next: i128,
+    pub(crate) is_called: bool,
 }
 
 /// A column that can be compared with it.
-struct Column {
-    table: String,
-    name: String,
-    kind: String,
+pub(crate) struct Column {
+    pub(crate) table: String,
+    pub(crate) name: String,
+    pub(crate) kind: String,
     /// The value that is farthest on the way of the sequence, as far as that leads.
-    farthest: Option<i128>,
+    pub(crate) farthest: Option<i128>,
 }
 
 pub(crate) async fn look(client: &Client, oids: &[u32]) -> Result<Survey, Error> {
     let mut survey = Survey::default();
+    for (sequence, columns) in found(client, oids, &mut survey).await? {
+        survey.concerns.extend(sequence.behind(&columns));
+        survey.concerns.extend(sequence.narrow(&columns));
+    }
+    Ok(survey)
+}
+
+/// Every sequence that can be compared with its columns; the others are noted in `survey`.
+pub(crate) async fn found(
+    client: &Client,
+    oids: &[u32],
+    survey: &mut Survey,
+) -> Result<Vec<(Sequence, Vec<Column>)>, Error> {
     let rows = client.query(COLUMNS, &[&oids, &MAX]).await?;
     if rows.len() as i64 == MAX {
         survey.skip("further sequences of the target", format!("{MAX} columns that use one were looked at"));
     }
     let began = Instant::now();
+    let mut all = Vec::new();
     let mut usable: Vec<&Row> = Vec::new();
     for row in &rows {
         match unusable(row)? {
@@ -88,9 +102,9 @@ pub(crate) async fn look(client: &Client, oids: &[u32]) -> Result<Survey, Error>
             survey.skip(format!("the sequence {name}"), format!("those before it took {} s", TIME_MAX.as_secs()));
             continue;
         }
-        sequence(client, group, &mut survey).await?;
+        all.extend(sequence(client, group, survey).await?);
     }
-    Ok(survey)
+    Ok(all)
 }
 
 fn subject(row: &Row) -> Result<String, Error> {
@@ -127,7 +141,11 @@ fn unusable(row: &Row) -> Result<Option<String>, Error> {
 }
 
 /// One sequence over all its columns.
-async fn sequence(client: &Client, group: &[&Row], survey: &mut Survey) -> Result<(), Error> {
+async fn sequence(
+    client: &Client,
+    group: &[&Row],
+    survey: &mut Survey,
+) -> Result<Option<(Sequence, Vec<Column>)>, Error> {
     let row = group[0];
     let number = |name: &str| row.try_get::<_, i64>(name).map(i128::from);
     let name: String = row.try_get("sequence")?;
@@ -138,7 +156,7 @@ async fn sequence(client: &Client, group: &[&Row], survey: &mut Survey) -> Resul
         Ok(read) => read,
         Err(why) => {
             survey.skip(subject(row)?, why);
-            return Ok(());
+            return Ok(None);
         }
     };
     let (last, is_called) = (i128::from(read.try_get::<_, i64>(0)?), read.try_get(1)?);
@@ -162,9 +180,7 @@ async fn sequence(client: &Client, group: &[&Row], survey: &mut Survey) -> Resul
         }
     }
     let sequence = Sequence { name, increment, min, max, settable: row.try_get("settable")?, next, is_called };
-    survey.concerns.extend(sequence.behind(&columns));
-    survey.concerns.extend(sequence.narrow(&columns));
-    Ok(())
+    Ok(Some((sequence, columns)))
 }
 
 impl Column {
@@ -192,11 +208,11 @@ impl Sequence {
         self.increment > 0
     }
 
-    fn is_at_or_beyond(&self, value: i128, than: i128) -> bool {
+    pub(crate) fn is_at_or_beyond(&self, value: i128, than: i128) -> bool {
         if self.is_up() { value >= than } else { value <= than }
     }
 
-    fn farther(&self, a: i128, b: i128) -> i128 {
+    pub(crate) fn farther(&self, a: i128, b: i128) -> i128 {
         if self.is_up() { a.max(b) } else { a.min(b) }
     }
 
@@ -232,7 +248,7 @@ impl Sequence {
     }
 
     /// Little is left between where it stands and the end of its own range, or of a column's.
-    fn narrow(&self, columns: &[Column]) -> Option<Concern> {
+    pub(crate) fn narrow(&self, columns: &[Column]) -> Option<Concern> {
         let first = columns.first()?;
         let low = columns.iter().map(|column| column.bounds().0).fold(self.min, i128::max);
         let high = columns.iter().map(|column| column.bounds().1).fold(self.max, i128::min);

@@ -71,11 +71,7 @@ async fn ask(session: &Session, tables: &[&Table], survey: &mut Survey) -> std::
     let client = &session.client;
     let what = "whether this user can write to the target";
     seen(what, tried(client, "", access(session)).await?, survey);
-    let schemas: Vec<&str> =
-        tables.iter().map(|table| table.namespace.last().map_or("", |schema| schema.as_str())).collect();
-    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-    let rows = client.query(OIDS, &[&schemas, &names]).await?;
-    let oids: Vec<u32> = rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?;
+    let oids = oids(client, tables).await?;
     seen("the target's sequences", tried(client, "", sequences::look(client, &oids)).await?, survey);
     let what = "sessions of other users that write to the target";
     seen(what, tried(client, "", writers(client)).await?, survey);
@@ -84,6 +80,15 @@ async fn ask(session: &Session, tables: &[&Table], survey: &mut Survey) -> std::
     let what = "the planner's statistics of the target";
     seen(what, tried(client, "", statistics(client, &oids)).await?, survey);
     Ok(())
+}
+
+/// Numbers of the tables; those that are gone are left out.
+pub(crate) async fn oids(client: &Client, tables: &[&Table]) -> std::result::Result<Vec<u32>, Error> {
+    let schemas: Vec<&str> =
+        tables.iter().map(|table| table.namespace.last().map_or("", |schema| schema.as_str())).collect();
+    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    let rows = client.query(OIDS, &[&schemas, &names]).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// Does one look, and undoes what it has set. The inner error: why the server refused it.
