@@ -1,6 +1,6 @@
-//! `SELECT row_to_json(r)::STRING FROM (SELECT "a", "b" FROM t …) AS r`: rows of a table as a changefeed would send them.
-//! PostgreSQL gets a query of the columns' texts, with a row before them that says how to make JSON of them and one behind
-//! them. Every other use of `row_to_json` is refused: PostgreSQL's own function has another form.
+//! `SELECT row_to_json(r)::STRING FROM (SELECT "a", "b" FROM t …) AS r`: rows of a table as a changefeed would send
+//! them. PostgreSQL gets a query of the columns' texts, with a row before them that says how to make JSON of them and
+//! one behind them. Every other use of `row_to_json` is refused: PostgreSQL's own function has another form.
 //!
 //! Does not own: the JSON itself (`rows`, `encode`), and the time of the table (`as_of`, `past`).
 
@@ -20,7 +20,7 @@ struct Inner {
     table: String,
 }
 
-pub(crate) fn edits(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
+pub(crate) fn edits(statement: &[Token<'_>], around: Option<&str>) -> Result<Vec<Edit>, Failure> {
     let is_call =
         |at: usize| statement[at].is("row_to_json") && statement.get(at + 1).is_some_and(|t| t.is_symbol('('));
     if !(0..statement.len()).any(is_call) {
@@ -41,7 +41,8 @@ pub(crate) fn edits(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
         return Err(refused());
     }
     let end = statement.last().map_or(0, Token::end);
-    let (before, behind) = frame(&row, &inner, as_of::time(statement)?.as_deref());
+    let time = as_of::time(statement)?;
+    let (before, behind) = frame(&row, &inner, time.as_deref().or(around));
     Ok(vec![Edit { start: statement[0].start, end: open.start, text: before }, Edit { start: end, end, text: behind }])
 }
 

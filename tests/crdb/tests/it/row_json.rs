@@ -97,8 +97,8 @@ async fn ranges_stand_in_the_order_of_keys_and_know_what_was_there() {
     let count = format!("SELECT count(*) FROM \"defaultdb\".\"public\".\"t\" AS OF SYSTEM TIME {then}");
     assert_eq!(stage.text(&count).await, "20");
     let missing = format!(
-        "SELECT v.i FROM (VALUES (0, '8'::INT8, 'x'::STRING), (1, '9'::INT8, 'y'::STRING), (2, '109'::INT8, 'x'::STRING), \
-         (3, '10'::INT8, 'a'::STRING), (4, '10'::INT8, 'x'::STRING)) AS v (i, k1, k2) \
+        "SELECT v.i FROM (VALUES (0, '8'::INT8, 'x'::STRING), (1, '9'::INT8, 'y'::STRING), \
+         (2, '109'::INT8, 'x'::STRING), (3, '10'::INT8, 'a'::STRING), (4, '10'::INT8, 'x'::STRING)) AS v (i, k1, k2) \
          LEFT JOIN \"defaultdb\".\"public\".\"t\" AS t ON t.\"id\" = v.k1 AND t.\"k\" = v.k2 WHERE t.\"id\" IS NULL \
          AS OF SYSTEM TIME {then}"
     );
