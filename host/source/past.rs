@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 
 /// The forms of a changefeed; behind every other reader of the cluster; and nothing is written.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET bytea_output = 'hex'; SET extra_float_digits = 0; \
-     SET IntervalStyle = 'postgres'; \
+     SET IntervalStyle = 'postgres'; SET default_transaction_quality_of_service = 'background'; \
      SET default_transaction_read_only = on";
 /// How long the next row may take: the first one comes once CockroachDB has sorted, where it has to.
 const ROW_WAIT: Duration = Duration::from_secs(300);

@@ -1,7 +1,7 @@
-//! `… AS OF SYSTEM TIME t`: every table of the statement becomes a function that gives its rows at that time. Of the catalog
-//! the primary keys are known at every time, their columns and their index, and nothing else.
+//! `… AS OF SYSTEM TIME t`: every table of the statement becomes a function that gives its rows at that time. Of the
+//! catalog the primary keys are known at every time, their columns and their index, and nothing else.
 //!
-//! Does not own: the history (`schema/capture.sql`, `schema/keys.sql`). Transactions that begin in the past are refused.
+//! Does not own: the history (`schema/capture.sql`, `schema/keys.sql`), nor transactions with a time (`transaction`).
 
 use std::collections::HashSet;
 
@@ -43,14 +43,19 @@ pub(crate) fn time(statement: &[Token<'_>]) -> Result<Option<String>, Failure> {
     start.map(|start| time_value(&statement[start + 4..]).map(|(time, _)| time)).transpose()
 }
 
-pub(crate) fn edits(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
+/// `around` is the time of the transaction, if it has one.
+pub(crate) fn edits(statement: &[Token<'_>], around: Option<&str>) -> Result<Vec<Edit>, Failure> {
     let starts: Vec<usize> = (0..statement.len()).filter(|at| is_as_of(&statement[*at..])).collect();
-    if starts.is_empty() {
+    let is_query = statement[0].is_any(&["SELECT", "WITH", "VALUES", "TABLE"]) || statement[0].is_symbol('(');
+    if starts.is_empty() && (around.is_none() || !is_query) {
         return Ok(Vec::new());
     }
     check_statement(statement[0])?;
+    if around.is_some() && statement.iter().any(|token| token.is("cluster_logical_timestamp")) {
+        return Err(Failure::unsupported("cluster_logical_timestamp() in a transaction AS OF SYSTEM TIME"));
+    }
     let mut edits = Vec::new();
-    let mut time: Option<String> = None;
+    let mut time = around.map(str::to_owned);
     let mut skipped = HashSet::new();
     for start in starts {
         let (value, length) = time_value(&statement[start + 4..])?;
@@ -77,7 +82,7 @@ fn check_statement(first: Token<'_>) -> Result<(), Failure> {
         return Err(Failure::new("25006", format!("cannot execute {verb} in a read-only transaction")));
     }
     if first.is_any(&["BEGIN", "START", "SET"]) {
-        return Err(Failure::unsupported("a transaction AS OF SYSTEM TIME; write it into each statement"));
+        return Err(Failure::unsupported("AS OF SYSTEM TIME in this statement"));
     }
     Ok(())
 }
@@ -224,6 +229,7 @@ mod tests {
     fn what_cannot_be_read_from_the_past_is_refused() {
         let refusal = |sql: &str| rewrite(sql, &Version::parse("25.2.1").unwrap()).unwrap();
         assert!(refusal("BEGIN AS OF SYSTEM TIME '-1s'").contains("not supported"));
+        assert!(refusal("SET x = AS OF SYSTEM TIME '-1s'").contains("not supported"));
         assert!(refusal("INSERT INTO a SELECT * FROM b AS OF SYSTEM TIME '-1s'").contains("25006"));
         assert!(refusal("SELECT * FROM a AS OF SYSTEM TIME $1").contains("give a literal"));
         assert!(

@@ -25,8 +25,10 @@ mod address;
 mod alter;
 
 mod settings;
+mod variables;
 mod show;
 mod as_of;
+mod transaction;
 mod past;
 mod row_json;
 mod keys;

@@ -1,6 +1,6 @@
-//! Puts in the place of `crdb_internal.as_of(NULL::t, time)`, which reads all versions of all rows, what the planner can see
-//! through, wherever the backend says that it may; see `schema/past.sql`. And before a statement is sent, waits until
-//! all that was committed up to its time is visible.
+//! Puts in the place of `crdb_internal.as_of(NULL::t, time)`, which reads all versions of all rows, what the planner can
+//! see through, wherever the backend says that it may; see `schema/past.sql`. And before a statement is sent, waits
+//! until all that was committed up to its time is visible.
 //!
 //! Does not own: which tables of a statement are read in the past (`as_of`).
 
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn only_calls_with_full_names_are_found() {
-        let sql = "SELECT 'crdb_internal.as_of(NULL::a.b, ''1'')' FROM crdb_internal.as_of(NULL::\"s\".\"T\", '17.1') x, \
-                   crdb_internal.as_of(NULL::\"t\", '17.1') y";
+        let sql = "SELECT 'crdb_internal.as_of(NULL::a.b, ''1'')' \
+                   FROM crdb_internal.as_of(NULL::\"s\".\"T\", '17.1') x, crdb_internal.as_of(NULL::\"t\", '17.1') y";
         let found = calls(sql);
         let [Call { start, end, table, time }] = &found[..] else { panic!("{found:?}") };
         assert_eq!(&sql[*start..*end], "crdb_internal.as_of(NULL::\"s\".\"T\", '17.1')");

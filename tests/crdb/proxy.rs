@@ -3,6 +3,7 @@
 
 use std::io::{Error, ErrorKind, Result};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{
     AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter, ReadHalf, WriteHalf, copy_buf,
@@ -14,8 +15,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::Server;
 use crate::backend::{self, Backend, Failed};
 use crate::past::Past;
-use crate::rewrite::rewrite;
+use crate::rewrite::rewrite_in;
 use crate::rows::{self, Act, Rows};
+use crate::transaction::Transaction;
 use crate::version::Version;
 use crate::wire::{self, BoxedStream, Header, Startup};
 
@@ -137,9 +139,27 @@ async fn greet(stream: &mut BoxedStream, backend: &Backend, version: &Version) -
 async fn relay(client: BoxedStream, backend: Backend, past: Past, version: &Version) -> Result<()> {
     let (client_reader, client_writer) = split(client);
     let (backend_reader, backend_writer) = split(backend.stream);
+    let waits = Waits::default();
     tokio::select! {
-        result = requests(client_reader, backend_writer, past, version) => result,
-        result = answers(backend_reader, client_writer) => result,
+        result = requests(client_reader, backend_writer, past, &waits, version) => result,
+        result = answers(backend_reader, client_writer, &waits) => result,
+    }
+}
+
+/// What both directions know of the session.
+#[derive(Default)]
+struct Waits {
+    /// Messages to which "ready" is the answer, and how many of these have come.
+    asked: AtomicU64,
+    ready: AtomicU64,
+    is_in_transaction: AtomicBool,
+}
+
+impl Waits {
+    /// No transaction is open, and none is about to be.
+    fn are_idle(&self) -> bool {
+        let is_quiet = self.asked.load(Ordering::SeqCst) == self.ready.load(Ordering::SeqCst);
+        is_quiet && !self.is_in_transaction.load(Ordering::SeqCst)
     }
 }
 
@@ -147,15 +167,25 @@ async fn requests(
     reader: ReadHalf<BoxedStream>,
     writer: WriteHalf<BoxedStream>,
     mut past: Past,
+    waits: &Waits,
     version: &Version,
 ) -> Result<()> {
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, writer);
+    let mut transaction = Transaction::default();
     while let Some(header) = wire::read_header(&mut reader).await? {
+        if waits.are_idle() {
+            // A commit is not the only end, and a beginning may have failed.
+            transaction.time = None;
+        }
+        if matches!(header.tag, b'Q' | b'S' | b'F') {
+            waits.asked.fetch_add(1, Ordering::SeqCst);
+        }
         match header.tag {
             b'Q' | b'P' => {
                 let mut body = wire::read_body(&mut reader, header).await?;
-                rewrite_body(header.tag, &mut body, &mut past, version).await;
+                transaction.is_prepared = header.tag == b'P';
+                rewrite_body(header.tag, &mut body, &mut transaction, &mut past, version).await;
                 wire::write_frame(&mut writer, header.tag, &body).await?;
             }
             _ => pass(&mut reader, &mut writer, header).await?,
@@ -166,16 +196,16 @@ async fn requests(
 }
 
 /// A simple query is one text; a prepared one has a name before it and types of parameters behind it.
-async fn rewrite_body(tag: u8, body: &mut Vec<u8>, past: &mut Past, version: &Version) {
+async fn rewrite_body(tag: u8, body: &mut Vec<u8>, transaction: &mut Transaction, past: &mut Past, version: &Version) {
     let start = if tag == b'P' { body.iter().position(|byte| *byte == 0).map_or(0, |end| end + 1) } else { 0 };
     let length = body[start..].iter().position(|byte| *byte == 0).unwrap_or(body.len() - start);
     let sql = std::str::from_utf8(&body[start..start + length]).unwrap_or_default();
-    if let Some(text) = rewrite(sql, version) {
+    if let Some(text) = rewrite_in(transaction, sql, version) {
         body.splice(start..start + length, past.plan(text).await.bytes());
     }
 }
 
-async fn answers(reader: ReadHalf<BoxedStream>, writer: WriteHalf<BoxedStream>) -> Result<()> {
+async fn answers(reader: ReadHalf<BoxedStream>, writer: WriteHalf<BoxedStream>, waits: &Waits) -> Result<()> {
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
     let mut writer = BufWriter::with_capacity(BUFFER_BYTES, writer);
     let mut tag: Option<String> = None;
@@ -200,6 +230,12 @@ async fn answers(reader: ReadHalf<BoxedStream>, writer: WriteHalf<BoxedStream>) 
                 let body = wire::read_body(&mut reader, header).await?;
                 let counted = rows.tag(wire::text_at(&body, 0));
                 let body = tag.take().or(counted).map_or(body, |text| wire::texts(&[&text]));
+                wire::write_frame(&mut writer, header.tag, &body).await?;
+            }
+            b'Z' => {
+                let body = wire::read_body(&mut reader, header).await?;
+                waits.is_in_transaction.store(body != b"I", Ordering::SeqCst);
+                waits.ready.fetch_add(1, Ordering::SeqCst);
                 wire::write_frame(&mut writer, header.tag, &body).await?;
             }
             b'T' => {

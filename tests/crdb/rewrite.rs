@@ -16,6 +16,8 @@ use crate::schema::SYSTEM_PRIVILEGES;
 use crate::settings;
 use crate::show;
 use crate::statement;
+use crate::transaction::Transaction;
+use crate::variables;
 use crate::version::Version;
 use crate::zone;
 
@@ -32,15 +34,20 @@ const FUNCTIONS: [&str; 3] = ["cluster_logical_timestamp", "unique_rowid", "vers
 /// Types by CockroachDB's names that PostgreSQL lacks.
 const TYPES: [(&str, &str); 2] = [("STRING", "text"), ("BYTES", "bytea")];
 
-/// The statement that PostgreSQL is to get, if it is another.
+#[cfg(test)]
 pub(crate) fn rewrite(sql: &str, version: &Version) -> Option<String> {
+    rewrite_in(&mut Transaction::default(), sql, version)
+}
+
+/// The statement that PostgreSQL is to get, if it is another.
+pub(crate) fn rewrite_in(transaction: &mut Transaction, sql: &str, version: &Version) -> Option<String> {
     let tokens = lex::tokens(sql);
     let mut edits = Vec::new();
     for statement in tokens.split(|token| token.is_symbol(';')).filter(|statement| !statement.is_empty()) {
-        match whole(sql, statement, version) {
+        match transaction.follow(statement).or_else(|| whole(sql, statement, version)) {
             Some(Ok(text)) => edits.push(replace(statement, text)),
             Some(Err(failure)) => edits.push(replace(statement, raise(&failure))),
-            None => match parts(statement, version) {
+            None => match parts(statement, transaction.time.as_deref(), version) {
                 Ok(found) => edits.extend(found),
                 Err(failure) => edits.push(replace(statement, raise(&failure))),
             },
@@ -106,12 +113,18 @@ fn whole(sql: &str, statement: &[Token<'_>], version: &Version) -> Option<Result
         return Some(settings::set(&mut cursor));
     }
     let mut ahead = cursor;
+    if ahead.accept(&["SET"])
+        && let Some(text) = variables::set(ahead, version)
+    {
+        return Some(text);
+    }
+    let mut ahead = cursor;
     if ahead.accept(&["SET", "default_transaction_isolation"]) && statement.iter().any(|token| is_serializable(token)) {
         // Commits have their order from the capture's lock, and reads of the past need PostgreSQL's lower levels.
         return Some(Ok("SET default_transaction_isolation = 'read uncommitted'".into()));
     }
     if cursor.accept(&["SHOW"]) {
-        return show::rewrite(sql, cursor, version);
+        return variables::show(cursor, version).or_else(|| show::rewrite(sql, cursor, version));
     }
     for verb in ["PAUSE", "RESUME", "CANCEL"] {
         if cursor.accept(&[verb]) {
@@ -171,7 +184,7 @@ fn many(verb: &str, jobs: &str, tag: &str, version: &Version) -> String {
 }
 
 fn apply_parts(sql: &str, version: &Version) -> String {
-    match parts(&lex::tokens(sql), version) {
+    match parts(&lex::tokens(sql), None, version) {
         Ok(edits) => apply(sql, edits),
         Err(_) => sql.to_owned(),
     }
@@ -235,11 +248,21 @@ fn call_license(cursor: &mut Cursor<'_>) -> Result<String, Failure> {
     Ok(format!("SELECT crdb_internal.license({}, is_throttled => true)", literal(&state)))
 }
 
+/// Releases before 24.1 have no function that protects history.
+fn check_functions(statement: &[Token<'_>], version: &Version) -> Result<(), Failure> {
+    let missing = ["protect_mvcc_history", "extend_mvcc_history_protection"];
+    let found = statement.windows(2).find(|window| window[0].is_any(&missing) && window[1].is_symbol('('));
+    let Some([name, _]) = found.filter(|_| !version.is_at_least(24, 1)) else { return Ok(()) };
+    let name = name.text.to_lowercase();
+    Err(Failure::new("42883", format!("unknown function: crdb_internal.{name}()")))
+}
+
 /// What is replaced inside a statement that otherwise stays.
-fn parts(statement: &[Token<'_>], version: &Version) -> Result<Vec<Edit>, Failure> {
-    let mut edits = as_of::edits(statement)?;
+fn parts(statement: &[Token<'_>], around: Option<&str>, version: &Version) -> Result<Vec<Edit>, Failure> {
+    check_functions(statement, version)?;
+    let mut edits = as_of::edits(statement, around)?;
     edits.extend(keys::edits(statement)?);
-    edits.extend(row_json::edits(statement)?);
+    edits.extend(row_json::edits(statement, around)?);
     for (at, token) in statement.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| statement[before]);
         let after = |offset: usize| statement.get(at + offset);

@@ -1,6 +1,6 @@
-//! `SELECT row_to_json(r)::STRING FROM (SELECT "a", "b" FROM t …) AS r`: rows of a table as a changefeed would send them.
-//! PostgreSQL gets a query of the columns' texts, with a row before them that says how to make JSON of them and one behind
-//! them. Every other use of `row_to_json` is refused: PostgreSQL's own function has another form.
+//! `SELECT row_to_json(r)::STRING FROM (SELECT "a", "b" FROM t …) AS r`: rows of a table as a changefeed would send
+//! them. PostgreSQL gets a query of the columns' texts, with a row before them that says how to make JSON of them and
+//! one behind them. Every other use of `row_to_json` is refused: PostgreSQL's own function has another form.
 //!
 //! Does not own: the JSON itself (`rows`, `encode`), and the time of the table (`as_of`, `past`).
 
@@ -20,7 +20,7 @@ struct Inner {
     table: String,
 }
 
-pub(crate) fn edits(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
+pub(crate) fn edits(statement: &[Token<'_>], around: Option<&str>) -> Result<Vec<Edit>, Failure> {
     let is_call =
         |at: usize| statement[at].is("row_to_json") && statement.get(at + 1).is_some_and(|t| t.is_symbol('('));
     if !(0..statement.len()).any(is_call) {
@@ -47,7 +47,8 @@ pub(crate) fn edits(statement: &[Token<'_>]) -> Result<Vec<Edit>, Failure> {
         return Err(refused());
     }
     let end = statement.last().map_or(0, Token::end);
-    let (before, behind) = frame(&row, &inner, as_of::time(statement)?.as_deref(), is_sorted);
+    let time = as_of::time(statement)?;
+    let (before, behind) = frame(&row, &inner, time.as_deref().or(around), is_sorted);
     Ok(vec![Edit { start: statement[0].start, end: open.start, text: before }, Edit { start: end, end, text: behind }])
 }
 
@@ -157,6 +158,17 @@ mod tests {
              WHERE (\"id\") > ('x'::text) ORDER BY \"id\" LIMIT 5) AS r  \
              UNION ALL SELECT crdb_internal.row_to_json_tail(), NULL::text, NULL::text"
         );
+    }
+
+    #[test]
+    fn rows_are_sorted_before_they_are_framed() {
+        let sql = rewritten(
+            "SELECT row_to_json(r)::STRING FROM (SELECT CASE WHEN \"d\" = 'null'::JSONB THEN '{\"x\": true}'::JSONB ELSE \"d\" \
+             END AS \"d\", \"id\" FROM \"db\".\"public\".\"t\") AS r AS OF SYSTEM TIME 17.0000000001 ORDER BY r.\"id\"",
+        );
+        assert!(sql.contains("ARRAY['d', 'id']"), "{sql}");
+        assert!(sql.contains("FROM (SELECT * FROM (SELECT CASE "), "{sql}");
+        assert!(sql.contains(" ORDER BY r.\"id\") AS \"r\" UNION ALL "), "{sql}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Answers whose rows become JSON on their way to the client: see `row_json` for the query, and for why the first and the
-//! last row are the stand-in's own.
+//! Answers whose rows become JSON on their way to the client: see `row_json` for the query, and for why the first and
+//! the last row are the stand-in's own.
 //!
 //! Does not own: the JSON of a value (`encode`), and the connection (`proxy`).
 

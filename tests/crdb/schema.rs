@@ -83,5 +83,6 @@ fn constants(version: &Version) -> String {
     function("version", "text", &literal(&version.banner()))
         + &function("status_word", "text", &literal(version.status_word()))
         + &function("is_throttled_without_license", "bool", if version.is_at_least(24, 3) { "true" } else { "false" })
+        + &function("guards_internals", "bool", if version.is_at_least(26, 1) { "true" } else { "false" })
         + &function("fault_kinds", "text[]", &format!("ARRAY[{}, 'none']", kinds.join(", ")))
 }

@@ -330,17 +330,3 @@ BEGIN
     USING target, tick;
 END
 $$;
-
--- Drops versions that nobody may ask for any more. An unfinished changefeed protects what it has not yet sent.
-CREATE OR REPLACE FUNCTION crdb_internal.collect_garbage(ttl interval) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE
-  limit_tick int8 := least(crdb_internal.ticks(clock_timestamp() - ttl),
-    (SELECT min(coalesce(high_water, start_tick)) - 1 FROM crdb_internal.job
-      WHERE status IN ('running', 'pause-requested', 'paused')));
-BEGIN
-  UPDATE crdb_internal.garbage SET threshold = greatest(threshold, limit_tick);
-  DELETE FROM crdb_internal.history AS h WHERE h.tick <= limit_tick AND (h.after IS NULL OR EXISTS (
-    SELECT FROM crdb_internal.history AS newer
-      WHERE newer.relation = h.relation AND newer.key = h.key AND newer.tick > h.tick AND newer.tick <= limit_tick));
-END
-$$;

@@ -1,12 +1,14 @@
--- Tables as they were at a time, in a form that PostgreSQL can plan: the present rows by the table's own indexes, without
--- those that have changed since, and the old versions of these. `as_of` in capture.sql stays for what cannot be read so.
+-- Tables as they were at a time, in a form that PostgreSQL can plan: the present rows by the table's own indexes,
+-- without those that have changed since, and the old versions of these. `as_of` in capture.sql stays for what cannot be
+-- read so.
 
 -- Keys with a version after the tick, some more than once. A function of its own, so that the number of rows is
--- estimated as small and found by the index, whatever the statistics of the history say.
+-- estimated as small, and ordered, so that they are found by the index of ticks, whatever the statistics say.
 CREATE OR REPLACE FUNCTION crdb_internal.changed_since(target oid, tick int8) RETURNS TABLE (key text[])
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = pg_catalog SET enable_seqscan = off AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = pg_catalog SET enable_seqscan = off
+SET enable_sort = off AS $$
 BEGIN
-  RETURN QUERY SELECT h.key FROM crdb_internal.history AS h WHERE h.tick > $2 AND h.relation = $1;
+  RETURN QUERY SELECT h.key FROM crdb_internal.history AS h WHERE h.tick > $2 AND h.relation = $1 ORDER BY h.tick;
 END
 $$;
 
@@ -28,8 +30,8 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
   PERFORM crdb_internal.check_tick(tick);
   IF (crdb_internal.current_shape(target)).id <> shape THEN
-    RAISE EXCEPTION 'stand-in: not supported: AS OF SYSTEM TIME of %, which has changed since the statement was prepared',
-      target::regclass USING ERRCODE = '0A000';
+    RAISE EXCEPTION 'stand-in: not supported: AS OF SYSTEM TIME of %, which has changed since the statement was '
+      'prepared', target::regclass USING ERRCODE = '0A000';
   ELSIF EXISTS (SELECT FROM crdb_internal.touched AS t
       WHERE t.transaction = pg_current_xact_id_if_assigned() AND t.relation = target) THEN
     RAISE EXCEPTION 'stand-in: not supported: AS OF SYSTEM TIME of %, to which the transaction has written',
@@ -39,9 +41,9 @@ BEGIN
 END
 $$;
 
--- What may stand in a FROM for the table of this name; NULL where `as_of` must do, with its errors. The caller is the proxy:
--- the statement that gets this text takes its snapshot after every commit up to the tick has become visible. `process`
--- is the client's: while it holds the commit lock itself, nobody else can wait for it.
+-- What may stand in a FROM for the table of this name; NULL where `as_of` must do, with its errors. The caller is the
+-- proxy: the statement that gets this text takes its snapshot after every commit up to the tick has become visible.
+-- `process` is the client's: while it holds the commit lock itself, nobody else can wait for it.
 CREATE OR REPLACE FUNCTION crdb_internal.past_table(name text, moment text, role text, process int4) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
@@ -56,7 +58,8 @@ BEGIN
   tick := crdb_internal.parse_tick(moment);
   shape := crdb_internal.current_shape(target);
   IF shape.tick > tick OR tick >= crdb_internal.ticks(clock_timestamp())
-      OR EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 1668441186 AND pid = process AND granted) THEN
+      OR EXISTS (SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND objid = 1668441186 AND pid = process AND granted) THEN
     RETURN NULL;
   END IF;
   PERFORM pg_advisory_lock_shared(1668441186);
@@ -77,9 +80,10 @@ BEGIN
       string_agg(format('(CASE v.shape %s END)::%s%s', c.cases, c.type, c.collation), ', ' ORDER BY c.attribute)
     INTO names, old_values FROM (
       SELECT a.attnum AS attribute, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
-        CASE WHEN a.attcollation NOT IN (0, 'default'::regcollation) THEN ' COLLATE ' || a.attcollation::regcollation ELSE '' END
-          AS collation,
-        (SELECT string_agg(format('WHEN %s THEN v.after[%s]', s.id, coalesce(array_position(s.columns, a.attnum)::text, 'NULL')), ' ')
+        CASE WHEN a.attcollation NOT IN (0, 'default'::regcollation)
+          THEN ' COLLATE ' || a.attcollation::regcollation ELSE '' END AS collation,
+        (SELECT string_agg(format('WHEN %s THEN v.after[%s]', s.id,
+            coalesce(array_position(s.columns, a.attnum)::text, 'NULL')), ' ')
           FROM crdb_internal.shape AS s WHERE s.relation = a.attrelid) AS cases
       FROM pg_attribute AS a WHERE a.attrelid = shape.relation AND a.attnum > 0 AND NOT a.attisdropped) AS c;
   SELECT string_agg(format('u.%I', a.attname), ', ' ORDER BY k.ordinal),
@@ -96,7 +100,9 @@ END
 $$;
 
 -- The text of a value as the capture keeps it. The cast of inet would add the mask.
-CREATE OR REPLACE FUNCTION crdb_internal.text_of(value anyelement) RETURNS text LANGUAGE sql STABLE AS $$ SELECT value::text $$;
+CREATE OR REPLACE FUNCTION crdb_internal.text_of(value anyelement) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT value::text
+$$;
 CREATE OR REPLACE FUNCTION crdb_internal.text_of(value inet) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT textin(inet_out(value))
 $$;
@@ -113,7 +119,8 @@ DECLARE
   at int4;
   kinds text[] := '{}';
 BEGIN
-  FOR setting IN SELECT name, current_setting(name) AS value FROM unnest(ARRAY['TimeZone', 'bytea_output', 'IntervalStyle', 'DateStyle']) AS name LOOP
+  FOR setting IN SELECT name, current_setting(name) AS value
+      FROM unnest(ARRAY['TimeZone', 'bytea_output', 'IntervalStyle', 'DateStyle']) AS name LOOP
     IF NOT setting.value = ANY (ARRAY['UTC', 'Etc/UTC', 'hex', 'postgres', 'ISO, MDY', 'ISO, YMD', 'ISO, DMY']) THEN
       RAISE EXCEPTION 'stand-in: not supported: row_to_json with the setting % = %', setting.name, setting.value
         USING ERRCODE = '0A000';

@@ -13,6 +13,7 @@ mod encoding;
 mod keys;
 mod past;
 mod row_json;
+mod retention;
 
 mod delivery;
 mod disorder;

@@ -44,3 +44,36 @@ async fn what_was_there_before_the_stand_in_is_known() {
     assert_eq!(crate::harness::text(&sql, &count).await, "100");
     assert_eq!(crate::harness::text(&sql, "SELECT count(*) FROM t AS OF SYSTEM TIME '-0s'").await, "0");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_reads_at_one_time() {
+    let stage = Stage::new().await;
+    stage.run("CREATE TABLE t (id int8 PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
+    let then = stage.text("SELECT cluster_logical_timestamp()").await;
+    stage.run("UPDATE t SET v = 'c' WHERE id = 1").await;
+    let read = "SELECT string_agg(v, '' ORDER BY id) FROM public.t";
+    let prepared = async || stage.sql.query_one(read, &[]).await.unwrap().get::<_, String>(0);
+    for begin in [
+        format!("BEGIN READ ONLY; SET TRANSACTION AS OF SYSTEM TIME {then}"),
+        format!("BEGIN AS OF SYSTEM TIME '{then}'"),
+    ] {
+        stage.run(&begin).await;
+        assert_eq!((stage.text(read).await, prepared().await), ("ab".to_owned(), "ab".to_owned()));
+        assert_eq!(stage.text("SELECT string_agg(v, '' ORDER BY id) FROM t").await, "ab");
+        let json = "SELECT row_to_json(r)::STRING FROM (SELECT v FROM public.t WHERE id = 1) AS r";
+        stage.run("SET TimeZone = 'UTC'").await;
+        assert_eq!(stage.text(json).await, "{\"v\": \"a\"}");
+        stage.run("COMMIT").await;
+        assert_eq!((stage.text(read).await, prepared().await), ("cb".to_owned(), "cb".to_owned()));
+    }
+    stage.run(&format!("BEGIN AS OF SYSTEM TIME {then}")).await;
+    let (code, text) = stage.refusal("INSERT INTO t VALUES (3, 'd')").await;
+    assert_eq!((code.as_str(), text.as_str()), ("25006", "cannot execute INSERT in a read-only transaction"));
+    stage.run("ROLLBACK").await;
+    stage.run(&format!("BEGIN AS OF SYSTEM TIME {then}")).await;
+    assert!(stage.refusal("SET TRANSACTION AS OF SYSTEM TIME 17").await.1.contains("a second time"));
+    stage.run("ROLLBACK").await;
+    // Outside of a transaction it is forgotten with its statement.
+    stage.run(&format!("SET TRANSACTION AS OF SYSTEM TIME {then}")).await;
+    assert_eq!(stage.text(read).await, "cb");
+}

@@ -97,8 +97,8 @@ async fn ranges_stand_in_the_order_of_keys_and_know_what_was_there() {
     let count = format!("SELECT count(*) FROM \"defaultdb\".\"public\".\"t\" AS OF SYSTEM TIME {then}");
     assert_eq!(stage.text(&count).await, "20");
     let missing = format!(
-        "SELECT v.i FROM (VALUES (0, '8'::INT8, 'x'::STRING), (1, '9'::INT8, 'y'::STRING), (2, '109'::INT8, 'x'::STRING), \
-         (3, '10'::INT8, 'a'::STRING), (4, '10'::INT8, 'x'::STRING)) AS v (i, k1, k2) \
+        "SELECT v.i FROM (VALUES (0, '8'::INT8, 'x'::STRING), (1, '9'::INT8, 'y'::STRING), \
+         (2, '109'::INT8, 'x'::STRING), (3, '10'::INT8, 'a'::STRING), (4, '10'::INT8, 'x'::STRING)) AS v (i, k1, k2) \
          LEFT JOIN \"defaultdb\".\"public\".\"t\" AS t ON t.\"id\" = v.k1 AND t.\"k\" = v.k2 WHERE t.\"id\" IS NULL \
          AS OF SYSTEM TIME {then}"
     );
@@ -111,26 +111,30 @@ async fn ranges_stand_in_the_order_of_keys_and_know_what_was_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reads_see_every_commit_up_to_their_time() {
+async fn a_read_waits_for_a_commit_that_has_its_time_already() {
     let stage = Stage::new().await;
     stage.run("CREATE TABLE t (id int8 PRIMARY KEY)").await;
-    let writer = crate::harness::connect(&stage.crdb.url("defaultdb", "root")).await;
-    let task = tokio::spawn(async move {
-        for id in 0..400_i64 {
-            writer.execute("INSERT INTO t VALUES ($1)", &[&id]).await.unwrap();
-        }
-    });
-    let mut counts = Vec::new();
-    while !task.is_finished() {
-        // The wall clock alone: it does not wait for those that commit just now.
-        let micros = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
-        let sql = format!("SELECT count(*) FROM defaultdb.public.t AS OF SYSTEM TIME {micros}000");
-        counts.push((stage.text(&sql).await, sql));
-    }
-    task.await.unwrap();
-    for (count, sql) in counts {
-        assert_eq!(stage.text(&sql).await, count, "{sql}");
-    }
+    let url = stage.crdb.url("defaultdb", "root");
+    let (writer, reader) = (crate::harness::connect(&url).await, crate::harness::connect(&url).await);
+    writer.batch_execute("BEGIN; INSERT INTO t VALUES (1); SELECT cluster_logical_timestamp()").await.unwrap();
+    let micros = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+    let sql = format!("SELECT count(*) FROM defaultdb.public.t AS OF SYSTEM TIME {micros}000");
+    let read = tokio::spawn(async move { crate::harness::text(&reader, &sql).await });
+    stage.await_text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", "1").await;
+    writer.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(read.await.unwrap(), "1");
+}
+
+/// The one that holds the lock of commits cannot wait for another that wants it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_has_its_time_can_read_an_earlier_one() {
+    let stage = Stage::new().await;
+    stage.run("CREATE TABLE t (id int8 PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    let then = now(&stage).await;
+    stage.run("BEGIN; SELECT cluster_logical_timestamp()").await;
+    let sql = format!("SELECT count(*) FROM defaultdb.public.t AS OF SYSTEM TIME {then}");
+    assert_eq!(stage.text(&sql).await, "1");
+    stage.run("COMMIT").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
