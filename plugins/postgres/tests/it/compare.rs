@@ -139,7 +139,7 @@ async fn rows_a_second() {
             format!("\"customer number {id} of Zürich\""),
             format!("{}.{:02}", id % 10_000, id % 100),
             format!("\"2024-{:02}-{:02}T10:20:30.{:06}Z\"", id % 12 + 1, id % 28 + 1, id % 1_000_000),
-            (id % 3 == 0).to_string(),
+            id.is_multiple_of(3).to_string(),
             format!("\"7f9c24e8-3b12-4fef-91e0-{id:012}\""),
             format!("{{\"a\": {id}, \"b\": [1.10, null, \"text {id}\"], \"c\": {{\"d\": true}}}}"),
             format!("{}.25", id % 1000),
