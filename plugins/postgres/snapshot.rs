@@ -60,9 +60,13 @@ pub(crate) async fn join(session: &Session, join: &Join) -> Result<Progress> {
     read(session, &join.feed).await
 }
 
-/// Limits for a transaction that waits for the source, and texts of floats with every digit before version 12 too.
+/// Limits for a transaction that waits for the source, and texts of floats with every digit before version 12 too. Each row of a
+/// block is looked up by its key: to merge the two, or to hash the table, the server would read all that is before the block.
 fn settings() -> String {
-    format!("SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS}; SET LOCAL extra_float_digits = 3")
+    format!(
+        "SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS}; SET LOCAL extra_float_digits = 3; \
+         SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off"
+    )
 }
 
 /// Outside of transactions only, as whose table it is cannot be looked at within.

@@ -94,6 +94,34 @@ async fn a_value_is_the_same_if_it_was_written_and_else_it_differs() {
     }
 }
 
+/// The same of keys: a row that could not be written under its key is missing.
+#[tokio::test]
+async fn a_key_finds_its_row_if_it_was_written_and_else_it_is_missing() {
+    let is_key = |column: &&str| !matches!(*column, "json" | "xml");
+    let table = |at: usize, column: &str| format!("CREATE TABLE k{at} (v {column} PRIMARY KEY, n int);");
+    let columns: Vec<_> = COLUMNS.into_iter().filter(is_key).collect();
+    let tables: String = columns.iter().enumerate().map(|(at, column)| table(at, column)).collect();
+    let world = World::new("compare_keys", &(SCHEMA.to_owned() + &tables));
+    let values: Vec<String> = samples().into_iter().flat_map(|sample| sample.values).collect();
+    let mut writer = world.writer().await;
+    let mut written = Vec::new();
+    for at in 0..columns.len() {
+        let mut of_column = Vec::new();
+        for json in &values {
+            of_column.push(writer.upsert(&format!("k{at}"), &["v", "n"], &[&[json, "1"]]).await.is_ok());
+        }
+        written.push(of_column);
+    }
+    let mut reader = Reader::new(&world).await;
+    for (at, column) in columns.iter().enumerate() {
+        for (json, is_written) in values.iter().zip(&written[at]) {
+            let compared = reader.compare(&format!("k{at}"), &["v", "n"], &[&[json, "1"]]).await;
+            // What was written may have been written again with another spelling since; it is there all the same.
+            assert_eq!(compared.missing.is_empty(), *is_written, "{column} {json}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_value_that_does_not_fit_is_a_difference_and_no_error() {
     let tables = REFUSED.iter().enumerate().map(|(at, (type_name, ..))| {
