@@ -29,6 +29,7 @@ mod views;
 
 mod locate;
 
+mod names;
 mod error;
 
 use std::time::Duration;
