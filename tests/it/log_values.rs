@@ -62,6 +62,27 @@ fn rows_that_are_refused_are_not_quoted() {
     }
 }
 
+/// What CockroachDB reports of a job is a client's answer, or its own words, and both may quote rows.
+#[test]
+fn what_a_job_says_is_not_quoted() {
+    let world = World::new("values_job", "CREATE TABLE t (id text PRIMARY KEY)");
+    world.write_changefeed_settings(r#"{"on_error": "pause"}"#);
+    let run = || world.fetch(&["--logging", "trace", "--log-values", "off"]);
+    let mut ebb = run().ready();
+    world.source("INSERT INTO t VALUES ('1')");
+    world.wait_equal(&ebb, &["t"]);
+    let fail = "SELECT crdb_internal.fail_changefeed(job_id, 'the row canary-1') FROM [SHOW CHANGEFEED JOBS]";
+    world.source(fail);
+    assert_eq!(ebb.wait().code(), Some(1), "{}", ebb.log());
+    let first = ebb.log();
+    assert!(first.contains("EBB-C014") && first.contains("in words that may hold values"), "{first}");
+    let mut ebb = run();
+    ebb.wait_line("is resumed: in words that may hold values");
+    world.source("INSERT INTO t VALUES ('2')");
+    world.wait_equal(&ebb, &["t"]);
+    assert!(![first, ebb.stop()].concat().contains(CANARY_PREFIX));
+}
+
 #[test]
 fn a_row_that_comes_too_late_and_what_triggers_say_are_not_quoted() {
     let world = World::with_schemas("values_late", SOURCE, TARGET);
