@@ -67,6 +67,8 @@ pub struct PagesLogin {
     pub header: Secret,
     /// The password or token in it.
     pub secret: Secret,
+    /// The file that it stands in, where other users of this machine may read it, and its mode.
+    pub readable: Option<(PathBuf, u32)>,
 }
 
 /// The database that changes are applied to.

@@ -2,6 +2,8 @@
 //!
 //! Owns: the remedy of each cause. Does not own: telling the cause (`source`), and asking for jobs (`jobs`).
 
+use ebb_sdk::{HIDDEN, values_are_hidden};
+
 use super::jobs::Job;
 use super::spec::ChangefeedSpec;
 use crate::code;
@@ -48,6 +50,26 @@ pub(super) fn explain(mut error: Error, spec: &ChangefeedSpec<'_>, user: &str) -
     Error { code, ..error.hint(hint) }
 }
 
+/// What CockroachDB says of a job, as far as it may be repeated: it may quote rows.
+pub(super) fn said(text: &str) -> String {
+    if !values_are_hidden() {
+        return text.to_owned();
+    }
+    let known = match (answered(text), Cause::told(text)) {
+        (Some(status), _) => format!("it was answered {status}, "),
+        (None, Some(cause)) => format!("{}, ", cause.name()),
+        (None, None) => String::new(),
+    };
+    format!("{known}in words that may hold values {HIDDEN}")
+}
+
+/// The status with which ebb, or what stands in front of it, has refused a request, as a job repeats it: `transient error: 401 Unauthorized: …`.
+pub(super) fn answered(text: &str) -> Option<u16> {
+    let begun = ["transient error: ", "retryable error: "].iter().find_map(|begin| text.strip_prefix(begin))?;
+    let status = begun.split(' ').next()?.parse().ok()?;
+    (400..600).contains(&status).then_some(status)
+}
+
 /// The fact of such an error that says how: `cancelled`, `failed`, `paused` by an error, or `gone` from the list of jobs.
 pub const HOW_ENDED: &str = "changefeed_ended";
 
@@ -72,7 +94,7 @@ pub(super) fn ended(id: i64, job: Option<&Job>) -> Error {
         _ => "cancelled",
     };
     let message = match why {
-        Some(why) => format!("the changefeed (job {id}) has ended: {why}"),
+        Some(why) => format!("the changefeed (job {id}) has ended: {}", said(why)),
         None => format!("the changefeed (job {id}) was cancelled"),
     };
     let (code, hint) = match why.and_then(|why| Cause::told(why)) {
@@ -107,6 +129,19 @@ pub(super) fn ended(id: i64, job: Option<&Job>) -> Error {
 mod tests {
     use super::super::jobs::JobState;
     use super::*;
+
+    #[test]
+    fn a_status_is_told_from_other_words() {
+        for (text, expected) in [
+            ("transient error: 401 Unauthorized: no token", Some(401)),
+            ("retryable error: 503 Service Unavailable: ", Some(503)),
+            ("transient error: 30004 is closed", None),
+            ("transient error: lookup ebb: no such host", None),
+            ("running: resolved=1,0", None),
+        ] {
+            assert_eq!(answered(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn an_ended_changefeed_says_what_to_do() {

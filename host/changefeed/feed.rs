@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::faults::ended;
+use super::faults::{answered, ended, said};
 use super::jobs::{Job, JobState};
 use super::rivalry;
 use crate::code;
@@ -125,7 +125,7 @@ impl Feed {
                 "nothing has arrived for {} s: CockroachDB reports for job {}: {}",
                 lasted.as_secs(),
                 job.id,
-                job.running_status
+                said(&job.running_status)
             );
         }
     }
@@ -164,6 +164,10 @@ impl Feed {
 /// What mends that CockroachDB does not get through, by what it says of its last attempt.
 fn mended(status: &str, settings: &Changefeed) -> (code::Code, String) {
     let Changefeed { host, port, .. } = settings;
+    if answered(status).is_some() {
+        let hint = "ebb, or a proxy in front of it, refuses its requests: see `a request was refused` in ebb's log";
+        return (code::changefeed::NOTHING_ARRIVES, hint.to_owned());
+    }
     if Cause::told(status) == Some(Cause::Certificate) {
         let hint = format!(
             "the receiver's certificate (--tlsCertificate) must be valid, be for \"{host}\" and be issued by the ca_cert in \
@@ -201,11 +205,14 @@ mod tests {
         let check = |status: &str, code, part: &str| {
             let (found, hint) = mended(status, &settings);
             assert_eq!(found, code, "{status}");
-            assert!(hint.contains(part) && hint.contains("ebb.nosuch.invalid"), "{hint}");
+            assert!(hint.contains(part), "{hint}");
+            assert_eq!(hint.contains("ebb.nosuch.invalid"), !part.contains("refused"), "{hint}");
         };
         let unreachable = code::changefeed::NOTHING_ARRIVES;
         check("transient error: lookup ebb.nosuch.invalid: no such host", unreachable, "every CockroachDB node");
         check("transient error: dial tcp: connect: connection refused", unreachable, "30004");
+        check("transient error: 401 Unauthorized: the certificate is not known", unreachable, "a request was refused");
+        check("transient error: 404 Not Found: this path is not a schema", unreachable, "a request was refused");
         let untrusted = code::changefeed::RECEIVER_NOT_TRUSTED;
         check("retryable error: x509: certificate signed by unknown authority", untrusted, "--tlsCertificate");
         check("transient error: remote error: tls: bad certificate", untrusted, "ca_cert");

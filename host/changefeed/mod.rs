@@ -274,7 +274,7 @@ async fn reuse(source: &Source, desired: &Desired<'_>, job: &Job, spec: &Changef
                 hint = "if the same error comes again, correct what it names",
                 job = job.id,
                 "the changefeed was paused by an error, and is resumed: {}",
-                job.running_status
+                faults::said(&job.running_status)
             );
         }
         source.resume(job.id).await?;

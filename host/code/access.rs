@@ -28,6 +28,7 @@ pub const RECEIVER_ISSUER: Code = Code("EBB-A031");
 pub const CLIENT_REFUSED: Code = Code("EBB-A032");
 pub const PAGES_OPEN: Code = Code("EBB-A033");
 pub const PAGES_PLAIN: Code = Code("EBB-A034");
+pub const PAGES_FILE: Code = Code("EBB-A035");
 
 pub const ALL: &[Code] = &[
     KEYS,
@@ -53,4 +54,5 @@ pub const ALL: &[Code] = &[
     CLIENT_REFUSED,
     PAGES_OPEN,
     PAGES_PLAIN,
+    PAGES_FILE,
 ];

@@ -123,7 +123,11 @@ fn shown(status: &Value, with_tables: bool) -> String {
     row("staging schema", text(&status["feed"]));
     row("resolved", text(&status["resolved"]));
     row("applied", text(&status["applied"]));
-    row("last request", format!("{} s ago", text(&status["last_request_seconds_ago"])));
+    let last_request = &status["last_request_seconds_ago"];
+    row(
+        "last request",
+        if last_request.is_null() { "none yet".into() } else { format!("{} s ago", text(last_request)) },
+    );
     row("received, applied", format!("{}, {} rows", text(&status["rows_received"]), text(&status["rows_applied"])));
     let room = status["staging_room_bytes"].as_f64().unwrap_or_default() / 1e6;
     row("staging", format!("{} bytes of rows, room for {room:.0} MB", text(&status["staging_row_bytes"])));
@@ -191,6 +195,9 @@ mod tests {
         let text = shown(&status, false);
         assert!(text.starts_with("behind\\u{1b}[2J\n\n") && text.contains("a\\nb"), "{text}");
         assert!(text.contains("not safe to cut back x (y)\n"), "{text}");
+        assert!(text.contains("last request        none yet\n"), "{text}");
+        let later = shown(&serde_json::json!({ "last_request_seconds_ago": 3 }), false);
+        assert!(later.contains("last request        3 s ago\n"), "{later}");
     }
 
     #[test]

@@ -113,9 +113,9 @@ impl Record {
         self.queue.drain().await;
     }
 
-    /// Notes the end and why, and runs its hook. `left`: what becomes of the changefeed.
+    /// Notes the end and why, and runs its hook, also where a start has failed before there was a folder to note it in. `left`:
+    /// what becomes of the changefeed.
     pub(super) async fn ended(&self, outcome: &Result<()>, left: Option<String>) {
-        let Some(history) = self.history.get() else { return };
         let why = match (outcome, self.signal.get()) {
             (Err(error), _) => what(error),
             (Ok(()), Some(signal)) => format!("{signal} asked for it"),
@@ -132,8 +132,10 @@ impl Record {
             Some(now) => at(entry, now),
             None => entry,
         };
-        history.note(entry.clone());
-        tokio::task::block_in_place(|| history.flush());
+        if let Some(history) = self.history.get() {
+            history.note(entry.clone());
+            tokio::task::block_in_place(|| history.flush());
+        }
         self.hooks.run(&entry).await;
     }
 

@@ -90,6 +90,7 @@ pub(super) fn programs(dir: &Path) -> Result<Vec<(Hook, PathBuf)>> {
                 // Behind a link is what was looked at, whatever becomes of the link.
                 programs.push((hook, trusted(&path).map_err(|untrusted| not_ours(&path, untrusted))?));
             }
+            Some(hook) if !path.is_file() => return Err(no_file(hook, &path)),
             Some(hook) => return Err(not_executable(hook, &path)),
             None if is_executable => return Err(unknown(&name, &dir)),
             None => {}
@@ -118,6 +119,12 @@ fn unknown(name: &str, dir: &Path) -> Error {
         ),
     )
     .hint(format!("the names are {}; move other programs away, or chmod -x them", listed(Hook::ALL)))
+}
+
+/// A folder, a pipe, or a link that leads nowhere.
+fn no_file(hook: Hook, path: &Path) -> Error {
+    Error::new(code::hooks::NOT_EXECUTABLE, format!("the hook {hook} is no file that can be run: {}", path.display()))
+        .hint(format!("put a program in the place of '{}', or move it away", path.display()))
 }
 
 fn not_executable(hook: Hook, path: &Path) -> Error {
@@ -157,6 +164,9 @@ mod tests {
         fs::set_permissions(&ended, Permissions::from_mode(0o644)).unwrap();
         refused(code::hooks::NOT_EXECUTABLE, "chmod +x");
         fs::remove_file(&ended).unwrap();
+        fs::create_dir(&ended).unwrap();
+        refused(code::hooks::NOT_EXECUTABLE, "is no file that can be run");
+        fs::remove_dir(&ended).unwrap();
         let other = write("catched-up", 0o755);
         refused(code::hooks::UNKNOWN, "started, caught-up, stalled, recovered, refused, verified, ended");
         fs::remove_file(other).unwrap();

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ebb_sdk::{SHOWN_CHARS_MAX, TableIndex, Timestamp, shortened, shown_value};
+use ebb_sdk::{SHOWN_CHARS_MAX, TableIndex, Timestamp, shortened};
 use hyper::StatusCode;
 
 use super::Refusal;
@@ -135,12 +135,7 @@ impl<'h, 'a> Intake<'h, 'a> {
         let key = canonical_key(message.key).map_err(|malformed: Malformed| bad(MALFORMED, malformed.to_string()))?;
         let topic = &message.topic;
         let unreadable = |why: Unreadable| Untaken::Key(unreadable_key(topic, &key.text, &why));
-        let flawed = |why: columns::Flawed| {
-            bad(
-                MALFORMED,
-                format!("the row of {} with the key {}: {why}", shown(topic), shown_value(&shown(&key.text))),
-            )
-        };
+        let flawed = |why: columns::Flawed| flawed(topic, &key.text, &why);
         table.key.check_count(message.updated, key.values).map_err(unreadable)?;
         if let Some(after) = message.after {
             let columns = columns::columns(after.get()).map_err(flawed)?;
@@ -247,9 +242,21 @@ fn shown(text: &str) -> String {
     shortened(text, SHOWN_CHARS_MAX)
 }
 
+/// The words of `why` may quote the row where it is no JSON, and the client keeps the answer.
+fn flawed(topic: &str, key: &str, why: &columns::Flawed) -> Untaken {
+    let why = match why {
+        columns::Flawed::NotJson(error) => {
+            format!("it is no JSON object (line {}, column {})", error.line(), error.column())
+        }
+        columns::Flawed::Twice(_) => why.to_string(),
+    };
+    let refusal = Refusal::new(MALFORMED, StatusCode::BAD_REQUEST, format!("a row of {}: {why}", shown(topic)));
+    Untaken::Request(refusal.about(Some(shown(key))))
+}
+
 fn unreadable_key(topic: &str, key: &str, why: &Unreadable) -> Error {
     let (topic, key) = (shown(topic), shown(key));
-    Error::new(code::table::KEY_UNREADABLE, format!("a row of {topic} came with the key {}, {why}", shown_value(&key)))
+    Error::new(code::table::KEY_UNREADABLE, format!("a row of {topic} came with a key {why}"))
         .hint(
             "give both sides the same primary key; where the source's has more columns, start with --sourceConn; after ALTER \
              PRIMARY KEY, start again with the same command",

@@ -283,9 +283,7 @@ impl Handler {
         match timeout(self.response_timeout, append).await {
             Ok(Ok(staged)) => Ok(staged),
             // The run goes on: it is the request that was at fault.
-            Ok(Err(error)) if self.inbox.failed().borrow().is_none() => {
-                Err(Refusal::new(error.code, StatusCode::BAD_REQUEST, error.message))
-            }
+            Ok(Err(error)) if self.inbox.failed().borrow().is_none() => Err(Refusal::of(&error)),
             Ok(Err(_)) => Err(Refusal::ending()),
             Err(_) => {
                 Err(Refusal::busy(code::receiver::STAGING_SLOW, "staging is behind (--httpResponseTimeout)".into()))
@@ -300,7 +298,7 @@ impl Handler {
             Untaken::Request(refusal) => return refusal,
             Untaken::Run(error) | Untaken::Key(error) => error,
         };
-        let refusal = Refusal::new(error.code, StatusCode::BAD_REQUEST, error.message.clone());
+        let refusal = Refusal::of(&error);
         if covers_run {
             self.inbox.fail(error);
         }
@@ -334,18 +332,32 @@ pub fn segments(path: &str) -> Option<Vec<String>> {
     path.split('/').filter(|segment| !segment.is_empty()).map(decode).collect()
 }
 
-/// An answer other than 200. Its cause is for a person, and holds neither row data nor secrets.
+/// An answer other than 200. Its cause is for a person, and holds neither row data nor secrets: CockroachDB keeps it as the
+/// status of the changefeed's job.
 #[derive(Debug)]
 struct Refusal {
     /// For the log only.
     code: Code,
     status: StatusCode,
     cause: String,
+    /// Of the row that it is about. For the log only.
+    key: Option<String>,
 }
 
 impl Refusal {
     fn new(code: Code, status: StatusCode, cause: impl Into<String>) -> Self {
-        Self { code, status, cause: cause.into() }
+        Self { code, status, cause: cause.into(), key: None }
+    }
+
+    /// What is said of an error: its facts are not.
+    fn of(error: &Error) -> Self {
+        Self::new(error.code, StatusCode::BAD_REQUEST, error.message.clone())
+            .about(error.fact("key").map(str::to_owned))
+    }
+
+    /// Names the row by its key.
+    fn about(self, key: Option<String>) -> Self {
+        Self { key, ..self }
     }
 
     fn busy(code: Code, cause: String) -> Self {

@@ -54,11 +54,12 @@ impl Refusals {
     }
 
     pub(super) fn request(&self, peer: Peer, refusal: &Refusal, path: &str) {
-        let Refusal { code, status, cause } = refusal;
-        if let Some(more) = self.news(peer, cause) {
+        let Refusal { code, status, cause, key } = refusal;
+        let key = key.as_deref();
+        if let Some(more) = self.news(peer, &format!("{cause} {}", key.unwrap_or_default())) {
             let (error_code, path) = (code.text(), shortened(path, SHOWN_CHARS_MAX));
             let status = u64::from(status.as_u16());
-            tracing::warn!(error_code, status, path, "a request was refused: {cause}{more}");
+            tracing::warn!(error_code, status, path, key, "a request was refused: {cause}{more}");
         }
     }
 

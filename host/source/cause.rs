@@ -56,6 +56,23 @@ impl Cause {
         }
     }
 
+    /// What a message says of it in place of CockroachDB's words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HistoryGone => "the history of the source is gone",
+            Self::Future => "a time lies in the future",
+            Self::NoTable => "a table does not exist",
+            Self::Targets => "the tables cannot be resolved",
+            Self::Truncated => "a table was truncated",
+            Self::Dropped => "a table was dropped",
+            Self::Families => "a table has several column families",
+            Self::Privilege => "the privilege CHANGEFEED is missing",
+            Self::Rangefeeds => "kv.rangefeed.enabled is off",
+            Self::License => "a license is missing",
+            Self::Certificate => "one side does not trust the certificate of the other",
+        }
+    }
+
     /// Of the text of a job.
     pub fn told(text: &str) -> Option<Self> {
         let text = text.to_lowercase();

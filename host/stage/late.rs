@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened, shown_value};
+use ebb_sdk::{SHOWN_CHARS_MAX, Timestamp, shortened};
 
 use super::fingerprints;
 use super::record::{key_text, table_of, timestamp_of};
@@ -88,19 +88,19 @@ pub(super) fn readable(registered: &str) -> String {
     })
 }
 
+/// Without the key: CockroachDB keeps what it is answered.
 impl fmt::Display for Late {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { table, at, floor, forgotten, .. } = self;
-        let key = shown_value(&self.key);
         match at <= forgotten {
             true => write!(
                 f,
-                "a row of {table} with key {key} came with timestamp {at}, which is so old that it cannot be told whether \
+                "a row of {table} came with timestamp {at}, which is so old that it cannot be told whether \
                  it was applied: rows up to {forgotten} are not remembered any more"
             ),
             false => write!(
                 f,
-                "a row of {table} with key {key} and timestamp {at} came for the first time after the changefeed had \
+                "a row of {table} with timestamp {at} came for the first time after the changefeed had \
                  promised that every row up to {floor} had come"
             ),
         }

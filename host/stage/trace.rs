@@ -16,7 +16,7 @@ use super::read_only::ReadOnly;
 use super::record::{Change, Entry, RowBatch, TIMESTAMP_BYTES};
 use super::segments::{Form, State, file_name};
 use super::sorted_run::SortedRunCursor;
-use super::{damaged, unreadable};
+use super::{TableId, damaged, unreadable};
 use crate::code;
 use crate::error::{Error, Result, listed};
 
@@ -90,7 +90,7 @@ impl From<io::Error> for Failure {
 
 fn look(disk: &ReadOnly, table: &str, key: &str) -> Result<Trace, Failure> {
     let state = State::load(disk)?.ok_or_else(|| no_folder(&disk.0))?;
-    let (table, number) = table_named(&state, table)?;
+    let (table, number) = table_named(&state.tables, table)?;
     let mut row = RowBatch::default();
     row.push(Timestamp::ZERO, number, key, Change::Delete(None));
     let record_key = row.records().next().map(|(key, _)| key[TIMESTAMP_BYTES..].to_vec()).unwrap_or_default();
@@ -146,9 +146,9 @@ impl Trace {
     }
 }
 
-fn table_named(state: &State, wanted: &str) -> Result<(String, super::TableId)> {
-    let all = state.tables.iter().map(|(name, number)| (readable(name), *number));
-    let all: Vec<(String, super::TableId)> = all.collect();
+fn table_named(tables: &BTreeMap<String, TableId>, wanted: &str) -> Result<(String, TableId)> {
+    let all = tables.iter().map(|(name, number)| (readable(name), *number));
+    let all: Vec<(String, TableId)> = all.collect();
     let is_it = |name: &str| name == wanted || name.rsplit_once('.').is_some_and(|(_, table)| table == wanted);
     let found: Vec<_> = all.iter().filter(|(name, _)| is_it(name)).collect();
     match found[..] {
@@ -156,8 +156,12 @@ fn table_named(state: &State, wanted: &str) -> Result<(String, super::TableId)> 
         _ => {
             let names: Vec<String> = all.iter().map(|(name, _)| name.clone()).collect();
             let what = if found.is_empty() { "no table" } else { "several tables" };
+            let hint = match names.is_empty() {
+                true => "nothing is staged yet: ask again once rows have come".to_owned(),
+                false => format!("give schema and table, one of: {}", listed(&names)),
+            };
             Err(Error::new(code::staging::NO_TABLE, format!("the staging folder has {what} called {wanted}"))
-                .hint(format!("give schema and table, one of: {}", listed(&names))))
+                .hint(hint))
         }
     }
 }
@@ -165,4 +169,22 @@ fn table_named(state: &State, wanted: &str) -> Result<(String, super::TableId)> 
 pub fn no_folder(folder: &Path) -> Error {
     Error::new(code::staging::NOTHING_STAGED, format!("there is no staging folder {}", folder.display()))
         .hint("give --stagingSchema of the run, and --staging-dir if it was given to the run")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_meant_by_its_name_or_the_hint_says_which_there_are() {
+        let hint = |names: &[&str], wanted| {
+            let tables = names.iter().map(|name| ((*name).to_owned(), TableId(1))).collect();
+            table_named(&tables, wanted).map(|(name, _)| name).map_err(|error| error.hint.unwrap())
+        };
+        let (one, other) = (r#"[["d","public"],"t"]"#, r#"[["d","s"],"t"]"#);
+        assert_eq!(hint(&[one], "t"), Ok("public.t".into()));
+        assert_eq!(hint(&[one, other], "s.t"), Ok("s.t".into()));
+        assert_eq!(hint(&[one, other], "t"), Err("give schema and table, one of: public.t, s.t".into()));
+        assert_eq!(hint(&[], "t"), Err("nothing is staged yet: ask again once rows have come".into()));
+    }
 }

@@ -35,10 +35,21 @@ pub(super) fn without_values(snapshot: &Snapshot) -> Value {
     value
 }
 
-/// Whether a text has a value of a key, which is a JSON array, as a whole word.
+/// Whether a text has a value of a key as a whole word. The host writes a key as a JSON array, a plugin as `id=1, city=rome`.
 fn quotes_key(text: &str, key: &str) -> bool {
-    // A long key is shortened: what it ended with may stand in the text.
-    let Ok(key) = serde_json::from_str(key) else { return true };
+    match serde_json::from_str(key) {
+        Ok(key) => quotes_json(text, key),
+        // A long key is shortened: what it ended with may stand in the text.
+        Err(_) if key.starts_with('[') || key.ends_with('…') => true,
+        // A value may have commas of its own. Then each part of it stands in whatever quotes the whole.
+        Err(_) => {
+            let mut values = key.split(", ").map(|part| part.split_once('=').map_or(part, |(_, value)| value));
+            values.any(|value| quotes(text, value))
+        }
+    }
+}
+
+fn quotes_json(text: &str, key: Value) -> bool {
     let mut rest = vec![key];
     while let Some(value) = rest.pop() {
         let is_quoted = match value {
@@ -51,11 +62,7 @@ fn quotes_key(text: &str, key: &str) -> bool {
                 rest.extend(fields.into_iter().map(|(_, value)| value));
                 false
             }
-            Value::String(value) => {
-                let quoted = json!(value).to_string();
-                let forms = [&value, quoted.trim_matches('"'), &value.replace('\'', "''")];
-                forms.into_iter().any(|form| has_word(text, form))
-            }
+            Value::String(value) => quotes(text, &value),
             other => has_word(text, &other.to_string()),
         };
         if is_quoted {
@@ -63,6 +70,13 @@ fn quotes_key(text: &str, key: &str) -> bool {
         }
     }
     false
+}
+
+/// Whether a text has a value, as it is or as SQL or JSON writes it.
+fn quotes(text: &str, value: &str) -> bool {
+    let quoted = json!(value).to_string();
+    let forms = [value, quoted.trim_matches('"'), &value.replace('\'', "''")];
+    forms.into_iter().any(|form| has_word(text, form))
 }
 
 fn has_word(text: &str, word: &str) -> bool {

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use ebb_sdk::Timestamp;
 
+/// A longer gap between two rows is a silence, and what was before it does not count.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
@@ -23,7 +26,8 @@ impl Standing {
     pub(super) fn staged(&mut self, timestamp: Timestamp, now: Instant) {
         self.newest = self.newest.max(timestamp);
         if timestamp > self.resolved {
-            self.rows = Some((self.rows.map_or(now, |(since, _)| since), now));
+            let goes_on = |&(_, last): &(Instant, Instant)| now.saturating_duration_since(last) <= SILENCE_MAX;
+            self.rows = Some((self.rows.filter(goes_on).map_or(now, |(since, _)| since), now));
         }
     }
 
@@ -62,7 +66,7 @@ mod tests {
         assert_eq!(standing.lasted(Timestamp::ZERO), Duration::ZERO);
         standing.resolved(at(10), later(501));
         standing.staged(at(11), later(502));
-        standing.staged(at(20), later(530));
+        (506..=530).step_by(4).for_each(|seconds| standing.staged(at(20), later(seconds)));
         assert_eq!(standing.lasted(at(10)), Duration::from_secs(28));
         // Repeats, and the same timestamp again.
         standing.staged(at(9), later(560));
@@ -71,9 +75,24 @@ mod tests {
         // It moves, and not past every row; then past all of them.
         standing.resolved(at(15), later(600));
         assert_eq!(standing.lasted(at(15)), Duration::ZERO);
-        standing.staged(at(21), later(607));
-        assert_eq!(standing.lasted(at(15)), Duration::from_secs(7));
-        standing.resolved(at(30), later(608));
+        standing.staged(at(21), later(604));
+        assert_eq!(standing.lasted(at(15)), Duration::from_secs(4));
+        standing.resolved(at(30), later(605));
         assert_eq!(standing.lasted(at(30)), Duration::ZERO);
+    }
+
+    /// A changefeed that was paused, and one row more.
+    #[test]
+    fn a_silence_does_not_count() {
+        let (mut standing, start) = (Standing::default(), Instant::now());
+        let later = |seconds| start + Duration::from_secs(seconds);
+        standing.resolved(at(10), start);
+        standing.staged(at(11), later(1));
+        standing.staged(at(12), later(3));
+        assert_eq!(standing.lasted(at(10)), Duration::from_secs(2));
+        standing.staged(at(13), later(17));
+        assert_eq!(standing.lasted(at(10)), Duration::ZERO);
+        standing.staged(at(14), later(18));
+        assert_eq!(standing.lasted(at(10)), Duration::from_secs(1));
     }
 }

@@ -137,8 +137,11 @@ impl Target {
 /// What ends a start that needs the target.
 fn not_reached(error: &ebb_sdk::Error, longest: Duration) -> Error {
     let mend = match error.topic {
-        Topic::Unreachable => "correct host and port in --target (EBB_TARGET), or start the target".to_owned(),
-        _ => error.hint.clone().unwrap_or_else(|| "see --target (EBB_TARGET)".to_owned()),
+        Topic::Unreachable => {
+            "correct host and port in --target (under ebb start --targetConn; EBB_TARGET), or start the target"
+                .to_owned()
+        }
+        _ => error.hint.clone().unwrap_or_else(|| "see --target (under ebb start --targetConn; EBB_TARGET)".to_owned()),
     };
     let message =
         format!("the target was not reached within {} s, and this start needs it: {error}", longest.as_secs());

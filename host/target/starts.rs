@@ -7,14 +7,16 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::stage::{self, MetadataFile};
+use crate::stage::{self, MetadataFile, disk};
 
-/// Whether a number that the target has is of a folder that is only looked at. One of a version that noted none is believed.
+/// Whether a number that the target has is of a folder that is only looked at, and that stands where it stood. One of a
+/// version that noted none is believed.
 pub fn is_of_folder(folder: &Path, writer: i64) -> Result<bool> {
     if !folder.exists() {
         return Ok(false);
     }
-    Ok(stage::saved::<Starts>(folder, MetadataFile::Starts)?.is_none_or(|starts| starts.is_own(writer)))
+    Ok(stage::saved::<Starts>(folder, MetadataFile::Starts)?
+        .is_none_or(|starts| starts.is_own(writer) && starts.place == disk::identity(folder)))
 }
 
 /// What a folder knows of its own starts.

@@ -9,10 +9,10 @@ use crate::describe::rows;
 use crate::{Session, quoted};
 
 /// MariaDB has one for each JSON column too, whose type is a text.
-const OF_MARIADB: &str = "SELECT table_name, check_clause FROM information_schema.check_constraints \
+const OF_MARIADB: &str = "SELECT table_name, check_clause, constraint_name FROM information_schema.check_constraints \
      WHERE constraint_schema = DATABASE()";
 
-const OF_MYSQL: &str = "SELECT t.table_name, c.check_clause FROM information_schema.table_constraints t \
+const OF_MYSQL: &str = "SELECT t.table_name, c.check_clause, t.constraint_name FROM information_schema.table_constraints t \
      JOIN information_schema.check_constraints c ON c.constraint_schema = t.constraint_schema AND c.constraint_name = t.constraint_name \
      WHERE t.table_schema = DATABASE() AND t.constraint_type = 'CHECK' AND t.enforced = 'YES'";
 
@@ -23,6 +23,7 @@ const HAS_CLAUSES: &str = "SELECT COUNT(*) FROM information_schema.tables \
 #[derive(Clone, Debug)]
 pub(crate) struct Check {
     pub(crate) table: String,
+    pub(crate) name: String,
     /// As the server shows it, in lower case: MySQL keeps the case in which names were written.
     clause: String,
 }
@@ -34,13 +35,13 @@ pub(crate) async fn all(session: &mut Session) -> Result<Vec<Check>> {
         return Ok(Vec::new());
     }
     let sql = if is_mysql { OF_MYSQL } else { OF_MARIADB };
-    let found = rows::<(String, String)>(session, sql, vec![]).await?;
-    Ok(found.into_iter().map(|(table, clause)| Check::new(table, &clause)).collect())
+    let found = rows::<(String, String, String)>(session, sql, vec![]).await?;
+    Ok(found.into_iter().map(|(table, clause, name)| Check { name, ..Check::new(table, &clause) }).collect())
 }
 
 impl Check {
     fn new(table: String, clause: &str) -> Self {
-        Self { table, clause: clause.to_lowercase() }
+        Self { table, name: String::new(), clause: clause.to_lowercase() }
     }
 
     /// Whether it demands, perhaps beside other things, that a text is JSON.

@@ -1,7 +1,9 @@
 //! What MySQL does not look at while checks are suspended, and the questions that look instead: foreign keys. Unique keys
 //! hold as ever.
 //!
-//! Owns: the SQL of the questions. Does not own: asking them (`verify`). Pure.
+//! Owns: the SQL of the questions, what a foreign key does by itself. Does not own: asking them (`verify`). Pure.
+
+use ebb_sdk::Action;
 
 use crate::quoted;
 
@@ -45,5 +47,15 @@ impl Reference {
             [] => "'without a key'".into(),
             key => format!("CONCAT({})", key.iter().map(part).collect::<Vec<_>>().join(", ', ', ")),
         }
+    }
+}
+
+/// InnoDB looks at every row by itself: what the standard calls NO ACTION is RESTRICT here.
+pub(crate) fn action(rule: &str) -> Action {
+    match rule {
+        "CASCADE" => Action::Cascade,
+        "SET NULL" => Action::SetNull,
+        "SET DEFAULT" => Action::SetDefault,
+        _ => Action::Restrict,
     }
 }

@@ -3,7 +3,7 @@
 //! Owns: what of it goes into the sdk's catalog, and what writing and verifying need beside.
 //! Does not own: how a value is written (`values`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ebb_sdk::{
@@ -15,8 +15,9 @@ use mysql_async::prelude::{FromRow, Queryable};
 
 use crate::checks::{self, Check};
 use crate::connect::{Flavour, Server};
-use crate::constraints::Reference;
+use crate::constraints::{Reference, action};
 use crate::error::translate;
+use crate::names::Names;
 use crate::not_writable::not_writable_key;
 use crate::own::{PROGRESS, TRIGGERS};
 use crate::values::Conversion;
@@ -68,6 +69,7 @@ pub(crate) struct Tables {
     pub(crate) details: HashMap<String, TableDetails>,
     /// Every foreign key of the database.
     pub(crate) references: Arc<[Reference]>,
+    pub(crate) names: Names,
 }
 
 pub(crate) struct Described {
@@ -143,7 +145,9 @@ pub(crate) async fn describe(session: &mut Session) -> Result<Described> {
         suspends_checks: true,
         ..Catalog::default()
     };
-    Ok(Described { catalog, tables: Tables { details: builder.details, references: builder.references.into() } })
+    let constraints = builder.unique_key_names.into_iter().chain(checks.into_iter().map(|check| check.name));
+    let names = Names::new(&catalog.tables, &builder.references, constraints);
+    Ok(Described { catalog, tables: Tables { details: builder.details, references: builder.references.into(), names } })
 }
 
 pub(crate) async fn rows<T: FromRow + Send + 'static>(
@@ -175,6 +179,7 @@ struct Builder {
     details: HashMap<String, TableDetails>,
     /// Table, name of the key, its columns; `None` when one of them is an expression.
     unique_keys: Vec<(usize, String, Option<Vec<ColumnIndex>>)>,
+    unique_key_names: HashSet<String>,
     /// Table and position of the columns that say from when to when a row of a history was there.
     periods: Vec<(usize, ColumnIndex)>,
     references: Vec<Reference>,
@@ -189,6 +194,7 @@ impl Builder {
             tables: Vec::new(),
             details: HashMap::new(),
             unique_keys: Vec::new(),
+            unique_key_names: HashSet::new(),
             periods: Vec::new(),
             references: Vec::new(),
             actions: Vec::new(),
@@ -280,6 +286,7 @@ impl Builder {
 
     fn finish_unique_keys(&mut self) {
         for (at, key, columns) in std::mem::take(&mut self.unique_keys) {
+            self.unique_key_names.insert(key.clone());
             let table = &mut self.tables[at];
             if key == "PRIMARY" {
                 table.primary_key = columns.unwrap_or_default();
@@ -384,14 +391,4 @@ impl Builder {
 
 fn key_names(table: &Table) -> Vec<String> {
     table.primary_key.iter().map(|&at| table.columns[at].name.clone()).collect()
-}
-
-/// InnoDB looks at every row by itself: what the standard calls NO ACTION is RESTRICT here.
-fn action(rule: &str) -> Action {
-    match rule {
-        "CASCADE" => Action::Cascade,
-        "SET NULL" => Action::SetNull,
-        "SET DEFAULT" => Action::SetDefault,
-        _ => Action::Restrict,
-    }
 }

@@ -2,7 +2,8 @@
 //! (<https://dev.mysql.com/doc/mysql-errors/9.0/en/server-error-reference.html>,
 //! <https://mariadb.com/kb/en/mariadb-error-code-reference/>).
 //!
-//! Owns: the mapping to the four kinds, and hints. Does not own: which row was at fault (`locate`).
+//! Owns: the mapping to the four kinds, and hints. Does not own: which row was at fault (`locate`), which column and
+//! constraint (`names`).
 
 use std::error::Error as StdError;
 use std::io;
@@ -22,16 +23,6 @@ pub(crate) fn translate(failure: &Failure, doing: &str) -> Error {
         .code(answer.code.to_string());
     if let Some(hint) = hint(answer.code) {
         error = error.hint(hint);
-    }
-    if let Some(parent) = parent(answer) {
-        error = error.hint(ebb_sdk::missing_parent(parent));
-    }
-    // What a trigger says is about the row, and may be any words.
-    if let Some(column) = column(&answer.message).filter(|_| error.topic != Topic::Trigger) {
-        error = error.column(column);
-    }
-    if let Some(constraint) = constraint(answer) {
-        error = error.constraint(constraint);
     }
     // Foreign key and unique key: they depend on other rows, so that the order of the statements matters.
     if is_conflict(answer.code) { error.conflict() } else { error }
@@ -98,12 +89,6 @@ fn without_answer(failure: &Failure, doing: &str) -> Error {
         Failure::Driver(_) => ebb_sdk::unreachable(doing, &text),
         _ => Error::new(ErrorKind::Broken, message),
     }
-}
-
-/// The table that lacks a row: `… FOREIGN KEY (`d`) REFERENCES `dep` (`d`) …`.
-fn parent(answer: &ServerError) -> Option<&str> {
-    let rest = answer.message.split_once(" REFERENCES `").filter(|_| answer.code == NO_REFERENCED_ROW)?.1;
-    rest.split_once("` (").map(|(name, _)| name)
 }
 
 fn topic(code: u16) -> Topic {
@@ -288,40 +273,6 @@ fn hint(code: u16) -> Option<&'static str> {
     })
 }
 
-/// `Data too long for column 'note' at row 3`.
-fn column(message: &str) -> Option<&str> {
-    let rest = message.split_once("olumn '").or_else(|| message.split_once("olumn `"))?.1;
-    // MariaDB names the table too, as `db`.`table`.`column`.
-    let name = rest.split_once("' at row").or_else(|| rest.split_once("' ")).map_or(rest, |(name, _)| name);
-    let name = name.split_once("` at row").map_or(name, |(name, _)| name);
-    Some(name.rsplit("`.`").next().unwrap_or(name).trim_matches(['\'', '`']))
-}
-
-/// Which row of a statement is meant, counted from one.
-pub(crate) fn row(failure: &Failure) -> Option<usize> {
-    let Failure::Server(answer) = failure else { return None };
-    answer.message.rsplit_once(" at row ")?.1.trim_end_matches(|letter: char| !letter.is_ascii_digit()).parse().ok()
-}
-
-fn constraint(answer: &ServerError) -> Option<&str> {
-    let message = &answer.message;
-    match answer.code {
-        // Newer servers put the table before it: `for key 'guests.seat'`.
-        DUPLICATE => {
-            message.rsplit_once("for key '").map(|(_, name)| name.trim_end_matches('\'')).map(|name| {
-                match name.rsplit_once('.') {
-                    Some((_, key)) => key,
-                    None => name,
-                }
-            })
-        }
-        1451 | NO_REFERENCED_ROW => message.split_once("CONSTRAINT `")?.1.split('`').next(),
-        3819 => message.split('\'').nth(1),
-        4025 => message.split('`').nth(1),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,31 +294,6 @@ mod tests {
                 let state = if matches!(code, 1062 | 1048 | 1451 | 1452) { "23000" } else { "HY000" };
                 assert_eq!(translate(&server(code, state, ""), "test").kind, expected, "{code}");
             }
-        }
-    }
-
-    #[test]
-    fn messages_name_column_row_and_constraint() {
-        let error = translate(&server(1406, "22001", "Data too long for column 'no te' at row 3"), "write to t");
-        assert_eq!(error.column.as_deref(), Some("no te"));
-        assert_eq!(row(&server(1406, "22001", "Data too long for column 'note' at row 3")), Some(3));
-        let message = "Incorrect integer value: 'x' for column `d`.`t`.`n` at row 12";
-        assert_eq!(translate(&server(1366, "22007", message), "").column.as_deref(), Some("n"));
-        assert_eq!(row(&server(1366, "22007", message)), Some(12));
-        for (code, message, expected) in [
-            (1062, "Duplicate entry '1' for key 'guests.seat'", "seat"),
-            (1062, "Duplicate entry 'x for key y' for key 'PRIMARY'", "PRIMARY"),
-            (
-                1452,
-                "Cannot add or update a child row: a foreign key constraint fails (`d`.`c`, CONSTRAINT `c_up` FOREIGN KEY …",
-                "c_up",
-            ),
-            (3819, "Check constraint 'positive' is violated.", "positive"),
-            (4025, "CONSTRAINT `positive` failed for `d`.`t`", "positive"),
-        ] {
-            let error = translate(&server(code, "23000", message), "");
-            assert_eq!(error.constraint.as_deref(), Some(expected), "{message}");
-            assert_eq!(error.conflict, code < 2000);
         }
     }
 }

@@ -33,6 +33,7 @@ mod row_keys;
 
 mod locate;
 
+mod names;
 mod error;
 
 use std::time::Duration;

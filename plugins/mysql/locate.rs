@@ -9,7 +9,8 @@ use ebb_sdk::{Error, ErrorKind, Topic};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use crate::error::{self, DIVISION_BY_ZERO, NO_CHARACTER, refused, translate};
+use crate::error::{DIVISION_BY_ZERO, NO_CHARACTER, refused, translate};
+use crate::names;
 use crate::values::{Mend, Reason};
 use crate::write::{Attempt, Failure};
 use crate::{quoted, statement};
@@ -19,7 +20,7 @@ pub(crate) async fn explain(attempt: &Attempt<'_>, conn: &mut Conn, failure: &Fa
     let error = error(attempt, failure);
     let (row, column) = match failure {
         Failure::NotConvertible { row, column, .. } => (Some(*row), Some(*column)),
-        Failure::Database(failure) => (error::row(failure).map(|row| rows.start + row - 1), None),
+        Failure::Database(failure) => (names::row(failure).map(|row| rows.start + row - 1), None),
         Failure::NoEffect { row, .. } => (*row, None),
     };
     if let Some(row) = row.filter(|row| rows.contains(row)) {
@@ -46,7 +47,7 @@ fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
             let why = "the row has a unique value, or a key that the target takes for the same, of another row";
             refused(DIVISION_BY_ZERO, attempt.doing, why).conflict()
         }
-        Failure::Database(failure) => translate(failure, attempt.doing),
+        Failure::Database(failure) => attempt.names.placed(translate(failure, attempt.doing), failure),
     }
 }
 

@@ -31,10 +31,11 @@ const COUNTERS: &str = "SELECT t.table_name AS name, c.column_name AS column_nam
      ON t.table_schema = c.table_schema AND t.table_name = c.table_name \
      WHERE c.table_schema = DATABASE() AND c.extra LIKE '%auto_increment%' ORDER BY t.table_name";
 
-/// Sessions of others that have changed rows and not committed.
+/// Sessions of others that have changed rows and not committed. A user's name may have an @ of its own.
 const WRITERS: &str = "SELECT p.user, p.host, p.id FROM information_schema.innodb_trx x \
      JOIN information_schema.processlist p ON p.id = x.trx_mysql_thread_id \
-     WHERE x.trx_rows_modified > 0 AND p.id <> CONNECTION_ID() AND p.user <> SUBSTRING_INDEX(CURRENT_USER(), '@', 1) \
+     WHERE x.trx_rows_modified > 0 AND p.id <> CONNECTION_ID() AND p.user <> \
+     LEFT(CURRENT_USER(), CHAR_LENGTH(CURRENT_USER()) - CHAR_LENGTH(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)) - 1) \
      ORDER BY p.id";
 
 /// Asks everything, of the tables given. A look that fails is left out, and said.
@@ -139,14 +140,23 @@ async fn counters(session: &mut Session, tables: &[&Table], survey: &mut Survey)
         let used = next as f64 / max as f64;
         if is_wanted && used > USED_MAX && survey.concerns.len() < MAX {
             let left = max.saturating_sub(next);
+            let foreign_keys = foreign_keys(session, &table, &column);
             let (table, column) = (quoted(&table), quoted(&column));
             let reason = format!(
                 "AUTO_INCREMENT of {table}.{column} has used {:.1} % of its range: {left} values are left",
                 used * 100.0
             );
             let unsigned = if is_unsigned == 1 { " unsigned" } else { "" };
+            let first = match foreign_keys.is_empty() {
+                true => String::new(),
+                false => format!(
+                    "; the server does not change a column of a foreign key: drop {} first, make each other column of them \
+                     bigint{unsigned} too, and add them again after it",
+                    foreign_keys.join(", ")
+                ),
+            };
             let fix = format!(
-                "in a maintenance window, since it rewrites the table, and start ebb again after it; add the COMMENT and \
+                "in a maintenance window, since it rewrites the table, and start ebb again after it{first}; add the COMMENT and \
                  whatever else SHOW CREATE TABLE has of the column: ALTER TABLE {table} MODIFY COLUMN {column} \
                  bigint{unsigned} NOT NULL AUTO_INCREMENT;"
             );
@@ -154,6 +164,16 @@ async fn counters(session: &mut Session, tables: &[&Table], survey: &mut Survey)
         }
     }
     Ok(())
+}
+
+/// Those that a column has a part in, on either side.
+fn foreign_keys(session: &Session, table: &str, column: &str) -> Vec<String> {
+    let has = |name: &str, columns: &[String]| name == table && columns.iter().any(|other| other == column);
+    let references = session.tables.references.iter().filter(|reference| {
+        let is_here = reference.parent_database == session.server.database;
+        has(&reference.child, &reference.columns) || is_here && has(&reference.parent, &reference.referenced)
+    });
+    references.map(|reference| format!("{} of {}", quoted(&reference.name), quoted(&reference.child))).collect()
 }
 
 fn largest(kind: &str, is_unsigned: bool) -> Option<u64> {

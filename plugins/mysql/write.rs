@@ -9,6 +9,7 @@ use ebb_sdk::{Block, Error, ErrorKind, Operation, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Value};
 
+use crate::names::Names;
 use crate::reinsert::TargetOnly;
 use crate::statement::{self, TargetColumn};
 use crate::values::{ANOTHER_LETTER, Reason, is_another_letter};
@@ -30,7 +31,8 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
     let guards = details.is_some_and(|details| details.has_unique_keys);
     let triggers = details.and_then(|details| details.triggers.clone());
     let bytes_max = (session.server.packet_bytes_max / 2).min(STATEMENT_BYTES_MAX);
-    let attempt = Attempt { block, targets: &targets, guards, triggers, bytes_max, doing: &doing };
+    let names = &session.tables.names;
+    let attempt = Attempt { block, targets: &targets, names, guards, triggers, bytes_max, doing: &doing };
     let remembers = before::questions(session, block);
     let wait = session.answer_wait;
     let conn = &mut session.conn;
@@ -107,6 +109,7 @@ pub(crate) fn parameter(target: &TargetColumn, value: ebb_sdk::Value<'_>) -> Res
 pub(crate) struct Attempt<'a> {
     pub(crate) block: &'a Block<'a>,
     pub(crate) targets: &'a [TargetColumn],
+    pub(crate) names: &'a Names,
     /// An upsert may meet another row than it means.
     guards: bool,
     /// Those that fire when rows are written, if there are any or none can be seen: then rows that are there are written by

@@ -19,6 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::Session;
 use crate::before::Before;
 use crate::error::{lacks_tls, translate};
+use crate::names::Names;
 use crate::own::Owned;
 use crate::quoted;
 
@@ -83,6 +84,7 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         options: ConnectOptions { url: String::new(), ..options.clone() },
         rounded: Rounding::default(),
         details: HashMap::new(),
+        names: Names::default(),
         checks: Checks::Immediate,
         before: Before::default(),
         questions: HashMap::new(),

@@ -6,19 +6,18 @@
 use std::collections::HashMap;
 
 use ebb_sdk::{
-    Action, Catalog, Column, ColumnIndex, ForeignKey, Identity, NotWritable, OtherRelation, Result, Table, TableIndex,
-    UniqueKey,
+    Action, Catalog, Column, ColumnIndex, ForeignKey, Identity, OtherRelation, Result, Table, TableIndex, UniqueKey,
 };
 use tokio_postgres::{Client, Error, Row};
 
 use crate::column::{ColumnType, column_type};
 use crate::connect::Server;
 use crate::error::translate;
+use crate::names::Names;
 use crate::not_writable;
 use crate::own::{PROGRESS, TRIGGERS};
 use crate::quoted;
 use crate::rights;
-use crate::statement::qualified;
 use crate::triggers::{self, FoundTrigger, QUALIFIED};
 
 /// What writing needs of a table.
@@ -37,6 +36,7 @@ pub(crate) type DetailsByTable = HashMap<(String, String), TableDetails>;
 pub(crate) struct Described {
     pub(crate) catalog: Catalog,
     pub(crate) details: DetailsByTable,
+    pub(crate) names: Names,
 }
 
 /// Ordinary and partitioned tables that are not part of another and not the system's.
@@ -220,6 +220,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         others.push(OtherRelation { namespace, name: row.try_get(1)?, kind: row.try_get(2)? });
     }
     let missing_rights = rights::missing(client, &oids, &builder.positions).await?;
+    let names = Names::read(client, &builder.tables).await?;
     // Debian and others add their own words behind the number.
     let version: String = about.try_get(1)?;
     let number = version.split_whitespace().next().unwrap_or_default();
@@ -238,7 +239,7 @@ async fn read(client: &Client, server: &Server) -> Result<Described, Error> {
         suspends_triggers: suspends_checks,
         suspend_hint: (!suspends_checks).then(|| suspend_hint(server)),
     };
-    Ok(Described { catalog, details: builder.details })
+    Ok(Described { catalog, details: builder.details, names })
 }
 
 fn columns_query(version: u32) -> String {
@@ -322,7 +323,7 @@ impl Builder {
         let table = &mut self.tables[at];
         match is_primary {
             true => {
-                table.not_writable.extend(deferrable.map(|name| deferrable_key(table, &name, &columns)));
+                table.not_writable.extend(deferrable.map(|name| not_writable::deferrable_key(table, &name, &columns)));
                 table.primary_key = columns;
             }
             false => table.unique_keys.push(UniqueKey { columns, nulls_equal: row.try_get(4)? }),
@@ -385,14 +386,5 @@ impl Builder {
 
     fn columns(&self, table: usize, names: &[String]) -> Vec<ColumnIndex> {
         names.iter().filter_map(|name| self.tables[table].column(name)).collect()
-    }
-}
-
-fn deferrable_key(table: &Table, name: &str, columns: &[ColumnIndex]) -> NotWritable {
-    let columns: Vec<_> = columns.iter().map(|&at| quoted(&table.columns[at].name)).collect();
-    let (table, name, columns) = (qualified(table), quoted(name), columns.join(", "));
-    NotWritable {
-        why: "its primary key is DEFERRABLE, and no upsert can rest on such a key".into(),
-        hint: format!("ALTER TABLE {table} DROP CONSTRAINT {name}, ADD PRIMARY KEY ({columns});"),
     }
 }

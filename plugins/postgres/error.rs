@@ -1,7 +1,8 @@
 //! What a PostgreSQL error means for the host, by its SQLSTATE
 //! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 //!
-//! Owns: the mapping to the four kinds, and hints. Does not own: which row was at fault (`locate`).
+//! Owns: the mapping to the four kinds, and hints. Does not own: which row was at fault (`locate`), which table, column and
+//! constraint (`names`).
 
 use std::error::Error as StdError;
 use std::io;
@@ -26,18 +27,6 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
     let mut error = Error::new(kind, format!("cannot {doing}: {}", said(answer))).topic(topic).code(code);
     if let Some(hint) = hint {
         error = error.hint(hint);
-    }
-    if let Some(parent) = answer.detail().and_then(parent) {
-        error = error.hint(ebb_sdk::missing_parent(parent));
-    }
-    if let Some(table) = answer.table() {
-        error = error.table(format!("{}.{table}", answer.schema().unwrap_or("public")));
-    }
-    if let Some(column) = answer.column() {
-        error = error.column(column);
-    }
-    if let Some(constraint) = answer.constraint() {
-        error = error.constraint(constraint);
     }
     // Foreign key, unique key, exclusion: they depend on other rows, so that the order of the statements matters.
     if matches!(code, "23503" | "23001" | "23505" | "23P01" | "21000") { error.conflict() } else { error }
@@ -138,11 +127,6 @@ impl DriverFailure {
 
 pub(crate) fn lacks_tls(failure: &tokio_postgres::Error) -> bool {
     failure.as_db_error().is_none() && DriverFailure::of(failure) == DriverFailure::NoTls
-}
-
-/// The table that lacks a row: `Key (d)=(9) is not present in table "dep".`
-fn parent(detail: &str) -> Option<&str> {
-    detail.split_once("is not present in table \"")?.1.rsplit_once('"').map(|(name, _)| name)
 }
 
 pub(crate) fn topic(code: &str) -> Topic {

@@ -38,6 +38,7 @@ mod comparison;
 mod compare;
 mod row_keys;
 
+mod names;
 mod error;
 
 use std::collections::HashMap;
@@ -57,6 +58,7 @@ use before::Before;
 use constraints::{Name, Question};
 use describe::DetailsByTable;
 use error::translate;
+use names::Names;
 use write::{Prepared, StatementKey};
 
 ebb_sdk::export_dialect!(Postgres);
@@ -96,6 +98,7 @@ pub struct Session {
     rounded: Rounding,
     /// As described last.
     details: DetailsByTable,
+    names: Names,
     /// Of the transaction that was begun last.
     checks: Checks,
     /// What the rows of the open transaction were, where checks are suspended.
@@ -114,6 +117,7 @@ impl ebb_sdk::Session for Session {
         let work = describe::describe(&self.client, &self.server);
         let described = self.answered("describe the target's tables", work).await?;
         self.details = described.details;
+        self.names = described.names;
         self.questions.clear();
         self.statements.clear();
         Ok(described.catalog)

@@ -35,7 +35,7 @@ pub(crate) async fn explain(attempt: &Attempt<'_>, failure: &Failure, rows: Rang
 fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
     let table = attempt.block.table();
     match failure {
-        Failure::Database(failure) => translate(failure, attempt.doing),
+        Failure::Database(failure) => attempt.names.placed(translate(failure, attempt.doing), failure),
         Failure::NotConvertible(value) => not_convertible(attempt, value),
         Failure::LeftOut if matches!(attempt.block.operation(), Operation::Delete | Operation::Update) => {
             let message =

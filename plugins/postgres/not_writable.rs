@@ -1,9 +1,9 @@
 //! What stands between a table and rows that are written exactly as they are, and the statement that mends it.
 //!
-//! Owns: rules, row security, children that inherit, partitions that compute a column, keys that do not convert one to one. Does not own: a DEFERRABLE primary
-//! key, which is found with the keys (`describe`), and triggers, which have a place of their own (`triggers`).
+//! Owns: rules, row security, children that inherit, partitions that compute a column, DEFERRABLE primary keys, keys that do
+//! not convert one to one. Does not own: triggers, which have a place of their own (`triggers`).
 
-use ebb_sdk::{NotWritable, Table};
+use ebb_sdk::{ColumnIndex, NotWritable, Table};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::column::ColumnType;
@@ -162,4 +162,14 @@ pub(crate) fn key_column(table: &Table, at: usize, column_type: &ColumnType, ser
 
 fn relation(row: &Row, at: usize) -> Result<String, Error> {
     Ok(format!("{}.{}", quoted(&row.try_get::<_, String>(at)?), quoted(&row.try_get::<_, String>(at + 1)?)))
+}
+
+/// No upsert can rest on such a key.
+pub(crate) fn deferrable_key(table: &Table, name: &str, columns: &[ColumnIndex]) -> NotWritable {
+    let columns: Vec<_> = columns.iter().map(|&at| quoted(&table.columns[at].name)).collect();
+    let (table, name, columns) = (qualified(table), quoted(name), columns.join(", "));
+    NotWritable {
+        why: "its primary key is DEFERRABLE, and no upsert can rest on such a key".into(),
+        hint: format!("ALTER TABLE {table} DROP CONSTRAINT {name}, ADD PRIMARY KEY ({columns});"),
+    }
 }

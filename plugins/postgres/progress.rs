@@ -107,7 +107,7 @@ pub(crate) async fn commit(session: &Session, statement: &Statement, advance: &A
     let (moved, committed) =
         tokio::join!(biased; session.client.query_one(statement, &parameters), session.client.batch_execute("COMMIT"));
     match moved {
-        Ok(_) => committed.map_err(|failure| translate(&failure, "commit")),
+        Ok(_) => committed.map_err(|failure| session.names.placed(translate(&failure, "commit"), &failure)),
         Err(failure) if is(&failure, DIVISION_BY_ZERO) => Err(fenced(session, advance).await),
         Err(failure) => Err(refused(session, &failure, "move the progress row")),
     }

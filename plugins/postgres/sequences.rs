@@ -13,6 +13,8 @@ use crate::survey::{MAX, tried};
 
 /// A generator that has used up more of its range is named.
 const USED_MAX: f64 = 0.9;
+/// Keys that are farther away than so many values have a distance that is told.
+const GAP_MAX: i128 = 1_000_000;
 /// For all of them; what takes longer is left out.
 const TIME_MAX: Duration = Duration::from_secs(10);
 /// How long one statement may wait and work, as a setting of PostgreSQL.
@@ -225,12 +227,23 @@ impl Sequence {
             .iter()
             .map(|column| format!("{}.{} has {}", column.table, column.name, column.farthest.unwrap_or_default()));
         let stands = if self.is_called { "gives" } else { "has given no value yet, gives" };
-        let reason = format!(
-            "{} {stands} {} next, and {}: a key that it gives would be taken",
-            self.name,
-            self.next,
-            have.collect::<Vec<_>>().join(", ")
-        );
+        let values = |column: &&Column| column.farthest.into_iter().map(|value| (value - self.next) / self.increment);
+        let gap = ahead.iter().flat_map(values).min().unwrap_or_default();
+        let meets = match gap {
+            0 => "that key is taken".to_owned(),
+            1..=GAP_MAX => "a key that it gives may be taken".to_owned(),
+            _ => format!("a key that it gives may be taken, at the latest after {gap} others"),
+        };
+        let mut reason =
+            format!("{} {stands} {} next, and {}: {meets}", self.name, self.next, have.collect::<Vec<_>>().join(", "));
+        if !self.has_room(columns) {
+            let (order, end) = if self.is_up() { ("max", "<") } else { ("min", ">") };
+            reason.push_str(&format!(
+                "; that key is the last of the range, so that behind it there is no other: set the sequence to the {order} of the \
+                 keys {end} it, or give that row another key"
+            ));
+            return Some(concern(ConcernKind::SequenceBehind, &first.table, reason, None));
+        }
         let farthest = columns.iter().map(|column| {
             let (min, max) = column.bounds();
             let is_bounded = if self.is_up() { max > self.max } else { min < self.min };
@@ -247,11 +260,23 @@ impl Sequence {
         Some(concern(ConcernKind::SequenceBehind, &first.table, reason, Some(fix)))
     }
 
+    /// Whether another value follows those that are taken, in its own range and in that of every column.
+    fn has_room(&self, columns: &[Column]) -> bool {
+        let farthest = columns.iter().filter_map(|column| column.farthest).reduce(|a, b| self.farther(a, b));
+        let (low, high) = self.range(columns);
+        farthest.is_none_or(|value| (low..=high).contains(&(value + self.increment)))
+    }
+
+    /// In which every column takes its values.
+    fn range(&self, columns: &[Column]) -> (i128, i128) {
+        let low = columns.iter().map(|column| column.bounds().0).fold(self.min, i128::max);
+        (low, columns.iter().map(|column| column.bounds().1).fold(self.max, i128::min))
+    }
+
     /// Little is left between where it stands and the end of its own range, or of a column's.
     pub(crate) fn narrow(&self, columns: &[Column]) -> Option<Concern> {
         let first = columns.first()?;
-        let low = columns.iter().map(|column| column.bounds().0).fold(self.min, i128::max);
-        let high = columns.iter().map(|column| column.bounds().1).fold(self.max, i128::min);
+        let (low, high) = self.range(columns);
         let (start, end) = if self.is_up() { (self.min, high) } else { (self.max, low) };
         let given = self.next - self.increment;
         let stands = columns.iter().filter_map(|column| column.farthest).fold(given, |a, b| self.farther(a, b));
@@ -310,6 +335,32 @@ mod tests {
 
     fn column(kind: &str, farthest: i128) -> Column {
         Column { table: "t".into(), name: "a".into(), kind: kind.into(), farthest: Some(farthest) }
+    }
+
+    #[test]
+    fn one_is_behind_and_only_set_where_a_value_is_left() {
+        let whole = (1, i64::MAX.into());
+        let behind = |increment, range, next, kind, farthest| {
+            let found = sequence(increment, range, next).behind(&[column(kind, farthest)]).expect("it is behind");
+            (found.reason, found.fix.is_some())
+        };
+        let (reason, has_fix) = behind(1, whole, 100, "bigint", 100);
+        assert!(has_fix && reason.ends_with("that key is taken"), "{reason}");
+        let (reason, has_fix) = behind(1, whole, 100, "bigint", 200);
+        assert!(has_fix && reason.ends_with("a key that it gives may be taken"), "{reason}");
+        // A key of unique_rowid().
+        let (reason, has_fix) = behind(1, whole, 100, "bigint", 1_099_511_627_776_000_100);
+        assert!(has_fix && reason.ends_with("at the latest after 1099511627776000000 others"), "{reason}");
+        // A row that stands at the end.
+        for (increment, range, kind, farthest) in [
+            (1, whole, "integer", i32::MAX.into()),
+            (1, (1, 1000), "bigint", 1000),
+            (10, (1, 1000), "bigint", 995),
+            (-1, (-1000, -1), "bigint", -1000),
+        ] {
+            let (reason, has_fix) = behind(increment, range, increment, kind, farthest);
+            assert!(!has_fix && reason.contains("there is no other"), "{reason}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
 
 use crate::error::translate;
+use crate::names::Names;
 use crate::statement::{self, TargetColumn};
 use crate::values::{LOST, Reason};
 use crate::{Session, before, effect, locate};
@@ -54,7 +55,7 @@ pub(crate) async fn write(session: &mut Session, block: &Block<'_>) -> Result<()
         Checks::Suspended => before::prior_queries(session, block).await?,
         Checks::Immediate | Checks::Deferred => Vec::new(),
     };
-    let attempt = Attempt { client: &session.client, prepared: &prepared, block, doing: &doing };
+    let attempt = Attempt { client: &session.client, prepared: &prepared, block, names: &session.names, doing: &doing };
     let rows = 0..block.rows();
     let work = async {
         let mut found = Vec::with_capacity(prior_queries.len());
@@ -156,6 +157,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) client: &'a Client,
     pub(crate) prepared: &'a Prepared,
     pub(crate) block: &'a Block<'a>,
+    pub(crate) names: &'a Names,
     /// Completes "cannot …" in messages.
     pub(crate) doing: &'a str,
 }

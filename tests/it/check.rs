@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::harness::codes;
-use crate::harness::folders::{TABLE, begin, replicate};
+use crate::harness::folders::{TABLE, begin, copy, folder, replicate};
 use crate::harness::world::World;
 
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
@@ -165,6 +165,12 @@ fn a_run_that_goes_on_is_told() {
     assert!(code == Some(1) && found.contains(&"EBB-R010"), "{list:#}");
     let alive = found.into_iter().filter(|id| id.starts_with("EBB-T")).count();
     assert_eq!(alive, 1, "{list:#}");
+    // A copy of the folder knows the run, and is not the one that it has.
+    std::fs::create_dir_all(&dir).expect("a folder");
+    copy(&folder(&world), &dir.join("_replicator_1"));
+    let (code, list) = elsewhere("");
+    assert!(code == Some(1) && ids(&list).contains(&"EBB-T026"), "{list:#}");
+    std::fs::remove_dir_all(&dir).expect("the copy");
     let (_, list) = elsewhere("--take-over");
     assert!(!ids(&list).iter().any(|id| id.starts_with("EBB-T")), "{list:#}");
     // The folder of a process that was killed is its own.

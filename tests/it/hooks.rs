@@ -107,6 +107,24 @@ fn each_hook_is_told_what_has_happened_and_no_secret() {
     assert!(!log.contains("EBB-H0"), "{log}");
 }
 
+/// Somebody is told also where there is no folder yet that could note it.
+#[test]
+fn a_start_that_fails_early_has_its_hook() {
+    let world = World::with_schemas("hooks_early", SOURCE, TARGET);
+    let said = world.dir().join("ended.env");
+    hook(&world, "ended", &format!("env > {0}.new; mv {0}.new {0}", said.display()));
+    let dir = hooks(&world).display().to_string();
+    let nowhere = world.target_url().replace("/hooks_early", "/nosuch");
+    let mut command = world.bare(env!("CARGO_BIN_EXE_ebb"));
+    command.args(["start", "--targetConn", &nowhere, "--bindAddr", "127.0.0.1:0", "--stagingSchema", "early"]);
+    command.args(["--disableAuthentication", "--tlsSelfSigned", "--hook", &dir]);
+    let log = Ebb::spawn(command).failure();
+    let ended = fs::read_to_string(&said).unwrap_or_else(|error| panic!("{error}: {log}"));
+    let code = ended.lines().find_map(|line| line.strip_prefix("EBB_CODE=")).expect("a code");
+    assert!(code.starts_with("EBB-T") && log.contains(code), "{ended}\n{log}");
+    assert!(ended.contains("EBB_SCHEMA=early") && !ended.contains("nosuch"), "{ended}");
+}
+
 #[test]
 fn one_that_hangs_or_fails_or_floods_holds_nobody_up() {
     let world = World::with_schemas("hooks_bad", SOURCE, TARGET);

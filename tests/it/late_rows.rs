@@ -25,7 +25,8 @@ fn a_row_after_its_time_stops_ebb_and_a_repeat_does_not() {
     assert_ne!(Post::new(&world).send(&one_row(7, &time)).status, 200);
     let line = ebb.failure();
     for text in [
-        "a row of public.t with key [7]",
+        "a row of public.t with timestamp",
+        "\"key\":\"[7]\"",
         &time,
         "came for the first time",
         "SHOW CHANGEFEED JOBS",
@@ -50,7 +51,7 @@ fn a_repeat_is_known_after_a_new_start() {
     ebb.wait_line("using the running changefeed");
     assert_eq!(Post::new(&world).send(&one_row(1, &time)).status, 200);
     assert_ne!(Post::new(&world).send(&one_row(50, &time)).status, 200);
-    assert!(ebb.failure().contains("with key [50]"));
+    assert!(ebb.failure().contains("\"key\":\"[50]\""));
 }
 
 #[test]

@@ -163,6 +163,9 @@ fn what_holds_the_run_up_is_shown() {
     ebb.stop();
 }
 
+/// Of the statement that lets the target take the row.
+const MEND: &str = "ALTER COLUMN \"v\" TYPE text";
+
 #[test]
 fn the_key_of_a_refused_row_is_not_shown() {
     let target = "CREATE TABLE t (id text PRIMARY KEY, v varchar(3))";
@@ -175,7 +178,7 @@ fn the_key_of_a_refused_row_is_not_shown() {
     browser.wait_text("h1", "A row is refused", || ebb.log());
     let findings = browser.text("#findings");
     for part in
-        ["table public.t", "database's code 22001", "The log and /_/status name the row", "any caller may write"]
+        ["table public.t", "database's code 22001", "The log and /_/status name the row", "any caller may write", MEND]
     {
         assert!(findings.contains(part), "{part:?} is not in {findings}");
     }
@@ -191,6 +194,16 @@ fn the_key_of_a_refused_row_is_not_shown() {
     browser.picture("refused-phone-light");
     browser.look(360, "dark");
     browser.picture("refused-phone-dark");
+    world.source("DELETE FROM t");
+    browser.wait_text("h1", "Replicating, caught up", || ebb.log());
+    // A hint that quotes the key: it is the name of the column.
+    world.source("INSERT INTO t VALUES ('v', 'long')");
+    let key = || status(&pages)["waiting"]["key"].clone();
+    wait_for("the other row", || ebb.log(), || key().as_str().is_some_and(|key| key.contains("id=v")));
+    assert!(status(&pages)["waiting"]["hint"].as_str().is_some_and(|hint| hint.contains(MEND)));
+    browser.wait_text("#findings", "see the log", || ebb.log());
+    let html = http_get(&pages, "/");
+    assert!(html.contains("A row is refused") && !html.contains("ALTER TABLE"), "{html}");
     world.source("DELETE FROM t");
     browser.wait_text("h1", "Replicating, caught up", || ebb.log());
     ebb.stop();

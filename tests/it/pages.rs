@@ -1,8 +1,9 @@
 //! Who may read the pages, what a browser is told of them, and many readers at once.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use crate::harness::browser::Browser;
@@ -80,9 +81,16 @@ fn a_password_opens_the_pages_and_nothing_else_does() {
     let world = World::new("pages_password", TABLE);
     let file = world.dir().join("pages.auth");
     fs::write(&file, format!("basic:ann:{PASSWORD}\n")).expect("a file");
+    let set_mode = |mode: u32| fs::set_permissions(&file, Permissions::from_mode(mode)).expect("a mode");
     let (port, file) = (free_port(), file.display().to_string());
     let pages = format!("localhost:{port}");
+    // A file of root may be read by its group.
+    set_mode(0o644);
+    let log = start(&world, &pages, &["--metricsAuth", &file]).stop();
+    assert!(log.contains("EBB-A035") && log.contains("chmod 0600") && log.contains("mode 0644"), "{log}");
+    set_mode(0o600);
     let ebb = start(&world, &pages, &["--metricsAuth", &file, "--metricsTls"]);
+    assert!(!ebb.log().contains("EBB-A035"), "{}", ebb.log());
     let ca = world.certs().ca().display().to_string();
     let curl = |user: &[&str], path: &str| {
         let url = format!("https://{pages}{path}");
@@ -210,6 +218,28 @@ fn hundreds_of_slow_readers_do_not_keep_a_probe_waiting() {
     probe();
     assert_eq!(status(&pages)["rows_applied"], 10);
     drop(slow);
+    ebb.stop();
+}
+
+/// Whoever is refused gives way first, whatever comes.
+#[test]
+fn a_crowd_without_the_password_does_not_keep_a_probe_out() {
+    let world = World::new("pages_crowd", TABLE);
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = start(&world, &pages, &["--metricsAuth", &format!("bearer:{PASSWORD}")]);
+    let connect = || TcpStream::connect(&pages).expect("the pages listen");
+    let asked = |socket: &mut TcpStream, path: &str| {
+        let mut begin = [0; 12];
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it is taken");
+        socket.read_exact(&mut begin).map(|()| String::from_utf8_lossy(&begin).into_owned())
+    };
+    let mut crowd: Vec<_> = (0..CONNECTIONS_MAX).map(|_| connect()).collect();
+    for socket in &mut crowd {
+        assert_eq!(asked(socket, "/").expect("an answer"), "HTTP/1.1 401");
+    }
+    let mut probe = connect();
+    crowd.extend((0..CONNECTIONS_MAX / 4).map(|_| connect()));
+    assert_eq!(asked(&mut probe, "/_/livez").expect("it has not given way"), "HTTP/1.1 200");
     ebb.stop();
 }
 

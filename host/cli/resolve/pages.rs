@@ -2,7 +2,10 @@
 //!
 //! Owns: what `--metricsAuth` may hold. Does not own: serving and asking (`status`, `commands::status`).
 
-use std::path::Path;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +22,9 @@ use crate::config::{Identity, Pages, PagesLogin};
 use crate::error::{Error, Result, visible};
 
 const AUTH: &str = "--metricsAuth";
+/// The rights to read it. An administrator's file is read by way of its group.
+const OTHERS: u32 = 0o004;
+const GROUP: u32 = 0o040;
 /// A shorter one can be tried out.
 const SECRET_CHARS_MIN: usize = 12;
 const FORMS: &str = "the file's first line is basic:USER:PASSWORD for a browser, or bearer:TOKEN for programs; openssl rand \
@@ -69,7 +75,7 @@ pub(in crate::cli) fn status(given: &Status) -> Result<status::Options> {
 fn login(given: &Secret) -> Result<PagesLogin> {
     let text = given.reveal();
     let is_line = ["basic:", "bearer:"].iter().any(|form| text.starts_with(form));
-    let text = if is_line { text.to_owned() } else { first_line(Path::new(text))? };
+    let (text, readable) = if is_line { (text.to_owned(), None) } else { first_line(Path::new(text))? };
     let malformed = |why: &str| Error::new(code::settings::VALUE, format!("{AUTH} cannot be used: {why}")).hint(FORMS);
     let is_printable = text.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
     if !is_printable {
@@ -89,7 +95,7 @@ fn login(given: &Secret) -> Result<PagesLogin> {
     if secret.len() < SECRET_CHARS_MIN {
         return Err(malformed(&format!("its password or token is shorter than {SECRET_CHARS_MIN} characters")));
     }
-    Ok(PagesLogin { header: Secret::new(format!("{scheme} {credential}")), secret: Secret::new(secret) })
+    Ok(PagesLogin { header: Secret::new(format!("{scheme} {credential}")), secret: Secret::new(secret), readable })
 }
 
 /// Whether it certainly is one: it is there, or the folder is in which it would be. A token of base64 may have slashes, too.
@@ -98,15 +104,24 @@ fn is_path(path: &Path) -> bool {
     path.symlink_metadata().is_ok() || path.parent().is_some_and(is_folder)
 }
 
-fn first_line(path: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+/// With the file and its mode, if other users may read it.
+fn first_line(path: &Path) -> Result<(String, Option<(PathBuf, u32)>)> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|mut file| {
+        file.read_to_string(&mut text)?;
+        file.metadata()
+    });
+    let found = read.map_err(|error| {
         // What is no path may be a secret.
         let named = || format!(" {}", visible(&path.to_string_lossy(), ""));
         let shown = if is_path(path) { named() } else { String::new() };
         Error::new(code::settings::FILE_UNREADABLE, format!("the file{shown} of {AUTH} cannot be read: {error}"))
             .hint(format!("give {AUTH} the path of a file that this user may read; {FORMS}"))
     })?;
-    Ok(text.lines().next().unwrap_or_default().trim_end().to_owned())
+    let mode = found.mode() & 0o7777;
+    let others = if found.uid() == 0 { OTHERS } else { OTHERS | GROUP };
+    let readable = (mode & others != 0).then(|| (path.to_owned(), mode));
+    Ok((text.lines().next().unwrap_or_default().trim_end().to_owned(), readable))
 }
 
 #[cfg(test)]

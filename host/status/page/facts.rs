@@ -288,8 +288,13 @@ mod tests {
         for quoting in ["a confidential one", "id=4711", "'o''neill' is there", "o'neill", r"in\\ner", r"(in\ner)"] {
             assert!(hint(quoting, key).ends_with(": see the log"), "{quoting}");
         }
-        for plain in ["the column confidentiality", "47110 rows", "make room in t"] {
-            assert_eq!(hint(plain, key), plain);
+        let of_plugin = r#"name=confidential, id=4711, owner=o'neill, note=a "b", c=d"#;
+        for quoting in ["a confidential one", "id=4711", "'o''neill'", r#"a \"b\", c=d"#, r#"is a "b", c=d there"#] {
+            assert!(hint(quoting, of_plugin).ends_with(": see the log"), "{quoting}");
+        }
+        assert!(hint("make room in t", "name=a long o…").ends_with(": see the log"));
+        for plain in ["the column confidentiality", "47110 rows", "make room in t", "ALTER COLUMN \"name\" TYPE text"] {
+            assert_eq!([hint(plain, key), hint(plain, of_plugin)], [plain, plain]);
         }
     }
 

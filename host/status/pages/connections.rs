@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// At once; beyond it one is closed: of those that never asked for anything the oldest, else the one that has been silent for
-/// the longest. `OTHER_FILES` of the receiver counts them.
+/// At once; beyond it one is closed: of those on which nothing was admitted the oldest, unless the others have more than
+/// [`HEARD_MAX`], of which then the one gives way that has been silent for the longest. `OTHER_FILES` of the receiver counts
+/// them.
 const CONNECTIONS_MAX: usize = 256;
+/// So many stay however many others come; anybody may ask for a probe, and a new connection needs time to ask.
+const HEARD_MAX: usize = CONNECTIONS_MAX / 2;
 
 #[derive(Default)]
 pub(super) struct Connections(Mutex<ByTurn>);
@@ -19,7 +22,7 @@ pub(super) struct Connections(Mutex<ByTurn>);
 #[derive(Default)]
 struct ByTurn {
     next: u64,
-    /// No request has come on them; the first is the oldest.
+    /// No request was admitted on them; the first is the oldest.
     unheard: BTreeMap<u64, oneshot::Sender<()>>,
     /// The first has been silent for the longest.
     heard: BTreeMap<u64, oneshot::Sender<()>>,
@@ -37,8 +40,11 @@ impl Connections {
         let (give_way, given_way) = oneshot::channel();
         let mut by_turn = self.0.lock();
         let turn = by_turn.next_turn();
-        if by_turn.unheard.len() + by_turn.heard.len() >= CONNECTIONS_MAX && by_turn.unheard.pop_first().is_none() {
-            by_turn.heard.pop_first();
+        if by_turn.unheard.len() + by_turn.heard.len() >= CONNECTIONS_MAX {
+            match by_turn.heard.len() > HEARD_MAX {
+                true => by_turn.heard.pop_first(),
+                false => by_turn.unheard.pop_first(),
+            };
         }
         by_turn.unheard.insert(turn, give_way);
         (Connection { connections: Arc::clone(self), turn: AtomicU64::new(turn) }, given_way)
@@ -57,7 +63,7 @@ impl ByTurn {
 }
 
 impl Connection {
-    /// A request has come, or an event was taken.
+    /// A request was admitted, or an event was taken.
     pub(super) fn is_heard(&self) {
         let mut by_turn = self.connections.0.lock();
         if let Some(give_way) = by_turn.remove(self.turn.load(Ordering::Relaxed)) {
@@ -97,5 +103,17 @@ mod tests {
         let (newest, mut given_way) = connections.accept();
         assert!(is_open(&mut given_way) && is_open(&mut heard[0].1) && !is_open(&mut heard[1].1));
         drop(newest);
+    }
+
+    /// Anybody may ask for a probe, also an attacker.
+    #[test]
+    fn those_who_asked_leave_others_time_to_ask() {
+        let connections = Arc::<Connections>::default();
+        let many: Vec<_> = (0..CONNECTIONS_MAX).map(|_| connections.accept()).collect();
+        many.iter().for_each(|(connection, _)| connection.is_heard());
+        let (asker, mut given_way) = connections.accept();
+        let _others: Vec<_> = (0..CONNECTIONS_MAX - HEARD_MAX - 1).map(|_| connections.accept()).collect();
+        assert_eq!(given_way.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        asker.is_heard();
     }
 }

@@ -157,7 +157,8 @@ mod tests {
     }
 
     fn guard(addr: &str, login: Option<&str>) -> Guard {
-        let login = login.map(|header| PagesLogin { header: Secret::new(header), secret: Secret::new("x") });
+        let (secret, readable) = (Secret::new("x"), None);
+        let login = login.map(|header| PagesLogin { header: Secret::new(header), secret, readable });
         Guard::new(login.as_ref(), addr.parse().unwrap(), false).unwrap()
     }
 

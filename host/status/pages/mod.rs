@@ -67,6 +67,14 @@ impl Pages {
             run_state.save(MetadataFile::Pages, &Some(note))?;
         }
         warn_of_strangers(settings, addr);
+        if let Some((file, mode)) = settings.login.as_ref().and_then(|login| login.readable.as_ref()) {
+            let file = file.display();
+            tracing::warn!(
+                error_code = code::access::PAGES_FILE.text(),
+                hint = format!("chmod 0600 '{file}', and change what stands in it"),
+                "other users of this machine may read the file {file} of --metricsAuth (mode {mode:04o})"
+            );
+        }
         let live = Live::new(Run { status, backlog, feed });
         Ok(Self { listener, live: Arc::new(live), guard: Arc::new(guard), tls: tls.map(Arc::new) })
     }

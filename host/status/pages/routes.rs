@@ -31,6 +31,7 @@ type Answer = Response<Either<Full<Bytes>, Events>>;
 pub(super) fn answer(request: &Request<Incoming>, live: &Live, guard: &Guard, connection: &Arc<Connection>) -> Answer {
     let mut answer = match guard.admit(request) {
         Ok(()) => {
+            connection.is_heard();
             let mut answer = route(request, live, connection);
             if let Some(proof) = guard.proof(request.headers()).filter(|_| request.uri().path() == PROVED) {
                 answer.headers_mut().insert(PROOF, proof);

@@ -78,7 +78,6 @@ impl One {
         let Self { live, guard, connection } = self;
         let requests = AtomicU32::new(0);
         let service = service_fn(async |request| {
-            connection.is_heard();
             // Others have their turn before each answer: requests may have come by the hundred.
             tokio::task::yield_now().await;
             let mut answer = routes::answer(&request, &live, &guard, &connection);

@@ -197,3 +197,38 @@ async fn a_check_between_columns_names_the_row() {
         );
     }
 }
+
+/// Its words quote values, and a trigger may say any words with any number.
+#[tokio::test]
+async fn only_names_of_the_database_go_into_facts() {
+    let schema = "CREATE TABLE t (id INT PRIMARY KEY, u VARCHAR(99), n INT, UNIQUE t_u (u));
+         CREATE TABLE said (id INT PRIMARY KEY, code INT, words VARCHAR(200));
+         INSERT INTO t (id, u) VALUES (1, 'my column ''canary'), (2, 'a at row 1'), (3, 'my column ''n'' at row 2')";
+    for world in World::both("failures_names", schema) {
+        world.sql_bodies(
+            "CREATE TRIGGER no BEFORE INSERT ON said FOR EACH ROW BEGIN
+                 SET @code = NEW.code, @words = NEW.words;
+                 IF NEW.code = 1062 THEN SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062, MESSAGE_TEXT = @words; END IF;
+                 IF NEW.code = 1406 THEN SIGNAL SQLSTATE '22001' SET MYSQL_ERRNO = 1406, MESSAGE_TEXT = @words; END IF;
+                 SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1452, MESSAGE_TEXT = @words;
+             END",
+        );
+        let mut writer = world.writer().await;
+        for value in ["my column 'canary", "a at row 1", "my column 'n' at row 2"] {
+            let value = format!("{value:?}");
+            let error = writer.upsert("t", &["id", "u"], &[&["9", &value], &["8", "\"b\""]]).await.unwrap_err();
+            let facts = (error.column.as_deref(), error.constraint.as_deref(), error.key.as_deref());
+            assert!(matches!(facts, (None, Some("t_u"), None | Some("id=9"))), "{error:?}");
+        }
+        for (code, words) in [
+            ("1062", "\"Duplicate entry for key 'canary'\""),
+            ("1406", "\"Data too long for column 'canary' at row 1\""),
+            ("1452", "\"CONSTRAINT `canary` FOREIGN KEY (`d`) REFERENCES `canary` (`d`)\""),
+        ] {
+            let error = writer.upsert("said", &["id", "code", "words"], &[&["1", code, words]]).await.unwrap_err();
+            assert_eq!(error.code.as_deref(), Some(code), "{error:?}");
+            assert_eq!((&error.column, &error.constraint), (&None, &None), "{error:?}");
+            assert!(!error.hint.unwrap_or_default().contains("canary"), "{}", error.message);
+        }
+    }
+}

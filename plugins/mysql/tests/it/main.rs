@@ -22,6 +22,7 @@ mod letters;
 mod keys;
 
 mod rows;
+mod survey;
 mod conflicts;
 mod triggers;
 

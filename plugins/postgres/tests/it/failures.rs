@@ -197,3 +197,37 @@ async fn a_check_between_columns_names_the_row() {
     check(&error, ErrorKind::Refused, "23514");
     assert_eq!((error.constraint.as_deref(), error.key.as_deref(), error.column), (Some("low"), Some("id=3"), None));
 }
+
+/// A function of the target's own may put a value of the row where the server puts names.
+#[tokio::test]
+async fn only_names_of_the_database_go_into_facts() {
+    let world = World::new(
+        "failures_names",
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE DOMAIN short AS text CONSTRAINT is_short CHECK (length(VALUE) < 3);
+         CREATE TABLE parts (id int PRIMARY KEY, n int CONSTRAINT small CHECK (n < 9), s short) PARTITION BY RANGE (id);
+         CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (100);
+         CREATE TABLE dep (d text PRIMARY KEY); CREATE TABLE emp (id int PRIMARY KEY, d text CONSTRAINT works REFERENCES dep);
+         CREATE TABLE later (id int PRIMARY KEY, d text CONSTRAINT waits REFERENCES dep DEFERRABLE INITIALLY DEFERRED);
+         CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE EXCEPTION 'no' USING ERRCODE = '23503', TABLE = NEW.v, SCHEMA = 'public', COLUMN = NEW.v,
+                 CONSTRAINT = NEW.v, DETAIL = 'Key (d)=(1) is not present in table \"' || NEW.v || '\".';
+         END $$;
+         CREATE TRIGGER no BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION no()",
+    );
+    let mut writer = world.writer().await;
+    let error = writer.upsert("t", &["id", "v"], &[&["1", "\"canary\""]]).await.unwrap_err();
+    assert_eq!((&error.column, &error.constraint), (&None, &None), "{error:?}");
+    assert_ne!(error.table.as_deref(), Some("public.canary"), "{error:?}");
+    assert!(!error.hint.unwrap().contains("canary"), "{}", error.message);
+    let words = "\"x is not present in table \\\"canary\\\".\"";
+    for (table, constraint) in [("emp", "works"), ("later", "waits")] {
+        let error = writer.upsert(table, &["id", "d"], &[&["1", words]]).await.unwrap_err();
+        assert_eq!(error.constraint.as_deref(), Some(constraint), "{error:?}");
+        assert!(error.hint.as_deref().unwrap().starts_with("insert the missing row into dep on"), "{error:?}");
+    }
+    // Those of partitions and of domains are names as well.
+    let error = writer.upsert("parts", &["id", "n"], &[&["1", "9"]]).await.unwrap_err();
+    assert_eq!(error.constraint.as_deref(), Some("small"), "{error:?}");
+    let error = writer.upsert("parts", &["id", "s"], &[&["1", "\"long\""]]).await.unwrap_err();
+    assert_eq!(error.constraint.as_deref(), Some("is_short"), "{error:?}");
+}
