@@ -66,9 +66,13 @@ impl Verified {
 
 fn event(saved: &Saved) -> Entry {
     let (rows, differences) = (saved.rows(), saved.differences());
+    let compares = &saved.compares;
+    let keys = if compares.only_keys { "the keys of " } else { "" };
+    let tables = if compares.every_table { String::new() } else { format!("{} tables of ", saved.tables.len()) };
+    let what = format!("{keys}{tables}both sides were compared");
     let text = match differences {
-        0 => format!("both sides were compared: {rows} rows, all equal"),
-        _ => format!("both sides were compared: {differences} of {rows} rows differ"),
+        0 => format!("{what}: {rows} rows, all equal"),
+        _ => format!("{what}: {rows} rows, and {differences} differ"),
     };
     Entry::new(Event::Verified, text).fact("differences", differences).fact("rows", rows)
 }

@@ -15,12 +15,12 @@ use tokio::runtime::Handle;
 use super::failure::Failure;
 use super::pace::Pace;
 use super::read::{self, Chunk, End};
-use super::state::{Compared, Mismatch};
+use super::state::Compared;
 use super::work::{Ground, compare};
 use crate::code;
 use crate::error::Error;
 use crate::plugin::Session;
-use crate::source::Source;
+use crate::source::{Past, Source};
 
 /// Chunks that wait for each session.
 const WAITING_MAX: usize = 2;
@@ -29,8 +29,13 @@ const TICK: Duration = Duration::from_millis(500);
 /// Work for a reader, by the number of the table.
 pub(super) enum Task {
     Count(usize),
-    /// Behind this key.
-    Read(usize, Option<Vec<String>>),
+    Read {
+        table: usize,
+        /// Behind this key.
+        after: Option<Vec<String>>,
+        /// Once all of it is read.
+        is_counted: bool,
+    },
 }
 
 /// Work for a session.
@@ -43,7 +48,7 @@ enum Job {
 pub(super) enum Report {
     SourceCount(usize, u64),
     TargetCount(usize, u64),
-    Compared(usize, u64, Compared, Vec<Mismatch>),
+    Compared(usize, u64, Compared),
     End(usize, End),
     /// Nothing, for a while.
     Tick,
@@ -59,6 +64,8 @@ pub(super) struct Crew<'a> {
     pub(super) deadline: Instant,
     pub(super) tasks: Mutex<VecDeque<Task>>,
     pub(super) is_broken: AtomicBool,
+    /// Something was counted or compared, so that the next snapshot goes on from elsewhere.
+    pub(super) has_begun: AtomicBool,
 }
 
 type Reports = SyncSender<Result<Report, Failure>>;
@@ -100,8 +107,10 @@ impl Crew<'_> {
         }
     }
 
+    /// However young a snapshot may be: something is done with it, or the comparison would never end.
     fn is_over(&self) -> bool {
-        self.is_broken.load(Ordering::Relaxed) || self.pace.is_ending() || Instant::now() >= self.deadline
+        let is_old = Instant::now() >= self.deadline && self.has_begun.load(Ordering::Relaxed);
+        self.is_broken.load(Ordering::Relaxed) || self.pace.is_ending() || is_old
     }
 
     fn gather(
@@ -110,11 +119,13 @@ impl Crew<'_> {
         take: &mut impl FnMut(Report) -> Result<(), Error>,
     ) -> Result<(), Failure> {
         let outcome = loop {
-            match reports.recv_timeout(TICK) {
-                Ok(Ok(report)) => take(report)?,
-                Ok(Err(failure)) => break Err(failure),
-                Err(RecvTimeoutError::Timeout) => take(Report::Tick)?,
+            let taken = match reports.recv_timeout(TICK) {
+                Ok(report) => report.and_then(|report| Ok(take(report)?)),
+                Err(RecvTimeoutError::Timeout) => take(Report::Tick).map_err(Failure::from),
                 Err(RecvTimeoutError::Disconnected) => break Ok(()),
+            };
+            if taken.is_err() {
+                break taken;
             }
         };
         if outcome.is_err() {
@@ -129,29 +140,42 @@ impl Crew<'_> {
             let Some(task) = self.tasks.lock().pop_front() else { return Ok(()) };
             match task {
                 _ if self.is_over() => {}
-                Task::Count(table) => {
-                    // The session has gone when nobody takes the job.
-                    let _ = job.send(Job::Count(table));
-                    let pair = &self.ground.pairs[table];
-                    let rows = self.runtime.block_on(past.rows(&pair.count(self.ground.at)))?;
-                    let count = rows.first().and_then(|row| row.get(0)?.parse().ok());
-                    let count = count.ok_or_else(|| {
-                        Error::new(code::source::UNEXPECTED_ANSWER, format!("the source does not count {}", pair.name))
-                    })?;
-                    let _ = report.send(Ok(Report::SourceCount(table, count)));
-                }
-                Task::Read(table, after) => {
+                Task::Count(table) => self.count(&past, table, job, report)?,
+                Task::Read { table, after, is_counted } => {
                     let end = read::read(
                         (self.runtime, &past),
                         (table, &self.ground.pairs[table]),
                         (self.ground.at, after.as_deref()),
-                        self.pace,
-                        |chunk| !self.is_over() && job.send(Job::Compare(chunk)).is_ok(),
+                        (self.pace, self.deadline),
+                        |chunk| !self.is_over() && self.has_sent(job, chunk),
                     )?;
+                    let is_whole = end.is_whole;
                     let _ = report.send(Ok(Report::End(table, end)));
+                    if is_whole && is_counted {
+                        self.count(&past, table, job, report)?;
+                    }
                 }
             }
         }
+    }
+
+    fn has_sent(&self, job: &SyncSender<Job>, chunk: Chunk) -> bool {
+        self.has_begun.store(true, Ordering::Relaxed);
+        job.send(Job::Compare(chunk)).is_ok()
+    }
+
+    fn count(&self, past: &Past<'_>, table: usize, job: &SyncSender<Job>, report: &Reports) -> Result<(), Failure> {
+        // The session has gone when nobody takes the job.
+        let _ = job.send(Job::Count(table));
+        let pair = &self.ground.pairs[table];
+        let rows = self.runtime.block_on(past.rows(&pair.count(self.ground.at)))?;
+        let count = rows.first().and_then(|row| row.get(0)?.parse().ok());
+        let count = count.ok_or_else(|| {
+            Error::new(code::source::UNEXPECTED_ANSWER, format!("the source does not count {}", pair.name))
+        })?;
+        let _ = report.send(Ok(Report::SourceCount(table, count)));
+        self.has_begun.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn ask(&self, session: &mut Session, jobs: &Mutex<Receiver<Job>>, report: &Reports) -> Result<(), Failure> {
@@ -163,8 +187,7 @@ impl Crew<'_> {
                 Ok(Job::Count(table)) => Report::TargetCount(table, session.count(self.ground.pairs[table].position)?),
                 Ok(Job::Compare(chunk)) => {
                     let (table, number) = (chunk.pair, chunk.number);
-                    let (compared, shown) = compare(session, self.ground, chunk)?;
-                    Report::Compared(table, number, compared, shown)
+                    Report::Compared(table, number, compare(session, self.ground, chunk)?)
                 }
             };
             if report.send(Ok(done)).is_err() {

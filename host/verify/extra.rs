@@ -5,6 +5,7 @@
 
 use tokio::runtime::Handle;
 
+use super::failure::Failure;
 use super::pace::Pace;
 use super::pairs::Pair;
 use super::state::{Kind, Mismatch};
@@ -26,60 +27,71 @@ pub(super) struct Found {
     pub(super) is_cut: bool,
 }
 
-/// Looks for rows that the source does not have. `expected` ends the search, where it is known.
-pub(super) fn find(
-    session: &mut Session,
-    (runtime, past): (&Handle, &Past<'_>),
-    ground: Ground<'_>,
-    pair: &Pair,
-    expected: Option<u64>,
-    pace: &Pace<'_>,
-) -> Result<Found> {
-    let mut found = Found::default();
-    let mut page = KeyPage { after: None, limit: KEYS_MAX };
-    loop {
-        let keys = session.keys(pair.position, &page)?;
-        pace.wait(keys.len());
-        if pace.is_ending() {
-            return Ok(Found { is_cut: true, ..found });
-        }
-        for at in absent(runtime, past, ground, pair, &keys)? {
-            found.rows += 1;
-            if found.shown.len() < ground.shown_max {
-                found.shown.push(described(session, ground, pair, Kind::Extra, &keys[at], Vec::new())?);
-            }
-        }
-        let is_last = keys.len() < KEYS_MAX as usize;
-        page.after = keys.into_iter().next_back();
-        if is_last || expected.is_some_and(|expected| found.rows >= expected) {
-            return Ok(found);
-        }
-    }
+/// Where is looked, and how fast.
+pub(super) struct Search<'a> {
+    pub(super) runtime: &'a Handle,
+    pub(super) past: &'a Past<'a>,
+    pub(super) ground: Ground<'a>,
+    pub(super) pair: &'a Pair,
+    pub(super) pace: &'a Pace<'a>,
 }
 
-/// Which of the keys the source lacks. One that is no value of the source's type is in no row there; which one it is shows when
-/// they are asked about in parts.
-fn absent(runtime: &Handle, past: &Past<'_>, ground: Ground<'_>, pair: &Pair, keys: &[Key]) -> Result<Vec<usize>> {
-    let mut found = Vec::new();
-    let mut parts = Vec::from([(0, keys.len())]);
-    while let Some((start, end)) = parts.pop() {
-        let part = start..end;
-        if part.is_empty() {
-            continue;
-        }
-        match runtime.block_on(past.rows(&pair.absent(ground.at, &keys[part.clone()]))) {
-            Ok(rows) => {
-                let numbers = rows.iter().filter_map(|row| row.get(0)?.parse::<usize>().ok());
-                found.extend(numbers.map(|number| start + number));
+impl Search<'_> {
+    /// Looks for rows that the source does not have. `expected` ends the search, where it is known; `show` hears of every page.
+    pub(super) fn find(
+        &self,
+        session: &mut Session,
+        expected: Option<u64>,
+        show: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Found, Failure> {
+        let mut found = Found::default();
+        let mut page = KeyPage { after: None, limit: KEYS_MAX };
+        loop {
+            let keys = session.keys(self.pair.position, &page)?;
+            self.pace.wait(keys.len(), None);
+            if self.pace.is_ending() {
+                return Ok(Found { is_cut: true, ..found });
             }
-            Err(error) if is_no_value(&error) && part.len() == 1 => found.push(start),
-            Err(error) if is_no_value(&error) => {
-                let middle = start + part.len() / 2;
-                parts.extend([(start, middle), (middle, end)]);
+            for at in self.absent(&keys)? {
+                found.rows += 1;
+                if found.shown.len() < self.ground.shown_max {
+                    found.shown.push(described(session, self.ground, self.pair, Kind::Extra, &keys[at], Vec::new())?);
+                }
             }
-            Err(error) => return Err(error),
+            show()?;
+            let is_last = keys.len() < KEYS_MAX as usize;
+            page.after = keys.into_iter().next_back();
+            if is_last || expected.is_some_and(|expected| found.rows >= expected) {
+                return Ok(found);
+            }
         }
     }
-    found.sort_unstable();
-    Ok(found)
+
+    /// Which of the keys the source lacks. One that is no value of the source's type is in no row there; which one it is shows
+    /// when they are asked about in parts.
+    fn absent(&self, keys: &[Key]) -> Result<Vec<usize>> {
+        let mut found = Vec::new();
+        let mut parts = Vec::from([(0, keys.len())]);
+        while let Some((start, end)) = parts.pop() {
+            let part = start..end;
+            if part.is_empty() {
+                continue;
+            }
+            let sql = self.pair.absent(self.ground.at, &keys[part.clone()]);
+            match self.runtime.block_on(self.past.rows(&sql)) {
+                Ok(rows) => {
+                    let numbers = rows.iter().filter_map(|row| row.get(0)?.parse::<usize>().ok());
+                    found.extend(numbers.map(|number| start + number));
+                }
+                Err(error) if is_no_value(&error) && part.len() == 1 => found.push(start),
+                Err(error) if is_no_value(&error) => {
+                    let middle = start + part.len() / 2;
+                    parts.extend([(start, middle), (middle, end)]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
 }

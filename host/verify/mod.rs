@@ -146,7 +146,8 @@ impl<'a> Comparison<'a> {
         let mut pairs = Vec::new();
         for route in &routes {
             let table = chosen.iter().find(|table| route.source == Some((table.schema.clone(), table.name.clone())));
-            let Some(table) = table else { continue };
+            // The source is asked twice.
+            let table = table.ok_or_else(changed)?;
             pairs.push(Pair::new(route, table, source.database(), &catalog, manner)?);
         }
         pairs.sort_by(|one, other| one.name.cmp(&other.name));
@@ -177,6 +178,12 @@ impl<'a> Comparison<'a> {
         let rows = |states: &[TableState]| states.iter().map(|state| state.compared).sum::<u64>() - before;
         while !pace.is_ending() && states.iter().any(|state| !state.is_done) {
             let compared = rows(&states);
+            // No snapshot is kept for it.
+            pace.wait_for_replication(None, || {
+                let seconds = begun.elapsed().as_secs_f64();
+                show(&Progress { tables: &states, names: &names, seconds, rows: compared, is_held: true });
+                Ok::<(), Error>(())
+            })?;
             let opened = Snapshot::open(&self.target, &self.catalog, self.feed, self.options.parallelism);
             let outcome = opened.and_then(|mut snapshot| {
                 frozen = frozen.max(snapshot.frozen_for);
@@ -203,7 +210,7 @@ impl<'a> Comparison<'a> {
             if let Err(Failure { error, may_pass }) = outcome {
                 failures += 1;
                 if !may_pass || failures >= FAILURES_MAX {
-                    return Err(error);
+                    return Err(continued(error, saved.rows()));
                 }
                 std::thread::sleep(FAILURE_WAIT);
             }
@@ -220,7 +227,8 @@ impl<'a> Comparison<'a> {
     fn begin(&self) -> Result<Saved> {
         let path = &self.options.state;
         if self.options.resume
-            && let Some(saved) = Saved::load(path)?
+            // What is finished proves nothing of now.
+            && let Some(saved) = Saved::load(path)?.filter(|saved| !saved.is_finished)
         {
             saved.must_be_of(&self.compares, path)?;
             return Ok(saved);
@@ -267,6 +275,20 @@ fn choose(pairs: &mut Vec<Pair>, names: &[String]) -> Result<()> {
     }
     pairs.retain(|pair| names.iter().any(|name| is_named(pair, name)));
     Ok(())
+}
+
+/// The error of a comparison that has come further than its beginning.
+fn continued(error: Error, rows: u64) -> Error {
+    if rows == 0 {
+        return error;
+    }
+    let hint = error.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+    error.hint(format!("{hint}then go on with ebb verify --resume"))
+}
+
+fn changed() -> Error {
+    Error::new(code::table::TABLES_CHANGED, "the source's tables were changed while they were looked at")
+        .hint("run the same command again")
 }
 
 fn now() -> i64 {

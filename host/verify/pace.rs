@@ -3,6 +3,7 @@
 //! Owns: waiting for `--rate` and `--max-lag`, and that a wish to end is heard. Does not own: how far replication is behind
 //! (the run's status).
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,13 +57,31 @@ impl<'a> Pace<'a> {
         self.is_held.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many rows more may be read; no longer once the end is near.
-    pub(super) fn wait(&self, rows: usize) {
-        while !self.is_ending() && self.is_behind() {
+    /// At least one piece of work fits into a second.
+    pub(super) fn rows_max(&self, most: usize) -> usize {
+        let rate = self.rows_per_second.map_or(most, |rate| usize::try_from(rate).unwrap_or(most));
+        most.min(rate).max(1)
+    }
+
+    /// Waits while replication is too far behind, until the deadline at most, and tells `show` meanwhile.
+    pub(super) fn wait_for_replication<E>(
+        &self,
+        deadline: Option<Instant>,
+        mut show: impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        while !self.is_ending() && !is_late() && self.is_behind() {
             self.is_held.store(true, Ordering::Relaxed);
+            show()?;
             thread::sleep(TICK);
         }
         self.is_held.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until so many rows more may be read; no longer once the end is near, and for replication until the deadline only.
+    pub(super) fn wait(&self, rows: usize, deadline: Option<Instant>) {
+        let Ok(()) = self.wait_for_replication(deadline, || Ok::<(), Infallible>(()));
         let Some(rate) = self.rows_per_second else { return };
         let due = {
             let mut next = self.next.lock();
@@ -94,11 +113,12 @@ mod tests {
         let (is_ending, lag) = (AtomicBool::new(false), || None);
         let pace = Pace::new(Some(1_000), None, &lag, &is_ending);
         let begun = Instant::now();
-        (0..4).for_each(|_| pace.wait(20));
+        (0..4).for_each(|_| pace.wait(20, None));
         assert!(begun.elapsed() >= Duration::from_millis(60), "{:?}", begun.elapsed());
-        pace.wait(1_000_000);
+        assert_eq!((pace.rows_max(5_000), pace.rows_max(10)), (1_000, 10));
+        pace.wait(1_000_000, None);
         is_ending.store(true, Ordering::Relaxed);
-        pace.wait(1);
+        pace.wait(1, None);
     }
 
     #[test]
@@ -107,8 +127,22 @@ mod tests {
         let asked = std::sync::atomic::AtomicU64::new(0);
         let lag = || Some(Duration::from_secs(if asked.fetch_add(1, Ordering::Relaxed) == 0 { 60 } else { 1 }));
         let pace = Pace::new(None, Some(Duration::from_secs(30)), &lag, &is_ending);
-        pace.wait(1);
+        pace.wait(1, None);
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         assert!(!pace.is_held());
+    }
+
+    #[test]
+    fn a_snapshot_does_not_become_old_while_reading_waits() {
+        let (is_ending, lag) = (AtomicBool::new(false), || Some(Duration::from_secs(60)));
+        let pace = Pace::new(None, Some(Duration::from_secs(30)), &lag, &is_ending);
+        pace.wait(1, Some(Instant::now() + Duration::from_millis(50)));
+        let mut shown = 0;
+        let refused = pace.wait_for_replication(None, || {
+            shown += 1;
+            assert!(pace.is_held());
+            if shown == 3 { Err(shown) } else { Ok(()) }
+        });
+        assert_eq!(refused, Err(3));
     }
 }

@@ -3,7 +3,7 @@
 //! Owns: which columns of both sides belong together, and the SQL. Does not own: matching tables (`tables`), running a
 //! statement (`read`, `extra`). Pure.
 
-use ebb_sdk::{Catalog, ColumnIndex, Family, TableIndex, Timestamp};
+use ebb_sdk::{Catalog, ColumnIndex, Family, SourceType, TableIndex, Timestamp};
 
 use crate::code;
 use crate::error::{Error, Result};
@@ -69,7 +69,7 @@ impl Pair {
         };
         let key_column = |name: &String| {
             let column = table.columns.iter().find(|column| column.name == *name);
-            let type_name = column.map(|column| column.source_type.name.clone()).unwrap_or_default();
+            let type_name = column.map(|column| unlimited(&column.source_type)).unwrap_or_default();
             KeyColumn { name: name.clone(), type_name }
         };
         let key: Vec<KeyColumn> = table.key_columns.iter().map(key_column).collect();
@@ -121,7 +121,11 @@ impl Pair {
 
     /// A row can be continued behind only where its key has a spelling in SQL.
     pub(super) fn has_plain_key(&self) -> bool {
-        self.key.iter().all(|column| !column.type_name.is_empty() && !column.type_name.ends_with("[]"))
+        let is_plain = |column: &KeyColumn| {
+            // The text of an array or a document in a row is none that SQL reads as the same value.
+            !column.type_name.is_empty() && !column.type_name.ends_with("[]") && column.type_name != "JSONB"
+        };
+        self.key.iter().all(is_plain)
     }
 
     /// Every row behind a key, one JSON object each, in the order of the primary key.
@@ -186,6 +190,22 @@ impl Pair {
         let is_it: Vec<String> =
             names.zip(literals(&self.target_key, key)).map(|(name, value)| format!("{name} = {value}")).collect();
         format!("SELECT * FROM {} AS OF SYSTEM TIME {at} WHERE {};", self.source, is_it.join(" AND "))
+    }
+}
+
+/// The type as wide as it can be: a value of the target is not to be cut to the width of the source's column, and found there.
+fn unlimited(source_type: &SourceType) -> String {
+    let name = &source_type.name;
+    match (source_type.family, name.split_once('(')) {
+        _ if name.contains(" COLLATE ") => name.clone(),
+        (Family::String, _) => "STRING".into(),
+        (Family::Bit, _) => "VARBIT".into(),
+        (Family::Interval, _) => "INTERVAL".into(),
+        (
+            Family::Decimal | Family::Time | Family::TimeTz | Family::Timestamp | Family::TimestampTz,
+            Some((word, _)),
+        ) => word.to_owned(),
+        _ => name.clone(),
     }
 }
 

@@ -49,18 +49,18 @@ impl Pass<'_> {
     /// Goes on where the tables stand. The end may come before all of it is done: the tables tell.
     pub(super) fn run(&self, snapshot: &mut Snapshot, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
         let pending: Vec<usize> = (0..self.pairs.len()).filter(|&at| !ledger.tables[at].is_done).collect();
-        // What was begun at another state is not of one state.
-        let is_of_one: Vec<bool> = ledger.tables.iter().map(|table| table.after.is_none() && !table.is_read).collect();
         for &at in &pending {
-            ledger.tables[at].begin(snapshot.at, self.pairs[at].has_plain_key());
+            if ledger.tables[at].begin(snapshot.at, self.pairs[at].has_plain_key()) {
+                ledger.mismatches.forget(&self.pairs[at].name);
+            }
         }
         let ends = self.compare(snapshot, &pending, ledger)?;
         for &at in &pending {
             let Some(end) = ends[at].as_ref().filter(|end| end.is_whole) else { continue };
-            self.check_whole(at, end, is_of_one[at], &mut ledger.tables[at])?;
+            self.check_whole(at, end, snapshot.at, &mut ledger.tables[at])?;
         }
         for at in pending {
-            if ledger.tables[at].is_read && ledger.tables[at].counts.is_some_and(|counts| counts.at == snapshot.at) {
+            if ledger.tables[at].is_read && ledger.tables[at].is_counted(snapshot.at) {
                 self.look_for_extra(snapshot, at, ledger)?;
                 (ledger.show)(ledger.tables, ledger.mismatches)?;
             }
@@ -75,12 +75,15 @@ impl Pass<'_> {
         ledger: &mut Ledger<'_>,
     ) -> Result<Vec<Option<End>>, Failure> {
         let at = snapshot.at;
-        // Counting both sides is quick, and tells most of what is wrong.
-        let counted = pending.iter().map(|&at| Task::Count(at));
-        let unread = pending.iter().copied().filter(|&at| !ledger.tables[at].is_read);
-        let read = unread.map(|at| {
-            let after = ledger.tables[at].after.clone();
-            Task::Read(at, after)
+        let tables = &*ledger.tables;
+        // Counting both sides is quick, and tells most of what is wrong; once is enough until a table has come to its end.
+        let is_counted_first = |at: &usize| tables[*at].counts.is_none() || tables[*at].is_read;
+        let counted = pending.iter().copied().filter(is_counted_first).map(Task::Count);
+        let unread = pending.iter().copied().filter(|&at| !tables[at].is_read);
+        let read = unread.map(|at| Task::Read {
+            table: at,
+            after: tables[at].after.clone(),
+            is_counted: !is_counted_first(&at),
         });
         let tasks: VecDeque<Task> = counted.chain(read).collect();
         let crew = Crew {
@@ -91,6 +94,7 @@ impl Pass<'_> {
             deadline: snapshot.opened + self.age_max,
             tasks: Mutex::new(tasks),
             is_broken: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
         };
         let mut counts: Vec<(Option<u64>, Option<u64>)> = vec![(None, None); self.pairs.len()];
         let mut ends: Vec<Option<End>> = self.pairs.iter().map(|_| None).collect();
@@ -98,8 +102,8 @@ impl Pass<'_> {
             match report {
                 Report::SourceCount(table, rows) => counts[table].0 = Some(rows),
                 Report::TargetCount(table, rows) => counts[table].1 = Some(rows),
-                Report::Compared(table, number, compared, shown) => {
-                    ledger.tables[table].compared(number, compared);
+                Report::Compared(table, number, compared) => {
+                    let shown = ledger.tables[table].compared(number, compared);
                     ledger.mismatches.add(shown, self.limit);
                 }
                 Report::End(table, end) => ends[table] = Some(end),
@@ -116,35 +120,39 @@ impl Pass<'_> {
     }
 
     /// Every row that CockroachDB counts has come and was compared.
-    fn check_whole(&self, at: usize, end: &End, is_of_one: bool, state: &mut TableState) -> Result<()> {
+    fn check_whole(&self, at: usize, end: &End, time: Timestamp, state: &mut TableState) -> Result<()> {
         if !state.has_all(end.chunks) {
             return Err(incomplete(&self.pairs[at], "a part of it was not compared"));
         }
-        let counted = state.counts.map(|counts| counts.source);
-        if is_of_one && counted.is_some_and(|counted| counted != end.rows) {
-            let why = format!("CockroachDB counts {} rows and gives {}", counted.unwrap_or_default(), end.rows);
+        let counted = state.counts.filter(|counts| counts.at == time && state.is_of_one_state());
+        if let Some(counted) = counted.map(|counts| counts.source).filter(|&counted| counted != end.rows) {
+            let why = format!("CockroachDB counts {counted} rows and gives {}", end.rows);
             return Err(incomplete(&self.pairs[at], &why));
         }
         state.is_read = true;
         Ok(())
     }
 
-    /// Where the target has more rows than were found there.
+    /// Where the target has more rows than were found there. Of several states the counts of the last one tell nothing certain
+    /// of the others, so that every key is looked at: a row may have moved behind what was compared.
     fn look_for_extra(&self, snapshot: &mut Snapshot, at: usize, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
-        let state = &mut ledger.tables[at];
-        let expected = state.expected_extra();
-        if expected != 0 {
+        let (expected, is_of_one) = (ledger.tables[at].expected_extra(), ledger.tables[at].is_of_one_state());
+        if expected != 0 || !is_of_one {
             let past = self.runtime.block_on(self.source.past())?;
-            // Of several states the counts of the last one tell nothing certain of the others.
-            let limit = u64::try_from(expected).ok().filter(|_| state.proved_at.len() == 1);
-            let (ground, pair) = (self.ground(snapshot.at), &self.pairs[at]);
-            let session = &mut snapshot.sessions[0];
-            let found = extra::find(session, (self.runtime, &past), ground, pair, limit, self.pace)?;
+            let limit = u64::try_from(expected).ok().filter(|_| is_of_one);
+            let search = extra::Search {
+                runtime: self.runtime,
+                past: &past,
+                ground: self.ground(snapshot.at),
+                pair: &self.pairs[at],
+                pace: self.pace,
+            };
+            let mut show = || (ledger.show)(ledger.tables, ledger.mismatches);
+            let found = search.find(&mut snapshot.sessions[0], limit, &mut show)?;
             if found.is_cut {
                 return Ok(());
             }
-            state.extra = found.rows;
-            state.unexplained = expected - i64::try_from(found.rows).unwrap_or(i64::MAX);
+            ledger.tables[at].searched(found.rows);
             ledger.mismatches.add(found.shown, self.limit);
         }
         ledger.tables[at].is_done = true;

@@ -2,6 +2,8 @@
 //!
 //! Owns: streaming a table, and where a row's values stand on the target. Does not own: the statement (`pairs`), comparing (`work`).
 
+use std::time::Instant;
+
 use ebb_sdk::{RowBuffer, Timestamp, Value};
 use tokio::runtime::Handle;
 
@@ -41,13 +43,14 @@ pub(super) fn read(
     (runtime, past): (&Handle, &Past<'_>),
     (number, pair): (usize, &Pair),
     (at, after): (Timestamp, Option<&[String]>),
-    pace: &Pace<'_>,
+    (pace, deadline): (&Pace<'_>, Instant),
     mut send: impl FnMut(Chunk) -> bool,
 ) -> Result<End> {
     let mut lines = runtime.block_on(past.lines(&pair.rows(at, after)))?;
     let width = pair.positions().len();
     let mut end = End { chunks: 0, rows: 0, is_whole: true };
     let mut rows = RowBuffer::new(width);
+    let rows_max = pace.rows_max(ROWS_MAX);
     let mut last = Vec::new();
     loop {
         let line = runtime.block_on(lines.next())?;
@@ -56,15 +59,14 @@ pub(super) fn read(
             let columns = columns(text).map_err(|why| unreadable(pair, &why.to_string()))?;
             push(pair, &columns, &mut rows)?;
             end.rows += 1;
-            let is_full = rows.len() >= ROWS_MAX || rows.bytes() >= BYTES_MAX;
+            let is_full = rows.len() >= rows_max || rows.bytes() >= BYTES_MAX;
+            last = key(pair, &columns);
             if !is_full {
-                last = key(pair, &columns);
                 continue;
             }
-            last = key(pair, &columns);
         }
         if !rows.is_empty() {
-            pace.wait(rows.len());
+            pace.wait(rows.len(), Some(deadline));
             if pace.is_ending() {
                 end.is_whole = false;
                 return Ok(end);

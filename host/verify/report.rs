@@ -83,8 +83,13 @@ impl Outcome {
                 state.different,
                 state.last_proved().map_or("-".into(), utc)
             );
-            if state.unexplained != 0 {
-                let _ = writeln!(text, "  {} rows more on the target than was found", state.unexplained);
+            let (unexplained, which) = (state.unexplained.unsigned_abs(), state.unexplained.signum());
+            if which != 0 {
+                let side = if which > 0 { "only on the target" } else { "not on the target" };
+                let _ = writeln!(
+                    text,
+                    "  {unexplained} further rows are {side}, as the counts tell; which ones was not found"
+                );
             }
         }
         for mismatch in &self.saved.mismatches.shown {

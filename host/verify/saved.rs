@@ -96,7 +96,8 @@ impl Saved {
     /// In the place of what was kept before, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
         let kept = || -> io::Result<()> {
-            let beside = path.with_extension("verify.new");
+            // Two may compare at once.
+            let beside = path.with_extension(format!("verify.{}.new", std::process::id()));
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }

@@ -9,7 +9,7 @@ use ebb_sdk::{Catalog, Join, Timestamp};
 
 use super::failure::Failure;
 use crate::code;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::plugin::Session;
 use crate::target::Target;
 
@@ -28,10 +28,14 @@ impl Snapshot {
     /// Those of the target; also when its tables are not those of `catalog`.
     pub(super) fn open(target: &Target, catalog: &Catalog, feed: &str, count: usize) -> Result<Self, Failure> {
         // Nothing but the instant itself happens while writers wait.
-        let mut control = target.session()?;
+        let connect = || target.plugin.connect(&target.connect);
+        let mut control = connect()?;
+        if control.progress(feed)?.is_none_or(|progress| progress.applied == Timestamp::ZERO) {
+            return Err(nothing_applied(feed).into());
+        }
         let mut sessions = Vec::with_capacity(count);
         for _ in 0..count {
-            let mut session = target.session()?;
+            let mut session = connect()?;
             if session.describe()? != *catalog {
                 return Err(changed().into());
             }
@@ -49,11 +53,7 @@ impl Snapshot {
         if joined.iter().any(|progress| progress.applied != frozen.progress.applied) {
             return Err(not_one_instant().into());
         }
-        let at = frozen.progress.applied;
-        if at == Timestamp::ZERO {
-            return Err(nothing_applied(feed).into());
-        }
-        Ok(Self { at, opened: Instant::now(), frozen_for, sessions })
+        Ok(Self { at: frozen.progress.applied, opened: Instant::now(), frozen_for, sessions })
     }
 }
 

@@ -54,30 +54,57 @@ pub(super) struct Compared {
     pub(super) different: u64,
     /// The key of its last row.
     pub(super) after: Vec<String>,
+    /// The first of its rows that are missing or differ.
+    pub(super) shown: Vec<Mismatch>,
 }
 
 impl TableState {
-    /// A new snapshot continues behind the last key, or compares every row again where no statement can.
-    pub(super) fn begin(&mut self, at: Timestamp, can_continue: bool) {
-        self.chunks = Chunks::default();
-        if !can_continue && !self.is_read {
-            *self = Self::default();
+    /// A new snapshot continues behind the last key, or compares every row again where no statement can. Returns whether the
+    /// table begins here, so that nothing that was found of it before counts.
+    pub(super) fn begin(&mut self, at: Timestamp, can_continue: bool) -> bool {
+        let begins = !self.is_read && (self.after.is_none() || !can_continue);
+        match begins {
+            true => *self = Self { counts: self.counts, ..Self::default() },
+            false => self.chunks = Chunks::default(),
         }
         if self.proved_at.last() != Some(&at) {
             self.proved_at.push(at);
         }
+        begins
     }
 
-    /// Chunks count in their order, so that what is kept is true of every row up to a key.
-    pub(super) fn compared(&mut self, number: u64, compared: Compared) {
+    /// Chunks count in their order, so that what is kept is true of every row up to a key. Returns what is shown of those that
+    /// count now.
+    pub(super) fn compared(&mut self, number: u64, compared: Compared) -> Vec<Mismatch> {
         self.chunks.ahead.insert(number, compared);
+        let mut shown = Vec::new();
         while let Some(next) = self.chunks.ahead.remove(&self.chunks.next) {
             self.chunks.next += 1;
             self.compared += next.rows;
             self.missing += next.missing;
             self.different += next.different;
             self.after = Some(next.after);
+            shown.extend(next.shown);
         }
+        shown
+    }
+
+    /// Whether both sides were counted at this time.
+    pub(super) fn is_counted(&self, at: Timestamp) -> bool {
+        self.counts.is_some_and(|counts| counts.at == at)
+    }
+
+    /// All of it was compared with one state of the source.
+    pub(super) fn is_of_one_state(&self) -> bool {
+        self.proved_at.len() == 1
+    }
+
+    /// What the search for rows that only the target has has come to.
+    pub(super) fn searched(&mut self, found: u64) {
+        let unexplained = self.expected_extra() - i64::try_from(found).unwrap_or(i64::MAX);
+        self.extra = found;
+        // Rows that were missing at an earlier state may have come, or gone at the source, since.
+        self.unexplained = if self.is_of_one_state() { unexplained } else { unexplained.min(0) };
     }
 
     /// Whether every chunk was compared, of so many.
@@ -163,12 +190,13 @@ pub struct Mismatches {
 
 impl Mismatches {
     pub(super) fn add(&mut self, more: impl IntoIterator<Item = Mismatch>, limit: usize) {
-        for mismatch in more {
-            // A chunk may be compared again in another snapshot.
-            if self.shown.len() < limit && !self.shown.contains(&mismatch) {
-                self.shown.push(mismatch);
-            }
-        }
+        let room = limit.saturating_sub(self.shown.len());
+        self.shown.extend(more.into_iter().take(room));
+    }
+
+    /// The table is compared from its beginning again.
+    pub(super) fn forget(&mut self, table: &str) {
+        self.shown.retain(|mismatch| mismatch.table != table);
     }
 }
 
@@ -177,7 +205,7 @@ mod tests {
     use super::*;
 
     fn chunk(rows: u64, missing: u64, after: &str) -> Compared {
-        Compared { rows, missing, different: 0, after: vec![after.to_owned()] }
+        Compared { rows, missing, after: vec![after.to_owned()], ..Compared::default() }
     }
 
     #[test]
@@ -194,6 +222,45 @@ mod tests {
         state.begin(Timestamp { wall: 2, logical: 0 }, true);
         state.compared(0, chunk(1, 0, "c"));
         assert_eq!((state.compared, state.missing), (11, 1));
+    }
+
+    #[test]
+    fn what_was_compared_ahead_is_shown_once_it_counts() {
+        let row = || Mismatch {
+            table: "t".into(),
+            kind: Kind::Missing,
+            key: Vec::new(),
+            columns: Vec::new(),
+            source_sql: String::new(),
+            target_sql: String::new(),
+        };
+        let mut state = TableState::default();
+        assert!(state.begin(Timestamp { wall: 1, logical: 0 }, true));
+        assert!(state.compared(1, Compared { shown: vec![row()], ..chunk(5, 1, "b") }).is_empty());
+        // Nothing counts, so that another snapshot begins the table, and nothing was proved at the first one.
+        assert!(state.begin(Timestamp { wall: 2, logical: 0 }, true));
+        assert!(state.is_of_one_state());
+        assert!(state.compared(1, chunk(5, 0, "b")).is_empty());
+        assert_eq!(state.compared(0, Compared { shown: vec![row()], ..chunk(5, 1, "a") }).len(), 1);
+        assert!(!state.begin(Timestamp { wall: 3, logical: 0 }, true));
+        assert!(state.begin(Timestamp { wall: 4, logical: 0 }, false));
+        assert_eq!((state.compared, state.missing), (0, 0));
+    }
+
+    #[test]
+    fn counts_of_one_state_only_explain_everything() {
+        let counts = Some(Counts { at: Timestamp::ZERO, source: 9, target: 9 });
+        let time = |wall| Timestamp { wall, logical: 0 };
+        let mut state = TableState { counts, missing: 1, proved_at: vec![time(1)], ..TableState::default() };
+        state.searched(0);
+        assert_eq!(state.unexplained, 1);
+        // The source has deleted what was missing.
+        state.proved_at.push(time(2));
+        state.searched(0);
+        assert_eq!(state.unexplained, 0);
+        // A row is missing that was compared before it was.
+        state.searched(2);
+        assert_eq!((state.unexplained, state.extra), (-1, 2));
     }
 
     #[test]

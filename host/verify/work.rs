@@ -4,10 +4,10 @@
 
 use ebb_sdk::{Block, Catalog, Compared, Key, Operation, Table, Timestamp};
 
+use super::failure::Failure;
 use super::pairs::Pair;
 use super::read::{Chunk, text};
 use super::state::{self, Kind, Mismatch, Values};
-use crate::error::Result;
 use crate::plugin::Session;
 
 /// What every worker needs to know.
@@ -21,11 +21,7 @@ pub(super) struct Ground<'a> {
 }
 
 /// Compares a chunk: how many rows are missing or differ, and the first of them.
-pub(super) fn compare(
-    session: &mut Session,
-    ground: Ground<'_>,
-    chunk: Chunk,
-) -> Result<(state::Compared, Vec<Mismatch>)> {
+pub(super) fn compare(session: &mut Session, ground: Ground<'_>, chunk: Chunk) -> Result<state::Compared, Failure> {
     let pair = &ground.pairs[chunk.pair];
     let positions = pair.positions();
     let found = session.compare(pair.position, &positions, &chunk.rows)?;
@@ -45,13 +41,13 @@ pub(super) fn compare(
         shown.push(mismatch(session, ground, pair, &block, difference.row, Kind::Different, columns)?);
     }
     let Compared { missing, different } = found;
-    let compared = state::Compared {
+    Ok(state::Compared {
         rows: block.rows() as u64,
         missing: missing.len() as u64,
         different: different.len() as u64,
         after: chunk.after,
-    };
-    Ok((compared, shown))
+        shown,
+    })
 }
 
 fn mismatch(
@@ -62,7 +58,7 @@ fn mismatch(
     row: u32,
     kind: Kind,
     columns: Vec<Values>,
-) -> Result<Mismatch> {
+) -> Result<Mismatch, Failure> {
     let table = block.table();
     let key = key_of(table, block, row as usize);
     described(session, ground, pair, kind, &key, columns)
@@ -76,9 +72,11 @@ pub(super) fn described(
     kind: Kind,
     key: &Key,
     columns: Vec<Values>,
-) -> Result<Mismatch> {
+) -> Result<Mismatch, Failure> {
     let table = &ground.catalog.tables[pair.position];
     let names = table.primary_key.iter().map(|&at| table.columns[at].name.clone());
+    // Where values are hidden, a statement does not show them either.
+    let key: &Key = &key.iter().map(|value| ebb_sdk::shown_value(value).into_owned()).collect();
     Ok(Mismatch {
         table: pair.name.clone(),
         kind,
