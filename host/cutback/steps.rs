@@ -1,0 +1,357 @@
+//! The steps from a run that goes on to an application that may start on the target.
+//!
+//! Owns: what each looks at, waits for or does. Does not own: their order and their record (`mod`).
+//!
+//! Each may be done again: whatever a crash has left half done is looked at from the beginning.
+
+use std::time::{Duration, Instant};
+
+use ebb_sdk::{ConcernKind, SequenceMove, TableIndex, Timestamp};
+use tokio::runtime::Handle;
+
+use super::criteria::{Criteria, Judged};
+use super::record::Record;
+use super::sides::{Ask, Seen, Sides};
+use super::{Options, Verify};
+use crate::config::Config;
+use crate::error::{Result, listed};
+use crate::hooks::Hooks;
+use crate::history::{Entry, Event};
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// In their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Preconditions,
+    Quiet,
+    FinalTime,
+    Drain,
+    Proof,
+    Triggers,
+    Consent,
+    Sequences,
+    Analyze,
+    LateWriters,
+    Changefeed,
+}
+
+impl Step {
+    pub(super) const ALL: [Self; 11] = [
+        Self::Preconditions,
+        Self::Quiet,
+        Self::FinalTime,
+        Self::Drain,
+        Self::Proof,
+        Self::Triggers,
+        Self::Consent,
+        Self::Sequences,
+        Self::Analyze,
+        Self::LateWriters,
+        Self::Changefeed,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Preconditions => "preconditions",
+            Self::Quiet => "quiet",
+            Self::FinalTime => "final time",
+            Self::Drain => "drain",
+            Self::Proof => "proof",
+            Self::Triggers => "triggers",
+            Self::Consent => "consent",
+            Self::Sequences => "sequences",
+            Self::Analyze => "analyze",
+            Self::LateWriters => "late writers",
+            Self::Changefeed => "changefeed",
+        }
+    }
+}
+
+/// What came of a step.
+pub(super) enum Came {
+    Passed(String),
+    /// What it would have done.
+    Would(String),
+    Failed(String),
+}
+
+/// Everything that the steps share.
+pub(super) struct Work<'a> {
+    pub(super) runtime: &'a Handle,
+    pub(super) config: &'a Config,
+    pub(super) options: &'a Options,
+    pub(super) criteria: &'a Criteria,
+    pub(super) hooks: &'a Hooks,
+    pub(super) ask: Ask<'a>,
+    pub(super) verify: Verify<'a>,
+    pub(super) sides: Sides,
+    pub(super) deadline: Instant,
+    /// What the running ebb said once nothing came any more.
+    pub(super) quiet: Option<Seen>,
+    pub(super) final_time: Option<Timestamp>,
+}
+
+impl Work<'_> {
+    pub(super) fn take(&mut self, step: Step, record: &mut Record) -> Result<Came> {
+        match step {
+            Step::Preconditions => self.preconditions(record),
+            Step::Quiet => self.quiet(record),
+            Step::FinalTime => self.final_time(record),
+            Step::Drain => self.drain(),
+            Step::Proof => self.proof(record),
+            Step::Triggers => self.triggers(record),
+            Step::Consent => Ok(self.consent()),
+            Step::Sequences => self.sequences(record),
+            Step::Analyze => self.analyze(),
+            Step::LateWriters => self.late_writers(),
+            Step::Changefeed => self.changefeed(),
+        }
+    }
+
+    fn status(&self) -> Result<Seen> {
+        (self.ask)().map(Seen)
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    fn time_is_up(&self, waiting: &str) -> Came {
+        Came::Failed(format!("the time limit of {} s is up: {waiting}", self.criteria.time_limit_seconds))
+    }
+
+    fn preconditions(&mut self, record: &mut Record) -> Result<Came> {
+        let seen = self.status()?;
+        let (lag, limit) = (seen.lag(), self.criteria.max_lag_seconds);
+        let is_near = lag.is_some_and(|lag| lag <= Duration::from_secs(limit));
+        let shown = lag.map(|lag| format!("{:.1} s", lag.as_secs_f64()));
+        record.criteria.push(Judged::new("lag when it begins", format!("{limit} s"), shown.clone(), is_near));
+        let mut hindrances = seen.hindrances();
+        if !is_near {
+            let behind = shown.unwrap_or_else(|| "nobody knows how far".into());
+            hindrances.push(format!("the target is behind ({behind}), and max_lag_seconds is {limit}"));
+        }
+        Ok(match hindrances.is_empty() {
+            true => Came::Passed("ebb runs, and nothing holds it up".into()),
+            false => Came::Failed(hindrances.join("; ")),
+        })
+    }
+
+    /// Nothing has come for so long, by the time of CockroachDB: its resolved timestamp moves and no row comes.
+    fn quiet(&mut self, record: &mut Record) -> Result<Came> {
+        let wanted = Duration::from_secs(self.criteria.quiet_seconds);
+        let limit = format!("{} s", wanted.as_secs());
+        let mut first = self.status()?;
+        let mut changed = Vec::new();
+        let quiet = loop {
+            let now = self.status()?;
+            if now.received() != first.received() {
+                changed = now.changed_since(&first);
+                first = now;
+            } else if since(&first, &now) >= wanted {
+                break Some(now);
+            }
+            if self.is_late() {
+                break None;
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        };
+        record.criteria.push(Judged::new(
+            "CockroachDB is quiet",
+            limit,
+            quiet.as_ref().map(|now| format!("{:.0} s", since(&first, now).as_secs_f64())),
+            quiet.is_some(),
+        ));
+        let Some(now) = quiet else {
+            let tables = if changed.is_empty() { String::new() } else { format!(", last of {}", listed(&changed)) };
+            let writers = self.writers();
+            return Ok(self.time_is_up(&format!("rows still come from CockroachDB{tables}; {writers}")));
+        };
+        self.quiet = Some(now);
+        Ok(Came::Passed(format!("no row has come for {} s", wanted.as_secs())))
+    }
+
+    /// Sessions of CockroachDB that are at work.
+    fn writers(&self) -> String {
+        const SQL: &str = "SELECT user_name, application_name, client_address FROM [SHOW CLUSTER SESSIONS] \
+             WHERE active_queries <> '' AND application_name NOT IN ('ebb', '')";
+        match self.runtime.block_on(self.sides.source.rows(SQL)) {
+            Ok(rows) => {
+                let one = |row: &crate::source::AnswerRow| {
+                    let text = |at| row.get(at).unwrap_or_default();
+                    format!("{} ({}, {})", text(0), text(1), text(2))
+                };
+                let sessions: Vec<String> = rows.iter().map(one).collect();
+                if sessions.is_empty() { "no session is at work now".into() } else { format!("at work: {}", listed(&sessions)) }
+            }
+            Err(error) => format!("its sessions could not be listed ({})", error.message),
+        }
+    }
+
+    fn final_time(&mut self, record: &mut Record) -> Result<Came> {
+        let at = self.runtime.block_on(self.sides.source.now())?;
+        self.final_time = Some(at);
+        record.final_time = Some(at.to_string());
+        Ok(Came::Passed(format!("everything on CockroachDB was committed by {at}")))
+    }
+
+    fn drain(&mut self) -> Result<Came> {
+        let Some(until) = self.final_time else { return Ok(Came::Failed("there is no final time".into())) };
+        loop {
+            let seen = self.status()?;
+            if seen.applied().is_some_and(|applied| applied >= until) {
+                return Ok(Came::Passed("the target has every change up to then".into()));
+            }
+            if self.is_late() {
+                return Ok(self.time_is_up("the target has not caught up"));
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    fn proof(&mut self, record: &mut Record) -> Result<Came> {
+        let outcome = (self.verify)(self.deadline)?;
+        let saved = &outcome.saved;
+        let differences = saved.differences();
+        if differences > 0 {
+            let rows = saved.mismatches.shown.iter().take(3).map(|row| {
+                let key: Vec<String> = row.key.iter().map(|(column, value)| format!("{column}={value}")).collect();
+                format!("{} {} {}", row.table, key.join(", "), row.kind.name())
+            });
+            let rows: Vec<String> = rows.collect();
+            return Ok(Came::Failed(format!("{differences} rows differ: {}; ebb verify shows them", listed(&rows))));
+        }
+        if !saved.is_finished {
+            return Ok(self.time_is_up("the tables were not compared to the end"));
+        }
+        let up_to = saved.tables.values().filter_map(crate::verify::TableState::first_proved).min();
+        match (up_to, self.final_time) {
+            (Some(at), Some(wanted)) if at >= wanted => {
+                record.verified_to = Some(at.to_string());
+                Ok(Came::Passed(format!("{} rows of {} tables are equal", saved.rows(), saved.tables.len())))
+            }
+            (None, _) => Ok(Came::Failed("no table was compared".into())),
+            _ => Ok(Came::Failed("the tables were compared as of a time before the final one".into())),
+        }
+    }
+
+    /// Those that ebb has dropped are put back by hand, once the run has ended.
+    fn triggers(&mut self, record: &mut Record) -> Result<Came> {
+        let saved = self.sides.session.saved_triggers(&self.config.staging.schema)?;
+        if saved.is_empty() {
+            return Ok(Came::Passed("no trigger of the target was dropped".into()));
+        }
+        let names: Vec<String> = saved.iter().map(|saved| format!("{} of {}", saved.trigger.name, saved.table)).collect();
+        record.to_do.push(format!(
+            "end ebb fetch, then: ebb triggers restore --stagingSchema {}",
+            crate::names::word(&self.config.staging.schema)
+        ));
+        Ok(Came::Passed(format!("{} are to be put back: {}", saved.len(), listed(&names))))
+    }
+
+    /// The last word before anything is changed.
+    fn consent(&self) -> Came {
+        let entry = Entry::new(Event::CutBack, "both sides are equal; the target is to be prepared")
+            .fact_if("decided_by", self.criteria.decided_by.as_deref())
+            .fact("dry_run", self.options.dry_run);
+        match self.runtime.block_on(self.hooks.ask(&entry, "cutting back")) {
+            Ok(()) => Came::Passed("nobody objects".into()),
+            Err(error) => Came::Failed(error.message),
+        }
+    }
+
+    fn sequences(&mut self, record: &mut Record) -> Result<Came> {
+        let act = !self.options.dry_run;
+        let tables: Vec<TableIndex> = self.sides.tables.iter().map(|(at, _)| *at).collect();
+        let Some(moves) = self.sides.session.advance_sequences(&tables, act)? else {
+            record.to_do.push("advance the sequences of the target: its plugin cannot".into());
+            return Ok(Came::Passed("the plugin does not know sequences".into()));
+        };
+        let (refused, moved): (Vec<_>, Vec<_>) = moves.into_iter().partition(|one| one.refused.is_some());
+        if !refused.is_empty() {
+            let refusal = |one: &SequenceMove| {
+                let fix = one.fix.as_ref().map(|fix| format!(" ({fix})")).unwrap_or_default();
+                format!("{}: {}{fix}", one.sequence, one.refused.as_deref().unwrap_or_default())
+            };
+            return Ok(Came::Failed(refused.iter().map(refusal).collect::<Vec<_>>().join("; ")));
+        }
+        let shown: Vec<String> =
+            moved.iter().map(|one| format!("{} from {} to {} for {}", one.sequence, one.from, one.to, one.column)).collect();
+        Ok(match (moved.is_empty(), act) {
+            (true, _) => Came::Passed("every sequence gives a free value next".into()),
+            (false, true) => Came::Passed(format!("advanced {}", listed(&shown))),
+            (false, false) => Came::Would(format!("advance {}", listed(&shown))),
+        })
+    }
+
+    fn analyze(&mut self) -> Result<Came> {
+        if self.options.dry_run {
+            return Ok(Came::Would(format!("ANALYZE {} tables", self.sides.tables.len())));
+        }
+        for (at, table) in &self.sides.tables {
+            if self.is_late() {
+                return Ok(self.time_is_up(&format!("{table} is not analyzed")));
+            }
+            if self.sides.session.analyze(*at)?.is_none() {
+                return Ok(Came::Passed("the plugin cannot".into()));
+            }
+        }
+        Ok(Came::Passed(format!("the planner knows {} tables", self.sides.tables.len())))
+    }
+
+    /// Whether anything was written since, on either side.
+    fn late_writers(&mut self) -> Result<Came> {
+        let now = self.runtime.block_on(self.sides.source.now())?;
+        let Some(quiet) = self.quiet.take() else { return Ok(Came::Failed("nothing was quiet".into())) };
+        loop {
+            let seen = self.status()?;
+            if seen.received() != quiet.received() {
+                let tables = seen.changed_since(&quiet);
+                return Ok(Came::Failed(format!("rows were written on CockroachDB after all, to {}", listed(&tables))));
+            }
+            if seen.resolved().is_some_and(|resolved| resolved >= now) {
+                break;
+            }
+            if self.is_late() {
+                return Ok(self.time_is_up("no later resolved timestamp has come"));
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        let tables: Vec<TableIndex> = self.sides.tables.iter().map(|(at, _)| *at).collect();
+        let survey = self.sides.session.survey(&tables)?.unwrap_or_default();
+        let writers: Vec<String> = survey
+            .concerns
+            .into_iter()
+            .filter(|concern| concern.kind == ConcernKind::OtherWriter)
+            .map(|concern| concern.reason)
+            .collect();
+        Ok(match writers.is_empty() {
+            true => Came::Passed("nothing was written on CockroachDB, and nobody else writes to the target now".into()),
+            false => Came::Failed(format!("somebody else writes to the target: {}", writers.join("; "))),
+        })
+    }
+
+    fn changefeed(&mut self) -> Result<Came> {
+        let job = self.status()?.job();
+        Ok(match (self.options.end_changefeed, self.options.dry_run, job) {
+            (false, ..) => Came::Passed("it is left as it is: a row that comes is still applied".into()),
+            (true, _, None) => Came::Passed("ebb has not created one".into()),
+            (true, true, Some(job)) => Came::Would(format!("CANCEL JOB {job}")),
+            (true, false, Some(job)) => {
+                self.runtime.block_on(self.sides.source.rows(&format!("CANCEL JOB {job}")))?;
+                Came::Passed(format!("job {job} was cancelled, which ends ebb fetch"))
+            }
+        })
+    }
+}
+
+/// How far the resolved timestamp has moved.
+fn since(first: &Seen, now: &Seen) -> Duration {
+    match (first.resolved(), now.resolved()) {
+        (Some(first), Some(now)) => {
+            Duration::from_nanos(u64::try_from(now.wall.saturating_sub(first.wall)).unwrap_or_default())
+        }
+        _ => Duration::ZERO,
+    }
+}
