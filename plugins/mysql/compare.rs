@@ -7,6 +7,9 @@
 //! puts nothing into a binary log, and works on a replica. What a written value would become is known without the server, since
 //! writing refuses what the server would alter; only shapes and vectors are given to it to be converted.
 //!
+//! The rows of a block come in the order of the source's key, which mostly is the target's too: they are read from the first key
+//! to the last one, as the index has them, and only what was not among those is asked for key by key.
+//!
 //! Keys are the same letter by letter. A row whose key is equal only to the target's collation is another row: the source's is
 //! missing, and the target's is one that only the target has.
 
@@ -17,16 +20,20 @@ use ebb_sdk::{Block, Compared, Difference, DifferentColumn, ErrorKind, Result, V
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as Failure, Params, Row, Value as Parameter};
 
+use crate::connect::Flavour;
 use crate::error::translate;
-use crate::statement::{TargetColumn, in_list};
+use crate::statement::{TargetColumn, beyond, in_list};
 use crate::values::{Conversion, NO_MEMBER};
 use crate::write::{STATEMENT_BYTES_MAX, parameter, targets};
 use crate::{Session, answered, quoted};
 
-/// How many keys a statement asks for: few numbers, so that few are prepared, and below the 1000 from which MariaDB makes a table
-/// of a list.
+/// How many keys a statement asks for: few numbers, so that few are prepared.
 const SHAPES: [usize; 6] = [1, 4, 16, 64, 256, 960];
-const ROWS_MAX: usize = SHAPES[SHAPES.len() - 1];
+const KEYS_MAX: usize = SHAPES[SHAPES.len() - 1];
+/// How many rows are read from one key to another.
+const ROWS_MAX: usize = 4096;
+/// Fewer are asked for key by key.
+const ROWS_MIN: usize = 8;
 /// How many shapes and vectors are converted at once.
 const CONVERTED_MAX: usize = 100;
 /// The column's character set lacks a letter of the key.
@@ -37,12 +44,13 @@ const WELL_KNOWN: [&str; 9] = ["utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", 
 pub(crate) async fn compare(session: &mut Session, block: &Block<'_>) -> Result<Compared> {
     let targets = targets(session, block)?;
     let bytes_max = (session.server.packet_bytes_max / 2).min(STATEMENT_BYTES_MAX);
-    let comparison = Comparison::new(block, &targets, bytes_max);
+    let comparison = Comparison::new(block, &targets, bytes_max, session.server.flavour);
     let (wait, conn) = (session.answer_wait, &mut session.conn);
-    let mut compared = Compared::default();
+    let mut outcome = Outcome { compared: Compared::default(), is_in_order: comparison.is_ordered() };
     for rows in comparison.parts() {
-        answered(wait, &comparison.doing, comparison.part(conn, rows, &mut compared)).await?;
+        answered(wait, &comparison.doing, comparison.part(conn, rows, &mut outcome)).await?;
     }
+    let mut compared = outcome.compared;
     compared.missing.sort_unstable();
     compared.different.sort_unstable_by_key(|difference| difference.row);
     Ok(compared)
@@ -56,8 +64,15 @@ struct Comparison<'a> {
     /// Without its condition.
     select: String,
     bytes_max: usize,
+    flavour: Flavour,
     /// Completes "cannot …" in messages.
     doing: String,
+}
+
+struct Outcome {
+    compared: Compared,
+    /// Most rows of the block were found between its first and its last key.
+    is_in_order: bool,
 }
 
 /// What would be sent to write some rows, value by value; `None` for what cannot be.
@@ -67,13 +82,14 @@ struct Sent {
 }
 
 impl<'a> Comparison<'a> {
-    fn new(block: &'a Block<'a>, targets: &'a [TargetColumn], bytes_max: usize) -> Self {
+    fn new(block: &'a Block<'a>, targets: &'a [TargetColumn], bytes_max: usize, flavour: Flavour) -> Self {
         let key = targets.iter().enumerate().filter(|(_, target)| target.is_key).map(|(at, _)| at).collect();
         let columns: Vec<_> = targets.iter().map(expression).collect();
         // The planner is not to read the whole table where its statistics are old.
         let select =
             format!("SELECT {} FROM {} FORCE INDEX (PRIMARY)", columns.join(", "), quoted(&block.table().name));
-        Self { block, targets, key, select, bytes_max, doing: format!("compare rows of {}", block.table()) }
+        let doing = format!("compare rows of {}", block.table());
+        Self { block, targets, key, select, bytes_max, flavour, doing }
     }
 
     /// All rows, as many at once as are asked for in one statement.
@@ -94,31 +110,55 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    async fn part(&self, conn: &mut Conn, rows: Range<usize>, compared: &mut Compared) -> Result<()> {
+    async fn part(&self, conn: &mut Conn, rows: Range<usize>, outcome: &mut Outcome) -> Result<()> {
         let mut sent = self.sent(rows.clone());
         self.convert(conn, &mut sent).await?;
         let has_key = |row: &usize| self.key.iter().all(|&at| self.sent_key(&sent, *row, at).is_some());
         let asked: Vec<usize> = rows.clone().filter(has_key).collect();
-        let mut by_key: HashMap<Vec<u8>, usize> =
+        let mut wanted: HashMap<Vec<u8>, usize> =
             asked.iter().map(|&row| (self.key_of_sent(&sent, row), row)).collect();
-        for found in self.ask(conn, &sent, &asked).await? {
-            let found = found.unwrap();
-            // A row that is found but not wanted is equal to a key only in the target's collation.
-            let Some(row) = by_key.remove(&self.key_of_found(&found)) else { continue };
-            let columns = self.differences(&sent, row, &found);
+        if outcome.is_in_order && asked.len() >= ROWS_MIN {
+            let found = self.ask_between(conn, &sent, &asked).await?;
+            self.take(&sent, found, &mut wanted, outcome);
+            outcome.is_in_order = wanted.len() <= asked.len() / 2;
+        }
+        let mut rest: Vec<usize> = wanted.values().copied().collect();
+        rest.sort_unstable();
+        for some in rest.chunks(KEYS_MAX) {
+            let found = self.ask(conn, &sent, some).await?;
+            self.take(&sent, found, &mut wanted, outcome);
+        }
+        outcome.compared.missing.extend(wanted.into_values().map(number));
+        outcome.compared.missing.extend(rows.filter(|row| !has_key(row)).map(number));
+        Ok(())
+    }
+
+    /// Compares those of the rows that were wanted. Others are equal to a key only in the target's collation, or only lie between
+    /// two keys.
+    fn take(&self, sent: &Sent, found: Vec<Row>, wanted: &mut HashMap<Vec<u8>, usize>, outcome: &mut Outcome) {
+        for found in found.into_iter().map(Row::unwrap) {
+            let Some(row) = wanted.remove(&self.key_of_found(&found)) else { continue };
+            let columns = self.differences(sent, row, &found);
             if !columns.is_empty() {
-                compared.different.push(Difference { row: number(row), columns });
+                outcome.compared.different.push(Difference { row: number(row), columns });
             }
         }
-        compared.missing.extend(by_key.into_values().map(number));
-        compared.missing.extend(rows.filter(|row| !has_key(row)).map(number));
-        Ok(())
     }
 
     fn sent(&self, rows: Range<usize>) -> Sent {
         let start = rows.start;
         let cells = rows.flat_map(|row| (0..self.targets.len()).map(move |at| (row, at)));
-        let values = cells.map(|(row, at)| parameter(&self.targets[at], self.block.value(row, at)).ok()).collect();
+        let value = |(row, at): (usize, usize)| {
+            let value = parameter(&self.targets[at], self.block.value(row, at)).ok()?;
+            Some(match value {
+                // MariaDB has no zero below zero: it stores the other one.
+                Parameter::Double(number) if number == 0.0 && self.flavour == Flavour::MariaDb => {
+                    Parameter::Double(0.0)
+                }
+                value => value,
+            })
+        };
+        let values = cells.map(value).collect();
         Sent { start, values }
     }
 
@@ -162,6 +202,30 @@ impl<'a> Comparison<'a> {
 
     fn conversion(&self, column: usize) -> &Conversion {
         &self.targets[column].column_type.conversion
+    }
+
+    /// Members are in the order of their numbers, and compared as texts.
+    fn is_ordered(&self) -> bool {
+        !self.key.iter().any(|&at| matches!(self.conversion(at), Conversion::Enum(_) | Conversion::Set(_)))
+    }
+
+    /// Rows from the first key to the last one. There may be many more of them than were asked for: the reading ends early then.
+    async fn ask_between(&self, conn: &mut Conn, sent: &Sent, rows: &[usize]) -> Result<Vec<Row>> {
+        let [first, .., last] = *rows else { return Ok(Vec::new()) };
+        let names: Vec<_> = self.key.iter().map(|&at| quoted(&self.targets[at].column.name)).collect();
+        let given: Vec<_> = self.key.iter().map(|&at| self.conversion(at).comparable()).collect();
+        let (from, from_places) = beyond(&names, &given, '>', true);
+        let (to, to_places) = beyond(&names, &given, '<', true);
+        let value = |row: usize, place: usize| self.sent_key(sent, row, self.key[place]).cloned();
+        let ends = from_places.iter().map(|&place| (first, place)).chain(to_places.iter().map(|&place| (last, place)));
+        let mut given: Vec<Parameter> = ends.filter_map(|(row, place)| value(row, place)).collect();
+        given.push(Parameter::UInt(rows.len() as u64 * 2));
+        let sql = format!("{} WHERE {from} AND {to} ORDER BY {} LIMIT ?", self.select, names.join(", "));
+        match conn.exec(sql, Params::Positional(given)).await {
+            Ok(found) => Ok(found),
+            Err(failure) if is_about_values(&failure) => Ok(Vec::new()),
+            Err(failure) => Err(translate(&failure, &self.doing)),
+        }
     }
 
     /// The rows of these keys, and of keys that the target takes for the same.

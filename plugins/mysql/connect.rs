@@ -155,7 +155,11 @@ fn settings(server: &Server, apply_timeout: Duration) -> Vec<String> {
     let limits = match server.flavour {
         Flavour::MySql => format!("max_execution_time = {}, wait_timeout = {IDLE_SECONDS}", seconds * 1000),
         Flavour::MariaDb => {
-            format!("max_statement_time = {seconds}, idle_transaction_timeout = {IDLE_IN_TRANSACTION_SECONDS}")
+            // Of a long list of keys it would make a table, and read all of the other one to join the two.
+            format!(
+                "max_statement_time = {seconds}, idle_transaction_timeout = {IDLE_IN_TRANSACTION_SECONDS}, \
+                 in_predicate_conversion_threshold = 0"
+            )
         }
     };
     // MySQL rounds what is beyond the precision of a time, as the source does; MariaDB must be told to.

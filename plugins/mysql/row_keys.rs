@@ -8,6 +8,7 @@ use mysql_async::{Params, Row, Value as Parameter};
 
 use crate::describe::{ColumnType, Tables};
 use crate::error::translate;
+use crate::statement::beyond;
 use crate::values::Conversion;
 use crate::{Session, answered, quoted};
 
@@ -44,24 +45,17 @@ fn key_of(tables: &Tables, table: &Table) -> Option<Vec<ColumnType>> {
     table.primary_key.iter().map(|at| columns.get(at.place()).cloned()).collect()
 }
 
-/// Rows behind a key. Spelled out column by column, since the server finds the place of a comparison of rows only by reading
-/// everything before it.
+/// Rows behind a key.
 fn behind(columns: &[ColumnType], after: &[String]) -> Result<(String, Vec<Parameter>), String> {
     if columns.is_empty() || columns.len() != after.len() {
         return Err("has another number of columns".into());
     }
     let values: Vec<_> =
         columns.iter().zip(after).map(|(column, text)| value(column, text)).collect::<Result<_, _>>()?;
-    let name = |at: usize| quoted(&columns[at].column);
-    let given = |at: usize| columns[at].conversion.comparable();
-    let (mut parts, mut parameters) = (Vec::new(), vec![values[0].clone()]);
-    for last in 0..columns.len() {
-        let same = (0..last).map(|at| format!("{} = {}", name(at), given(at)));
-        let part: Vec<_> = same.chain([format!("{} > {}", name(last), given(last))]).collect();
-        parts.push(format!("({})", part.join(" AND ")));
-        parameters.extend_from_slice(&values[..=last]);
-    }
-    Ok((format!("{} >= {} AND ({})", name(0), given(0), parts.join(" OR ")), parameters))
+    let names: Vec<_> = columns.iter().map(|column| quoted(&column.column)).collect();
+    let given: Vec<_> = columns.iter().map(|column| column.conversion.comparable()).collect();
+    let (condition, places) = beyond(&names, &given, '>', false);
+    Ok((condition, places.into_iter().map(|at| values[at].clone()).collect()))
 }
 
 /// As CockroachDB reads a value of the type that the column has there.

@@ -142,6 +142,21 @@ pub(crate) fn in_list(columns: &[String], row: &[String], rows: usize) -> String
     format!("{columns} IN ({})", vec![row.as_str(); rows].join(","))
 }
 
+/// Rows on one side (`>` or `<`) of a key, in the order of the columns, and which of its values each parameter is. Spelled out
+/// column by column, since the server finds the place of a comparison of rows only by reading everything before it.
+pub(crate) fn beyond(columns: &[String], given: &[String], side: char, includes_key: bool) -> (String, Vec<usize>) {
+    let last = columns.len().saturating_sub(1);
+    let (mut parts, mut places) = (Vec::new(), Vec::new());
+    for at in 0..columns.len() {
+        let same = (0..at).map(|at| format!("{} = {}", columns[at], given[at]));
+        let equal = if includes_key && at == last { "=" } else { "" };
+        let part: Vec<_> = same.chain([format!("{} {side}{equal} {}", columns[at], given[at])]).collect();
+        parts.push(format!("({})", part.join(" AND ")));
+        places.extend(0..=at);
+    }
+    (format!("({})", parts.join(" OR ")), places)
+}
+
 fn is_same_row(targets: &[TargetColumn]) -> String {
     let same = |target: &TargetColumn| {
         let (name, is_folded) = (name(target), target.column_type.is_folded());
@@ -187,6 +202,16 @@ mod tests {
             is_key,
             may_round: false,
         }
+    }
+
+    #[test]
+    fn sides_of_a_key() {
+        let [names, given] = [["a", "b"], ["?", "CAST(?)"]].map(|texts| texts.map(String::from));
+        let behind = "((a > ?) OR (a = ? AND b > CAST(?)))";
+        assert_eq!(beyond(&names, &given, '>', false), (behind.into(), vec![0, 0, 1]));
+        let until = "((a < ?) OR (a = ? AND b <= CAST(?)))";
+        assert_eq!(beyond(&names, &given, '<', true), (until.into(), vec![0, 0, 1]));
+        assert_eq!(beyond(&names[..1], &given[..1], '>', true), ("((a >= ?))".into(), vec![0]));
     }
 
     #[test]

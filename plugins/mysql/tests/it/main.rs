@@ -28,6 +28,8 @@ mod triggers;
 
 mod snapshot;
 mod compare;
+mod compare_pairs;
+mod compare_written;
 mod row_keys;
 
 mod failures;

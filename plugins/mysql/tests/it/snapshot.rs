@@ -15,20 +15,20 @@ pub(crate) async fn joined(world: &World, count: usize) -> (Frozen, Vec<Session>
     let mut readers = Vec::new();
     for _ in 0..count {
         let mut reader = world.session().await;
-        reader.describe().await.unwrap();
+        reader.describe().await.expect("a catalog");
         readers.push(reader);
     }
     let mut freezer = world.session().await;
-    let frozen = freezer.freeze(FEED).await.unwrap();
+    let frozen = freezer.freeze(FEED).await.expect("a frozen target");
     for reader in &mut readers {
         assert_eq!(join(reader, &frozen).await, frozen.progress);
     }
-    freezer.thaw().await.unwrap();
+    freezer.thaw().await.expect("its end");
     (frozen, readers)
 }
 
 async fn join(reader: &mut Session, frozen: &Frozen) -> Progress {
-    reader.join(&Join { feed: FEED.into(), snapshot: frozen.snapshot.clone() }).await.unwrap()
+    reader.join(&Join { feed: FEED.into(), snapshot: frozen.snapshot.clone() }).await.expect("a snapshot")
 }
 
 /// Each transaction of the writer adds one row, so that a snapshot has as many rows as its progress says.
@@ -134,7 +134,7 @@ async fn a_snapshot_outlives_the_limits_of_applying() {
     for world in World::both("snapshot_limits", "CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)") {
         world.writer().await;
         let mut reader = connect_with(&world.url(), true, 2_000).await.unwrap();
-        let catalog = reader.describe().await.unwrap();
+        let catalog = reader.describe().await.expect("a catalog");
         reader.join(&Join { feed: FEED.into(), snapshot: String::new() }).await.unwrap();
         // MariaDB ends a transaction of the applier after ten seconds.
         let idle = if world.flavour == Flavour::MariaDb { 12 } else { 4 };
