@@ -8,7 +8,7 @@ use ebb_sdk::{Checks, ConcernKind, Operation, Session as _};
 use crate::world::{World, Writer, connect};
 
 async fn names_writer(session: &mut Session) -> bool {
-    let survey = session.survey(&[]).await.unwrap();
+    let survey = session.survey(&[]).await.expect("a survey");
     survey.concerns.iter().any(|concern| concern.kind == ConcernKind::OtherWriter && concern.reason.contains("a@b"))
 }
 
