@@ -46,3 +46,4 @@ pub mod signals;
 pub mod status;
 
 pub mod verify;
+pub mod cutback;

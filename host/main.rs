@@ -19,6 +19,10 @@ fn main() -> ExitCode {
         Command::Run(config, warnings) => run(*config, &warnings),
         Command::Check { config, warnings, json } => check(&config, &warnings, json),
         Command::Verify { config, options, warnings } => verify(&config, &options, &warnings),
+        Command::Cutback { config, options, warnings } => {
+            warn(&warnings);
+            commands::cutback::run(&config, &options)
+        }
         Command::Status(options) => answer(status::run(&options)),
         Command::SupportBundle(options) => answer(support_bundle::make(&options)),
         Command::Trace(options) => answer(trace::run(&options)),

@@ -13,6 +13,7 @@ use clap::{Args, Parser, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use ebb_sdk::{Secret, Timestamp};
 
+use super::cutback::Cutback;
 use super::hooks::HookFlags;
 use super::init::Init;
 use super::mode::Mode;
@@ -64,6 +65,9 @@ pub(super) enum Subcommand {
     /// Compare every row of both sides at one time, while replication goes on
     #[command(after_help = help::VERIFY)]
     Verify(Box<Verify>),
+    /// Go back to the target: wait until all is there, prove it, prepare the target, and say GO or NO-GO
+    #[command(after_help = help::CUTBACK)]
+    Cutback(Box<Cutback>),
     /// Ask for source, target, tables and host, try them, and write ebb.toml and certificates for a first run
     #[command(after_help = help::INIT)]
     Init(Box<Init>),

@@ -62,6 +62,15 @@ It takes the flags, settings and files of ebb fetch, needs no running ebb, and w
 Exit codes: 0 when both sides are equal, 1 after a failure, 2 for wrong usage, 3 when rows differ,
 4 when it was interrupted before a difference was found.";
 
+pub(super) const CUTBACK: &str = "\
+Examples:
+  ebb cutback --config ebb.toml --dry-run          every step, and nothing is changed
+  ebb cutback --config ebb.toml --criteria night.toml --report cutback.json
+
+Stop the application first, and let ebb fetch go on. It may be run again at any time: after a NO-GO
+or a crash everything is as it was, or done already.
+Exit codes: 0 for GO, 1 after a failure, 2 for wrong usage, 3 for NO-GO.";
+
 pub(super) const TRACE: &str = "\
 Examples:
   ebb trace employees 7 --stagingSchema _replicator_1                 the row with id 7
@@ -252,7 +261,7 @@ mod tests {
     #[test]
     fn commands_that_answer_have_examples_and_exit_codes() {
         let cli = Cli::command();
-        for name in ["explain", "config", "triggers", "check", "verify", "status", "trace", "certs"] {
+        for name in ["explain", "config", "triggers", "check", "verify", "cutback", "status", "trace", "certs"] {
             let command = cli.find_subcommand(name).expect("a command");
             let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(text.starts_with("Example") && text.contains("Exit codes: 0 "), "{name}: {text}");

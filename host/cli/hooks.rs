@@ -12,7 +12,7 @@ use super::duration;
 #[derive(Debug, Clone, Args)]
 pub(super) struct HookFlags {
     /// Folder of programs that are run when something happens, each named after its event: started, caught-up, stalled,
-    /// recovered, refused, verified, ended. Only root and this user may be able to write them and the folders above them
+    /// recovered, refused, verified, cut-back, ended. Only root and this user may be able to write them and the folders above them
     #[arg(long = "hook", value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// How long one of them may take before it is killed

@@ -20,6 +20,7 @@ mod settings_page;
 mod show;
 mod size;
 mod usage;
+mod cutback;
 mod verify;
 
 use std::ffi::OsString;
@@ -47,6 +48,8 @@ pub enum Command {
     Check { config: Box<Config>, warnings: Vec<String>, json: bool },
     /// Compare both sides.
     Verify { config: Box<Config>, options: crate::verify::Options, warnings: Vec<String> },
+    /// Go back to the target.
+    Cutback { config: Box<Config>, options: Box<crate::cutback::Options>, warnings: Vec<String> },
     /// Ask a running ebb where it stands.
     Status(status::Options),
     /// Write one file for those who help.
@@ -121,8 +124,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
     let args: Vec<OsString> = args.into_iter().collect();
     let (args, mut warnings) = without_ignored(&args)?;
     // The command line behind `config show` is parsed when it is shown.
-    let has_settings =
-        args.get(1).is_some_and(|command| ["fetch", "check", "verify", "start"].iter().any(|known| command == known));
+    let has_settings = args
+        .get(1)
+        .is_some_and(|command| ["fetch", "check", "verify", "cutback", "start"].iter().any(|known| command == known));
     let layers = if has_settings { Layers::find(&args, &mut warnings)? } else { Layers::default() };
     let cli = layers.parse::<Cli>(args).map_err(|error| {
         let hint = usage::elsewhere(&error).or_else(|| layers.blame(&error));
@@ -149,6 +153,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             let options = verify::options(&given, &config)?;
             let (config, warnings) = settled(config, warnings);
             Ok(Command::Verify { config, options, warnings })
+        }
+        Subcommand::Cutback(given) => {
+            let config = resolve::fetch(&given.fetch, &layers, &mut warnings)?;
+            let options = Box::new(cutback::options(&given, &config)?);
+            let (config, warnings) = settled(config, warnings);
+            Ok(Command::Cutback { config, options, warnings })
         }
         Subcommand::Status(given) => resolve::status(&given).map(Command::Status).map_err(Exit::from),
         Subcommand::SupportBundle(given) => {
@@ -192,7 +202,7 @@ fn settled(config: Config, mut warnings: Vec<String>) -> (Box<Config>, Vec<Strin
 /// Takes out flags of MOLT that mean nothing here.
 fn without_ignored(args: &[OsString]) -> crate::error::Result<(Vec<OsString>, Vec<String>)> {
     let ignored = match args.get(1).and_then(|command| command.to_str()) {
-        Some("fetch" | "check" | "verify") => ignored::OF_FETCH,
+        Some("fetch" | "check" | "verify" | "cutback") => ignored::OF_FETCH,
         Some("start") => ignored::OF_REPLICATOR,
         _ => &[],
     };

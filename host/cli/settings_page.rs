@@ -50,6 +50,8 @@ pub(super) fn text() -> Result<String> {
     let fetch = flags(&all, &["fetch"]);
     let verify = flags(&all, &["verify"]).into_iter().filter(|flag| !is_in(&fetch, flag)).collect();
     sections.push(section("ebb verify", "Flags of `ebb verify` beside those of `ebb fetch`.", verify));
+    let cutback = flags(&all, &["cutback"]).into_iter().filter(|flag| !is_in(&fetch, flag)).collect();
+    sections.push(section("ebb cutback", "Flags of `ebb cutback` beside those of `ebb fetch`.", cutback));
     Ok(generate::settings_page(&sections, &tables()?))
 }
 

@@ -75,6 +75,7 @@ pub(super) fn options(given: &Verify, config: &Config) -> Result<Options> {
         snapshot_age_max: resolve::not_zero("--max-snapshot-age", given.max_snapshot_age)?,
         resume: given.resume,
         json: given.json,
+        until: None,
         state: verify::path(&config.staging.dir, &config.staging.schema),
     })
 }

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod changefeed;
+pub mod cutback;
 pub mod defect;
 pub mod hooks;
 pub mod plugin;
@@ -67,6 +68,7 @@ pub fn all() -> impl Iterator<Item = Code> {
     let areas = [
         access::ALL,
         changefeed::ALL,
+        cutback::ALL,
         defect::ALL,
         hooks::ALL,
         plugin::ALL,

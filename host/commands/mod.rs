@@ -3,6 +3,7 @@
 //! Owns: what is printed, and the exit code. Does not own: their flags (`cli`), replicating (`daemon`).
 
 pub mod certs;
+pub mod cutback;
 pub mod escape_password;
 pub mod explain;
 mod files;

@@ -50,7 +50,7 @@ pub fn run(config: &Config, options: &Options) -> ExitCode {
 }
 
 /// `compared 1200000 of 4000000 rows · 61000 rows/s · 46 s left · 2 differences · public.orders`.
-fn line(progress: &Progress<'_>) -> String {
+pub(super) fn line(progress: &Progress<'_>) -> String {
     let counted = |state: &verify::TableState| state.counts.map(|counts| counts.source);
     let compared: u64 = progress.tables.iter().map(|state| state.compared).sum();
     let total: Option<u64> = progress.tables.iter().map(counted).sum();

@@ -57,8 +57,8 @@ pub struct Judged {
 }
 
 impl Judged {
-    pub(super) fn new(criterion: &str, limit: impl ToString, value: Option<String>, passed: bool) -> Self {
-        Self { criterion: criterion.to_owned(), limit: limit.to_string(), value, passed }
+    pub(super) fn new(criterion: &str, limit: &str, value: Option<String>, passed: bool) -> Self {
+        Self { criterion: criterion.to_owned(), limit: limit.to_owned(), value, passed }
     }
 }
 

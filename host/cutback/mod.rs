@@ -95,7 +95,12 @@ pub fn run(
     }
     let took = begun.elapsed().as_secs();
     let limit = criteria.time_limit_seconds;
-    record.criteria.push(criteria::Judged::new("time", format!("{limit} s"), Some(format!("{took} s")), took <= limit));
+    record.criteria.push(criteria::Judged::new(
+        "time",
+        &format!("{limit} s"),
+        Some(format!("{took} s")),
+        took <= limit,
+    ));
     if took > limit && record.reasons.is_empty() {
         record.reasons.push(format!("it has taken {took} s, and time_limit_seconds is {limit}"));
     }

@@ -18,7 +18,7 @@ use crate::private;
 const ROUNDS_MAX: usize = 20;
 
 /// One round.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {
     pub ebb: String,
@@ -46,7 +46,7 @@ pub struct Record {
 }
 
 /// One step.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     pub step: String,
     /// `passed`, `failed`, or `would do` of a dry run.
@@ -55,8 +55,6 @@ pub struct StepRecord {
     pub said: String,
     pub seconds: f64,
 }
-
-impl Eq for StepRecord {}
 
 /// Every round of a staging schema, the last one newest.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -95,8 +93,11 @@ impl Rounds {
 }
 
 fn unusable(path: &Path, why: &str) -> Error {
-    Error::new(code::cutback::NOT_KEPT, format!("the record of cutting back cannot be kept in {}: {why}", path.display()))
-        .hint("choose a folder that this user may write, with --staging-dir; move away a file that holds something else")
+    Error::new(
+        code::cutback::NOT_KEPT,
+        format!("the record of cutting back cannot be kept in {}: {why}", path.display()),
+    )
+    .hint("choose a folder that this user may write, with --staging-dir; move away a file that holds something else")
 }
 
 impl Record {

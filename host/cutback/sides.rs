@@ -30,8 +30,9 @@ pub(super) struct Sides {
 impl Sides {
     pub(super) fn open(config: &Config, runtime: &Handle) -> Result<Self> {
         let Some(settings) = &config.source else {
-            return Err(Error::new(code::settings::NOT_GIVEN, "cutting back needs --source")
-                .hint("give --source (EBB_SOURCE)"));
+            return Err(
+                Error::new(code::settings::NOT_GIVEN, "cutting back needs --source").hint("give --source (EBB_SOURCE)")
+            );
         };
         let target = Target::load(&config.target)?;
         let mut session = target.session()?;
@@ -55,8 +56,7 @@ impl Seen {
         const SETTLED: [&str; 5] =
             ["not-verified", "verification-old", "rows-differ", "sequences-not-checked", "behind"];
         let reasons = self.0["reasons"].as_array().map_or(&[][..], Vec::as_slice);
-        let of_others =
-            reasons.iter().filter(|reason| !SETTLED.iter().any(|settled| reason["id"] == *settled));
+        let of_others = reasons.iter().filter(|reason| !SETTLED.iter().any(|settled| reason["id"] == *settled));
         let words = |reason: &Value| {
             let text = |name: &str| reason[name].as_str().unwrap_or_default().to_owned();
             format!("{} ({}): {}", text("text"), text("id"), text("next"))

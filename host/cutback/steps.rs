@@ -15,8 +15,8 @@ use super::sides::{Ask, Seen, Sides};
 use super::{Options, Verify};
 use crate::config::Config;
 use crate::error::{Result, listed};
-use crate::hooks::Hooks;
 use crate::history::{Entry, Event};
+use crate::hooks::Hooks;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -126,7 +126,7 @@ impl Work<'_> {
         let (lag, limit) = (seen.lag(), self.criteria.max_lag_seconds);
         let is_near = lag.is_some_and(|lag| lag <= Duration::from_secs(limit));
         let shown = lag.map(|lag| format!("{:.1} s", lag.as_secs_f64()));
-        record.criteria.push(Judged::new("lag when it begins", format!("{limit} s"), shown.clone(), is_near));
+        record.criteria.push(Judged::new("lag when it begins", &format!("{limit} s"), shown.clone(), is_near));
         let mut hindrances = seen.hindrances();
         if !is_near {
             let behind = shown.unwrap_or_else(|| "nobody knows how far".into());
@@ -159,7 +159,7 @@ impl Work<'_> {
         };
         record.criteria.push(Judged::new(
             "CockroachDB is quiet",
-            limit,
+            &limit,
             quiet.as_ref().map(|now| format!("{:.0} s", since(&first, now).as_secs_f64())),
             quiet.is_some(),
         ));
@@ -183,7 +183,11 @@ impl Work<'_> {
                     format!("{} ({}, {})", text(0), text(1), text(2))
                 };
                 let sessions: Vec<String> = rows.iter().map(one).collect();
-                if sessions.is_empty() { "no session is at work now".into() } else { format!("at work: {}", listed(&sessions)) }
+                if sessions.is_empty() {
+                    "no session is at work now".into()
+                } else {
+                    format!("at work: {}", listed(&sessions))
+                }
             }
             Err(error) => format!("its sessions could not be listed ({})", error.message),
         }
@@ -242,7 +246,8 @@ impl Work<'_> {
         if saved.is_empty() {
             return Ok(Came::Passed("no trigger of the target was dropped".into()));
         }
-        let names: Vec<String> = saved.iter().map(|saved| format!("{} of {}", saved.trigger.name, saved.table)).collect();
+        let names: Vec<String> =
+            saved.iter().map(|saved| format!("{} of {}", saved.trigger.name, saved.table)).collect();
         record.to_do.push(format!(
             "end ebb fetch, then: ebb triggers restore --stagingSchema {}",
             crate::names::word(&self.config.staging.schema)
@@ -276,8 +281,10 @@ impl Work<'_> {
             };
             return Ok(Came::Failed(refused.iter().map(refusal).collect::<Vec<_>>().join("; ")));
         }
-        let shown: Vec<String> =
-            moved.iter().map(|one| format!("{} from {} to {} for {}", one.sequence, one.from, one.to, one.column)).collect();
+        let shown: Vec<String> = moved
+            .iter()
+            .map(|one| format!("{} from {} to {} for {}", one.sequence, one.from, one.to, one.column))
+            .collect();
         Ok(match (moved.is_empty(), act) {
             (true, _) => Came::Passed("every sequence gives a free value next".into()),
             (false, true) => Came::Passed(format!("advanced {}", listed(&shown))),

@@ -99,7 +99,7 @@ impl Record {
         .fact("resumed_from", from.map(|from| from.to_string()))
         .fact("applied", from.map(|from| from.to_string()));
         history.note(entry.clone());
-        self.hooks.ask(&entry).await
+        self.hooks.ask(&entry, "the start").await
     }
 
     /// Notes which signal asks for the end.

@@ -42,10 +42,11 @@ pub enum Event {
     Stalled,
     Recovered,
     Verified,
+    CutBack,
 }
 
 impl Event {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Started,
         Self::Ended,
         Self::TookOver,
@@ -74,6 +75,7 @@ impl Event {
         Self::Stalled,
         Self::Recovered,
         Self::Verified,
+        Self::CutBack,
     ];
 
     pub fn id(self) -> &'static str {
@@ -106,6 +108,7 @@ impl Event {
             Self::Stalled => "stalled",
             Self::Recovered => "recovered",
             Self::Verified => "verified",
+            Self::CutBack => "cut-back",
         }
     }
 }

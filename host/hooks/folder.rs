@@ -23,12 +23,21 @@ pub enum Hook {
     Recovered,
     Refused,
     Verified,
+    CutBack,
     Ended,
 }
 
 impl Hook {
-    pub const ALL: [Self; 7] =
-        [Self::Started, Self::CaughtUp, Self::Stalled, Self::Recovered, Self::Refused, Self::Verified, Self::Ended];
+    pub const ALL: [Self; 8] = [
+        Self::Started,
+        Self::CaughtUp,
+        Self::Stalled,
+        Self::Recovered,
+        Self::Refused,
+        Self::Verified,
+        Self::CutBack,
+        Self::Ended,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -38,6 +47,7 @@ impl Hook {
             Self::Recovered => "recovered",
             Self::Refused => "refused",
             Self::Verified => "verified",
+            Self::CutBack => "cut-back",
             Self::Ended => "ended",
         }
     }
@@ -50,6 +60,7 @@ impl Hook {
             Self::Recovered => Event::Recovered,
             Self::Refused => Event::RowRefused,
             Self::Verified => Event::Verified,
+            Self::CutBack => Event::CutBack,
             Self::Ended => Event::Ended,
         }
     }
@@ -168,7 +179,7 @@ mod tests {
         refused(code::hooks::NOT_EXECUTABLE, "is no file that can be run");
         fs::remove_dir(&ended).unwrap();
         let other = write("catched-up", 0o755);
-        refused(code::hooks::UNKNOWN, "started, caught-up, stalled, recovered, refused, verified, ended");
+        refused(code::hooks::UNKNOWN, "started, caught-up, stalled, recovered, refused, verified, cut-back, ended");
         fs::remove_file(other).unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
         refused(code::hooks::NOT_TRUSTED, "everybody may write");

@@ -71,19 +71,19 @@ impl Hooks {
         }
     }
 
-    /// Runs the program of a start.
+    /// Runs the program of a step that it may refuse: `the start`, `cutting back`.
     ///
     /// # Errors
     /// When it does not end with the exit code 0.
-    pub async fn ask(&self, entry: &Entry) -> Result<()> {
+    pub async fn ask(&self, entry: &Entry, what: &str) -> Result<()> {
         match self.run_to_end(entry).await {
             None => Ok(()),
             Some((Fault { code, says, mend: Some(mend) }, _)) => {
-                Err(Error::new(code, format!("the start is refused: {says}")).hint(mend))
+                Err(Error::new(code, format!("{what} is refused: {says}")).hint(mend))
             }
             Some((fault, last)) => {
                 let said = last.map(|line| format!("; the last line of its output: {line}")).unwrap_or_default();
-                Err(Error::new(code::hooks::VETO, format!("the start is refused: {}{said}", fault.says))
+                Err(Error::new(code::hooks::VETO, format!("{what} is refused: {}{said}", fault.says))
                     .hint("mend what it asks for (-v shows its whole output); without that program ebb asks nobody"))
             }
         }

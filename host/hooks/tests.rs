@@ -98,10 +98,10 @@ async fn a_start_is_asked_for_and_events_come_one_after_the_other() {
     script(dir.path(), "refused", &format!("echo $EBB_TEXT >> {}/said", dir.path().display()));
     let settings = config::Hooks { dir: Some(dir.path().into()), timeout: LIMIT };
     let hooks = Hooks::open(&settings, "s").unwrap();
-    let error = hooks.ask(&Entry::new(Event::Started, "")).await.unwrap_err();
+    let error = hooks.ask(&Entry::new(Event::Started, ""), "the start").await.unwrap_err();
     assert!(error.code == code::hooks::VETO && error.message.contains("exit status: 1"), "{error}");
     // Without a program nobody is asked.
-    hooks.ask(&Entry::new(Event::Ended, "")).await.unwrap();
+    hooks.ask(&Entry::new(Event::Ended, ""), "the start").await.unwrap();
     let queue = Queue::new(hooks);
     for text in ["a", "b", "c"] {
         queue.offer(&Arc::new(Entry::new(Event::RowRefused, text)));

@@ -55,7 +55,7 @@ const FAILURE_WAIT: Duration = Duration::from_secs(2);
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What is asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Of the tables that are replicated; all of them when it is empty.
     pub tables: Vec<String>,
@@ -70,6 +70,8 @@ pub struct Options {
     pub snapshot_age_max: Duration,
     pub resume: bool,
     pub json: bool,
+    /// When it ends at the latest, as a wish to end would.
+    pub until: Option<Instant>,
     pub state: PathBuf,
 }
 
@@ -96,6 +98,7 @@ pub fn run(config: &Config, options: &Options, lag: Lag<'_>, show: &mut dyn FnMu
             waiting.block_on(async {
                 tokio::select! {
                     _ = signals.first() => is_ending.store(true, Ordering::Relaxed),
+                    () = past(options.until) => is_ending.store(true, Ordering::Relaxed),
                     _ = end => {}
                 }
             });
@@ -106,6 +109,14 @@ pub fn run(config: &Config, options: &Options, lag: Lag<'_>, show: &mut dyn FnMu
         let _ = ended.send(());
         outcome
     })
+}
+
+/// Comes back once this time is past.
+async fn past(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Both sides, and what is compared of them.

@@ -212,7 +212,7 @@ fn a_folder_that_cannot_be_used_is_refused_at_start() {
         assert!(line.contains(code) && line.contains(part), "{line}");
     };
     hook(&world, "start", "exit 0");
-    check("EBB-H012", "started, caught-up, stalled, recovered, refused, verified, ended");
+    check("EBB-H012", "started, caught-up, stalled, recovered, refused, verified, cut-back, ended");
     fs::rename(dir.join("start"), dir.join("started")).expect("a name");
     fs::set_permissions(dir.join("started"), Permissions::from_mode(0o644)).expect("a mode");
     check("EBB-H013", "chmod +x");

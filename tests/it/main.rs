@@ -66,6 +66,7 @@ mod fault_rounds;
 mod procedures;
 mod runbooks;
 
+mod cutback;
 mod docs;
 mod scripts;
 mod tidy;

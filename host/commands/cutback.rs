@@ -1,0 +1,82 @@
+//! `ebb cutback`: the steps as they come, and the verdict.
+//!
+//! Owns: what is printed, and asking the running ebb. Does not own: the steps (`cutback`).
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::files::{self, Mode};
+use super::pages::Pages;
+use super::{answer, verify as shown};
+use crate::code;
+use crate::config::Config;
+use crate::cutback::{self, Options, StepRecord};
+use crate::error::{Error, visible};
+use crate::mask;
+use crate::verify::{self, Progress};
+
+/// Exit codes, beside 0 for GO, 1 for a failure and 2 for wrong usage.
+const NO_GO: u8 = 3;
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+/// A running ebb that does not answer for a moment is asked again.
+const TRIES: u32 = 5;
+
+/// Takes the steps, and prints the verdict.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the steps and the answer of the command")]
+pub fn run(config: &Config, options: &Options) -> ExitCode {
+    ebb_sdk::hide_values(config.log.hide_values);
+    let ask = || asked(config);
+    let is_terminal = std::io::stderr().is_terminal();
+    let prove = |until: Instant| {
+        let mut last = Instant::now();
+        let mut show = |progress: &Progress<'_>| {
+            if is_terminal && last.elapsed() >= LINE_INTERVAL {
+                last = Instant::now();
+                eprint!("\r\u{1b}[2K{}", visible(&shown::line(progress), ""));
+            }
+        };
+        let wanted = verify::Options { until: Some(until), ..options.verify.clone() };
+        let outcome = verify::run(config, &wanted, &|| None, &mut show);
+        if is_terminal {
+            eprint!("\r\u{1b}[2K");
+        }
+        outcome
+    };
+    let mut say = |step: &StepRecord| {
+        let line = format!("{:<14} {:<8} {:>7.1} s  {}", step.step, step.outcome, step.seconds, step.said);
+        eprintln!("{}", mask::clean(&visible(&line, "")));
+    };
+    let outcome = cutback::run(config, options, &ask, &prove, &mut say).and_then(|record| {
+        if let Some(path) = &options.report {
+            files::replace(path, &mask::clean(&record.json()), Mode::Private)?;
+        }
+        Ok(record)
+    });
+    match outcome {
+        Err(error) => answer(Err(error)),
+        Ok(record) => {
+            print!("{}", mask::clean(&if options.json { record.json() } else { record.text() }));
+            if record.is_go() { ExitCode::SUCCESS } else { ExitCode::from(NO_GO) }
+        }
+    }
+}
+
+fn asked(config: &Config) -> crate::error::Result<serde_json::Value> {
+    let mut tries = 1;
+    loop {
+        match Pages::of_run(&config.staging.dir, &config.staging.schema) {
+            Ok((_, status)) => return Ok(status),
+            Err(_) if tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            Err(error) => {
+                let message =
+                    format!("ebb cutback needs the ebb fetch that replicates, and it cannot be asked: {error}");
+                return Err(Error::new(code::cutback::NOT_RUNNING, message)
+                    .hint("start ebb fetch with the same --stagingSchema and --metrics-listen-addr, on this machine"));
+            }
+        }
+    }
+}
