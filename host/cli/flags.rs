@@ -17,7 +17,7 @@ use super::cutback::Cutback;
 use super::hooks::HookFlags;
 use super::init::Init;
 use super::mode::Mode;
-use super::one_shot::{Check, EscapePassword, Status, SupportBundle, Trace, TriggersRestore};
+use super::one_shot::{Check, EscapePassword, MakeJwt, Status, SupportBundle, Trace, TriggersRestore};
 use super::replicator::Replicator;
 use super::verify::Verify;
 use super::{duration, help};
@@ -324,28 +324,6 @@ pub(super) struct Certs {
     /// Put this certificate of the authority on the list revoked.crl in the folder, and make none
     #[arg(long, value_name = "FILE", conflicts_with_all = ["renew", "host"])]
     pub revoke: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct MakeJwt {
-    /// PEM file of the private key, EC or RSA
-    #[arg(short, long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Make a new EC key first: FILE and FILE.pub, which --jwt-public-keys takes
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
-    pub new_key: Option<PathBuf>,
-    /// Schema that may be written to, database.schema or database; * stands for any. May be repeated
-    #[arg(short, long, required = true, value_name = "SCHEMA")]
-    pub allow: Vec<String>,
-    /// Days that the token is valid
-    #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
-    pub days: u32,
-    /// File for the token, readable by its owner only; standard output when not given
-    #[arg(short, long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Print the claim instead, for a token that somebody else signs
-    #[arg(long)]
-    pub claim: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]

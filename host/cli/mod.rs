@@ -144,21 +144,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             Ok(Command::Run(config, warnings))
         }
         Subcommand::Check(check) => {
-            let config = resolve::fetch(&check.fetch, &layers, &mut warnings)?;
-            let (config, warnings) = settled(config, warnings);
+            let (config, warnings) = settled(resolve::fetch(&check.fetch, &layers, &mut warnings)?, warnings);
             Ok(Command::Check { config, warnings, json: check.json })
         }
         Subcommand::Verify(given) => {
-            let config = resolve::fetch(&given.fetch, &layers, &mut warnings)?;
-            let options = verify::options(&given, &config)?;
-            let (config, warnings) = settled(config, warnings);
-            Ok(Command::Verify { config, options, warnings })
+            let (config, warnings) = settled(resolve::fetch(&given.fetch, &layers, &mut warnings)?, warnings);
+            Ok(Command::Verify { options: verify::options(&given, &config)?, config, warnings })
         }
         Subcommand::Cutback(given) => {
-            let config = resolve::fetch(&given.fetch, &layers, &mut warnings)?;
-            let options = Box::new(cutback::options(&given, &config)?);
-            let (config, warnings) = settled(config, warnings);
-            Ok(Command::Cutback { config, options, warnings })
+            let (config, warnings) = settled(resolve::fetch(&given.fetch, &layers, &mut warnings)?, warnings);
+            Ok(Command::Cutback { options: Box::new(cutback::options(&given, &config)?), config, warnings })
         }
         Subcommand::Status(given) => resolve::status(&given).map(Command::Status).map_err(Exit::from),
         Subcommand::SupportBundle(given) => {

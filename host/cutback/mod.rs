@@ -77,7 +77,7 @@ pub fn run(
         let step_begun = Instant::now();
         let came = work.take(step, &mut record)?;
         let (outcome, said, is_good) = match came {
-            Came::Passed(said) => ("passed", said, true),
+            Came::Passed(said) => (record::PASSED, said, true),
             Came::Would(said) => ("would do", said, true),
             Came::Failed(said) => ("failed", said, false),
         };

@@ -14,6 +14,10 @@ use crate::code;
 use crate::error::{Error, Result, visible};
 use crate::private;
 
+/// [`StepRecord::step`] of the one that moves sequences.
+pub(super) const SEQUENCES: &str = "sequences";
+/// [`StepRecord::outcome`] of one that did what it is for.
+pub(super) const PASSED: &str = "passed";
 /// Rounds that are kept.
 const ROUNDS_MAX: usize = 20;
 
@@ -101,6 +105,11 @@ fn unusable(path: &Path, why: &str) -> Error {
 }
 
 impl Record {
+    /// Sequences were looked at, and advanced where they were behind.
+    pub fn has_advanced(&self) -> bool {
+        !self.dry_run && self.steps.iter().any(|step| step.step == SEQUENCES && step.outcome == PASSED)
+    }
+
     pub fn is_go(&self) -> bool {
         self.verdict.as_deref() == Some("GO")
     }

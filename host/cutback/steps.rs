@@ -10,7 +10,7 @@ use ebb_sdk::{ConcernKind, SequenceMove, TableIndex, Timestamp};
 use tokio::runtime::Handle;
 
 use super::criteria::{Criteria, Judged};
-use super::record::Record;
+use super::record::{Record, SEQUENCES};
 use super::sides::{Ask, Seen, Sides};
 use super::{Options, Verify};
 use crate::config::Config;
@@ -60,7 +60,7 @@ impl Step {
             Self::Proof => "proof",
             Self::Triggers => "triggers",
             Self::Consent => "consent",
-            Self::Sequences => "sequences",
+            Self::Sequences => SEQUENCES,
             Self::Analyze => "analyze",
             Self::LateWriters => "late writers",
             Self::Changefeed => "changefeed",
@@ -257,7 +257,7 @@ impl Work<'_> {
 
     /// The last word before anything is changed.
     fn consent(&self) -> Came {
-        let entry = Entry::new(Event::CutBack, "both sides are equal; the target is to be prepared")
+        let entry = Entry::new(Event::CuttingBack, "both sides are equal; the target is to be prepared")
             .fact_if("decided_by", self.criteria.decided_by.as_deref())
             .fact("dry_run", self.options.dry_run);
         match self.runtime.block_on(self.hooks.ask(&entry, "cutting back")) {

@@ -54,7 +54,7 @@ const NEVER: &[(&str, &str)] = &[
     ("whether CockroachDB's nodes reach the receiver", "the first request shows it: docs/firewall.md"),
     ("what the staging folder of an earlier run holds", "a start reads it: docs/move.md"),
     ("writers that are idle at this moment", "nothing but ebb may write to the tables"),
-    ("the contents of the tables", "compare them when you cut back: docs/cut-back.md"),
+    ("the contents of the tables", "ebb verify compares them: docs/verify.md"),
 ];
 
 /// Looks at everything. The text is the answer, on whatever came of it; the second part says whether a start would succeed.

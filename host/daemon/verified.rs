@@ -1,16 +1,18 @@
-//! What `ebb verify` has found, for the status of the run that it was about.
+//! What `ebb verify` and `ebb cutback` have found, for the status and the history of the run that it was about.
 //!
-//! Owns: looking at the file that it leaves, and whether it is still about these tables. Does not own: comparing (`verify`), what a
-//! proof is worth (`status`).
+//! Owns: looking at the files that they leave, and whether these are still about the run. Does not own: comparing (`verify`), cutting
+//! back (`cutback`), what a proof is worth (`status`).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use chrono::DateTime;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
+use crate::cutback::{self, Rounds};
 use crate::history::{Entry, Event, History};
 use crate::status::{Status, Verification};
 use crate::verify::{self, Saved};
@@ -20,13 +22,15 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Where the file is, and what it must be about.
 pub(super) struct Verified {
     path: PathBuf,
+    rounds: PathBuf,
     /// The tables of this run, as the target described them.
     tables: BTreeMap<String, String>,
 }
 
 impl Verified {
     pub(super) fn of(config: &Config, tables: BTreeMap<String, String>) -> Self {
-        Self { path: verify::path(&config.staging.dir, &config.staging.schema), tables }
+        let (dir, schema) = (&config.staging.dir, &config.staging.schema);
+        Self { path: verify::path(dir, schema), rounds: cutback::path(dir, schema), tables }
     }
 
     /// Goes on as long as the run.
@@ -34,10 +38,15 @@ impl Verified {
         let begun = SystemTime::now();
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = None;
+        let (mut seen, mut seen_round) = (None, None);
         loop {
             ticks.tick().await;
-            let changed = std::fs::symlink_metadata(&self.path).and_then(|found| found.modified()).ok();
+            let round = modified(&self.rounds);
+            if round != seen_round {
+                seen_round = round;
+                self.look_at_round(begun, &status, &history);
+            }
+            let changed = modified(&self.path);
             if changed == seen {
                 continue;
             }
@@ -48,6 +57,21 @@ impl Verified {
                 history.note(event(saved));
             }
             status.verification(saved.as_ref().map(|saved| self.judged(saved)));
+        }
+    }
+
+    /// The last one, once it has ended while this run went on.
+    fn look_at_round(&self, begun: SystemTime, status: &Status, history: &History) {
+        let Some(round) = Rounds::load(&self.rounds).ok().and_then(|rounds| rounds.0.into_iter().next_back()) else {
+            return;
+        };
+        let ended = round.ended.as_deref().and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(SystemTime::from);
+        let (Some(ended), Some(verdict)) = (ended.filter(|&at| at >= begun), &round.verdict) else { return };
+        let text = format!("ebb cutback has ended with {verdict}{}", if round.dry_run { ", a dry run" } else { "" });
+        let entry = Entry::new(Event::CutBack, text).fact("verdict", verdict.as_str()).fact("dry_run", round.dry_run);
+        history.note(entry);
+        if round.has_advanced() {
+            status.sequences_advanced(ended);
         }
     }
 
@@ -62,6 +86,10 @@ impl Verified {
             ended: saved.ended(),
         }
     }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok()
 }
 
 fn event(saved: &Saved) -> Entry {

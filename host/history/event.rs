@@ -42,11 +42,12 @@ pub enum Event {
     Stalled,
     Recovered,
     Verified,
+    CuttingBack,
     CutBack,
 }
 
 impl Event {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Started,
         Self::Ended,
         Self::TookOver,
@@ -75,6 +76,7 @@ impl Event {
         Self::Stalled,
         Self::Recovered,
         Self::Verified,
+        Self::CuttingBack,
         Self::CutBack,
     ];
 
@@ -108,6 +110,7 @@ impl Event {
             Self::Stalled => "stalled",
             Self::Recovered => "recovered",
             Self::Verified => "verified",
+            Self::CuttingBack => "cutting-back",
             Self::CutBack => "cut-back",
         }
     }

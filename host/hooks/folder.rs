@@ -60,7 +60,7 @@ impl Hook {
             Self::Recovered => Event::Recovered,
             Self::Refused => Event::RowRefused,
             Self::Verified => Event::Verified,
-            Self::CutBack => Event::CutBack,
+            Self::CutBack => Event::CuttingBack,
             Self::Ended => Event::Ended,
         }
     }

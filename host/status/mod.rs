@@ -72,6 +72,8 @@ pub struct Status {
     trend: Mutex<Trend>,
     /// How old what the changefeed has not delivered may become before it fails.
     protected_for: Mutex<Option<Duration>>,
+    /// When the sequences of the target were advanced last.
+    sequences_advanced: Mutex<Option<SystemTime>>,
     /// The last comparison of both sides.
     verification: Mutex<Option<Verification>>,
     history: History,
@@ -214,6 +216,11 @@ impl Status {
         *self.verification.lock() = found;
     }
 
+    /// Sequences of the target were looked at, and advanced where they were behind.
+    pub fn sequences_advanced(&self, at: SystemTime) {
+        *self.sequences_advanced.lock() = Some(at);
+    }
+
     /// Remembers where the run stands, once a second.
     pub fn sample(&self, snapshot: &Snapshot) {
         self.trend.lock().add(snapshot);
@@ -272,6 +279,7 @@ impl Status {
             values_rounded: self.values_rounded.lock().clone(),
             waiting: self.waiting.lock().clone(),
             protected_for: *self.protected_for.lock(),
+            sequences_advanced: *self.sequences_advanced.lock(),
             verification: self.verification.lock().clone(),
             history: self.history.last(EVENTS_SHOWN),
             build: snapshot::Build::THIS,

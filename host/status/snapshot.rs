@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub waiting: Option<Waiting>,
     /// How old what the changefeed has not delivered may become before it fails.
     pub protected_for: Option<Duration>,
+    /// When the sequences of the target were advanced last.
+    pub sequences_advanced: Option<SystemTime>,
     /// The last comparison of both sides.
     pub verification: Option<Verification>,
     /// The last events, the newest last.
@@ -144,6 +146,13 @@ impl ChangefeedState {
 }
 
 impl Snapshot {
+    /// The target's sequences are beyond every key: no row was applied since they were advanced.
+    pub fn sequences_are_ready(&self) -> bool {
+        let is_before =
+            |at: SystemTime| self.tables.iter().all(|table| table.last_change.is_none_or(|last| last <= at));
+        self.sequences_advanced.is_some_and(is_before)
+    }
+
     /// What the last comparison of both sides says.
     pub fn proof(&self) -> Proof {
         self.verification.as_ref().map_or(Proof::None, |found| found.proof(self.at))

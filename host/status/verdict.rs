@@ -130,7 +130,9 @@ impl Reason {
             Self::NotVerified | Self::VerificationOld => {
                 "compare both sides: ebb verify, with the settings of this run".into()
             }
-            Self::SequencesNotChecked => "advance the sequences of the target: docs/cut-back.md".into(),
+            Self::SequencesNotChecked => {
+                "advance the sequences of the target: ebb cutback, with the settings of this run".into()
+            }
         }
     }
 }
@@ -169,8 +171,7 @@ impl Snapshot {
             Reason::RowsDiffer => self.proof() == Proof::Different,
             Reason::NotVerified => self.proof() == Proof::None,
             Reason::VerificationOld => self.proof() == Proof::Old,
-            // Nothing in this version can tell.
-            Reason::SequencesNotChecked => true,
+            Reason::SequencesNotChecked => !self.sequences_are_ready(),
         }
     }
 

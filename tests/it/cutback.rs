@@ -31,7 +31,12 @@ fn command(world: &World, more: &[&str]) -> Command {
     let (source, target) = (world.source_url(), world.target_url());
     let mut command = world.bare(EBB);
     command.args(["cutback", "--json", "--mode", "failback", "--source", &source, "--target", &target]);
-    command.args(["--changefeeds-path", "changefeed-secure.json", "--replicator-flags", "--stagingSchema _replicator_1"]);
+    command.args([
+        "--changefeeds-path",
+        "changefeed-secure.json",
+        "--replicator-flags",
+        "--stagingSchema _replicator_1",
+    ]);
     if !more.contains(&"--expect-quiet") {
         command.args(["--expect-quiet", "1s"]);
     }
@@ -56,11 +61,15 @@ fn start(world: &World) -> (Ebb, String) {
     world.source("INSERT INTO t SELECT i, 'name ' || i FROM generate_series(1, 500) AS i; INSERT INTO u VALUES (1, 1)");
     world.wait_target(&ebb, "SELECT COUNT(*) FROM t", "500");
     world.wait_target(&ebb, "SELECT COUNT(*) FROM u", "1");
-    wait_for("a run that is well", || ebb.log(), || {
-        let status = status(&pages);
-        let reasons = status["reasons"].as_array().expect("a list");
-        reasons.iter().all(|reason| ["not-verified", "sequences-not-checked"].iter().any(|id| reason["id"] == *id))
-    });
+    wait_for(
+        "a run that is well",
+        || ebb.log(),
+        || {
+            let status = status(&pages);
+            let reasons = status["reasons"].as_array().expect("a list");
+            reasons.iter().all(|reason| ["not-verified", "sequences-not-checked"].iter().any(|id| reason["id"] == *id))
+        },
+    );
     (ebb, pages)
 }
 
@@ -199,4 +208,77 @@ fn what_it_cannot_work_with_is_said() {
     std::fs::create_dir_all(world.dir().join("staging")).expect("a folder");
     std::fs::write(world.dir().join("staging/_replicator_1.cutback"), "no record").expect("a file");
     refused(&[], "EBB-G012");
+}
+
+/// The statements and commands of docs/cut-back.md that this file's test runs, in their order.
+fn commands_of_the_page() -> Vec<String> {
+    let page = include_str!("../../docs/cut-back.md");
+    let marked = page.split("<!-- run by: cutback::the_commands_of_the_page_lead_to_go -->").skip(1);
+    let block = |text: &str| {
+        let lines = text.lines().map(str::trim).skip_while(|line| !line.starts_with("```")).skip(1);
+        lines.take_while(|line| *line != "```").collect::<Vec<_>>().join("\n")
+    };
+    marked.map(block).collect()
+}
+
+#[test]
+fn the_commands_of_the_page_lead_to_go() {
+    for dialect in DIALECTS {
+        let world = World::with_target(
+            dialect,
+            "cutback_page",
+            "CREATE TABLE employees (id int8 PRIMARY KEY, name text)",
+            match dialect {
+                Dialect::Postgres => "CREATE TABLE employees (id bigserial PRIMARY KEY, name text)",
+                _ => "CREATE TABLE employees (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40))",
+            },
+        );
+        let server = world.certs().server();
+        let pages = format!("127.0.0.1:{}", free_port());
+        let settings = format!(
+            "source = {:?}\ntarget = {:?}\nmode = \"failback\"\nchangefeeds-path = \"changefeed-secure.json\"\n\
+             stagingSchema = \"S\"\nmetrics-listen-addr = {pages:?}\ntlsCertificate = {:?}\ntlsPrivateKey = {:?}\n",
+            world.source_url(),
+            world.target_url(),
+            server.cert,
+            server.key
+        );
+        std::fs::write(world.dir().join("ebb.toml"), settings).expect("a file");
+        world.source("CREATE USER app; GRANT ALL ON TABLE employees TO app");
+        let mut fetch = None;
+        for line in commands_of_the_page() {
+            let Some(rest) = line.strip_prefix("ebb ") else {
+                if line.starts_with("cat ") {
+                    let text = std::fs::read_to_string(world.dir().join("cutback.json")).expect("the record");
+                    assert!(text.contains("\"GO\""), "{text}");
+                } else {
+                    world.source(&line);
+                }
+                continue;
+            };
+            let args: Vec<&str> = rest.split(' ').collect();
+            if args[0] == "fetch" {
+                let ebb = world.ebb(&args).ready();
+                world.source("INSERT INTO employees SELECT i, 'name ' || i FROM generate_series(1, 300) AS i");
+                world.wait_target(&ebb, "SELECT COUNT(*) FROM employees", "300");
+                fetch = Some(ebb);
+                continue;
+            }
+            let output = codes::output(world.bare(EBB).args(&args));
+            assert!(output.status.success(), "{line}\n{output:?}");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let expected = match args[0] {
+                "verify" => "EQUAL",
+                "cutback" => "GO",
+                "status" => "safe to cut back",
+                _ => "0 fatal",
+            };
+            assert!(said.contains(expected), "{line}\n{said}");
+        }
+        let ebb = fetch.expect("a run");
+        wait_for("a status that agrees", || status(&pages).to_string(), || status(&pages)["safe_to_cut_back"] == true);
+        ebb.stop();
+        world.target("INSERT INTO employees (name) VALUES ('new')");
+        assert_eq!(world.target("SELECT id FROM employees WHERE name = 'new'"), "301");
+    }
 }
