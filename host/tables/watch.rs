@@ -136,8 +136,10 @@ impl KeyWatch {
     /// When a key has changed so that rows cannot be told apart, or it cannot be found out when it changed.
     pub async fn know(&self, rows: Rows<'_>) -> Result<bool> {
         let to = rows.to;
+        // A look that hands out nothing is not refused for what comes later.
+        let beyond = if rows.oldest == NO_ROW { Timestamp::ZERO } else { to };
         if self.source.is_none() {
-            return self.limit.refuse_beyond(to).map(|()| false);
+            return self.limit.refuse_beyond(beyond).map(|()| false);
         }
         if !self.tables.list().iter().any(|table| table.source.is_some() && table.key.is_known()) {
             return Ok(false);
@@ -145,13 +147,13 @@ impl KeyWatch {
         let Some(settings) = &self.source else { return Ok(false) };
         let mut state = self.state.lock().await;
         if self.limit.is_confirmed() {
-            self.limit.refuse_beyond(to)?;
+            self.limit.refuse_beyond(beyond)?;
             if state.seen.until >= to && state.seen.since <= rows.oldest {
                 return Ok(false);
             }
         }
         if state.given_up.is_some_and(|since| since.elapsed() < SOURCE_REST) {
-            self.limit.refuse_beyond(to)?;
+            self.limit.refuse_beyond(beyond)?;
             self.hand_out_blindly(&mut state, rows)?;
             return Ok(false);
         }
@@ -160,7 +162,7 @@ impl KeyWatch {
         loop {
             match self.read(settings, &mut state, (rows.oldest, to)).await {
                 Ok(is_changed) => {
-                    self.limit.refuse_beyond(to)?;
+                    self.limit.refuse_beyond(beyond)?;
                     state.given_up = None;
                     if let Some(blind) = state.blind.take() {
                         tracing::info!("the source's primary keys are read again after {} s", blind.lasted().as_secs());
@@ -169,7 +171,7 @@ impl KeyWatch {
                 }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Unreachable(error)) if Instant::now() >= deadline => {
-                    self.limit.refuse_beyond(to)?;
+                    self.limit.refuse_beyond(beyond)?;
                     let until = state.seen.until;
                     if let Some(lasted) = state.blind.get_or_insert_with(|| Lasting::since(begun)).due() {
                         tracing::warn!(
@@ -218,7 +220,12 @@ impl KeyWatch {
         self.limit.since()
     }
 
-    /// Reads the keys as they are now.
+    /// Refuses rows that cannot be told apart, before any is taken.
+    pub fn refuse_limited(&self) -> Result<()> {
+        self.limit.refuse_beyond(NO_ROW)
+    }
+
+    /// Reads the keys as they are now. Later rows are received also where they cannot be applied.
     pub async fn refresh(&self) -> Result<bool> {
         let until = {
             let mut state = self.state.lock().await;
