@@ -3,6 +3,7 @@
 //! Owns: the thread that does so, and how far it may be ahead: one window. Does not own: cutting (`order`), encoding
 //! (`encode`), writing (`transaction`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -16,10 +17,9 @@ use super::pace::Pace;
 use super::unwritable::Unwritable;
 use crate::error::Result;
 use crate::order::{Cutter, Interval, Window, WindowLimits, WindowRows, last_versions};
-use crate::stage::{Backlog, Entry, Scan};
+use crate::stage::{Backlog, Entry, Scan, TableId};
 use crate::status::Status;
-use crate::tables::KeyWatch;
-use crate::tables::Tables;
+use crate::tables::{KeyWatch, Rows, Tables};
 use crate::threads;
 
 /// While nothing changes, the progress row moves no more often than this.
@@ -133,7 +133,8 @@ impl Reader {
             }
             let (interval, transactions, oldest) = (window.interval(), window.transactions, window.oldest());
             let is_limited = self.keys.limit().is_some_and(|limit| limit < interval.to);
-            let mut known = if is_limited || self.needs_keys(&window) { self.know_keys(interval)? } else { Keys::Same };
+            let needed = Needed { oldest: oldest.unwrap_or(interval.to), tables: self.needs_keys(&window) };
+            let mut known = if is_limited || needed.is_any() { self.know_keys(interval, &needed)? } else { Keys::Same };
             let prepared = match known {
                 Keys::Same | Keys::Changed => self.prepare(window, encoder).ok(),
                 Keys::Until(_) | Keys::Stopped => None,
@@ -143,7 +144,7 @@ impl Reader {
                 None => {
                     encoder.take();
                     if matches!(known, Keys::Same | Keys::Changed) {
-                        known = self.know_keys(interval)?;
+                        known = self.know_keys(interval, &needed)?;
                     }
                     match known {
                         Keys::Stopped => return Ok(Read::Unwanted),
@@ -178,26 +179,30 @@ impl Reader {
         Ok(PreparedWindow { interval, transactions, oldest, blocks: Some(encoder.take()) })
     }
 
-    /// A delete is nothing but a key; a row names its columns itself, but where the target's key is only a part of the
-    /// source's, whether it is unique there matters for it too.
-    fn needs_keys(&self, window: &Window) -> bool {
+    /// The tables of which rows need their key, where that is known. A delete is nothing but a key; a row names its columns itself,
+    /// but where the target's key is only a part of the source's, whether it is unique there matters for it too.
+    fn needs_keys(&self, window: &Window) -> Option<Vec<TableId>> {
         let matters =
-            |row: &Entry| row.is_delete() || self.tables.numbered(row.table).is_some_and(|table| table.key.may_meet());
+            |row: &&Entry| row.is_delete() || self.tables.numbered(row.table).is_some_and(|table| table.key.may_meet());
         match &window.rows {
-            WindowRows::Streamed => true,
-            WindowRows::InMemory(rows) => rows.iter().any(matters),
+            WindowRows::Streamed => None,
+            WindowRows::InMemory(rows) => {
+                let tables: BTreeSet<_> = rows.iter().filter(matters).map(|row| row.table).collect();
+                Some(tables.into_iter().collect())
+            }
         }
     }
 
-    fn know_keys(&self, interval: Interval) -> Result<Keys> {
+    fn know_keys(&self, interval: Interval, needed: &Needed) -> Result<Keys> {
         let mut stop = self.stop.clone();
         // The source has time limits of its own.
         self.status.measures.reader.rest();
+        let rows = Rows { oldest: needed.oldest, to: interval.to, tables: needed.tables.as_deref() };
         let known = self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|&stop| stop) => Ok(Keys::Stopped),
-                known = self.keys.know(interval.to) => {
+                known = self.keys.know(rows) => {
                     known.map(|has_changed| if has_changed { Keys::Changed } else { Keys::Same })
                 }
             }
@@ -253,6 +258,19 @@ enum Read {
     Nothing,
     /// Nobody takes windows any more.
     Unwanted,
+}
+
+/// Of which rows the keys must be known.
+struct Needed {
+    oldest: Timestamp,
+    /// All of them where that is not known.
+    tables: Option<Vec<TableId>>,
+}
+
+impl Needed {
+    fn is_any(&self) -> bool {
+        self.tables.as_ref().is_none_or(|tables| !tables.is_empty())
+    }
 }
 
 /// What is known of the source's primary keys after a look at them.

@@ -24,7 +24,7 @@ use crate::lasting::Lasting;
 use crate::order::{Interval, WindowLimits};
 use crate::stage::Entry;
 use crate::status::Waiting;
-use crate::tables::Table;
+use crate::tables::{Rows, Table};
 use crate::target::Lease;
 
 /// Between two tries; doubled each time.
@@ -175,7 +175,7 @@ impl Applier {
         // Later rows are for another start.
         let limit = self.keys.limit().filter(|limit| *limit > from);
         let interval = Interval { from, to: limit.map_or(resolved, |limit| limit.min(resolved)) };
-        if matches!(self.know_keys(interval.to)?, Pause::Stop) {
+        if matches!(self.know_keys(interval)?, Pause::Stop) {
             return Ok(RetryOutcome::Stopped);
         }
         let first = match self.attempt(lease, interval, 1)? {
@@ -303,7 +303,8 @@ impl Applier {
         );
     }
 
-    fn know_keys(&mut self, to: Timestamp) -> Result<Pause> {
+    fn know_keys(&mut self, interval: Interval) -> Result<Pause> {
+        let rows = Rows { oldest: interval.from, to: interval.to, tables: None };
         // The source has time limits of its own.
         self.heartbeat().rest();
         let (stop, keys) = (&mut self.stop, &self.keys);
@@ -311,7 +312,7 @@ impl Applier {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|&stop| stop) => Ok(Pause::Stop),
-                known = keys.know(to) => known.map(|_| Pause::Work),
+                known = keys.know(rows) => known.map(|_| Pause::Work),
             }
         });
         self.heartbeat().beat();

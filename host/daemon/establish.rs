@@ -173,6 +173,7 @@ pub(super) async fn match_tables(
     // A key that was changed while no ebb ran is followed before anything is read by it.
     if source.is_some() {
         keys.refresh().await?;
+        keys.refuse_limited()?;
     }
     let (left, routes) = routes.into_iter().partition(|route| route.is_left);
     let were_asked = source.is_some() && target_at_start.session.is_some();

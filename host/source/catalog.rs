@@ -33,6 +33,9 @@ pub struct SourceTable {
 /// Schema and name of a table.
 pub type Place = (String, String);
 
+/// The columns of each unique index of a table, other than the primary key, by its number, which no later index gets.
+pub type UniqueIndexes = BTreeMap<String, Vec<String>>;
+
 /// The primary key of a table at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrimaryKey {
@@ -87,11 +90,11 @@ const KEY_INDEXES: &str = "SELECT n.nspname AS table_schema, t.relname AS table_
      JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace{as_of} WHERE i.indisprimary \
      AND n.nspname NOT IN ('crdb_internal', 'pg_catalog', 'information_schema', 'pg_extension')";
 
-/// Unique indexes that hold for every row and are on columns only.
+/// Unique indexes that hold for every row and are on columns only. `{as_of}` is the place of AS OF SYSTEM TIME.
 const UNIQUE_KEYS: &str = "SELECT n.nspname AS table_schema, t.relname AS table_name, i.indexrelid AS index_id, \
      a.attname AS column_name FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
-     JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]){as_of} \
      WHERE i.indisunique AND i.indisvalid AND NOT i.indisprimary AND i.indpred IS NULL AND i.indexprs IS NULL \
      AND n.nspname NOT IN ('crdb_internal', 'pg_catalog', 'information_schema', 'pg_extension')";
 
@@ -149,13 +152,9 @@ impl Source {
                 table.key_columns = key.columns;
             }
         }
-        let mut unique_keys: BTreeMap<(Place, String), Vec<String>> = BTreeMap::new();
-        for row in self.rows(UNIQUE_KEYS).await? {
-            unique_keys.entry((place(&row), name(&row, "index_id"))).or_default().push(name(&row, "column_name"));
-        }
-        for ((place, _), columns) in unique_keys {
+        for (place, indexes) in self.unique_indexes("").await? {
             if let Some(table) = tables.get_mut(&place) {
-                table.unique_keys.push(columns);
+                table.unique_keys.extend(indexes.into_values());
             }
         }
         for table in tables.values_mut().filter(|table| table.has_region()) {
@@ -174,6 +173,20 @@ impl Source {
             }
         }
         Ok(keys)
+    }
+
+    /// Every table's unique indexes as they were at a time.
+    pub async fn unique_indexes_at(&self, at: Timestamp) -> Result<BTreeMap<Place, UniqueIndexes>> {
+        self.unique_indexes(&format!(" AS OF SYSTEM TIME '{at}'")).await
+    }
+
+    async fn unique_indexes(&self, as_of: &str) -> Result<BTreeMap<Place, UniqueIndexes>> {
+        let mut indexes: BTreeMap<Place, UniqueIndexes> = BTreeMap::new();
+        for row in self.rows(&UNIQUE_KEYS.replace("{as_of}", as_of)).await? {
+            let of_table = indexes.entry(place(&row)).or_default();
+            of_table.entry(name(&row, "index_id")).or_default().push(name(&row, "column_name"));
+        }
+        Ok(indexes)
     }
 
     async fn key_columns(&self, as_of: &str) -> Result<BTreeMap<Place, PrimaryKey>> {

@@ -13,7 +13,7 @@ mod survey;
 mod types;
 mod unreachable;
 
-pub use catalog::{Chosen, Place, PrimaryKey, SourceColumn, SourceTable};
+pub use catalog::{Chosen, Place, PrimaryKey, SourceColumn, SourceTable, UniqueIndexes};
 pub use cause::Cause;
 pub use connect::{Source, check_url, may_pass};
 pub use identifier::identifier;

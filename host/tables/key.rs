@@ -123,9 +123,18 @@ impl SourceKey {
         self.shapes().iter().any(|placed| placed.shape.columns.len() != self.target.len())
     }
 
-    /// Whether the newest key has other columns than the target's, in whatever order.
-    pub fn differs(&self) -> bool {
-        self.shapes().last().is_some_and(|placed| self.is_other(placed))
+    /// The keys that rows behind a time have, the first of which may be older.
+    pub fn behind(&self, after: Timestamp) -> Vec<KeyShape> {
+        let shapes = self.shapes();
+        let first = shapes.iter().rposition(|placed| placed.shape.since <= after).unwrap_or_default();
+        shapes.iter().skip(first).map(|placed| placed.shape.clone()).collect()
+    }
+
+    /// Whether one of the keys behind a time has other columns than the target's, in whatever order.
+    pub fn has_differed(&self, after: Timestamp) -> bool {
+        let shapes = self.shapes();
+        let first = shapes.iter().rposition(|placed| placed.shape.since <= after).unwrap_or_default();
+        shapes.iter().skip(first).any(|placed| self.is_other(placed))
     }
 
     /// The first key behind a time that has other columns than the target's: since when it holds, and the one before it.

@@ -7,6 +7,7 @@ mod columns;
 mod key;
 mod key_changes;
 mod key_limit;
+mod key_search;
 mod matching;
 mod origin;
 mod problems;
@@ -15,6 +16,7 @@ mod rights;
 mod route;
 mod seen_keys;
 mod taken_in;
+mod told_apart;
 mod watch;
 
 use std::sync::Arc;
@@ -39,7 +41,7 @@ pub use remembered::{
 };
 pub use route::{Destination, Table, Tables};
 pub use taken_in::{forget_refusals, new_tables, taken_in};
-pub use watch::KeyWatch;
+pub use watch::{KeyWatch, Rows};
 
 /// Tables that are named each in a line of its own.
 const SHOWN_MAX: usize = 10;

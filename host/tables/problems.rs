@@ -117,7 +117,8 @@ impl Judge<'_> {
                     join(&target_key)
                 ))
                 .fix(format!(
-                    "{altered} ADD CONSTRAINT … UNIQUE ({}) at the source, or give the target the same primary key{leave_out}",
+                    "give the target the same primary key{leave_out}; or, before the table is loaded for a new run, {altered} \
+                     ADD CONSTRAINT … UNIQUE ({}) at the source",
                     target_key.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")
                 )),
             );
@@ -127,13 +128,30 @@ impl Judge<'_> {
 
     /// A column of the source's key that tells rows apart which the target's key does not.
     fn ambiguous<'s>(&self, source: &'s SourceTable, target_key: &[&String]) -> Option<&'s String> {
-        let is_in_target = |column: &String| target_key.iter().any(|name| self.same(column, name));
-        let is_unique = || source.unique_keys.iter().any(|key| key.iter().all(is_in_target));
-        let is_derived = |column: &String| {
-            source.hidden_columns.contains(column) && column.starts_with("crdb_internal_") && column.contains("_shard_")
+        let is_unique = || source.unique_keys.iter().any(|key| self.is_within(key, target_key));
+        self.extra(source, &source.key_columns, target_key).filter(|_| !is_unique())
+    }
+
+    /// A column of a key that the source's table has or had, which the target's key lacks, and which does not follow from the
+    /// others as a shard does.
+    pub(super) fn extra<'k>(
+        &self,
+        source: &SourceTable,
+        key: &'k [String],
+        target_key: &[&String],
+    ) -> Option<&'k String> {
+        // A shard of before is no column any more.
+        let is_visible = |column: &String| {
+            source.columns.iter().any(|known| known.name == *column) && !source.hidden_columns.contains(column)
         };
-        let extra = source.key_columns.iter().find(|column| !is_in_target(column) && !is_derived(column));
-        extra.filter(|_| !is_unique())
+        let is_derived =
+            |column: &String| column.starts_with("crdb_internal_") && column.contains("_shard_") && !is_visible(column);
+        key.iter().find(|column| !target_key.iter().any(|name| self.same(column, name)) && !is_derived(column))
+    }
+
+    /// Whether columns are all of the target's key.
+    pub(super) fn is_within(&self, columns: &[String], target_key: &[&String]) -> bool {
+        columns.iter().all(|column| target_key.iter().any(|name| self.same(column, name)))
     }
 
     /// Triggers that act on what the source sends by itself, where that was not accepted and nothing keeps them from it.

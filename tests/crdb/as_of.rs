@@ -1,5 +1,5 @@
-//! `… AS OF SYSTEM TIME t`: every table of the statement becomes a function that gives its rows at that time. Of the
-//! catalog the primary keys are known at every time, their columns and their index, and nothing else.
+//! `… AS OF SYSTEM TIME t`: every table of the statement becomes a function that gives its rows at that time. Of the catalog
+//! the primary keys and the unique indexes are known at every time, their columns and their number, and nothing else.
 //!
 //! Does not own: the history (`schema/capture.sql`, `schema/keys.sql`), nor transactions with a time (`transaction`).
 
@@ -166,7 +166,7 @@ fn table(tokens: &[Token<'_>], length: usize, ends_here: bool, queries: &HashSet
         ["pg_catalog", "information_schema", "crdb_internal"].contains(&first.as_str()) || first.starts_with("pg_");
     let of_catalog = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["information_schema", "key_column_usage"] => Some("key_columns_as_of"),
-        ["pg_catalog", "pg_index"] => Some("primary_indexes_as_of"),
+        ["pg_catalog", "pg_index"] => Some("indexes_as_of"),
         _ => None,
     };
     if let Some(function) = of_catalog {

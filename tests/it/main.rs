@@ -18,6 +18,7 @@ mod names;
 mod tables;
 mod refused_tables;
 mod keys;
+mod keys_between;
 
 mod changefeed;
 mod access;

@@ -268,6 +268,7 @@ BEGIN
   PERFORM crdb_internal.watch(objid) FROM (
     SELECT DISTINCT objid FROM pg_catalog.pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass
   ) AS altered WHERE crdb_internal.is_ordinary(objid);
+  PERFORM crdb_internal.note_unique_indexes();
 END
 $$;
 
@@ -283,18 +284,53 @@ BEGIN
       VALUES (dropped.objid, crdb_internal.transaction_tick(), format('"%s" was dropped', dropped.object_name));
     PERFORM crdb_internal.unwatch(dropped.objid);
   END LOOP;
+  PERFORM crdb_internal.note_unique_indexes();
+END
+$$;
+
+-- Which unique indexes on columns alone, other than primary keys, hold for every row, and since when.
+CREATE TABLE IF NOT EXISTS crdb_internal.unique_index (
+  index oid NOT NULL,
+  relation oid NOT NULL,
+  columns int2[] NOT NULL,
+  tick int8 NOT NULL,
+  -- NULL while it is there.
+  dropped int8
+);
+
+CREATE OR REPLACE FUNCTION crdb_internal.note_unique_indexes() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog AS $$
+DECLARE
+  found record;
+BEGIN
+  FOR found IN
+    SELECT k.index, i.indexrelid, i.indrelid, ARRAY(SELECT unnest((i.indkey::int2[])[0:i.indnkeyatts - 1])) AS columns
+      FROM (SELECT * FROM crdb_internal.unique_index WHERE dropped IS NULL) AS k
+      FULL JOIN (SELECT * FROM pg_index WHERE indisunique AND indisvalid AND NOT indisprimary AND indpred IS NULL
+        AND indexprs IS NULL AND crdb_internal.is_watched(indrelid)) AS i ON i.indexrelid = k.index
+      WHERE k.index IS NULL OR i.indexrelid IS NULL
+  LOOP
+    IF found.index IS NULL THEN
+      INSERT INTO crdb_internal.unique_index
+        VALUES (found.indexrelid, found.indrelid, found.columns, crdb_internal.transaction_tick(), NULL);
+    ELSE
+      UPDATE crdb_internal.unique_index SET dropped = crdb_internal.transaction_tick() WHERE index = found.index AND dropped IS NULL;
+    END IF;
+  END LOOP;
 END
 $$;
 
 DROP EVENT TRIGGER IF EXISTS crdb_internal_after_ddl;
 CREATE EVENT TRIGGER crdb_internal_after_ddl ON ddl_command_end
-  WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN')
+  WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE INDEX', 'ALTER SCHEMA', 'ALTER TYPE',
+    'ALTER DOMAIN')
   EXECUTE FUNCTION crdb_internal.after_ddl();
 DROP EVENT TRIGGER IF EXISTS crdb_internal_after_drop;
 CREATE EVENT TRIGGER crdb_internal_after_drop ON sql_drop EXECUTE FUNCTION crdb_internal.after_drop();
 
 -- What the tables held before the stand-in came.
 SELECT crdb_internal.watch(oid) FROM pg_class WHERE crdb_internal.is_ordinary(oid);
+SELECT crdb_internal.note_unique_indexes();
 
 -- The rows of a table as they were at a time. The first argument, NULL of the table's row type, names the table.
 CREATE OR REPLACE FUNCTION crdb_internal.as_of(example anyelement, moment text) RETURNS SETOF anyelement

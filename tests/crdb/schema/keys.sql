@@ -120,16 +120,23 @@ BEGIN
 END
 $$;
 
--- `pg_index` of primary keys, as it was at a time. CockroachDB makes another primary index for a new key, and for many other
--- changes of a table; here every change of a table does.
-CREATE OR REPLACE FUNCTION crdb_internal.primary_indexes_as_of(moment text) RETURNS TABLE (indexrelid int8, indrelid oid,
-  indisprimary bool)
+-- `pg_index` of primary keys and unique indexes, as it was at a time. CockroachDB makes another primary index for a new key, and
+-- for many other changes of a table; here every change of a table does.
+DROP FUNCTION IF EXISTS crdb_internal.primary_indexes_as_of;
+CREATE OR REPLACE FUNCTION crdb_internal.indexes_as_of(moment text) RETURNS TABLE (indexrelid int8, indrelid oid,
+  indisprimary bool, indisunique bool, indisvalid bool, indkey int2vector, indnkeyatts int2, indpred text, indexprs text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
   until int8 := crdb_internal.parse_tick(moment);
 BEGIN
   PERFORM crdb_internal.await_tick(until);
-  RETURN QUERY SELECT DISTINCT ON (shape.relation) shape.id::int8, shape.relation, true FROM crdb_internal.shape
-    WHERE shape.tick <= until ORDER BY shape.relation, shape.id DESC;
+  RETURN QUERY SELECT i.id::int8, i.relation, i.is_primary, true, true, array_to_string(i.columns, ' ')::int2vector,
+      cardinality(i.columns)::int2, NULL::text, NULL::text
+    FROM (
+      (SELECT DISTINCT ON (s.relation) s.id, s.relation, true, s.key FROM crdb_internal.shape AS s WHERE s.tick <= until
+        ORDER BY s.relation, s.id DESC)
+      UNION ALL SELECT u.index::int8, u.relation, false, u.columns FROM crdb_internal.unique_index AS u
+        WHERE u.tick <= until AND coalesce(u.dropped > until, true)
+    ) AS i (id, relation, is_primary, columns);
 END
 $$;

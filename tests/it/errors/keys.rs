@@ -56,5 +56,5 @@ fn a_key_that_was_changed_while_the_source_could_not_be_asked() {
         },
     );
     let ended = "while the source could not be asked: deletes among them may have met other rows";
-    fails(ebb, ("K048", ended, "compare this table on both sides, correct the rows that differ"));
+    fails(ebb, ("K048", ended, "compare each of these tables on both sides, correct the rows that differ"));
 }
