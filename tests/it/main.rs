@@ -50,6 +50,8 @@ mod cases;
 mod constraints;
 mod triggers;
 mod verify;
+mod verify_load;
+mod verify_values;
 mod large_transactions;
 mod mysql;
 
