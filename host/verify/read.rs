@@ -33,7 +33,6 @@ pub(super) struct Chunk {
 /// How a table ended.
 pub(super) struct End {
     pub(super) chunks: u64,
-    pub(super) rows: u64,
     /// All of it was read; else the end of the run came before.
     pub(super) is_whole: bool,
 }
@@ -48,7 +47,7 @@ pub(super) fn read(
 ) -> Result<End> {
     let mut lines = runtime.block_on(past.lines(&pair.rows(at, after)))?;
     let width = pair.positions().len();
-    let mut end = End { chunks: 0, rows: 0, is_whole: true };
+    let mut end = End { chunks: 0, is_whole: true };
     let mut rows = RowBuffer::new(width);
     let rows_max = pace.rows_max(ROWS_MAX);
     let mut last = Vec::new();
@@ -58,7 +57,6 @@ pub(super) fn read(
             let text = line.get(0).ok_or_else(|| unreadable(pair, "it is NULL"))?;
             let columns = columns(text).map_err(|why| unreadable(pair, &why.to_string()))?;
             push(pair, &columns, &mut rows)?;
-            end.rows += 1;
             let is_full = rows.len() >= rows_max || rows.bytes() >= BYTES_MAX;
             last = key(pair, &columns);
             if !is_full {

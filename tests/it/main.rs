@@ -51,6 +51,11 @@ mod cases;
 mod constraints;
 mod triggers;
 mod verify;
+mod verify_interrupted;
+mod verify_load;
+mod verify_status;
+mod verify_tables;
+mod verify_values;
 mod large_transactions;
 mod mysql;
 

@@ -2,42 +2,8 @@
 
 use serde_json::Value;
 
-use crate::harness::codes;
-use crate::harness::target::MYSQLS;
-use crate::harness::world::{Dialect, World};
-
-const EBB: &str = env!("CARGO_BIN_EXE_ebb");
-const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];
-
-/// The exit code, and the result.
-pub(crate) fn verify(world: &World, more: &[&str]) -> (Option<i32>, Value) {
-    let server = world.certs().server();
-    let (source, target) = (world.source_url(), world.target_url());
-    let mut command = world.bare(EBB);
-    command.args(["verify", "--json", "--mode", "failback"]);
-    for (flag, value) in [
-        ("--source", &*source),
-        ("--target", &*target),
-        ("--changefeeds-path", "changefeed-secure.json"),
-        ("--replicator-flags", "--stagingSchema _replicator_1"),
-    ] {
-        if !more.contains(&flag) {
-            command.args([flag, value]);
-        }
-    }
-    command.args(more).env("EBB_TLS_CERTIFICATE", server.cert).env("EBB_TLS_PRIVATE_KEY", server.key);
-    let output = codes::output(&mut command);
-    let result = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    (output.status.code(), result)
-}
-
-/// Rows that were compared, are missing, too many, and differ.
-fn counts(result: &Value, table: &str) -> [Option<u64>; 4] {
-    let tables = result["tables"].as_array().expect("a list");
-    let is_it = |found: &&Value| found["table"].as_str().is_some_and(|name| name.ends_with(table));
-    let found = tables.iter().find(is_it).unwrap_or_else(|| panic!("no {table} in {result:#}"));
-    ["compared", "missing", "extra", "different"].map(|name| found[name].as_u64())
-}
+use crate::harness::comparison::{DIALECTS, counts, verify};
+use crate::harness::world::World;
 
 #[test]
 fn what_differs_is_found_and_named() {

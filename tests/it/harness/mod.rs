@@ -22,3 +22,4 @@ pub(crate) mod attack;
 
 pub(crate) mod workloads;
 pub(crate) mod chaos;
+pub(crate) mod comparison;

@@ -160,6 +160,10 @@ impl World {
         }
     }
 
+    pub(crate) fn has_own_target(&self) -> bool {
+        matches!(self.target, Target::Own { .. })
+    }
+
     pub(crate) fn proxy(&self) -> &Proxy {
         match &self.target {
             Target::Own { proxy, .. } => proxy,
@@ -252,7 +256,7 @@ impl World {
         if !given("--replicator-flags") {
             args.extend(["--replicator-flags", replicator]);
         }
-        if matches!(self.target, Target::Own { .. }) {
+        if self.has_own_target() {
             args.push("--allow-tls-mode-disable");
         }
         args.extend(more);
