@@ -90,6 +90,11 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     ("host/commands", &["apply", "changefeed", "cli", "daemon", "order", "receive", "source"]),
     ("host/cli", &["apply", "changefeed", "daemon", "order", "plugin", "stage", "status", "tables", "target"]),
+    (
+        "host/verify",
+        &["apply", "changefeed", "cli", "commands", "cutback", "daemon", "order", "receive", "stage", "status"],
+    ),
+    ("host/cutback", &["apply", "changefeed", "cli", "commands", "daemon", "order", "receive", "stage", "status"]),
     ("host/daemon", &["cli"]),
     (
         "host/config.rs",
