@@ -125,6 +125,9 @@ pub const CALL_ADVANCE_SEQUENCES: &str = "advance_sequences";
 /// [`AbiSession::call`]: JSON of a [`crate::TableIndex`], answered with `null`.
 pub const CALL_ANALYZE: &str = "analyze";
 
+/// [`AbiSession::call`]: JSON of a list of [`crate::TableIndex`], answered with a list of optional texts.
+pub const CALL_WRITTEN: &str = "written";
+
 /// A session behind a pointer, as it crosses the ABI.
 pub type SessionBox = AbiSession_TO<'static, RBox<()>>;
 

@@ -17,8 +17,8 @@ use tokio::runtime::{Builder, Runtime};
 use crate::abi::{
     AbiBlock, AbiSession, Answer, CALL_ADVANCE_SEQUENCES, CALL_ANALYZE, CALL_COMPARED, CALL_COUNT, CALL_DROP_TRIGGERS,
     CALL_FITS, CALL_FREEZE, CALL_JOIN, CALL_KEYS, CALL_LEASE_STATE, CALL_LOOK, CALL_RENEW, CALL_RESTORE_TRIGGERS,
-    CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_THAW, CALL_TOUCH, Done, LogSink, OPERATION_COMPARE, Plugin,
-    PluginRef, SessionBox,
+    CALL_ROUNDED, CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_THAW, CALL_TOUCH, CALL_WRITTEN, Done, LogSink,
+    OPERATION_COMPARE, Plugin, PluginRef, SessionBox,
 };
 use crate::dialect::LOG;
 use crate::{
@@ -190,6 +190,14 @@ impl<S: Session> Exported<S> {
         })
     }
 
+    fn written(&mut self, request: &str) -> Result<Vec<Option<String>>> {
+        let tables: Vec<TableIndex> = decode(request)?;
+        self.run_with(async |session, catalog| {
+            let tables: Vec<&Table> = tables.iter().map(|&at| described(catalog, at)).collect::<Result<_>>()?;
+            session.written(&tables).await
+        })
+    }
+
     fn analyze(&mut self, request: &str) -> Result<()> {
         let table: TableIndex = decode(request)?;
         self.run_with(async |session, catalog| session.analyze(described(catalog, table)?).await)
@@ -287,6 +295,7 @@ impl<S: Session> AbiSession for Exported<S> {
             CALL_KEYS => RSome(answer(self.keys(request))),
             CALL_LOOK => RSome(answer(self.look(request))),
             CALL_ADVANCE_SEQUENCES => RSome(answer(self.advance_sequences(request))),
+            CALL_WRITTEN => RSome(answer(self.written(request))),
             CALL_ANALYZE => RSome(answer(self.analyze(request))),
             CALL_DROP_TRIGGERS => RSome(answer(self.run(async |session| {
                 let triggers: Vec<SavedTrigger> = decode(request)?;

@@ -71,6 +71,7 @@ pub fn run(
         deadline: begun + Duration::from_secs(criteria.time_limit_seconds),
         quiet: None,
         final_time: None,
+        written: Vec::new(),
     };
     rounds.0.push(record.clone());
     for step in Step::ALL {

@@ -90,6 +90,8 @@ pub(super) struct Work<'a> {
     /// What the running ebb said once nothing came any more.
     pub(super) quiet: Option<Seen>,
     pub(super) final_time: Option<Timestamp>,
+    /// What the target said of each table before it was compared.
+    pub(super) written: Vec<Option<String>>,
 }
 
 impl Work<'_> {
@@ -104,7 +106,7 @@ impl Work<'_> {
             Step::Consent => Ok(self.consent()),
             Step::Sequences => self.sequences(record),
             Step::Analyze => self.analyze(),
-            Step::LateWriters => self.late_writers(),
+            Step::LateWriters => self.late_writers(record),
             Step::Changefeed => self.changefeed(),
         }
     }
@@ -215,6 +217,8 @@ impl Work<'_> {
     }
 
     fn proof(&mut self, record: &mut Record) -> Result<Came> {
+        // ebb writes nothing any more: whoever does is somebody else.
+        self.written = self.sides.session.written(&self.positions())?;
         let outcome = (self.verify)(self.deadline)?;
         let saved = &outcome.saved;
         let differences = saved.differences();
@@ -268,7 +272,7 @@ impl Work<'_> {
 
     fn sequences(&mut self, record: &mut Record) -> Result<Came> {
         let act = !self.options.dry_run;
-        let tables: Vec<TableIndex> = self.sides.tables.iter().map(|(at, _)| *at).collect();
+        let tables = self.positions();
         let Some(moves) = self.sides.session.advance_sequences(&tables, act)? else {
             record.to_do.push("advance the sequences of the target: its plugin cannot".into());
             return Ok(Came::Passed("the plugin does not know sequences".into()));
@@ -308,7 +312,7 @@ impl Work<'_> {
     }
 
     /// Whether anything was written since, on either side.
-    fn late_writers(&mut self) -> Result<Came> {
+    fn late_writers(&mut self, record: &mut Record) -> Result<Came> {
         let now = self.runtime.block_on(self.sides.source.now())?;
         let Some(quiet) = self.quiet.take() else { return Ok(Came::Failed("nothing was quiet".into())) };
         loop {
@@ -325,8 +329,16 @@ impl Work<'_> {
             }
             std::thread::sleep(LOOK_INTERVAL);
         }
-        let tables: Vec<TableIndex> = self.sides.tables.iter().map(|(at, _)| *at).collect();
-        let survey = self.sides.session.survey(&tables)?.unwrap_or_default();
+        // What ebb wrote itself may be told late, so that another comparison decides.
+        if let Some(said) = self.written_since()?
+            && let Came::Failed(why) = self.proof(record)?
+        {
+            return Ok(Came::Failed(format!("{said}; {why}")));
+        }
+        if let Some(said) = self.written_since()? {
+            return Ok(Came::Failed(said));
+        }
+        let survey = self.sides.session.survey(&self.positions())?.unwrap_or_default();
         let writers: Vec<String> = survey
             .concerns
             .into_iter()
@@ -337,6 +349,20 @@ impl Work<'_> {
             true => Came::Passed("nothing was written on CockroachDB, and nobody else writes to the target now".into()),
             false => Came::Failed(format!("somebody else writes to the target: {}", writers.join("; "))),
         })
+    }
+
+    /// The tables of the target that somebody has written to since they were compared, as far as it tells.
+    fn written_since(&mut self) -> Result<Option<String>> {
+        let now = self.sides.session.written(&self.positions())?;
+        let names = self.sides.tables.iter().map(|(_, name)| name);
+        let changed = names.zip(self.written.iter().zip(&now)).filter(|(_, (before, now))| before != now);
+        let changed: Vec<&String> = changed.map(|(name, _)| name).collect();
+        Ok((!changed.is_empty())
+            .then(|| format!("somebody else has written to the target since it was compared, to {}", listed(&changed))))
+    }
+
+    fn positions(&self) -> Vec<TableIndex> {
+        self.sides.tables.iter().map(|(at, _)| *at).collect()
     }
 
     fn changefeed(&mut self) -> Result<Came> {

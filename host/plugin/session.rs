@@ -8,7 +8,7 @@ use abi_stable::std_types::{RResult, RSlice, RStr, RString};
 use ebb_sdk::abi::{
     AbiBlock, CALL_ADVANCE_SEQUENCES, CALL_ANALYZE, CALL_COMPARED, CALL_COUNT, CALL_DROP_TRIGGERS, CALL_FITS,
     CALL_FREEZE, CALL_JOIN, CALL_KEYS, CALL_LEASE_STATE, CALL_LOOK, CALL_RENEW, CALL_RESTORE_TRIGGERS, CALL_ROUNDED,
-    CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_THAW, CALL_TOUCH, OPERATION_COMPARE, SessionBox,
+    CALL_SAVED_TRIGGERS, CALL_SURVEY, CALL_THAW, CALL_TOUCH, CALL_WRITTEN, OPERATION_COMPARE, SessionBox,
 };
 use ebb_sdk::{
     Advance, Catalog, Checks, ColumnIndex, Compared, Error, ErrorKind, Fit, FitQuestion, Frozen, Join, Key, KeyPage,
@@ -163,6 +163,12 @@ impl Session {
     /// Moves sequences that are behind, or says only what it would move. An older plugin cannot, and says nothing.
     pub fn advance_sequences(&mut self, tables: &[TableIndex], act: bool) -> Result<Option<Vec<SequenceMove>>> {
         self.call(CALL_ADVANCE_SEQUENCES, &(tables, act))
+    }
+
+    /// A mark for each table that changes once anybody writes to it, where the target tells. An older plugin does not.
+    pub fn written(&mut self, tables: &[TableIndex]) -> Result<Vec<Option<String>>> {
+        let marks: Option<Vec<Option<String>>> = self.call(CALL_WRITTEN, &tables)?;
+        Ok(marks.unwrap_or_else(|| vec![None; tables.len()]))
     }
 
     /// Has the planner look at a table; an older plugin cannot.

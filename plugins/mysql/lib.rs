@@ -203,6 +203,12 @@ impl ebb_sdk::Session for Session {
         row_keys::look(&self.tables, table, key)
     }
 
+    /// InnoDB's time of the last commit that has changed a table, in seconds; none since the server was started.
+    async fn written(&mut self, tables: &[&Table]) -> Result<Vec<Option<String>>> {
+        let wait = self.answer_wait;
+        answered(wait, "see what was written", survey::written(self, tables)).await
+    }
+
     /// The statistics stay on this server: no replica is asked to do the same.
     async fn analyze(&mut self, table: &Table) -> Result<()> {
         let sql = format!("ANALYZE NO_WRITE_TO_BINLOG TABLE {}", quoted(&table.name));

@@ -231,6 +231,13 @@ impl ebb_sdk::Session for Session {
         self.answered("advance the target's sequences", advance::advance(self, tables, act)).await
     }
 
+    async fn written(&mut self, tables: &[&Table]) -> Result<Vec<Option<String>>> {
+        let marks = async {
+            advance::written(&self.client, tables).await.map_err(|failure| translate(&failure, "see what was written"))
+        };
+        self.answered("see what was written", marks).await
+    }
+
     /// It takes as long as the table is large, so that no limit of a statement holds.
     async fn analyze(&mut self, table: &Table) -> Result<()> {
         let name = format!("{}.{}", quoted(table.namespace.last().map_or("", String::as_str)), quoted(&table.name));

@@ -82,11 +82,15 @@ async fn ask(session: &Session, tables: &[&Table], survey: &mut Survey) -> std::
     Ok(())
 }
 
+/// Schemas and names of the tables.
+pub(crate) fn names<'a>(tables: &[&'a Table]) -> (Vec<&'a str>, Vec<&'a str>) {
+    let schemas = tables.iter().map(|table| table.namespace.last().map_or("", |schema| schema.as_str()));
+    (schemas.collect(), tables.iter().map(|table| table.name.as_str()).collect())
+}
+
 /// Numbers of the tables; those that are gone are left out.
 pub(crate) async fn oids(client: &Client, tables: &[&Table]) -> std::result::Result<Vec<u32>, Error> {
-    let schemas: Vec<&str> =
-        tables.iter().map(|table| table.namespace.last().map_or("", |schema| schema.as_str())).collect();
-    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    let (schemas, names) = names(tables);
     let rows = client.query(OIDS, &[&schemas, &names]).await?;
     rows.iter().map(|row| row.try_get(0)).collect()
 }

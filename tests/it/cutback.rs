@@ -165,6 +165,41 @@ fn who_still_writes_is_a_no_go() {
     ebb.stop();
 }
 
+/// Behind the proof, while the hook is asked.
+#[test]
+fn a_late_write_is_a_no_go_that_names_its_row() {
+    for dialect in DIALECTS {
+        let world = World::with_target(dialect, "cutback_late", SOURCE, target(dialect));
+        let (ebb, _) = start(&world);
+        let hooks = world.dir().join("hooks");
+        std::fs::create_dir(&hooks).expect("a folder");
+        let mark = world.dir().join("asked");
+        let program = format!("#!/bin/sh\ntouch '{0}'\nwhile [ -e '{0}' ]; do sleep 0.05; done\n", mark.display());
+        std::fs::write(hooks.join("cut-back"), program).expect("a program");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(hooks.join("cut-back"), private).expect("rights");
+        std::thread::scope(|scope| {
+            let round = scope.spawn(|| cutback(&world, &["--hook", "hooks"]));
+            wait_for("the hook", || ebb.log(), || mark.exists() || round.is_finished());
+            world.target("UPDATE u SET v = 2 WHERE id = 1");
+            std::fs::remove_file(&mark).expect("the hook waits");
+            let (code, record) = round.join().expect("a round");
+            assert_eq!((code, record["verdict"].as_str()), (Some(3), Some("NO-GO")), "{record:#}");
+            let step = record["steps"].as_array().and_then(|steps| steps.last()).expect("a step");
+            assert_eq!(step["step"], "late writers", "{record:#}");
+            assert!(reasons(&record).contains("id=1"), "{record:#}");
+        });
+        // A hook that refuses is a NO-GO before anything is changed.
+        std::fs::write(hooks.join("cut-back"), "#!/bin/sh\necho 'not tonight'; exit 1\n").expect("a program");
+        world.target("UPDATE u SET v = 1 WHERE id = 1");
+        let (code, record) = cutback(&world, &["--hook", "hooks"]);
+        assert_eq!((code, record["verdict"].as_str()), (Some(3), Some("NO-GO")), "{record:#}");
+        assert!(reasons(&record).contains("not tonight"), "{record:#}");
+        assert_eq!(steps(&record).last(), Some(&("consent", "failed")), "{record:#}");
+        ebb.stop();
+    }
+}
+
 #[test]
 fn a_round_that_was_killed_is_done_again() {
     let world = World::with_target(Dialect::Postgres, "cutback_killed", SOURCE, target(Dialect::Postgres));
