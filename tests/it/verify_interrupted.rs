@@ -13,7 +13,7 @@ use crate::harness::target::MYSQLS;
 use crate::harness::world::{Dialect, Ebb, World, free_port, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(40))";
-const ROWS: u64 = 3_000;
+const ROWS: u64 = 2_000;
 /// Slow enough for something to happen meanwhile.
 const SLOWLY: [&str; 5] = ["--json", "--rate", "1000", "--max-snapshot-age", "300ms"];
 
@@ -86,7 +86,7 @@ fn it_goes_on_where_it_was_killed() {
         let world = World::with_target(dialect, "verify_killed", TABLE, TABLE);
         let ebb = filled(&world);
         world.target("UPDATE t SET v = 'other' WHERE id = 5");
-        world.target("DELETE FROM t WHERE id = 2999");
+        world.target("DELETE FROM t WHERE id = 1999");
         begun(&world, &[]).kill9();
         let before = kept(&world);
         // What was found before is not lost, and not found twice.

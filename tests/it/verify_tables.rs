@@ -16,14 +16,16 @@ fn tables_of_every_shape_are_compared() {
          CREATE TABLE sums (a int8 PRIMARY KEY, b int8, total int8 GENERATED ALWAYS AS (a + b) STORED);
          CREATE TABLE spare (id int8 PRIMARY KEY, v text, unwanted text);
          CREATE TABLE names (n varchar(3) PRIMARY KEY, d decimal(10,2));
-         CREATE TABLE only_key (a text, b int8, PRIMARY KEY (a, b))",
+         CREATE TABLE only_key (a text, b int8, PRIMARY KEY (a, b));
+         CREATE TABLE regions (id int8 PRIMARY KEY, v int8); ALTER TABLE regions SET LOCALITY REGIONAL BY ROW",
         "CREATE TABLE nothing (id int8 PRIMARY KEY);
          CREATE TABLE grid (v text, y int8, x int8, more text DEFAULT 'here', PRIMARY KEY (y, x));
          CREATE TABLE \"Odd \"\"Name\" (\"UPPER\" text, \"a b\" text, \"Select\" int8 PRIMARY KEY, \"LOWER\" text);
          CREATE TABLE sums (a int8 PRIMARY KEY, b int8, total int8 GENERATED ALWAYS AS (a + b) STORED);
          CREATE TABLE spare (id int8 PRIMARY KEY, v text);
          CREATE TABLE names (n varchar(30) PRIMARY KEY, d decimal(10,2));
-         CREATE TABLE only_key (b int8, a text, PRIMARY KEY (b, a))",
+         CREATE TABLE only_key (b int8, a text, PRIMARY KEY (b, a));
+         CREATE TABLE regions (id int8 PRIMARY KEY, v int8)",
     );
     let flags = ["--ignore-columns", "spare.unwanted"];
     let ebb = world.fetch(&flags).ready();
@@ -31,7 +33,8 @@ fn tables_of_every_shape_are_compared() {
         "BEGIN; INSERT INTO grid SELECT x, y, x || ':' || y FROM generate_series(1, 20) x, generate_series(1, 20) y;
          INSERT INTO \"Odd \"\"Name\" VALUES (1, 'it''s', '\"', '\\'), (2, 'ä', NULL, '');
          INSERT INTO sums (a, b) VALUES (1, 2), (3, 4); INSERT INTO spare VALUES (1, 'v', 'x');
-         INSERT INTO names VALUES ('abc', 1.25); INSERT INTO only_key VALUES ('it''s', 1), ('b', 2); COMMIT",
+         INSERT INTO names VALUES ('abc', 1.25); INSERT INTO only_key VALUES ('it''s', 1), ('b', 2);
+         INSERT INTO regions SELECT i, i FROM generate_series(1, 30) AS i; COMMIT",
     );
     world.wait_target(&ebb, "SELECT count(*) FROM only_key", "2");
     let found = must_be_equal(&world, &flags);
@@ -41,7 +44,8 @@ fn tables_of_every_shape_are_compared() {
     world.target(
         "INSERT INTO nothing VALUES (7); DELETE FROM grid WHERE (x, y) = (3, 4); INSERT INTO grid VALUES ('', 4, 30);
          UPDATE \"Odd \"\"Name\" SET \"LOWER\" = NULL WHERE \"Select\" = 2; INSERT INTO names VALUES ('abcd', 1);
-         UPDATE only_key SET a = 'B' WHERE a = 'b'",
+         UPDATE only_key SET a = 'B' WHERE a = 'b';
+         UPDATE regions SET id = 77 WHERE id = 7; UPDATE regions SET v = 0 WHERE id = 30",
     );
     let found = must_differ(&world, &flags);
     for (name, expected) in [
@@ -50,6 +54,7 @@ fn tables_of_every_shape_are_compared() {
         ("Odd \"Name", [2, 0, 0, 1]),
         ("names", [1, 0, 1, 0]),
         ("only_key", [2, 1, 1, 0]),
+        ("regions", [30, 1, 1, 1]),
         ("sums", [2, 0, 0, 0]),
     ] {
         assert_eq!(
