@@ -2,7 +2,8 @@
 
 use crate::harness::client::hold;
 use crate::harness::comparison::{begin, counts, must_be_equal, must_differ, refused, result, table, verify_text};
-use crate::harness::world::{World, wait_for};
+use crate::harness::pages::status;
+use crate::harness::world::{World, free_port, wait_for};
 
 const TABLE: &str = "CREATE TABLE t (id int8 PRIMARY KEY, v text)";
 
@@ -156,15 +157,13 @@ fn nothing_is_written_on_either_side() {
 #[test]
 fn replication_goes_first() {
     let world = World::new("verify_lag", TABLE);
-    let ebb = world.fetch(&[]).ready();
+    let pages = format!("127.0.0.1:{}", free_port());
+    let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
     world.source("INSERT INTO t SELECT i, 'v' FROM generate_series(1, 100) AS i");
     world.wait_equal(&ebb, &["t"]);
     let gate = hold(&world, "LOCK TABLE t IN SHARE MODE");
     world.source("INSERT INTO t VALUES (101, 'v')");
-    let lag = || {
-        let status = world.run(&["status", "--json", "--stagingSchema", "_replicator_1"]);
-        serde_json::from_str::<serde_json::Value>(&status).expect("JSON")["apply_lag_seconds"].as_f64().unwrap_or(0.0)
-    };
+    let lag = || status(&pages)["apply_lag_seconds"].as_f64().unwrap_or(0.0);
     wait_for("a target that is behind", || ebb.log(), || lag() > 1.5);
     let mut comparison = begin(&world, &["--json", "--max-lag", "1s"]);
     std::thread::sleep(std::time::Duration::from_secs(2));
