@@ -30,7 +30,7 @@ GET_PROMTOOL = [ -e target/promtool/promtool ] || $(STEP)/promtool.log "download
 # What `ebb --version` says of an optimised build.
 build demo deb: export EBB_COMMIT = $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help demo test fresh soak fuzz bench build deb docs lint packages mysql promtool clean
+.PHONY: help demo test fresh soak fuzz bench bench-verify build deb docs lint packages mysql promtool clean
 
 help:
 	@echo "make demo   build, run the main job on real servers, show the result; TARGET=mysql or mariadb"
@@ -38,6 +38,7 @@ help:
 	@echo "make fresh  both of them on a bare Debian in a temporary folder, as root; 30 minutes"
 	@echo "make soak   faults on real servers for MINUTES=60, and many seeds of the simulation and of random tables"
 	@echo "make bench  rows a second through ebb beside a raw loop, as a ratio; BENCH=--help for more"
+	@echo "make bench-verify  rows a second that ebb verify compares, VERIFY_ROWS=500000, beside a plain SELECT"
 	@echo "make fuzz   the parsers of strangers' bytes, FUZZ_SECONDS=600 each"
 	@echo "make deb    a Debian package in target/debian, and a look at what is in it"
 	@echo "make docs   the manual as a book, in target/book"
@@ -75,6 +76,11 @@ soak: packages mysql
 bench: packages mysql
 	$(CARGO) build --release --workspace --bins --lib
 	@$(STEP)/bench.log "bench" $(CARGO) bench --bench feed -- $(BENCH)
+
+bench-verify: packages mysql
+	$(CARGO) build --release --workspace --bins --lib
+	@$(STEP)/bench-verify.log "compare" $(CARGO) test --release --test it -- --ignored --nocapture verify_speed
+	@grep "rows/s" target/logs/bench-verify.log
 
 build:
 	@exec scripts/packages.sh $(PACKAGES_BUILD)

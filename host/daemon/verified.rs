@@ -35,10 +35,10 @@ impl Verified {
 
     /// Goes on as long as the run.
     pub(super) async fn watch(self, status: Arc<Status>, history: History) {
-        let begun = SystemTime::now();
+        let (begun, mut noted) = (SystemTime::now(), None);
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut seen, mut seen_round) = (None, None);
+        let (mut seen, mut seen_round) = ((None, None), None);
         loop {
             ticks.tick().await;
             let round = modified(&self.rounds);
@@ -46,17 +46,25 @@ impl Verified {
                 seen_round = round;
                 self.look_at_round(begun, &status, &history);
             }
-            let changed = modified(&self.path);
+            let changed = (modified(&self.path), modified(&verify::proof_path(&self.path)));
             if changed == seen {
                 continue;
             }
             seen = changed;
             // What cannot be read proves nothing.
             let saved = Saved::load(&self.path).ok().flatten();
-            if let Some(saved) = saved.as_ref().filter(|saved| saved.is_finished && saved.ended() >= begun) {
+            let is_new = |saved: &&Saved| saved.is_finished && saved.ended() >= begun && Some(saved.begun) != noted;
+            if let Some(saved) = saved.as_ref().filter(is_new) {
+                noted = Some(saved.begun);
                 history.note(event(saved));
             }
-            status.verification(saved.as_ref().map(|saved| self.judged(saved)));
+            // What goes on now, or was about a part, does not take away what is proved, unless it has found a difference.
+            let proof = Saved::load(&verify::proof_path(&self.path)).ok().flatten();
+            let counts = match (saved, proof) {
+                (Some(saved), _) if saved.differences() > 0 => Some(saved),
+                (saved, proof) => proof.or(saved),
+            };
+            status.verification(counts.as_ref().map(|counts| self.judged(counts)));
         }
     }
 
@@ -81,7 +89,7 @@ impl Verified {
             tables: up_to.filter_map(|(name, state)| Some((name.clone(), state.first_proved()?))).collect(),
             differences: saved.differences(),
             is_finished: saved.is_finished,
-            is_whole: saved.compares.every_table && !saved.compares.only_keys,
+            is_whole: saved.is_whole(),
             is_of_these_tables: self.tables == saved.compares.described,
             ended: saved.ended(),
         }

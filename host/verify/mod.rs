@@ -46,7 +46,7 @@ use snapshot::Snapshot;
 
 pub use pace::Lag;
 pub use report::Outcome;
-pub use saved::{Compares, Saved, described, path};
+pub use saved::{Compares, Saved, described, path, proof_path};
 pub use state::{Mismatches, TableState};
 
 /// Passes in a row that come to nothing.
@@ -252,7 +252,8 @@ impl<'a> Comparison<'a> {
         saved.tables = names.zip(states.iter().cloned()).collect::<BTreeMap<_, _>>();
         saved.saved = now();
         saved.mismatches = mismatches.clone();
-        saved.save(&self.options.state)
+        saved.save(&self.options.state)?;
+        saved.keep_proof(&self.options.state)
     }
 
     fn pass<'p>(&'p self, pace: &'p Pace<'p>) -> Pass<'p> {

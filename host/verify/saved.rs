@@ -52,6 +52,11 @@ pub fn path(staging_dir: &Path, schema: &str) -> PathBuf {
     staging_dir.join(format!("{schema}.verify"))
 }
 
+/// The file of the last comparison that has proved all of it equal, beside the one of `path`.
+pub fn proof_path(path: &Path) -> PathBuf {
+    path.with_extension("proof")
+}
+
 /// What of the tables of a run must stay as it is for a proof to count: a digest of their columns and keys, by name.
 pub fn described(catalog: &Catalog, routes: &[TableRoute]) -> BTreeMap<String, String> {
     let tables = routes.iter().filter(|route| !route.is_left).map(|route| &catalog.tables[route.position]);
@@ -91,6 +96,23 @@ impl Saved {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(unusable(path, &error.to_string())),
         }
+    }
+
+    /// It compares all that a run replicates, and not a part of it.
+    pub fn is_whole(&self) -> bool {
+        self.compares.every_table && !self.compares.only_keys
+    }
+
+    /// Keeps a proof beside the comparison, and none that a difference has refuted since.
+    pub fn keep_proof(&self, path: &Path) -> Result<()> {
+        let proof = proof_path(path);
+        if self.differences() > 0 {
+            return match fs::remove_file(&proof) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(&proof, &error.to_string())),
+                _ => Ok(()),
+            };
+        }
+        if self.is_finished && self.is_whole() { self.save(&proof) } else { Ok(()) }
     }
 
     /// In the place of what was kept before, whole or not at all.

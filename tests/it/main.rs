@@ -53,6 +53,7 @@ mod triggers;
 mod verify;
 mod verify_interrupted;
 mod verify_load;
+mod verify_speed;
 mod verify_status;
 mod verify_tables;
 mod verify_values;
