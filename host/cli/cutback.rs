@@ -77,6 +77,7 @@ pub(super) fn options(given: &Cutback, config: &Config) -> Result<Options> {
             snapshot_age_max: SNAPSHOT_AGE_MAX,
             resume: false,
             json: false,
+            continuous: false,
             until: None,
             state: verify::path(dir, schema),
         },

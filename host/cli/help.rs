@@ -56,6 +56,7 @@ Examples:
   ebb verify --config ebb.toml --only-keys         rows that are missing or too many, quicker
   ebb verify --config ebb.toml --tables orders,customers --rate 20000
   ebb verify --config ebb.toml --resume            goes on where it was interrupted
+  ebb verify --config ebb.toml --continuous --rate 20000   round after round, for ebb status
   ebb verify --config ebb.toml --json | jq .verdict
 
 It takes the flags, settings and files of ebb fetch, needs no running ebb, and writes to neither side.

@@ -44,7 +44,10 @@ pub(super) struct Verify {
     /// Go on where the same comparison was interrupted
     #[arg(long)]
     pub resume: bool,
-    /// The result as JSON
+    /// Round after round, until it is interrupted; best with --rate
+    #[arg(long, conflicts_with = "resume")]
+    pub continuous: bool,
+    /// The result as JSON; with --continuous, one object for each round
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -75,6 +78,7 @@ pub(super) fn options(given: &Verify, config: &Config) -> Result<Options> {
         snapshot_age_max: resolve::not_zero("--max-snapshot-age", given.max_snapshot_age)?,
         resume: given.resume,
         json: given.json,
+        continuous: given.continuous,
         until: None,
         state: verify::path(&config.staging.dir, &config.staging.schema),
     })

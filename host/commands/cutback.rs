@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::files::{self, Mode};
 use super::pages::Pages;
-use super::{answer, verify as shown};
+use super::{answer, ending, verify as shown};
 use crate::code;
 use crate::config::Config;
 use crate::cutback::{self, Options, StepRecord};
@@ -27,6 +27,10 @@ const TRIES: u32 = 5;
 pub fn run(config: &Config, options: &Options) -> ExitCode {
     ebb_sdk::hide_values(config.log.hide_values);
     let ask = || asked(config);
+    let is_ending = match ending::listen() {
+        Ok(flag) => flag,
+        Err(error) => return answer(Err(error)),
+    };
     let is_terminal = std::io::stderr().is_terminal();
     let prove = |until: Instant| {
         let mut last = Instant::now();
@@ -37,7 +41,7 @@ pub fn run(config: &Config, options: &Options) -> ExitCode {
             }
         };
         let wanted = verify::Options { until: Some(until), ..options.verify.clone() };
-        let outcome = verify::run(config, &wanted, &|| None, &mut show);
+        let outcome = verify::run(config, &wanted, (&|| None, is_ending), &mut show);
         if is_terminal {
             eprint!("\r\u{1b}[2K");
         }
@@ -47,7 +51,7 @@ pub fn run(config: &Config, options: &Options) -> ExitCode {
         let line = format!("{:<14} {:<8} {:>7.1} s  {}", step.step, step.outcome, step.seconds, step.said);
         eprintln!("{}", mask::clean(&visible(&line, "")));
     };
-    let outcome = cutback::run(config, options, &ask, &prove, &mut say).and_then(|record| {
+    let outcome = cutback::run(config, options, (&ask, is_ending), &prove, &mut say).and_then(|record| {
         if let Some(path) = &options.report {
             files::replace(path, &mask::clean(&record.json()), Mode::Private)?;
         }

@@ -4,6 +4,7 @@
 
 pub mod certs;
 pub mod cutback;
+mod ending;
 pub mod escape_password;
 pub mod explain;
 mod files;

@@ -5,10 +5,11 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::answer;
 use super::pages::Pages;
+use super::{answer, ending};
 use crate::config::Config;
 use crate::error::visible;
 use crate::mask;
@@ -17,6 +18,9 @@ use crate::verify::{self, Options, Progress};
 /// On a terminal the line is replaced as often; in a log a new one is of use less often.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two rounds, so that empty tables are not compared without a pause.
+const ROUND_WAIT: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(20);
 
 /// Compares, and prints the result.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of the command, and how far it is")]
@@ -36,16 +40,35 @@ pub fn run(config: &Config, options: &Options) -> ExitCode {
             if is_terminal { eprint!("\r\u{1b}[2K{line}") } else { eprintln!("{line}") }
         }
     };
-    let outcome = verify::run(config, options, &lag, &mut show);
-    if is_terminal {
-        eprint!("\r\u{1b}[2K");
-    }
-    match outcome {
-        Err(error) => answer(Err(error)),
-        Ok(outcome) => {
-            print!("{}", mask::clean(&if options.json { outcome.json() } else { outcome.text() }));
-            ExitCode::from(outcome.exit_code())
+    let is_ending = match ending::listen() {
+        Ok(flag) => flag,
+        Err(error) => return answer(Err(error)),
+    };
+    let mut has_differed = false;
+    loop {
+        let outcome = verify::run(config, options, (&lag, is_ending), &mut show);
+        if is_terminal {
+            eprint!("\r\u{1b}[2K");
         }
+        match outcome {
+            Err(error) => return answer(Err(error)),
+            Ok(outcome) => {
+                print!("{}", mask::clean(&if options.json { outcome.json() } else { outcome.text() }));
+                has_differed |= outcome.exit_code() == verify::DIFFERENT;
+                wait_for_round(options.continuous, is_ending);
+                if !options.continuous || is_ending.load(Ordering::Relaxed) {
+                    let code = if has_differed { verify::DIFFERENT } else { outcome.exit_code() };
+                    return ExitCode::from(code);
+                }
+            }
+        }
+    }
+}
+
+fn wait_for_round(is_wanted: bool, is_ending: &AtomicBool) {
+    let begun = Instant::now();
+    while is_wanted && begun.elapsed() < ROUND_WAIT && !is_ending.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
     }
 }
 

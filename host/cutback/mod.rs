@@ -12,6 +12,7 @@ mod sides;
 mod steps;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
@@ -48,7 +49,7 @@ pub type Verify<'a> = &'a dyn Fn(Instant) -> Result<Outcome>;
 pub fn run(
     config: &Config,
     options: &Options,
-    ask: Ask<'_>,
+    (ask, is_ending): (Ask<'_>, &AtomicBool),
     verify: Verify<'_>,
     say: &mut dyn FnMut(&StepRecord),
 ) -> Result<Record> {
@@ -66,6 +67,7 @@ pub fn run(
         criteria,
         hooks: &hooks,
         ask,
+        is_ending,
         verify,
         sides: Sides::open(config, &handle)?,
         deadline: begun + Duration::from_secs(criteria.time_limit_seconds),

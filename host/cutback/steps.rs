@@ -4,6 +4,7 @@
 //!
 //! Each may be done again: whatever a crash has left half done is looked at from the beginning.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ebb_sdk::{ConcernKind, SequenceMove, TableIndex, Timestamp};
@@ -84,6 +85,8 @@ pub(super) struct Work<'a> {
     pub(super) criteria: &'a Criteria,
     pub(super) hooks: &'a Hooks,
     pub(super) ask: Ask<'a>,
+    /// Somebody wants it to end.
+    pub(super) is_ending: &'a AtomicBool,
     pub(super) verify: Verify<'a>,
     pub(super) sides: Sides,
     pub(super) deadline: Instant,
@@ -116,10 +119,13 @@ impl Work<'_> {
     }
 
     fn is_late(&self) -> bool {
-        Instant::now() >= self.deadline
+        Instant::now() >= self.deadline || self.is_ending.load(Ordering::Relaxed)
     }
 
     fn time_is_up(&self, waiting: &str) -> Came {
+        if self.is_ending.load(Ordering::Relaxed) {
+            return Came::Failed(format!("it was interrupted: {waiting}"));
+        }
         Came::Failed(format!("the time limit of {} s is up: {waiting}", self.criteria.time_limit_seconds))
     }
 

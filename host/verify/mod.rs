@@ -22,7 +22,7 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ebb_sdk::Catalog;
@@ -32,7 +32,6 @@ use crate::code;
 use crate::config::Config;
 use crate::error::{Error, Result, listed};
 use crate::plugin::Session;
-use crate::signals::Signals;
 use crate::source::{Source, tells_json_null};
 use crate::tables;
 use crate::target::Target;
@@ -45,7 +44,7 @@ use pass::{Ledger, Pass};
 use snapshot::Snapshot;
 
 pub use pace::Lag;
-pub use report::Outcome;
+pub use report::{DIFFERENT, Outcome};
 pub use saved::{Compares, Saved, described, path, proof_path};
 pub use state::{Mismatches, TableState};
 
@@ -70,6 +69,8 @@ pub struct Options {
     pub snapshot_age_max: Duration,
     pub resume: bool,
     pub json: bool,
+    /// Round after round.
+    pub continuous: bool,
     /// When it ends at the latest, as a wish to end would.
     pub until: Option<Instant>,
     pub state: PathBuf,
@@ -85,38 +86,16 @@ pub struct Progress<'a> {
     pub is_held: bool,
 }
 
-/// Compares both sides, and tells `show` now and then how far it is.
-pub fn run(config: &Config, options: &Options, lag: Lag<'_>, show: &mut dyn FnMut(&Progress<'_>)) -> Result<Outcome> {
+/// Compares both sides, and tells `show` now and then how far it is. `is_ending` is somebody's wish to end it.
+pub fn run(
+    config: &Config,
+    options: &Options,
+    (lag, is_ending): (Lag<'_>, &AtomicBool),
+    show: &mut dyn FnMut(&Progress<'_>),
+) -> Result<Outcome> {
     let runtime = threads::runtime(Builder::new_multi_thread().worker_threads(1))?;
-    let handle = runtime.handle().clone();
-    let is_ending = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let signals = handle.block_on(async { Signals::listen() })?;
-        let (ended, end) = tokio::sync::oneshot::channel::<()>();
-        let (is_ending, waiting) = (&is_ending, handle.clone());
-        scope.spawn(move || {
-            waiting.block_on(async {
-                tokio::select! {
-                    _ = signals.first() => is_ending.store(true, Ordering::Relaxed),
-                    () = past(options.until) => is_ending.store(true, Ordering::Relaxed),
-                    _ = end => {}
-                }
-            });
-        });
-        let pace = Pace::new(options.rate, options.lag_max, lag, is_ending);
-        let outcome = Comparison::open(config, options, &handle).and_then(|comparison| comparison.run(&pace, show));
-        // Nobody waits for a signal any more.
-        let _ = ended.send(());
-        outcome
-    })
-}
-
-/// Comes back once this time is past.
-async fn past(until: Option<Instant>) {
-    match until {
-        Some(until) => tokio::time::sleep_until(until.into()).await,
-        None => std::future::pending().await,
-    }
+    let pace = Pace::new(options.rate, options.lag_max, lag, is_ending).until(options.until);
+    Comparison::open(config, options, runtime.handle())?.run(&pace, show)
 }
 
 /// Both sides, and what is compared of them.

@@ -25,6 +25,8 @@ pub(super) struct Pace<'a> {
     next: Mutex<Instant>,
     looked: Mutex<(Instant, Option<Duration>)>,
     is_ending: &'a AtomicBool,
+    /// When it ends by itself.
+    until: Option<Instant>,
     is_held: AtomicBool,
 }
 
@@ -44,12 +46,17 @@ impl<'a> Pace<'a> {
             next: Mutex::new(now),
             looked,
             is_ending,
+            until: None,
             is_held: AtomicBool::new(false),
         }
     }
 
+    pub(super) fn until(self, until: Option<Instant>) -> Self {
+        Self { until, ..self }
+    }
+
     pub(super) fn is_ending(&self) -> bool {
-        self.is_ending.load(Ordering::Relaxed)
+        self.is_ending.load(Ordering::Relaxed) || self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// Replication is too far behind, and reading waits for it.

@@ -13,7 +13,7 @@ use super::state::{Mismatch, TableState};
 use crate::error::visible;
 
 /// Exit codes of `ebb verify`, beside 0 for equal, 1 for a failure and 2 for wrong usage.
-const DIFFERENT: u8 = 3;
+pub const DIFFERENT: u8 = 3;
 const UNFINISHED: u8 = 4;
 
 /// How a comparison has ended.

@@ -176,3 +176,20 @@ fn replication_goes_first() {
     assert_eq!(must_be_equal(&world, &["--max-lag", "0s"])["verdict"], "equal");
     ebb.stop();
 }
+
+/// Each round begins anew, and the end of the last one is no failure of those before.
+#[test]
+fn round_after_round_is_compared() {
+    let world = World::new("verify_rounds", TABLE);
+    let ebb = world.fetch(&[]).ready();
+    world.source("INSERT INTO t SELECT i, 'v' FROM generate_series(1, 100) AS i");
+    world.wait_equal(&ebb, &["t"]);
+    let mut comparison = begin(&world, &["--continuous"]);
+    let rounds = |word: &str| comparison.log().matches(word).count();
+    wait_for("two rounds", || comparison.log(), || rounds("EQUAL") >= 2);
+    world.target("UPDATE t SET v = 'w' WHERE id = 7");
+    wait_for("a difference", || comparison.log(), || rounds("DIFFERENT") >= 1);
+    comparison.signal(rustix::process::Signal::INT);
+    assert_eq!(comparison.wait().code(), Some(3), "{}", comparison.log());
+    ebb.stop();
+}
