@@ -17,8 +17,9 @@ use super::cutback::Cutback;
 use super::hooks::HookFlags;
 use super::init::Init;
 use super::mode::Mode;
-use super::one_shot::{Check, EscapePassword, Status, SupportBundle, Trace, TriggersRestore};
+use super::one_shot::{Check, EscapePassword, MakeJwt, Status, SupportBundle, Trace, TriggersRestore};
 use super::replicator::Replicator;
+use super::report::{ReportKey, VerifyReport};
 use super::verify::Verify;
 use super::{duration, help};
 use crate::config::{LogFormat, NewTables};
@@ -88,6 +89,12 @@ pub(super) enum Subcommand {
     /// Sign a token that lets a changefeed write to schemas of the target
     #[command(name = "make-jwt", after_help = help::MAKE_JWT)]
     MakeJwt(MakeJwt),
+    /// Make the pair of keys that sign the reports of ebb cutback, and verify them
+    #[command(name = "report-key", after_help = help::REPORT_KEY)]
+    ReportKey(ReportKey),
+    /// Say whether a report of ebb cutback is as it was signed, and by this key
+    #[command(name = "verify-report", after_help = help::VERIFY_REPORT)]
+    VerifyReport(VerifyReport),
     /// Put back the triggers that --triggers drop has dropped
     #[command(subcommand, after_help = help::TRIGGERS)]
     Triggers(TriggersCommand),
@@ -324,28 +331,6 @@ pub(super) struct Certs {
     /// Put this certificate of the authority on the list revoked.crl in the folder, and make none
     #[arg(long, value_name = "FILE", conflicts_with_all = ["renew", "host"])]
     pub revoke: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct MakeJwt {
-    /// PEM file of the private key, EC or RSA
-    #[arg(short, long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Make a new EC key first: FILE and FILE.pub, which --jwt-public-keys takes
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
-    pub new_key: Option<PathBuf>,
-    /// Schema that may be written to, database.schema or database; * stands for any. May be repeated
-    #[arg(short, long, required = true, value_name = "SCHEMA")]
-    pub allow: Vec<String>,
-    /// Days that the token is valid
-    #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
-    pub days: u32,
-    /// File for the token, readable by its owner only; standard output when not given
-    #[arg(short, long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Print the claim instead, for a token that somebody else signs
-    #[arg(long)]
-    pub claim: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -10,7 +10,7 @@ use clap::Args;
 use ebb_sdk::Secret;
 
 use super::Exit;
-use super::flags::{Certs, Fetch, MakeJwt, TargetAccess, secret};
+use super::flags::{Certs, Fetch, TargetAccess, secret};
 use crate::code;
 use crate::commands::{certs, make_jwt};
 use crate::error::Error;
@@ -119,6 +119,28 @@ pub(super) struct EscapePassword {
     /// The password; read from standard input when not given, which keeps it out of the shell's history
     #[arg(long, value_name = "PASSWORD", value_parser = secret)]
     pub password: Option<Secret>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MakeJwt {
+    /// PEM file of the private key, EC or RSA
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Make a new EC key first: FILE and FILE.pub, which --jwt-public-keys takes
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub new_key: Option<PathBuf>,
+    /// Schema that may be written to, database.schema or database; * stands for any. May be repeated
+    #[arg(short, long, required = true, value_name = "SCHEMA")]
+    pub allow: Vec<String>,
+    /// Days that the token is valid
+    #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub days: u32,
+    /// File for the token, readable by its owner only; standard output when not given
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print the claim instead, for a token that somebody else signs
+    #[arg(long)]
+    pub claim: bool,
 }
 
 pub(super) fn certs_options(given: Certs) -> certs::Options {

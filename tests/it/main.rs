@@ -67,6 +67,7 @@ mod procedures;
 mod runbooks;
 
 mod cutback;
+mod report;
 mod docs;
 mod scripts;
 mod tidy;
