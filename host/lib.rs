@@ -47,3 +47,4 @@ pub mod status;
 
 pub mod verify;
 pub mod cutback;
+pub mod report;

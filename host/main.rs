@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ebb::cli::{self, Command};
 use ebb::code;
-use ebb::commands::{self, answer, certs, init, plugins, revoke, status, support_bundle, trace};
+use ebb::commands::{self, answer, certs, init, plugins, report, revoke, status, support_bundle, trace};
 use ebb::config::Config;
 use ebb::daemon::{self, probe};
 use ebb::error::Error;
@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         Command::Certs(options) => answer(certs::make(&options)),
         Command::Revoke(options) => answer(revoke::revoke(&options)),
         Command::MakeJwt(options) => commands::make_token(&options),
+        Command::ReportKey { out } => answer(report::make_key(&out)),
+        Command::VerifyReport { report: path, key } => answer(report::verify(&path, &key)),
         Command::RestoreTriggers(options) => commands::restore_triggers(&options),
         Command::Man { dir } => answer(cli::write_manual_pages(&dir).map(|()| String::new())),
         Command::Print(text) => answer(Ok(text)),
@@ -42,12 +44,12 @@ fn main() -> ExitCode {
 
 fn run(config: Config, warnings: &[String]) -> ExitCode {
     if let Err(error) = log::init(&config.log) {
-        return report(&error);
+        return failed(&error);
     }
     warnings.iter().for_each(|warning| tracing::warn!(error_code = code::settings::IGNORED.text(), "{warning}"));
     match daemon::run(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report(&error),
+        Err(error) => failed(&error),
     }
 }
 
@@ -78,7 +80,7 @@ fn check(config: &Config, warnings: &[String], json: bool) -> ExitCode {
 }
 
 /// The one place where the error that ends a run is logged.
-fn report(error: &Error) -> ExitCode {
+fn failed(error: &Error) -> ExitCode {
     log::failure(error);
     ExitCode::FAILURE
 }

@@ -6,6 +6,7 @@
 use ebb_sdk::{DatabaseUrl, MASK, Secret};
 use parking_lot::RwLock;
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 use crate::config::{Config, PagesLogin};
 
@@ -64,6 +65,18 @@ pub fn clean(text: &str) -> String {
     ebb_sdk::masked(&text)
 }
 
+/// The same with every text masked: what is masked in a text is not always the end of it in JSON.
+pub fn clean_json(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(clean(&text)),
+        Value::Array(list) => Value::Array(list.into_iter().map(clean_json).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (name, clean_json(value))).collect())
+        }
+        other => other,
+    }
+}
+
 /// Parameters by whose name a secret is known.
 fn is_secret(name: &str) -> bool {
     ["pass", "token", "secret", "client_key"].iter().any(|part| name.contains(part))
@@ -75,7 +88,7 @@ fn remember_header(header: &str) {
 }
 
 fn headers(text: &str) -> Vec<String> {
-    let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+    let map: serde_json::Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
     map.into_iter().filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect()
 }
 

@@ -11,7 +11,7 @@ use super::duration;
 use super::flags::Fetch;
 use super::resolve;
 use crate::config::Config;
-use crate::cutback::{self, Criteria, Options};
+use crate::cutback::{self, Criteria, Options, Report};
 use crate::error::Result;
 use crate::verify;
 
@@ -40,9 +40,15 @@ pub(super) struct Cutback {
     /// Sessions on the target, and connections to CockroachDB for as many tables at once
     #[arg(long, default_value_t = 2, value_name = "SESSIONS")]
     pub parallelism: usize,
-    /// Write the record of this round there as JSON, too
+    /// Write the report of this round there: JSON with the record, the proof, both servers, settings and history
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Write the report as a page, too: one HTML file that needs no other
+    #[arg(long, value_name = "FILE", requires = "report")]
+    pub report_html: Option<PathBuf>,
+    /// PEM file of the Ed25519 private key that signs the report (ebb report-key); the signature goes to FILE.sig beside it
+    #[arg(long, value_name = "FILE", requires = "report")]
+    pub sign_key: Option<PathBuf>,
     /// The record as JSON on standard output
     #[arg(long)]
     pub json: bool,
@@ -50,8 +56,8 @@ pub(super) struct Cutback {
     pub fetch: Fetch,
 }
 
-/// What the flags ask for.
-pub(super) fn options(given: &Cutback, config: &Config) -> Result<Options> {
+/// What the flags ask for; `settings` are those that a report shows.
+pub(super) fn options(given: &Cutback, config: &Config, settings: Option<String>) -> Result<Options> {
     let mut criteria = given.criteria.as_deref().map_or_else(|| Ok(Criteria::default()), Criteria::read)?;
     if let Some(limit) = given.time_limit {
         criteria.time_limit_seconds = resolve::not_zero("--timeout", limit)?.as_secs().max(1);
@@ -65,7 +71,12 @@ pub(super) fn options(given: &Cutback, config: &Config) -> Result<Options> {
         criteria,
         end_changefeed: given.end_changefeed,
         json: given.json,
-        report: given.report.clone(),
+        report: given.report.as_ref().map(|path| Report {
+            path: path.clone(),
+            page: given.report_html.clone(),
+            sign_key: given.sign_key.clone(),
+            settings: settings.unwrap_or_default(),
+        }),
         state: cutback::path(dir, schema),
         verify: verify::Options {
             tables: Vec::new(),

@@ -19,6 +19,7 @@ use super::init::Init;
 use super::mode::Mode;
 use super::one_shot::{Check, EscapePassword, MakeJwt, Status, SupportBundle, Trace, TriggersRestore};
 use super::replicator::Replicator;
+use super::report::{ReportKey, VerifyReport};
 use super::verify::Verify;
 use super::{duration, help};
 use crate::config::{LogFormat, NewTables};
@@ -88,6 +89,12 @@ pub(super) enum Subcommand {
     /// Sign a token that lets a changefeed write to schemas of the target
     #[command(name = "make-jwt", after_help = help::MAKE_JWT)]
     MakeJwt(MakeJwt),
+    /// Make the pair of keys that sign the reports of ebb cutback, and verify them
+    #[command(name = "report-key", after_help = help::REPORT_KEY)]
+    ReportKey(ReportKey),
+    /// Say whether a report of ebb cutback is as it was signed, and by this key
+    #[command(name = "verify-report", after_help = help::VERIFY_REPORT)]
+    VerifyReport(VerifyReport),
     /// Put back the triggers that --triggers drop has dropped
     #[command(subcommand, after_help = help::TRIGGERS)]
     Triggers(TriggersCommand),

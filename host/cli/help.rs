@@ -59,14 +59,16 @@ Examples:
   ebb verify --config ebb.toml --continuous --rate 20000   round after round, for ebb status
   ebb verify --config ebb.toml --json | jq .verdict
 
-It takes the flags, settings and files of ebb fetch, needs no running ebb, and writes to neither side.
+It takes the flags, settings and files of ebb fetch, needs no running ebb, and writes to neither
+side.
 Exit codes: 0 when both sides are equal, 1 after a failure, 2 for wrong usage, 3 when rows differ,
 4 when it was interrupted before a difference was found.";
 
 pub(super) const CUTBACK: &str = "\
 Examples:
   ebb cutback --config ebb.toml --dry-run          every step, and nothing is changed
-  ebb cutback --config ebb.toml --criteria night.toml --report cutback.json
+  ebb cutback --config ebb.toml --criteria night.toml --report cutback.json \\
+    --report-html cutback.html --sign-key report.key
 
 Stop the application first, and let ebb fetch go on. It may be run again at any time: after a NO-GO
 or a crash everything is as it was, or done already.
@@ -130,6 +132,23 @@ Examples:
 
   with a key that is there:
   ebb make-jwt -k ec.key -a ycsb.public -o out.jwt";
+
+pub(super) const REPORT_KEY: &str = "\
+Examples:
+  ebb report-key --out report.key
+  ebb cutback … --report cutback.json --sign-key report.key
+  ebb verify-report cutback.json --key report.key.pub
+
+Exit codes: 0 when both files are written, 1 when not, 2 for wrong usage.";
+
+pub(super) const VERIFY_REPORT: &str = "\
+Examples:
+  ebb verify-report cutback.json --key report.key.pub
+  ebb verify-report cutback.html --key report.key.pub
+
+It reads the report and its signature, cutback.json.sig, and needs no server. Take the public key
+from who has signed, and not from where the report was.
+Exit codes: 0 when the report is as it was signed by this key, 1 when not, 2 for wrong usage.";
 
 pub(super) const TRIGGERS_RESTORE: &str = "\
 Example:
@@ -262,7 +281,19 @@ mod tests {
     #[test]
     fn commands_that_answer_have_examples_and_exit_codes() {
         let cli = Cli::command();
-        for name in ["explain", "config", "triggers", "check", "verify", "cutback", "status", "trace", "certs"] {
+        for name in [
+            "explain",
+            "config",
+            "triggers",
+            "check",
+            "verify",
+            "cutback",
+            "status",
+            "trace",
+            "certs",
+            "report-key",
+            "verify-report",
+        ] {
             let command = cli.find_subcommand(name).expect("a command");
             let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(text.starts_with("Example") && text.contains("Exit codes: 0 "), "{name}: {text}");

@@ -3,6 +3,7 @@
 //! Owns: names, defaults and help of every flag, and which combinations are refused. Does not own: running.
 
 mod duration;
+mod exit;
 mod flags;
 mod groups;
 mod help;
@@ -15,6 +16,7 @@ mod nearest;
 mod one_shot;
 pub mod overrides;
 mod replicator;
+mod report;
 mod resolve;
 mod settings_page;
 mod show;
@@ -25,17 +27,15 @@ mod verify;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use crate::code;
 use crate::commands::{
     certs, escape_password, explain, generate, make_jwt, man, restore_triggers, revoke, status, support_bundle, trace,
 };
 use crate::config::Config;
-use crate::error::{Error, visible};
 use crate::mask;
+pub use exit::Exit;
 use flags::{Cli, ConfigCommand, Subcommand, TriggersCommand};
 use layers::Layers;
 
@@ -66,6 +66,10 @@ pub enum Command {
     Revoke(revoke::Options),
     /// Sign a token.
     MakeJwt(make_jwt::Options),
+    /// Make the keys that sign reports.
+    ReportKey { out: PathBuf },
+    /// Say whether a report is as it was signed.
+    VerifyReport { report: PathBuf, key: PathBuf },
     /// Put back triggers.
     RestoreTriggers(restore_triggers::Options),
     /// Write the manual pages into this folder.
@@ -74,54 +78,10 @@ pub enum Command {
     Print(String),
 }
 
-/// Why there is nothing to run.
-#[derive(Debug)]
-pub enum Exit {
-    /// Help, version, or a usage error that clap words, and where a wrong value may come from.
-    Clap(Box<clap::Error>, Option<String>),
-    /// Settings that cannot run.
-    Usage(Error),
-}
-
-impl Exit {
-    /// Tells the user and gives the exit code: 0 for help, 2 for wrong usage.
-    #[expect(clippy::print_stderr, reason = "there is no log yet")]
-    pub fn report(self) -> ExitCode {
-        match self {
-            Self::Clap(error, _) if !error.use_stderr() => {
-                // Nothing can be done when the terminal is gone.
-                let _ = error.print();
-                ExitCode::SUCCESS
-            }
-            refused => {
-                eprint!("{}", refused.text());
-                ExitCode::from(2)
-            }
-        }
-    }
-
-    /// What is written to standard error.
-    pub fn text(&self) -> String {
-        mask::clean(&match self {
-            Self::Clap(error, hint) => {
-                let text = visible(&error.render().to_string(), "\n");
-                let text = text.replacen("error:", &format!("error[{}]:", code::settings::USAGE), 1);
-                hint.as_ref().map_or_else(|| text.clone(), |hint| format!("{text}  hint: {hint}\n"))
-            }
-            Self::Usage(error) => error.told(),
-        })
-    }
-}
-
-impl From<Error> for Exit {
-    fn from(error: Error) -> Self {
-        Self::Usage(error)
-    }
-}
-
 /// Parses and checks everything, reading the files that flags name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     let args: Vec<OsString> = args.into_iter().collect();
+    let words = args.get(1..).unwrap_or_default().to_vec();
     let (args, mut warnings) = without_ignored(&args)?;
     // The command line behind `config show` is parsed when it is shown.
     let has_settings = args
@@ -151,10 +111,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
             let (config, warnings) = settled(resolve::fetch(&given.fetch, &layers, &mut warnings)?, warnings);
             Ok(Command::Verify { options: verify::options(&given, &config)?, config, warnings })
         }
-        Subcommand::Cutback(given) => {
-            let (config, warnings) = settled(resolve::fetch(&given.fetch, &layers, &mut warnings)?, warnings);
-            Ok(Command::Cutback { options: Box::new(cutback::options(&given, &config)?), config, warnings })
-        }
+        Subcommand::Cutback(given) => of_cutback(&given, &words, &layers, warnings),
         Subcommand::Status(given) => resolve::status(&given).map(Command::Status).map_err(Exit::from),
         Subcommand::SupportBundle(given) => {
             let settings =
@@ -172,6 +129,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
         }
         Subcommand::Certs(given) => Ok(Command::Certs(one_shot::certs_options(given))),
         Subcommand::MakeJwt(given) => one_shot::make_jwt_options(given).map(Command::MakeJwt),
+        Subcommand::ReportKey(given) => Ok(Command::ReportKey { out: given.out }),
+        Subcommand::VerifyReport(given) => Ok(Command::VerifyReport { report: given.report, key: given.key }),
         Subcommand::Triggers(TriggersCommand::Restore(given)) => {
             mask::remember_url(&given.target);
             resolve::restore_triggers(&given).map(Command::RestoreTriggers).map_err(Exit::from)
@@ -185,6 +144,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> 
         Subcommand::SettingsPage => settings_page::text().map(Command::Print).map_err(Exit::from),
         Subcommand::Man { dir } => Ok(Command::Man { dir }),
     }
+}
+
+/// `words` are what was written behind `ebb`, of which a report shows the settings.
+fn of_cutback(
+    given: &cutback::Cutback,
+    words: &[OsString],
+    layers: &Layers,
+    mut warnings: Vec<String>,
+) -> Result<Command, Exit> {
+    let config = resolve::fetch(&given.fetch, layers, &mut warnings)?;
+    let settings = given.report.is_some().then(|| show::of_cutback(words)).transpose()?;
+    let options = Box::new(cutback::options(given, &config, settings)?);
+    let (config, warnings) = settled(config, warnings);
+    Ok(Command::Cutback { config, options, warnings })
 }
 
 /// From here on its secrets are masked.

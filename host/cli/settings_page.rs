@@ -17,6 +17,8 @@ use crate::error::Result;
 const OTHERS: &[&[&str]] = &[
     &["certs"],
     &["make-jwt"],
+    &["report-key"],
+    &["verify-report"],
     &["triggers", "restore"],
     &["status"],
     &["trace"],

@@ -36,6 +36,18 @@ struct Setting {
 
 /// The settings of `command`, which is `fetch` or `start` with its flags.
 pub(super) fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> {
+    match command.first() {
+        Some(word) if word == "cutback" => Err(no_settings()),
+        _ => shown(command, as_json),
+    }
+}
+
+/// Those of a cut back as JSON, for its report.
+pub(super) fn of_cutback(command: &[OsString]) -> Result<String, Exit> {
+    shown(command, true)
+}
+
+fn shown(command: &[OsString], as_json: bool) -> Result<String, Exit> {
     let args: Vec<OsString> = std::iter::once("ebb".into()).chain(command.iter().cloned()).collect();
     let (args, mut warnings) = without_ignored(&args)?;
     let layers = Layers::find(&args, &mut warnings)?;
@@ -48,8 +60,14 @@ pub(super) fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> 
     let (name, of_command) = matches.subcommand().ok_or_else(no_settings)?;
     let known = cli.find_subcommand(name).ok_or_else(no_settings)?;
     let mut settings = of_flags(known, of_command, &layers, "flag");
-    let (config, overrides) = match Cli::from_arg_matches(&matches).map_err(refused)?.command {
-        Subcommand::Fetch(fetch) => {
+    let fetch = match Cli::from_arg_matches(&matches).map_err(refused)?.command {
+        Subcommand::Fetch(fetch) => Ok(*fetch),
+        Subcommand::Cutback(cutback) => Ok(cutback.fetch),
+        Subcommand::Start(start) => Err(start),
+        _ => return Err(no_settings()),
+    };
+    let (config, overrides) = match fetch {
+        Ok(fetch) => {
             let (words, _) = resolve::replicator_words(&fetch.replicator_flags)?;
             let mut replicator = layers.behind(ReplicatorOnly::command());
             let matches = layers::matches(&mut replicator, words).map_err(refused)?;
@@ -59,8 +77,7 @@ pub(super) fn show(command: &[OsString], as_json: bool) -> Result<String, Exit> 
             overrides.demand_header(config.receiver.access.header.as_ref())?;
             (config, Some(overrides))
         }
-        Subcommand::Start(start) => (resolve::start(&start, &mut warnings)?, None),
-        _ => return Err(no_settings()),
+        Err(start) => (resolve::start(&start, &mut warnings)?, None),
     };
     derive(&mut settings, &config);
     let changefeed = overrides.map(|overrides| of_changefeed(&overrides));

@@ -2,19 +2,24 @@
 //!
 //! Owns: what is printed, and asking the running ebb. Does not own: the steps (`cutback`).
 
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::files::{self, Mode};
+use serde_json::Value;
+
 use super::pages::Pages;
-use super::{answer, ending, verify as shown};
+use super::report::Writer;
+use super::{answer, ending, history, support_bundle, verify as shown};
 use crate::code;
 use crate::config::Config;
 use crate::cutback::{self, Options, StepRecord};
 use crate::error::{Error, visible};
 use crate::mask;
-use crate::verify::{self, Progress};
+use crate::report::Parts;
+use crate::stage;
+use crate::verify::{self, Outcome, Progress};
 
 /// Exit codes, beside 0 for GO, 1 for a failure and 2 for wrong usage.
 const NO_GO: u8 = 3;
@@ -32,6 +37,8 @@ pub fn run(config: &Config, options: &Options) -> ExitCode {
         Err(error) => return answer(Err(error)),
     };
     let is_terminal = std::io::stderr().is_terminal();
+    // For the report.
+    let proof: RefCell<Option<Outcome>> = RefCell::new(None);
     let prove = |until: Instant| {
         let mut last = Instant::now();
         let mut show = |progress: &Progress<'_>| {
@@ -45,15 +52,23 @@ pub fn run(config: &Config, options: &Options) -> ExitCode {
         if is_terminal {
             eprint!("\r\u{1b}[2K");
         }
+        if let Ok(outcome) = &outcome {
+            *proof.borrow_mut() = Some(outcome.clone());
+        }
         outcome
     };
     let mut say = |step: &StepRecord| {
         let line = format!("{:<14} {:<8} {:>7.1} s  {}", step.step, step.outcome, step.seconds, step.said);
         eprintln!("{}", mask::clean(&visible(&line, "")));
     };
-    let outcome = cutback::run(config, options, (&ask, is_ending), &prove, &mut say).and_then(|record| {
-        if let Some(path) = &options.report {
-            files::replace(path, &mask::clean(&record.json()), Mode::Private)?;
+    let writer = options.report.as_ref().map(|wanted| Writer::new(wanted).map(|writer| (wanted, writer))).transpose();
+    let outcome = writer.and_then(|writer| {
+        let (record, facts) = cutback::run(config, options, (&ask, is_ending), &prove, &mut say)?;
+        if let Some((wanted, writer)) = writer {
+            let (proof, history) = (proof.borrow(), history_of(config));
+            let parts =
+                Parts { record: &record, facts: &facts, settings: &wanted.settings, proof: proof.as_ref(), history };
+            eprintln!("{}", mask::clean(&visible(&writer.write(parts)?, "")));
         }
         Ok(record)
     });
@@ -66,7 +81,21 @@ pub fn run(config: &Config, options: &Options) -> ExitCode {
     }
 }
 
-fn asked(config: &Config) -> crate::error::Result<serde_json::Value> {
+/// What has happened to the run: as it says itself, or, where it has ended, as its folder has it.
+fn history_of(config: &Config) -> Result<Vec<Value>, String> {
+    let (dir, schema) = (&config.staging.dir, &config.staging.schema);
+    let told = Pages::of_run(dir, schema).ok().and_then(|(pages, _)| pages.text("/_/history"));
+    let told: Option<Vec<Value>> = told.and_then(|text| serde_json::from_str(&text).ok());
+    let entries = match told {
+        Some(entries) => entries,
+        None => history::of_folder(&stage::folder(dir, schema))
+            .map_err(|error| error.message)?
+            .ok_or("there is no staging folder here")?,
+    };
+    Ok(entries.into_iter().map(support_bundle::without_rows).collect())
+}
+
+fn asked(config: &Config) -> crate::error::Result<Value> {
     let mut tries = 1;
     loop {
         match Pages::of_run(&config.staging.dir, &config.staging.schema) {

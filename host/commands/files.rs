@@ -44,6 +44,22 @@ pub(super) fn replace(path: &Path, text: &str, mode: Mode) -> Result<()> {
     std::fs::rename(&beside, path).map_err(failed)
 }
 
+/// Whether a file could be written there, without touching what is there.
+pub(super) fn try_write(path: &Path) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let _ = std::fs::remove_file(&beside);
+    let made = match path.is_dir() {
+        true => Err(std::io::Error::other("it is a folder")),
+        false => OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside),
+    };
+    made.and_then(|_| std::fs::remove_file(&beside)).map_err(|error| {
+        Error::new(code::settings::FILE_UNWRITABLE, format!("{} cannot be written: {error}", path.display()))
+            .hint("give a path that this user may write")
+    })
+}
+
 /// Makes the folder of `--out`, and those around it.
 pub(super) fn make_folder(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|error| {

@@ -15,6 +15,7 @@ pub mod make_jwt;
 pub mod man;
 pub mod pages;
 pub mod plugins;
+pub mod report;
 pub mod restore_triggers;
 pub mod revoke;
 pub mod status;

@@ -110,7 +110,7 @@ pub fn make(options: &Options) -> Result<String> {
         PathBuf::from(format!("ebb-support-{schema}-{}.json", now.format("%Y%m%dT%H%M%SZ")))
     });
     files::refuse_existing(&[&path], "give another name with --out")?;
-    let bundle = masked(bundle.finish());
+    let bundle = mask::clean_json(bundle.finish());
     let text = format!("{bundle:#}\n");
     files::replace(&path, &text, Mode::Private)?;
     Ok(format!(
@@ -274,18 +274,8 @@ fn shown_line(line: Map<String, Value>) -> Option<Value> {
     Some(Value::Object(kept))
 }
 
-/// The same with every text masked: what is masked in a text is not always the end of it in JSON.
-fn masked(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(mask::clean(&text)),
-        Value::Array(list) => Value::Array(list.into_iter().map(masked).collect()),
-        Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| (name, masked(value))).collect()),
-        other => other,
-    }
-}
-
 /// The same without the names of rows.
-fn without_rows(value: Value) -> Value {
+pub(super) fn without_rows(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
             let fields = fields.into_iter().filter(|(name, _)| !OF_ROWS.contains(&name.as_str()));
@@ -342,7 +332,7 @@ mod tests {
             json!({ "waiting": { "table": "t" } })
         );
         let url = json!({ "target": "scheme://u:geheim@h:3306/d?require_ssl=true", "next": "x" });
-        let masked = masked(url);
+        let masked = mask::clean_json(url);
         assert!(!masked.to_string().contains("geheim") && masked["next"] == "x", "{masked}");
     }
 }

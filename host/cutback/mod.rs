@@ -7,6 +7,7 @@
 //! leaves everything as it was.
 
 mod criteria;
+mod facts;
 mod record;
 mod sides;
 mod steps;
@@ -27,6 +28,7 @@ use sides::Sides;
 use steps::{Came, Step, Work};
 
 pub use criteria::Criteria;
+pub use facts::{Facts, Server};
 pub use record::{Record, Rounds, StepRecord, path};
 pub use sides::Ask;
 
@@ -37,22 +39,33 @@ pub struct Options {
     pub criteria: Criteria,
     pub end_changefeed: bool,
     pub json: bool,
-    pub report: Option<PathBuf>,
+    pub report: Option<Report>,
     pub state: PathBuf,
     pub verify: crate::verify::Options,
+}
+
+/// The report that is wanted.
+#[derive(Debug)]
+pub struct Report {
+    pub path: PathBuf,
+    /// The same as a page.
+    pub page: Option<PathBuf>,
+    pub sign_key: Option<PathBuf>,
+    /// The settings of this round without secrets, as JSON.
+    pub settings: String,
 }
 
 /// Compares both sides, until a time at the latest.
 pub type Verify<'a> = &'a dyn Fn(Instant) -> Result<Outcome>;
 
-/// Takes every step, and tells `say` of each as it comes.
+/// Takes every step, and tells `say` of each as it comes. Returns what the servers were, too.
 pub fn run(
     config: &Config,
     options: &Options,
     (ask, is_ending): (Ask<'_>, &AtomicBool),
     verify: Verify<'_>,
     say: &mut dyn FnMut(&StepRecord),
-) -> Result<Record> {
+) -> Result<(Record, Facts)> {
     let runtime = threads::runtime(Builder::new_multi_thread().worker_threads(1))?;
     let criteria = &options.criteria;
     let begun = Instant::now();
@@ -110,7 +123,7 @@ pub fn run(
     record.ended = Some(now());
     record.verdict = Some(if record.reasons.is_empty() { "GO" } else { "NO-GO" }.into());
     keep(&mut rounds, &record, &options.state)?;
-    Ok(record)
+    Ok((record, work.sides.facts))
 }
 
 fn begin(config: &Config, options: &Options) -> Record {

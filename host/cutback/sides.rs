@@ -8,6 +8,7 @@ use ebb_sdk::{TableIndex, Timestamp};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+use super::facts::Facts;
 use crate::code;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -25,6 +26,7 @@ pub(super) struct Sides {
     pub(super) session: Session,
     /// Those that are replicated, with their names.
     pub(super) tables: Vec<(TableIndex, String)>,
+    pub(super) facts: Facts,
 }
 
 impl Sides {
@@ -41,9 +43,10 @@ impl Sides {
         let matched = runtime.block_on(tables::matched(config, Some(&source), &catalog))?;
         let (routes, findings) = matched.judge(&catalog, None)?;
         findings.conclude()?;
+        let facts = runtime.block_on(Facts::look(config, &source, &catalog, &routes))?;
         let tables = routes.iter().map(|route| (route.position, catalog.qualified(&catalog.tables[route.position])));
         let tables = tables.collect();
-        Ok(Self { source, session, tables })
+        Ok(Self { source, session, tables, facts })
     }
 }
 

@@ -17,7 +17,7 @@ pub const DIFFERENT: u8 = 3;
 const UNFINISHED: u8 = 4;
 
 /// How a comparison has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     pub saved: Saved,
     /// In the order in which they were compared.

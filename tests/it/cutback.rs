@@ -12,9 +12,10 @@ use crate::harness::world::{Dialect, Ebb, World, free_port, wait_for};
 
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
 const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];
-const SOURCE: &str = "CREATE TABLE t (id int8 PRIMARY KEY, name text); CREATE TABLE u (id int8 PRIMARY KEY, v int8)";
+pub(crate) const SOURCE: &str =
+    "CREATE TABLE t (id int8 PRIMARY KEY, name text); CREATE TABLE u (id int8 PRIMARY KEY, v int8)";
 
-fn target(dialect: Dialect) -> &'static str {
+pub(crate) fn target(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Postgres => {
             "CREATE TABLE t (id bigserial PRIMARY KEY, name text); CREATE TABLE u (id int8 PRIMARY KEY, v int8)"
@@ -26,7 +27,7 @@ fn target(dialect: Dialect) -> &'static str {
     }
 }
 
-fn command(world: &World, more: &[&str]) -> Command {
+pub(crate) fn command(world: &World, more: &[&str]) -> Command {
     let server = world.certs().server();
     let (source, target) = (world.source_url(), world.target_url());
     let mut command = world.bare(EBB);
@@ -48,14 +49,14 @@ fn command(world: &World, more: &[&str]) -> Command {
 }
 
 /// The exit code, and the record.
-fn cutback(world: &World, more: &[&str]) -> (Option<i32>, Value) {
+pub(crate) fn cutback(world: &World, more: &[&str]) -> (Option<i32>, Value) {
     let output = codes::output(&mut command(world, more));
     let record = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     (output.status.code(), record)
 }
 
 /// A run that has applied rows, and the address of its pages.
-fn start(world: &World) -> (Ebb, String) {
+pub(crate) fn start(world: &World) -> (Ebb, String) {
     let pages = format!("127.0.0.1:{}", free_port());
     let ebb = world.fetch(&["--metrics-listen-addr", &pages]).ready();
     world.source("INSERT INTO t SELECT i, 'name ' || i FROM generate_series(1, 500) AS i; INSERT INTO u VALUES (1, 1)");

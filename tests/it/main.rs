@@ -74,6 +74,7 @@ mod procedures;
 mod runbooks;
 
 mod cutback;
+mod report;
 mod docs;
 mod scripts;
 mod tidy;

@@ -42,7 +42,7 @@ const PALE: &str = "
     }).map((element) => element.textContent);";
 const OVERFLOW: &str = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
 
-fn can_be_read(browser: &Browser) {
+pub(crate) fn can_be_read(browser: &Browser) {
     for theme in ["light", "dark"] {
         for width in [1200, 360] {
             browser.look(width, theme);
@@ -52,7 +52,7 @@ fn can_be_read(browser: &Browser) {
     }
 }
 
-fn no_complaints(browser: &Browser) {
+pub(crate) fn no_complaints(browser: &Browser) {
     assert_eq!(browser.console(), [""; 0]);
 }
 

@@ -88,6 +88,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "host/hooks",
         &["apply", "changefeed", "cli", "daemon", "order", "receive", "source", "stage", "status", "tables", "target"],
     ),
+    (
+        "host/report",
+        &["apply", "changefeed", "cli", "daemon", "order", "plugin", "receive", "source", "stage", "tables", "target"],
+    ),
     ("host/commands", &["apply", "changefeed", "cli", "daemon", "order", "receive", "source"]),
     ("host/cli", &["apply", "changefeed", "daemon", "order", "plugin", "stage", "status", "tables", "target"]),
     (
