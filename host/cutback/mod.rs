@@ -90,7 +90,7 @@ pub fn run(
     };
     rounds.0.push(record.clone());
     for step in Step::ALL {
-        let step_begun = Instant::now();
+        let (step_begun, at) = (Instant::now(), now());
         let came = work.take(step, &mut record)?;
         let (outcome, said, is_good) = match came {
             Came::Passed(said) => (record::PASSED, said, true),
@@ -98,7 +98,7 @@ pub fn run(
             Came::Failed(said) => ("failed", said, false),
         };
         let seconds = step_begun.elapsed().as_secs_f64();
-        let taken = StepRecord { step: step.name().into(), outcome: outcome.into(), said: said.clone(), seconds };
+        let taken = StepRecord { step: step.name().into(), at, outcome: outcome.into(), said: said.clone(), seconds };
         say(&taken);
         record.steps.push(taken);
         if !is_good {

@@ -53,6 +53,9 @@ pub struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     pub step: String,
+    /// When it began, RFC 3339.
+    #[serde(default)]
+    pub at: String,
     /// `passed`, `failed`, or `would do` of a dry run.
     pub outcome: String,
     /// What was seen or done.
@@ -105,9 +108,10 @@ fn unusable(path: &Path, why: &str) -> Error {
 }
 
 impl Record {
-    /// Sequences were looked at, and advanced where they were behind.
-    pub fn has_advanced(&self) -> bool {
-        !self.dry_run && self.steps.iter().any(|step| step.step == SEQUENCES && step.outcome == PASSED)
+    /// When sequences began to be looked at and advanced; `None` where that came to no GO.
+    pub fn advanced_at(&self) -> Option<&str> {
+        let step = self.steps.iter().find(|step| step.step == SEQUENCES && step.outcome == PASSED);
+        step.filter(|_| self.is_go() && !self.dry_run).map(|step| step.at.as_str())
     }
 
     pub fn is_go(&self) -> bool {
@@ -136,7 +140,10 @@ impl Record {
         match (self.verdict.as_deref(), &self.verified_to) {
             (Some("GO"), Some(at)) => {
                 let _ = writeln!(text, "GO{dry}: both sides were equal as of {at}.{by}");
-                text += "Start the application on the target. ebb fetch may be ended with ctrl-c.\n";
+                text += match self.dry_run {
+                    true => "This was a rehearsal: the application stays with CockroachDB.\n",
+                    false => "Start the application on the target. ebb fetch may be ended with ctrl-c.\n",
+                };
             }
             (Some(verdict), _) => {
                 let _ = writeln!(text, "{verdict}{dry}:{by}");

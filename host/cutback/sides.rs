@@ -87,6 +87,17 @@ impl Seen {
         self.0["changefeed"]["job"].as_i64()
     }
 
+    /// Those that the run applies, as the target calls them.
+    pub(super) fn tables(&self) -> Vec<&str> {
+        let tables = self.0["tables"].as_array().map_or(&[][..], Vec::as_slice);
+        tables.iter().filter_map(|table| table["table"].as_str()).collect()
+    }
+
+    /// For how long this process of ebb has run.
+    pub(super) fn running(&self) -> u64 {
+        self.0["running_seconds"].as_u64().unwrap_or(0)
+    }
+
     /// The tables of which rows have come since.
     pub(super) fn changed_since(&self, before: &Self) -> Vec<String> {
         let received = |seen: &Self, name: &Value| {

@@ -154,7 +154,10 @@ impl Work<'_> {
         let mut changed = Vec::new();
         let quiet = loop {
             let now = self.status()?;
-            if now.received() != first.received() {
+            if let Some(why) = now.hindrances().into_iter().next() {
+                return Ok(Came::Failed(why));
+            }
+            if now.received() != first.received() || now.running() < first.running() {
                 changed = now.changed_since(&first);
                 first = now;
             } else if since(&first, &now) >= wanted {
@@ -172,9 +175,11 @@ impl Work<'_> {
             quiet.is_some(),
         ));
         let Some(now) = quiet else {
-            let tables = if changed.is_empty() { String::new() } else { format!(", last of {}", listed(&changed)) };
-            let writers = self.writers();
-            return Ok(self.time_is_up(&format!("rows still come from CockroachDB{tables}; {writers}")));
+            let waiting = match changed.is_empty() {
+                true => "no later resolved timestamp has come from CockroachDB".to_owned(),
+                false => format!("rows still come from CockroachDB, last of {}; {}", listed(&changed), self.writers()),
+            };
+            return Ok(self.time_is_up(&waiting));
         };
         self.quiet = Some(now);
         Ok(Came::Passed(format!("no row has come for {} s", wanted.as_secs())))
@@ -212,6 +217,9 @@ impl Work<'_> {
         let Some(until) = self.final_time else { return Ok(Came::Failed("there is no final time".into())) };
         loop {
             let seen = self.status()?;
+            if let Some(why) = seen.hindrances().into_iter().next() {
+                return Ok(Came::Failed(why));
+            }
             if seen.applied().is_some_and(|applied| applied >= until) {
                 return Ok(Came::Passed("the target has every change up to then".into()));
             }
@@ -235,6 +243,19 @@ impl Work<'_> {
             });
             let rows: Vec<String> = rows.collect();
             return Ok(Came::Failed(format!("{differences} rows differ: {}; ebb verify shows them", listed(&rows))));
+        }
+        let unproved: Vec<String> = self
+            .status()?
+            .tables()
+            .into_iter()
+            .filter(|name| !saved.tables.contains_key(*name))
+            .map(str::to_owned)
+            .collect();
+        if !unproved.is_empty() {
+            return Ok(Came::Failed(format!(
+                "the running ebb replicates tables that were not compared, {}: give the flags that it has",
+                listed(&unproved)
+            )));
         }
         if !saved.is_finished {
             return Ok(self.time_is_up("the tables were not compared to the end"));

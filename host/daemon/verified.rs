@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chrono::DateTime;
+use ebb_sdk::{DatabaseUrl, Secret};
 use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
@@ -25,12 +26,18 @@ pub(super) struct Verified {
     rounds: PathBuf,
     /// The tables of this run, as the target described them.
     tables: BTreeMap<String, String>,
+    /// Connection strings without their passwords.
+    source: Option<String>,
+    target: Option<String>,
 }
 
 impl Verified {
     pub(super) fn of(config: &Config, tables: BTreeMap<String, String>) -> Self {
         let (dir, schema) = (&config.staging.dir, &config.staging.schema);
-        Self { path: verify::path(dir, schema), rounds: cutback::path(dir, schema), tables }
+        let place = |url: &Secret| DatabaseUrl::parse(url.reveal()).ok().map(|url| url.to_string());
+        let (source, target) =
+            (config.source.as_ref().and_then(|source| place(&source.url)), place(&config.target.url));
+        Self { path: verify::path(dir, schema), rounds: cutback::path(dir, schema), tables, source, target }
     }
 
     /// Goes on as long as the run.
@@ -74,13 +81,21 @@ impl Verified {
             return;
         };
         let ended = round.ended.as_deref().and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(SystemTime::from);
-        let (Some(ended), Some(verdict)) = (ended.filter(|&at| at >= begun), &round.verdict) else { return };
+        let (Some(_), Some(verdict)) = (ended.filter(|&at| at >= begun), &round.verdict) else { return };
         let text = format!("ebb cutback has ended with {verdict}{}", if round.dry_run { ", a dry run" } else { "" });
         let entry = Entry::new(Event::CutBack, text).fact("verdict", verdict.as_str()).fact("dry_run", round.dry_run);
         history.note(entry);
-        if round.has_advanced() {
-            status.sequences_advanced(ended);
+        let advanced = round.advanced_at().and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+        if let Some(at) = advanced {
+            status.sequences_advanced(SystemTime::from(at));
         }
+    }
+
+    /// The same databases, and the target's tables as they were.
+    fn is_about(&self, saved: &Saved) -> bool {
+        let compares = &saved.compares;
+        let is_source = self.source.as_ref().is_none_or(|source| *source == compares.source);
+        is_source && self.target.as_ref() == Some(&compares.target) && self.tables == compares.described
     }
 
     fn judged(&self, saved: &Saved) -> Verification {
@@ -90,7 +105,7 @@ impl Verified {
             differences: saved.differences(),
             is_finished: saved.is_finished,
             is_whole: saved.is_whole(),
-            is_of_these_tables: self.tables == saved.compares.described,
+            is_of_these_tables: self.is_about(saved),
             ended: saved.ended(),
         }
     }

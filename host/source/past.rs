@@ -18,9 +18,11 @@ use crate::error::{Error, Result};
 /// The forms of a changefeed; behind every other reader of the cluster; and nothing is written.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET bytea_output = 'hex'; SET extra_float_digits = 0; \
      SET IntervalStyle = 'postgres'; SET default_transaction_quality_of_service = 'background'; \
-     SET default_transaction_read_only = on";
+     SET default_transaction_read_only = on; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 /// How long the next row may take: the first one comes once CockroachDB has sorted, where it has to.
 const ROW_WAIT: Duration = Duration::from_secs(300);
+/// A count reads the whole of a table.
+const COUNT_WAIT: Duration = Duration::from_secs(4 * 3600);
 /// The history is held for so long after the last sign of life, so that a process that was killed leaves nothing for good.
 const HOLD_WINDOW: &str = "1 hour";
 /// From this release on the functions below are admitted by a setting of the session only.
@@ -90,9 +92,19 @@ impl<'a> Past<'a> {
 
     /// Every row of a short answer.
     pub async fn rows(&self, sql: &str) -> Result<Vec<SimpleQueryRow>> {
-        let answer = tokio::time::timeout(ROW_WAIT, self.client.simple_query(sql)).await;
+        self.rows_within(sql, ROW_WAIT).await
+    }
+
+    /// The number that a count of a whole table comes to.
+    pub async fn count(&self, sql: &str) -> Result<Option<u64>> {
+        let rows = self.rows_within(sql, COUNT_WAIT).await?;
+        Ok(rows.first().and_then(|row| row.get(0)?.parse().ok()))
+    }
+
+    async fn rows_within(&self, sql: &str, limit: Duration) -> Result<Vec<SimpleQueryRow>> {
+        let answer = tokio::time::timeout(limit, self.client.simple_query(sql)).await;
         let messages =
-            answer.map_err(|_| self.source.silent(ROW_WAIT))?.map_err(|failure| self.source.failed(&failure))?;
+            answer.map_err(|_| self.source.silent(limit))?.map_err(|failure| self.source.failed(&failure))?;
         let row = |message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,

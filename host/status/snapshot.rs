@@ -155,7 +155,12 @@ impl Snapshot {
 
     /// What the last comparison of both sides says.
     pub fn proof(&self) -> Proof {
-        self.verification.as_ref().map_or(Proof::None, |found| found.proof(self.at))
+        let proof = self.verification.as_ref().map_or(Proof::None, |found| found.proof(self.at));
+        match proof {
+            // The target was restored to a time before it.
+            Proof::UpTo(at) if self.applied.is_none_or(|applied| applied < at) => Proof::Old,
+            proof => proof,
+        }
     }
 
     /// For how long nothing has arrived.

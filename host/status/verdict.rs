@@ -228,7 +228,7 @@ impl Snapshot {
             false => format!("NO, {}{more}", words.join(", ")),
         };
         let differences = self.verification.as_ref().map_or(0, |found| found.differences);
-        let verified = verification::words(self.proof(), differences);
+        let verified = verification::words(self.proof(), differences, self.at);
         format!("{behind} · {rate} · {caught_up} · {refused} · {verified} · safe to cut back: {safe}")
     }
 }

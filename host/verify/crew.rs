@@ -168,8 +168,7 @@ impl Crew<'_> {
         // The session has gone when nobody takes the job.
         let _ = job.send(Job::Count(table));
         let pair = &self.ground.pairs[table];
-        let rows = self.runtime.block_on(past.rows(&pair.count(self.ground.at)))?;
-        let count = rows.first().and_then(|row| row.get(0)?.parse().ok());
+        let count = self.runtime.block_on(past.count(&pair.count(self.ground.at)))?;
         let count = count.ok_or_else(|| {
             Error::new(code::source::UNEXPECTED_ANSWER, format!("the source does not count {}", pair.name))
         })?;

@@ -151,6 +151,7 @@ impl<'a> Comparison<'a> {
             every_table,
             described: described(&catalog, &routes),
             tables: pairs.iter().map(|pair| (pair.name.clone(), columns(pair))).collect(),
+            keys: pairs.iter().map(|pair| (pair.name.clone(), pair.key_shape())).collect(),
         };
         session.close();
         Ok(Self { runtime, options, feed: &config.staging.schema, source, target, catalog, pairs, compares })

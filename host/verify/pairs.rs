@@ -115,6 +115,11 @@ impl Pair {
         self.columns.iter().filter_map(|(_, at)| *at).collect()
     }
 
+    /// The source's key, in its order.
+    pub(super) fn key_shape(&self) -> Vec<String> {
+        self.key.iter().map(|column| format!("{} {}", column.name, column.type_name)).collect()
+    }
+
     pub(super) fn key_names(&self) -> impl Iterator<Item = &str> {
         self.key.iter().map(|column| column.name.as_str())
     }

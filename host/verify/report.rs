@@ -81,7 +81,7 @@ impl Outcome {
                 state.compared,
                 state.missing,
                 state.different,
-                state.last_proved().map_or("-".into(), utc)
+                state.first_proved().map_or("-".into(), utc)
             );
             let (unexplained, which) = (state.unexplained.unsigned_abs(), state.unexplained.signum());
             if which != 0 {

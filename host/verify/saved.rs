@@ -34,6 +34,7 @@ pub struct Saved {
 
 /// What a comparison is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Compares {
     /// Without passwords.
     pub source: String,
@@ -45,6 +46,8 @@ pub struct Compares {
     pub described: BTreeMap<String, String>,
     /// The columns of each table as they are compared.
     pub tables: BTreeMap<String, Vec<String>>,
+    /// The source's key of each table, with the types: a position is one in this order.
+    pub keys: BTreeMap<String, Vec<String>>,
 }
 
 /// The file of a staging schema.

@@ -62,7 +62,9 @@ impl TableState {
     /// A new snapshot continues behind the last key, or compares every row again where no statement can. Returns whether the
     /// table begins here, so that nothing that was found of it before counts.
     pub(super) fn begin(&mut self, at: Timestamp, can_continue: bool) -> bool {
-        let begins = !self.is_read && (self.after.is_none() || !can_continue);
+        // A target that stands before what was compared is another one: it was restored.
+        let is_before = self.proved_at.iter().any(|&proved| proved > at);
+        let begins = is_before || (!self.is_read && (self.after.is_none() || !can_continue));
         match begins {
             true => *self = Self { counts: self.counts, ..Self::default() },
             false => self.chunks = Chunks::default(),
@@ -129,7 +131,7 @@ impl TableState {
 
     /// Up to this state of the source all of it is proved.
     pub fn first_proved(&self) -> Option<Timestamp> {
-        self.proved_at.first().copied()
+        self.proved_at.iter().min().copied()
     }
 
     /// The newest state of the source that a part of it was compared with.
