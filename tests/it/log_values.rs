@@ -50,9 +50,9 @@ fn rows_that_are_refused_are_not_quoted() {
                 line.contains("\"code\":") && line.contains(if column == "v" { "\"v\"" } else { "constraint" }),
                 "{line}"
             );
-            let key = status(&pages)["waiting"]["key"].clone();
             // Constraints over several rows name no key.
-            assert!(column == "u" || key.as_str().is_some_and(|key| key.contains("canary-")), "the page tells: {key}");
+            let has_key = || status(&pages)["waiting"]["key"].as_str().is_some_and(|key| key.contains("canary-"));
+            wait_for("the key on the page", || ebb.log(), || column == "u" || has_key());
             world.source(&format!("DELETE FROM t WHERE id = 'canary-{column}'"));
             nth_line(&ebb, "the target takes the rows again", number);
         }
