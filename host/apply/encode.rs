@@ -266,7 +266,10 @@ impl<'a> Encoder<'a> {
                     code::row::COLUMN_MISSING,
                     format!("the source has a column {name} that {target} lacks"),
                 )
-                .hint(format!("add the column to {target} and start again; its rows are kept"))
+                .hint(format!(
+                    "add the column to {target} and start again; or only start again if the source hides it, as the crdb_region of \
+                     REGIONAL BY ROW; its rows are kept"
+                ))
                 .field("table", target.to_string())
                 .field("column", name);
                 Err(Unwritable::Row(RefusedRow::of(target, error)))

@@ -37,6 +37,8 @@ pub(super) struct Record {
     history: OnceLock<History>,
     /// Once there is one.
     status: OnceLock<Arc<Status>>,
+    /// Once a start was noted.
+    has_started: OnceLock<()>,
     /// What asked for the end.
     signal: OnceLock<&'static str>,
 }
@@ -47,7 +49,15 @@ impl Record {
     pub(super) fn open(config: &Config) -> Result<Self> {
         let hooks = Hooks::open(&config.hooks, &config.staging.schema)?;
         let (queue, schema) = (Queue::new(hooks.clone()), config.staging.schema.clone());
-        Ok(Self { hooks, queue, schema, history: OnceLock::new(), status: OnceLock::new(), signal: OnceLock::new() })
+        Ok(Self {
+            hooks,
+            queue,
+            schema,
+            history: OnceLock::new(),
+            status: OnceLock::new(),
+            has_started: OnceLock::new(),
+            signal: OnceLock::new(),
+        })
     }
 
     /// The folder is open. What is noted from now on goes to the hooks, too.
@@ -99,6 +109,8 @@ impl Record {
         .fact("resumed_from", from.map(|from| from.to_string()))
         .fact("applied", from.map(|from| from.to_string()));
         history.note(entry.clone());
+        // It is set once.
+        let _ = self.has_started.set(());
         self.hooks.ask(&entry, "the start").await
     }
 
@@ -124,7 +136,12 @@ impl Record {
         let now = self.status.get().map(|status| status.snapshot(&self.schema, Timestamp::ZERO, Forecast::default()));
         let applied = now.as_ref().and_then(|now| now.applied).map(|applied| format!(", applied to {}", utc(applied)));
         let left = left.map(|left| format!(", {left}")).unwrap_or_default();
-        let text = format!("the run is over: {why}{}{left}", applied.unwrap_or_default());
+        // A process that was refused says nothing of the run that it has found.
+        let what = match outcome.is_err() && self.has_started.get().is_none() {
+            true => "the start has failed",
+            false => "the run is over",
+        };
+        let text = format!("{what}: {why}{}{left}", applied.unwrap_or_default());
         let entry =
             Entry::new(Event::Ended, text).fact_if("code", outcome.as_ref().err().map(|error| error.code.text()));
         let entry = entry.fact_if("signal", self.signal.get().copied());

@@ -90,11 +90,13 @@ const KEY_INDEXES: &str = "SELECT n.nspname AS table_schema, t.relname AS table_
      JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace{as_of} WHERE i.indisprimary \
      AND n.nspname NOT IN ('crdb_internal', 'pg_catalog', 'information_schema', 'pg_extension')";
 
-/// Unique indexes that hold for every row and are on columns only. `{as_of}` is the place of AS OF SYSTEM TIME.
+/// Unique indexes that hold for every row and are on columns only, with a row for each column, stored ones as well: CockroachDB
+/// takes no slice of an array that would leave those out. `{as_of}` is the place of AS OF SYSTEM TIME.
 const UNIQUE_KEYS: &str = "SELECT n.nspname AS table_schema, t.relname AS table_name, i.indexrelid AS index_id, \
-     a.attname AS column_name FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
+     i.indkey AS column_numbers, i.indnkeyatts AS key_length, a.attnum AS column_number, a.attname AS column_name \
+     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
      JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
-     JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]){as_of} \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey){as_of} \
      WHERE i.indisunique AND i.indisvalid AND NOT i.indisprimary AND i.indpred IS NULL AND i.indexprs IS NULL \
      AND n.nspname NOT IN ('crdb_internal', 'pg_catalog', 'information_schema', 'pg_extension')";
 
@@ -181,10 +183,17 @@ impl Source {
     }
 
     async fn unique_indexes(&self, as_of: &str) -> Result<BTreeMap<Place, UniqueIndexes>> {
-        let mut indexes: BTreeMap<Place, UniqueIndexes> = BTreeMap::new();
+        let mut found: BTreeMap<(Place, String), BTreeMap<usize, String>> = BTreeMap::new();
         for row in self.rows(&UNIQUE_KEYS.replace("{as_of}", as_of)).await? {
-            let of_table = indexes.entry(place(&row)).or_default();
-            of_table.entry(name(&row, "index_id")).or_default().push(name(&row, "column_name"));
+            let number = name(&row, "column_number");
+            let key_length = name(&row, "key_length").parse().unwrap_or(0);
+            if let Some(at) = place_in_key(&name(&row, "column_numbers"), key_length, &number) {
+                found.entry((place(&row), name(&row, "index_id"))).or_default().insert(at, name(&row, "column_name"));
+            }
+        }
+        let mut indexes: BTreeMap<Place, UniqueIndexes> = BTreeMap::new();
+        for ((place, index), columns) in found {
+            indexes.entry(place).or_default().insert(index, columns.into_values().collect());
         }
         Ok(indexes)
     }
@@ -257,10 +266,26 @@ impl Source {
     }
 }
 
+/// Where a column stands among those that an index is unique on, which are the first of its `indkey`.
+fn place_in_key(indkey: &str, key_length: usize, number: &str) -> Option<usize> {
+    indkey.split_whitespace().take(key_length).position(|of_index| of_index == number)
+}
+
 fn name(row: &SimpleQueryRow, column: &str) -> String {
     row.try_get(column).ok().flatten().unwrap_or_default().to_owned()
 }
 
 fn place(row: &SimpleQueryRow) -> Place {
     (name(row, "table_schema"), name(row, "table_name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_columns_of_an_index_are_not_of_its_key() {
+        let places = ["3", "1", "2", "12"].map(|number| place_in_key("3 1 2", 2, number));
+        assert_eq!(places, [Some(0), Some(1), None, None]);
+    }
 }

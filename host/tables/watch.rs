@@ -60,6 +60,8 @@ struct State {
     given_up: Option<Instant>,
     /// From the first time that it was given up.
     blind: Option<Lasting>,
+    /// What a look has found that has ended no run yet, since nobody waited for it.
+    untold: Option<Error>,
     /// Until when the keys in the folder are known.
     saved: Timestamp,
 }
@@ -149,6 +151,7 @@ impl KeyWatch {
         if self.limit.is_confirmed() {
             self.limit.refuse_beyond(beyond)?;
             if state.seen.until >= to && state.seen.since <= rows.oldest {
+        state.untold.clone().map_or(Ok(()), Err)?;
                 return Ok(false);
             }
         }
@@ -288,7 +291,8 @@ impl KeyWatch {
             state.saved = now;
         }
         // What was found is kept: the next start reads its rows by it, and does not end for what this one has said.
-        read_blindly(&misread).map_err(Failure::Final)?;
+        state.untold = state.untold.take().or(read_blindly(&misread).err());
+        state.untold.clone().map_or(Ok(()), |error| Err(Failure::Final(error)))?;
         Ok(has_changed)
     }
 

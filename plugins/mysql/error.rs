@@ -17,8 +17,24 @@ const SAID_CHARS_MAX: usize = 300;
 /// Translates an error; `doing` completes "cannot …". The text never holds a password: neither server nor driver repeats
 /// one.
 pub(crate) fn translate(failure: &Failure, doing: &str) -> Error {
+    translated(failure, doing, Doing::Other)
+}
+
+/// As [`translate`], of a statement that writes rows, on which triggers may act.
+pub(crate) fn translate_write(failure: &Failure, doing: &str) -> Error {
+    translated(failure, doing, Doing::Write)
+}
+
+/// What failed, as far as it decides who may have chosen the words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Write,
+    Other,
+}
+
+fn translated(failure: &Failure, doing: &str, what: Doing) -> Error {
     let Failure::Server(answer) = failure else { return without_answer(failure, doing) };
-    let mut error = Error::new(kind(answer), format!("cannot {doing}: {}", said(answer)))
+    let mut error = Error::new(kind(answer), format!("cannot {doing}: {}", said(answer, what, values_are_hidden())))
         .topic(topic(answer.code))
         .code(answer.code.to_string());
     if let Some(hint) = hint(answer.code) {
@@ -29,11 +45,11 @@ pub(crate) fn translate(failure: &Failure, doing: &str) -> Error {
 }
 
 /// What the server says of it, as far as it may be repeated.
-fn said(answer: &ServerError) -> String {
+fn said(answer: &ServerError, what: Doing, are_hidden: bool) -> String {
     // Its words about data, and those of triggers, quote values; those about rights and objects do not. A trigger may choose any
-    // number that asks for another try (SIGNAL … SET MYSQL_ERRNO), and nothing tells its words from the server's.
-    let is_about_data = kind(answer) != ErrorKind::Config || answer.code == SYNTAX;
-    match values_are_hidden() && is_about_data {
+    // number (SIGNAL … SET MYSQL_ERRNO), and nothing tells its words from the server's.
+    let may_quote = what == Doing::Write || kind(answer) != ErrorKind::Config || answer.code == SYNTAX;
+    match are_hidden && may_quote {
         true => format!("the target refuses it with error {}, and its words may hold values {HIDDEN}", answer.code),
         false => shortened(&answer.message, SAID_CHARS_MAX),
     }
@@ -295,5 +311,13 @@ mod tests {
                 assert_eq!(translate(&server(code, state, ""), "test").kind, expected, "{code}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_trigger_may_have_said_is_not_repeated() {
+        let answer = ServerError { code: 1142, state: "42000".into(), message: "canary".into() };
+        let is_told = |what, are_hidden| said(&answer, what, are_hidden).contains("canary");
+        assert!(is_told(Doing::Write, false) && is_told(Doing::Other, true));
+        assert!(!is_told(Doing::Write, true));
     }
 }

@@ -9,7 +9,7 @@ use ebb_sdk::{Error, ErrorKind, Topic};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use crate::error::{DIVISION_BY_ZERO, NO_CHARACTER, refused, translate};
+use crate::error::{DIVISION_BY_ZERO, NO_CHARACTER, refused, translate_write};
 use crate::names;
 use crate::values::{Mend, Reason};
 use crate::write::{Attempt, Failure};
@@ -47,7 +47,7 @@ fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
             let why = "the row has a unique value, or a key that the target takes for the same, of another row";
             refused(DIVISION_BY_ZERO, attempt.doing, why).conflict()
         }
-        Failure::Database(failure) => attempt.names.placed(translate(failure, attempt.doing), failure),
+        Failure::Database(failure) => attempt.names.placed(translate_write(failure, attempt.doing), failure),
     }
 }
 

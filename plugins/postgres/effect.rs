@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::column::Equality;
-use crate::error::{refused, translate};
+use crate::error::{refused, translate_write};
 use crate::quoted;
 use crate::statement::{JOINED, TargetColumn, exactly, qualified, rows, same_key};
 use crate::write::{Attempt, TextArray, Written};
@@ -63,7 +63,7 @@ impl<'a> EffectCheck<'a> {
             self.is_equal()
         );
         let Some(row) = self.first(&sql).await? else { return Ok(()) };
-        let read = |failure| translate(&failure, self.attempt.doing);
+        let read = |failure| translate_write(&failure, self.attempt.doing);
         if row.try_get::<_, bool>(1).map_err(read)? {
             return Err(self.found(&row, "the row is still there, although the target reported no error")?);
         }
@@ -129,7 +129,7 @@ impl<'a> EffectCheck<'a> {
         let columns: Vec<_> = columns.collect();
         let typed: Vec<_> = columns.iter().map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY)).collect();
         let asked = client.query_typed(sql, &typed).await;
-        Ok(asked.map_err(|failure| translate(&failure, doing))?.into_iter().next())
+        Ok(asked.map_err(|failure| translate_write(&failure, doing))?.into_iter().next())
     }
 
     fn found(&self, row: &Row, why: &str) -> Result<Error> {
@@ -146,7 +146,7 @@ impl<'a> EffectCheck<'a> {
     }
 
     fn named(&self, mut error: Error, row: &Row) -> Result<Error> {
-        let key: String = row.try_get(0).map_err(|failure| translate(&failure, self.attempt.doing))?;
+        let key: String = row.try_get(0).map_err(|failure| translate_write(&failure, self.attempt.doing))?;
         let key = shortened(&key, SHOWN_CHARS_MAX);
         error.message = format!("{}; the row is {}", error.message, shown_value(&key));
         Ok(error.table(self.attempt.block.table().to_string()).key(key))

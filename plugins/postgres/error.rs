@@ -16,6 +16,22 @@ const SAID_CHARS_MAX: usize = 300;
 /// Translates an error; `doing` completes "cannot …". The text never holds a password: neither PostgreSQL nor the driver
 /// repeats one.
 pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
+    translated(failure, doing, Doing::Other)
+}
+
+/// As [`translate`], of a statement that writes rows: whatever the target's constraints and triggers call may fail.
+pub(crate) fn translate_write(failure: &tokio_postgres::Error, doing: &str) -> Error {
+    translated(failure, doing, Doing::Write)
+}
+
+/// What failed, as far as it decides whether the words may hold values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Write,
+    Other,
+}
+
+fn translated(failure: &tokio_postgres::Error, doing: &str, what: Doing) -> Error {
     let Some(answer) = failure.as_db_error() else {
         return without_answer(failure, doing);
     };
@@ -24,7 +40,8 @@ pub(crate) fn translate(failure: &tokio_postgres::Error, doing: &str) -> Error {
         true => (ErrorKind::Refused, Topic::Trigger, Some(TRIGGERS)),
         false => (kind(code), topic(code), hint(code)),
     };
-    let mut error = Error::new(kind, format!("cannot {doing}: {}", said(answer))).topic(topic).code(code);
+    let words = if values_are_hidden() { said_without_values(answer, what) } else { said(answer) };
+    let mut error = Error::new(kind, format!("cannot {doing}: {words}")).topic(topic).code(code);
     if let Some(hint) = hint {
         error = error.hint(hint);
     }
@@ -44,18 +61,22 @@ fn is_of_function(answer: &DbError) -> bool {
     answer.routine() == Some("exec_stmt_raise")
 }
 
-/// What the server says of it, as far as it may be repeated.
+/// What the server says of it, where values of rows may not be repeated.
+fn said_without_values(answer: &DbError, what: Doing) -> String {
+    let code = answer.code().code();
+    // Its words about data quote values; those about rights, objects and connections do not, unless they are those of a
+    // function, or of a statement that a function has put together (EXECUTE), which a context goes with.
+    let is_of_function = is_of_function(answer) || answer.where_().is_some();
+    let is_about_data = !matches!(kind(code), ErrorKind::Config | ErrorKind::Retry) || code.starts_with("XX");
+    match what == Doing::Write || is_of_function || is_about_data {
+        true => format!("the target refuses it with SQLSTATE {code}, and its words may hold values {HIDDEN}"),
+        false => shortened(answer.message(), SAID_CHARS_MAX),
+    }
+}
+
+/// What the server says of it.
 fn said(answer: &DbError) -> String {
     let code = answer.code().code();
-    // Its words about data, and those of triggers, quote values; those about rights, objects and connections do not.
-    let is_about_data =
-        is_of_function(answer) || !matches!(kind(code), ErrorKind::Config | ErrorKind::Retry) || code.starts_with("XX");
-    if values_are_hidden() {
-        return match is_about_data {
-            true => format!("the target refuses it with SQLSTATE {code}, and its words may hold values {HIDDEN}"),
-            false => shortened(answer.message(), SAID_CHARS_MAX),
-        };
-    }
     let message = shortened(answer.message(), SAID_CHARS_MAX);
     // The detail names the key of a violated constraint; of other constraints it repeats the whole row.
     match answer.detail().filter(|_| !matches!(code, "23502" | "23514")) {

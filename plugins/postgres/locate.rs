@@ -8,7 +8,7 @@ use std::ops::Range;
 use ebb_sdk::{Error, ErrorKind, Operation, Topic};
 use tokio_postgres::types::Type;
 
-use crate::error::{refused, translate};
+use crate::error::{refused, translate_write};
 use crate::keys::AMBIGUOUS;
 use crate::values::LOST;
 use crate::write::{Attempt, Failure, NotConvertible};
@@ -35,7 +35,7 @@ pub(crate) async fn explain(attempt: &Attempt<'_>, failure: &Failure, rows: Rang
 fn error(attempt: &Attempt<'_>, failure: &Failure) -> Error {
     let table = attempt.block.table();
     match failure {
-        Failure::Database(failure) => attempt.names.placed(translate(failure, attempt.doing), failure),
+        Failure::Database(failure) => attempt.names.placed(translate_write(failure, attempt.doing), failure),
         Failure::NotConvertible(value) => not_convertible(attempt, value),
         Failure::LeftOut if matches!(attempt.block.operation(), Operation::Delete | Operation::Update) => {
             let message =

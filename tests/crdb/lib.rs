@@ -27,6 +27,7 @@ mod alter;
 mod settings;
 mod variables;
 mod show;
+mod slices;
 mod as_of;
 mod transaction;
 mod past;

@@ -15,6 +15,7 @@ use crate::row_json;
 use crate::schema::SYSTEM_PRIVILEGES;
 use crate::settings;
 use crate::show;
+use crate::slices;
 use crate::statement;
 use crate::transaction::Transaction;
 use crate::variables;
@@ -260,6 +261,7 @@ fn check_functions(statement: &[Token<'_>], version: &Version) -> Result<(), Fai
 /// What is replaced inside a statement that otherwise stays.
 fn parts(statement: &[Token<'_>], around: Option<&str>, version: &Version) -> Result<Vec<Edit>, Failure> {
     check_functions(statement, version)?;
+    slices::refuse(statement)?;
     let mut edits = as_of::edits(statement, around)?;
     edits.extend(keys::edits(statement)?);
     edits.extend(row_json::edits(statement, around)?);
@@ -356,6 +358,9 @@ mod tests {
     #[test]
     fn what_is_not_known_is_an_error() {
         check("SHOW CREATE TABLE t", "SELECT crdb_internal.fail('0A000', 'stand-in: not supported: SHOW CREATE', '')");
+        let slicing = "SELECT crdb_internal.fail('0A000', 'unimplemented: ARRAY slicing', '')";
+        check("SELECT (k::int2[])[0:n - 1] FROM pg_index", slicing);
+        check("SELECT a[1], b::int[], ARRAY[1::int, 2], '[1:2]'", "SELECT a[1], b::int[], ARRAY[1::int, 2], '[1:2]'");
         check("SHOW CHANGEFEED JOB 5 x", "SELECT crdb_internal.fail('42601', 'at or near \"x\": syntax error', '')");
     }
 }
