@@ -175,6 +175,7 @@ pub(super) async fn match_tables(
         keys.refresh().await?;
         keys.refuse_limited()?;
     }
+    keys.end_left(&mut routes);
     let (left, routes) = routes.into_iter().partition(|route| route.is_left);
     let were_asked = source.is_some() && target_at_start.session.is_some();
     let are_types_known = were_asked || (target_at_start.is_as_before && tables::are_types_known(&stage.run_state)?);

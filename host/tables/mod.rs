@@ -8,6 +8,7 @@ mod key;
 mod key_changes;
 mod key_limit;
 mod key_search;
+mod left_ends;
 mod matching;
 mod origin;
 mod problems;

@@ -14,6 +14,7 @@ use ebb_sdk::Timestamp;
 
 use super::Table;
 use super::key_changes::{Misread, is_lost};
+use super::left_ends::End;
 use super::problems::Judge;
 use super::seen_keys::{Seen, of};
 use super::watch::{Failure, KeyWatch, failure};
@@ -26,6 +27,8 @@ use crate::source::{Place, Source, SourceTable, UniqueIndexes};
 pub(super) struct Apart {
     /// Rows up to this time can be applied; and why later ones cannot.
     pub(super) limit: Option<(Timestamp, Error)>,
+    /// Up to here rows of tables that are left can be applied, where that is to be remembered until their end is kept.
+    pub(super) left_limit: Option<Timestamp>,
     /// As [`Seen`] keeps them.
     pub(super) merged: Vec<(Place, Timestamp)>,
     pub(super) uniques: Vec<(Place, UniqueIndexes)>,
@@ -37,6 +40,18 @@ impl Apart {
         let news = self.merged.iter().filter(|(place, _)| of(&seen.merged, place).is_none());
         let applied = news.filter(|(place, since)| *since < seen.unseen(place));
         applied.map(|(place, since)| (place.clone(), *since, seen.unseen(place))).collect()
+    }
+
+    /// Rows behind a time cannot be applied: those of every table, or of this one alone where it is not replicated any more.
+    fn stop(&mut self, keys: &KeyWatch, table: &Table, (since, why): (Timestamp, Error)) {
+        // A progress at the last tick of a nanosecond would have no next one.
+        let since = Timestamp { wall: since.wall, logical: 0 };
+        match keys.left_ends.lock().judge(table, since) {
+            End::Kept => {}
+            End::New => self.left_limit = self.left_limit.into_iter().chain([since]).min(),
+            End::OfAll if self.limit.as_ref().is_some_and(|(known, _)| *known <= since) => {}
+            End::OfAll => self.limit = Some((since, why.field("since", since.to_string()))),
+        }
     }
 }
 
@@ -64,16 +79,21 @@ impl KeyWatch {
         for table in tables {
             let Some(place) = &table.source else { continue };
             let Some(found) = full.iter().find(|found| (&found.schema, &found.name) == (&place.0, &place.1)) else {
+                // It was dropped or renamed since, and what became of its staged rows stays as it was.
+                if let Some(&since) = of(&seen.merged, place) {
+                    apart.stop(self, table, (since, self.merged_before(table, place, since, &[])));
+                    apart.merged.push((place.clone(), since));
+                }
                 continue;
             };
             let unique = unique_now.get(place).cloned().unwrap_or_default();
             let merged = self.merged_since(source, (table, place, found), seen, (now, &unique)).await?;
-            if let Some((since, why)) = self.limit_of(table, found, merged)? {
-                // A progress at the last tick of a nanosecond would have no next one.
-                let since = Timestamp { wall: since.wall, logical: 0 };
-                if apart.limit.as_ref().is_none_or(|(known, _)| since < *known) {
-                    apart.limit = Some((since, why.field("since", since.to_string())));
-                }
+            let limit = match self.limit_of(table, (place, found), merged) {
+                Err(Failure::Final(why)) if table.is_left => Some((self.applied, why)),
+                judged => judged?,
+            };
+            if let Some(limit) = limit {
+                apart.stop(self, table, limit);
             }
             apart.merged.extend(merged.map(|since| (place.clone(), since)));
             apart.uniques.push((place.clone(), unique));
@@ -146,24 +166,38 @@ impl KeyWatch {
     fn limit_of(
         &self,
         table: &Table,
-        found: &SourceTable,
+        (place, found): (&Place, &SourceTable),
         merged: Option<Timestamp>,
     ) -> Result<Option<(Timestamp, Error)>, Failure> {
         let changed = table.key.differs_since(self.applied);
         let old = changed.as_ref().map_or(&found.key_columns, |(_, old)| old);
         match (self.refuse(table, found, old), merged) {
             (Ok(()), None) => Ok(None),
-            (Ok(()), Some(since)) => {
-                let shapes = table.key.history();
-                let then = shapes.iter().rev().find(|shape| shape.since <= since).or(shapes.first());
-                Ok(Some((since, merged_before(found, since, then.map_or(&found.key_columns, |then| &then.columns)))))
-            }
+            (Ok(()), Some(since)) => Ok(Some((since, self.merged_before(table, place, since, &found.key_columns)))),
             (Err(why), Some(since)) if why.code == code::table::KEY_AMBIGUOUS => Ok(Some((since, why))),
             (Err(why), merged) => match changed.iter().map(|(since, _)| *since).chain(merged).min() {
                 Some(since) => Ok(Some((since, why))),
                 None => Err(Failure::Final(why)),
             },
         }
+    }
+
+    /// `now`: the key as it is now, where it has never had another.
+    fn merged_before(&self, table: &Table, (schema, name): &Place, since: Timestamp, now: &[String]) -> Error {
+        let shapes = table.key.history();
+        let then = shapes.iter().rev().find(|shape| shape.since <= since).or(shapes.first());
+        let key = then.map_or(now, |then| &then.columns).join(", ");
+        let message = format!(
+            "rows of the source's table {schema}.{name} could not be told apart on the target behind {since}, when its key was \
+             ({key}) there: several of them could become one row, though they can be told apart now"
+        );
+        Error::new(code::table::KEY_AMBIGUOUS, message)
+            .hint(format!(
+                "load the table anew, and start with a new --stagingSchema; or give the target the primary key ({key}), and \
+                 the source too if it has another by now, and start again; or leave the table out with \
+                 --table-exclusion-filter, and start again: its rows up to then are applied"
+            ))
+            .field("table", format!("{schema}.{name}"))
     }
 
     fn target_key(&self, table: &Table) -> Vec<&String> {
@@ -239,19 +273,4 @@ impl Telling<'_> {
         }
         Ok(None)
     }
-}
-
-fn merged_before(found: &SourceTable, since: Timestamp, key: &[String]) -> Error {
-    let SourceTable { schema, name, .. } = found;
-    let key = key.join(", ");
-    let message = format!(
-        "rows of the source's table {schema}.{name} could not be told apart on the target behind {since}, when its key was \
-         ({key}) there: several of them could become one row, though they can be told apart now"
-    );
-    Error::new(code::table::KEY_AMBIGUOUS, message)
-        .hint(format!(
-            "load the table anew, and start with a new --stagingSchema; or give the target the primary key ({key}), and the \
-             source too if it has another by now, and start again"
-        ))
-        .field("table", format!("{schema}.{name}"))
 }

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use super::key::KeyShape;
 use super::key_changes::{is_lost, read_blindly, refuse_without_source, vanished, warn_of_misread};
 use super::key_limit::KeyLimit;
+use super::left_ends::LeftEnds;
 use super::seen_keys::Seen;
 use super::{Table, Tables};
 use crate::code;
@@ -45,12 +46,13 @@ pub struct KeyWatch {
     source: Option<config::Source>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) tables: Arc<Tables>,
-    run_state: RunState,
+    pub(super) run_state: RunState,
     pub(super) case_sensitive: bool,
     /// The target's progress at the start, or where a new run begins; zero where that is not known.
     pub(super) applied: Timestamp,
     state: Mutex<State>,
     limit: KeyLimit,
+    pub(super) left_ends: parking_lot::Mutex<LeftEnds>,
 }
 
 #[derive(Default)]
@@ -58,10 +60,10 @@ struct State {
     connection: Option<Source>,
     seen: Seen,
     given_up: Option<Instant>,
-    /// From the first time that it was given up.
-    blind: Option<Lasting>,
     /// What a look has found that has ended no run yet, since nobody waited for it.
     untold: Option<Error>,
+    /// From the first time that it was given up.
+    blind: Option<Lasting>,
     /// Until when the keys in the folder are known.
     saved: Timestamp,
 }
@@ -121,15 +123,16 @@ impl KeyWatch {
             case_sensitive: config.target.case_sensitive,
             applied,
             limit: KeyLimit::noted(seen.limit),
+            left_ends: parking_lot::Mutex::default(),
             state: Mutex::new(State { seen, ..State::default() }),
         })
     }
 
     /// For a source that is not known: nothing is read.
     pub fn without_source(catalog: Arc<Catalog>, tables: Arc<Tables>, run_state: RunState) -> Self {
-        let (state, limit) = (Mutex::default(), KeyLimit::noted(None));
+        let (state, limit, left_ends) = (Mutex::default(), KeyLimit::noted(None), parking_lot::Mutex::default());
         let applied = Timestamp::ZERO;
-        Self { source: None, catalog, tables, run_state, case_sensitive: false, applied, state, limit }
+        Self { source: None, catalog, tables, run_state, case_sensitive: false, applied, state, limit, left_ends }
     }
 
     /// Makes sure that the key of every row up to a time is known. Returns whether one turned out to have changed.
@@ -148,10 +151,10 @@ impl KeyWatch {
         }
         let Some(settings) = &self.source else { return Ok(false) };
         let mut state = self.state.lock().await;
+        state.untold.clone().map_or(Ok(()), Err)?;
         if self.limit.is_confirmed() {
             self.limit.refuse_beyond(beyond)?;
             if state.seen.until >= to && state.seen.since <= rows.oldest {
-        state.untold.clone().map_or(Ok(()), Err)?;
                 return Ok(false);
             }
         }
@@ -277,7 +280,7 @@ impl KeyWatch {
             uniques: apart.uniques,
             merged: apart.merged,
             misread: [&start.misread[..], &misread[..]].concat(),
-            limit: self.limit.since(),
+            limit: apart.left_limit.into_iter().chain(self.limit.since()).min(),
             ..Seen::default()
         };
         seen.set_primary_keys(keys);

@@ -122,6 +122,7 @@ fn a_start_that_fails_early_has_its_hook() {
     let ended = fs::read_to_string(&said).unwrap_or_else(|error| panic!("{error}: {log}"));
     let code = ended.lines().find_map(|line| line.strip_prefix("EBB_CODE=")).expect("a code");
     assert!(code.starts_with("EBB-T") && log.contains(code), "{ended}\n{log}");
+    assert!(ended.contains("EBB_TEXT=the start has failed: "), "{ended}");
     assert!(ended.contains("EBB_SCHEMA=early") && !ended.contains("nosuch"), "{ended}");
 }
 

@@ -81,6 +81,35 @@ fn rows_that_could_not_be_told_apart_for_a_time_are_not_applied_later() {
     }
 }
 
+/// One table that is left out, or gone, does not keep the others waiting; and its merged rows are never applied.
+#[test]
+fn a_table_that_is_left_ends_where_its_rows_cannot_be_told_apart() {
+    let tables =
+        "CREATE TABLE t (id int8 PRIMARY KEY, tenant int8 NOT NULL, v int8); CREATE TABLE u (id int8 PRIMARY KEY)";
+    for is_dropped in [false, true] {
+        let world = World::new(&format!("between_left_{is_dropped}"), tables);
+        let ebb = world.fetch(&[]).ready();
+        world.source("INSERT INTO t VALUES (1, 1, 1), (2, 1, 2)");
+        world.wait_equal(&ebb, &["t"]);
+        widen_key(&world);
+        world.source(MERGED);
+        assert!(ebb.failure().contains("EBB-K015"));
+        let flags: &[&str] = match is_dropped {
+            true => &[],
+            false => &["--table-exclusion-filter", "^t$"],
+        };
+        if is_dropped {
+            world.source("DROP TABLE t");
+        }
+        let mut ebb = world.fetch(flags);
+        ebb.wait_line("and later ones are left out");
+        world.source("INSERT INTO u VALUES (1)");
+        world.wait_equal(&ebb, &["u"]);
+        assert_eq!(world.target("SELECT id, tenant, v FROM t ORDER BY id"), "1|1|1\n2|1|2");
+        ebb.stop();
+    }
+}
+
 /// What CockroachDB does by itself: the id stays unique, by another index.
 #[test]
 fn a_key_that_was_widened_and_stays_unique_is_followed() {
