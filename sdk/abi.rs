@@ -119,8 +119,8 @@ pub const CALL_KEYS: &str = "keys";
 /// [`AbiSession::call`]: JSON of a [`crate::TableIndex`] and a [`crate::Key`], answered with a text.
 pub const CALL_LOOK: &str = "look";
 
-/// [`AbiSession::call`]: JSON of a list of [`crate::TableIndex`] and whether to act, answered with JSON of a list of
-/// [`crate::SequenceMove`].
+/// [`AbiSession::call`]: JSON of a list of [`crate::TableIndex`] and whether to act, answered with JSON of
+/// [`crate::SequenceMoves`].
 pub const CALL_ADVANCE_SEQUENCES: &str = "advance_sequences";
 /// [`AbiSession::call`]: JSON of a [`crate::TableIndex`], answered with `null`.
 pub const CALL_ANALYZE: &str = "analyze";

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Operation;
 use crate::{
     Advance, Block, Catalog, ColumnIndex, Compared, Error, ErrorKind, Fit, Frozen, Join, Key, KeyPage, LeaseRenewal,
-    LeaseState, Progress, Result, Rounded, SavedTrigger, SequenceMove, SourceType, Survey, Table,
+    LeaseState, Progress, Result, Rounded, SavedTrigger, SequenceMoves, SourceType, Survey, Table,
 };
 
 /// What a dialect is called and which URLs it answers to.
@@ -241,14 +241,17 @@ pub trait Session: Send + 'static {
 
     /// Moves every sequence of these tables that would give out a value that is taken behind the farthest value of its columns,
     /// and none back. Without `act` nothing is moved, and the answer is the same. One that would have little room left is not
-    /// moved, and says so. A dialect whose tables number their rows by themselves has nothing to move.
+    /// moved, and says so. What cannot be compared, and what no column uses, is left to a person, in
+    /// [`SequenceMoves::unlooked`](crate::SequenceMoves::unlooked).
     fn advance_sequences(
         &mut self,
         tables: &[&Table],
         act: bool,
-    ) -> impl Future<Output = Result<Vec<SequenceMove>>> + Send {
+    ) -> impl Future<Output = Result<SequenceMoves>> + Send {
         let _ = (tables, act);
-        async { Ok(Vec::new()) }
+        let mut survey = Survey::default();
+        survey.skip("the target's sequences", "the plugin does not look at them");
+        async { Ok(SequenceMoves { unlooked: survey.unlooked, ..SequenceMoves::default() }) }
     }
 
     /// A mark for each table that is another one once anybody has written to the table, as far as the database tells; `None`
@@ -259,6 +262,9 @@ pub trait Session: Send + 'static {
     }
 
     /// Has the database look at the contents of a table, so that its planner knows them.
+    ///
+    /// # Errors
+    /// Where this user may not: what the database skips with a warning is an error too.
     fn analyze(&mut self, table: &Table) -> impl Future<Output = Result<()>> + Send {
         let _ = table;
         async { Ok(()) }

@@ -23,7 +23,7 @@ use crate::abi::{
 use crate::dialect::LOG;
 use crate::{
     Advance, Block, Catalog, ColumnIndex, Compared, ConnectOptions, Dialect, Error, ErrorKind, Fit, FitQuestion, Join,
-    Key, KeyPage, LeaseRenewal, Level, Operation, Result, SavedTrigger, SequenceMove, Session, Survey, Table,
+    Key, KeyPage, LeaseRenewal, Level, Operation, Result, SavedTrigger, SequenceMoves, Session, Survey, Table,
     TableIndex,
 };
 
@@ -182,7 +182,7 @@ impl<S: Session> Exported<S> {
         self.run_with(async |session, catalog| Ok(session.look(described(catalog, table)?, &key)))
     }
 
-    fn advance_sequences(&mut self, request: &str) -> Result<Vec<SequenceMove>> {
+    fn advance_sequences(&mut self, request: &str) -> Result<SequenceMoves> {
         let (tables, act): (Vec<TableIndex>, bool) = decode(request)?;
         self.run_with(async |session, catalog| {
             let tables: Vec<&Table> = tables.iter().map(|&at| described(catalog, at)).collect::<Result<_>>()?;

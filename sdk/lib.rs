@@ -47,7 +47,7 @@ pub use mask::{MASK, masked, masked_url, masked_value};
 pub use number::{Number, is_number, second_digits};
 pub use progress::{Advance, LeaseRenewal, LeaseState, Progress, overtaken};
 pub use rounding::Rounding;
-pub use sequences::SequenceMove;
+pub use sequences::{SequenceMove, SequenceMoves};
 pub use survey::{Concern, ConcernKind, Survey, Unlooked};
 pub use topic::Topic;
 pub use url::{DatabaseUrl, Secret};

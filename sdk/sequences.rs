@@ -4,6 +4,22 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Unlooked;
+
+/// The answer to [`Session::advance_sequences`](crate::Session::advance_sequences). An empty one says that nothing was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SequenceMoves {
+    /// Those that stood behind.
+    pub moves: Vec<SequenceMove>,
+    /// What a person has to look at, each with the reason and the SQL to look.
+    pub unlooked: Vec<Unlooked>,
+    /// How many were compared with their columns.
+    pub looked: u64,
+    /// What needs no move, as a sentence without a full stop: `AUTO_INCREMENT moves by itself`.
+    pub by_itself: Option<String>,
+}
+
 /// A sequence that stood behind the values of its columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

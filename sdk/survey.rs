@@ -51,6 +51,8 @@ pub enum ConcernKind {
 /// Something that was not looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unlooked {
+    /// What it would have seen; `None` where that may be of several kinds.
+    pub kind: Option<ConcernKind>,
     /// What it is: `other sessions that write`.
     pub what: String,
     /// Why not, and how it could be.
@@ -78,7 +80,12 @@ impl Survey {
 
     /// Notes what was not looked at.
     pub fn skip(&mut self, what: impl Into<String>, why: impl Into<String>) {
-        self.unlooked.push(Unlooked { what: what.into(), why: why.into() });
+        self.unlooked.push(Unlooked { kind: None, what: what.into(), why: why.into() });
+    }
+
+    /// The same of a look that sees one kind of concern.
+    pub fn skip_kind(&mut self, kind: ConcernKind, what: impl Into<String>, why: impl Into<String>) {
+        self.unlooked.push(Unlooked { kind: Some(kind), what: what.into(), why: why.into() });
     }
 }
 

@@ -4,10 +4,12 @@
 //!
 //! Each may be done again: whatever a crash has left half done is looked at from the beginning.
 
+mod target;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ebb_sdk::{ConcernKind, SequenceMove, TableIndex, Timestamp};
+use ebb_sdk::{TableIndex, Timestamp};
 use tokio::runtime::Handle;
 
 use super::criteria::{Criteria, Judged};
@@ -108,7 +110,7 @@ impl Work<'_> {
             Step::Triggers => self.triggers(record),
             Step::Consent => Ok(self.consent()),
             Step::Sequences => self.sequences(record),
-            Step::Analyze => self.analyze(),
+            Step::Analyze => self.analyze(record),
             Step::LateWriters => self.late_writers(record),
             Step::Changefeed => self.changefeed(),
         }
@@ -185,22 +187,17 @@ impl Work<'_> {
         Ok(Came::Passed(format!("no row has come for {} s", wanted.as_secs())))
     }
 
-    /// Sessions of CockroachDB that are at work.
+    /// Sessions of CockroachDB but ebb's. One between two statements may have a transaction open.
     fn writers(&self) -> String {
-        const SQL: &str = "SELECT user_name, application_name, client_address FROM [SHOW CLUSTER SESSIONS] \
-             WHERE active_queries <> '' AND application_name NOT IN ('ebb', '')";
+        const SQL: &str = "SELECT user_name, application_name, client_address, active_queries <> '' \
+             FROM [SHOW CLUSTER SESSIONS] WHERE application_name IS DISTINCT FROM 'ebb' ORDER BY 4 DESC, 1, 2, 3";
         match self.runtime.block_on(self.sides.source.rows(SQL)) {
             Ok(rows) => {
                 let one = |row: &crate::source::AnswerRow| {
                     let text = |at| row.get(at).unwrap_or_default();
-                    format!("{} ({}, {})", text(0), text(1), text(2))
+                    session([text(0), text(1), text(2)], text(3).starts_with('t'))
                 };
-                let sessions: Vec<String> = rows.iter().map(one).collect();
-                if sessions.is_empty() {
-                    "no session is at work now".into()
-                } else {
-                    format!("at work: {}", listed(&sessions))
-                }
+                sessions(&rows.iter().map(one).collect::<Vec<_>>())
             }
             Err(error) => format!("its sessions could not be listed ({})", error.message),
         }
@@ -297,87 +294,6 @@ impl Work<'_> {
         }
     }
 
-    fn sequences(&mut self, record: &mut Record) -> Result<Came> {
-        let act = !self.options.dry_run;
-        let tables = self.positions();
-        let Some(moves) = self.sides.session.advance_sequences(&tables, act)? else {
-            record.to_do.push("advance the sequences of the target: its plugin cannot".into());
-            return Ok(Came::Passed("the plugin does not know sequences".into()));
-        };
-        let (refused, moved): (Vec<_>, Vec<_>) = moves.into_iter().partition(|one| one.refused.is_some());
-        if !refused.is_empty() {
-            let refusal = |one: &SequenceMove| {
-                let fix = one.fix.as_ref().map(|fix| format!(" ({fix})")).unwrap_or_default();
-                format!("{}: {}{fix}", one.sequence, one.refused.as_deref().unwrap_or_default())
-            };
-            return Ok(Came::Failed(refused.iter().map(refusal).collect::<Vec<_>>().join("; ")));
-        }
-        let shown: Vec<String> = moved
-            .iter()
-            .map(|one| format!("{} from {} to {} for {}", one.sequence, one.from, one.to, one.column))
-            .collect();
-        Ok(match (moved.is_empty(), act) {
-            (true, _) => Came::Passed("every sequence gives a free value next".into()),
-            (false, true) => Came::Passed(format!("advanced {}", listed(&shown))),
-            (false, false) => Came::Would(format!("advance {}", listed(&shown))),
-        })
-    }
-
-    fn analyze(&mut self) -> Result<Came> {
-        if self.options.dry_run {
-            return Ok(Came::Would(format!("ANALYZE {} tables", self.sides.tables.len())));
-        }
-        for (at, table) in &self.sides.tables {
-            if self.is_late() {
-                return Ok(self.time_is_up(&format!("{table} is not analyzed")));
-            }
-            if self.sides.session.analyze(*at)?.is_none() {
-                return Ok(Came::Passed("the plugin cannot".into()));
-            }
-        }
-        Ok(Came::Passed(format!("the planner knows {} tables", self.sides.tables.len())))
-    }
-
-    /// Whether anything was written since, on either side.
-    fn late_writers(&mut self, record: &mut Record) -> Result<Came> {
-        let now = self.runtime.block_on(self.sides.source.now())?;
-        let Some(quiet) = self.quiet.take() else { return Ok(Came::Failed("nothing was quiet".into())) };
-        loop {
-            let seen = self.status()?;
-            if seen.received() != quiet.received() {
-                let tables = seen.changed_since(&quiet);
-                return Ok(Came::Failed(format!("rows were written on CockroachDB after all, to {}", listed(&tables))));
-            }
-            if seen.resolved().is_some_and(|resolved| resolved >= now) {
-                break;
-            }
-            if self.is_late() {
-                return Ok(self.time_is_up("no later resolved timestamp has come"));
-            }
-            std::thread::sleep(LOOK_INTERVAL);
-        }
-        // What ebb wrote itself may be told late, so that another comparison decides.
-        if let Some(said) = self.written_since()?
-            && let Came::Failed(why) = self.proof(record)?
-        {
-            return Ok(Came::Failed(format!("{said}; {why}")));
-        }
-        if let Some(said) = self.written_since()? {
-            return Ok(Came::Failed(said));
-        }
-        let survey = self.sides.session.survey(&self.positions())?.unwrap_or_default();
-        let writers: Vec<String> = survey
-            .concerns
-            .into_iter()
-            .filter(|concern| concern.kind == ConcernKind::OtherWriter)
-            .map(|concern| concern.reason)
-            .collect();
-        Ok(match writers.is_empty() {
-            true => Came::Passed("nothing was written on CockroachDB, and nobody else writes to the target now".into()),
-            false => Came::Failed(format!("somebody else writes to the target: {}", writers.join("; "))),
-        })
-    }
-
     /// The tables of the target that somebody has written to since they were compared, as far as it tells.
     fn written_since(&mut self) -> Result<Option<String>> {
         let now = self.sides.session.written(&self.positions())?;
@@ -406,6 +322,19 @@ impl Work<'_> {
     }
 }
 
+fn session([user, application, address]: [&str; 3], is_at_work: bool) -> String {
+    let application = if application.is_empty() { "no application name" } else { application };
+    let doing = if is_at_work { "at work" } else { "between statements" };
+    format!("{user} ({application}, {address}, {doing})")
+}
+
+fn sessions(all: &[String]) -> String {
+    match all.is_empty() {
+        true => "this user is shown no session of others, and with VIEWACTIVITY it would be shown all".into(),
+        false => format!("sessions that are open: {}", listed(all)),
+    }
+}
+
 /// How far the resolved timestamp has moved.
 fn since(first: &Seen, now: &Seen) -> Duration {
     match (first.resolved(), now.resolved()) {
@@ -413,5 +342,20 @@ fn since(first: &Seen, now: &Seen) -> Duration {
             Duration::from_nanos(u64::try_from(now.wall.saturating_sub(first.wall)).unwrap_or_default())
         }
         _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_without_a_name_or_between_statements_is_listed() {
+        let all = [session(["app", "", "10.0.0.1:4"], false), session(["root", "psql", "10.0.0.2:4"], true)];
+        assert_eq!(
+            sessions(&all),
+            "sessions that are open: app (no application name, 10.0.0.1:4, between statements), root (psql, 10.0.0.2:4, at work)"
+        );
+        assert!(sessions(&[]).contains("VIEWACTIVITY"));
     }
 }

@@ -12,7 +12,7 @@ use ebb_sdk::abi::{
 };
 use ebb_sdk::{
     Advance, Catalog, Checks, ColumnIndex, Compared, Error, ErrorKind, Fit, FitQuestion, Frozen, Join, Key, KeyPage,
-    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, RowBuffer, SavedTrigger, SequenceMove, Survey,
+    LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, RowBuffer, SavedTrigger, SequenceMoves, Survey,
     TableIndex,
 };
 use serde::Serialize;
@@ -161,7 +161,7 @@ impl Session {
     }
 
     /// Moves sequences that are behind, or says only what it would move. An older plugin cannot, and says nothing.
-    pub fn advance_sequences(&mut self, tables: &[TableIndex], act: bool) -> Result<Option<Vec<SequenceMove>>> {
+    pub fn advance_sequences(&mut self, tables: &[TableIndex], act: bool) -> Result<Option<SequenceMoves>> {
         self.call(CALL_ADVANCE_SEQUENCES, &(tables, act))
     }
 

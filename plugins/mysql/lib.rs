@@ -12,6 +12,7 @@ mod not_writable;
 mod triggers;
 mod fit;
 mod survey;
+mod sequences;
 
 mod own;
 mod progress;
@@ -41,7 +42,7 @@ use std::time::Duration;
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ColumnIndex, Compared, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind,
     Fit, Frozen, Join, Key, KeyPage, LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding,
-    SavedTrigger, SourceType, Survey, Table, Topic,
+    SavedTrigger, SequenceMoves, SourceType, Survey, Table, Topic,
 };
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -204,6 +205,10 @@ impl ebb_sdk::Session for Session {
     }
 
     /// InnoDB's time of the last commit that has changed a table, in seconds; none since the server was started.
+    async fn advance_sequences(&mut self, tables: &[&Table], act: bool) -> Result<SequenceMoves> {
+        sequences::advance(self, tables, act).await
+    }
+
     async fn written(&mut self, tables: &[&Table]) -> Result<Vec<Option<String>>> {
         let wait = self.answer_wait;
         answered(wait, "see what was written", survey::written(self, tables)).await

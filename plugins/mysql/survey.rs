@@ -3,7 +3,7 @@
 //! Owns: asking the server, and the statements that mend. Does not own: how bad each is (the host). Nothing is changed. A counter
 //! behind its column cannot be: InnoDB moves it past every value that is written.
 
-use ebb_sdk::{ConcernKind, Error, Result, Survey, Table};
+use ebb_sdk::{ConcernKind, Error, Result, Survey, Table, Unlooked};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error as Failure, Row};
 
@@ -42,27 +42,28 @@ const WRITERS: &str = "SELECT p.user, p.host, p.id FROM information_schema.innod
 pub(crate) async fn survey(session: &mut Session, tables: &[&Table]) -> Result<Survey> {
     let mut survey = Survey::default();
     let looked = access(session, &mut survey).await;
-    seen("whether this user can write to the target", looked, &mut survey);
+    seen(Some(ConcernKind::ReadOnly), "whether this user can write to the target", looked, &mut survey);
     match rights::of(session).await {
         Ok(rights) => {
             let looked = own_tables(session, &rights, tables, &mut survey).await;
-            seen("the right to make and write ebb_progress", looked, &mut survey);
+            seen(Some(ConcernKind::OwnTables), "the right to make and write ebb_progress", looked, &mut survey);
             let looked = writers(session, &rights, &mut survey).await;
-            seen(WRITING, looked, &mut survey);
+            seen(Some(ConcernKind::OtherWriter), WRITING, looked, &mut survey);
         }
-        Err(error) => seen("the rights of this user, and sessions of others", Err(error), &mut survey),
+        Err(error) => seen(None, "the rights of this user, and sessions of others", Err(error), &mut survey),
     }
     let looked = counters(session, tables, &mut survey).await;
-    seen("AUTO_INCREMENT of the target's tables", looked, &mut survey);
+    seen(Some(ConcernKind::SequenceNarrow), "AUTO_INCREMENT of the target's tables", looked, &mut survey);
     let looked = replication(session, &mut survey).await;
-    seen("replication from another server into the target", looked, &mut survey);
-    survey.skip("the planner's statistics of the target", "InnoDB keeps them itself; ANALYZE TABLE renews them");
+    seen(Some(ConcernKind::OtherWriter), "replication from another server into the target", looked, &mut survey);
+    let why = "InnoDB keeps them itself; ANALYZE TABLE renews them";
+    survey.skip_kind(ConcernKind::Statistics, "the planner's statistics of the target", why);
     Ok(survey)
 }
 
-fn seen(what: &str, looked: Result<()>, survey: &mut Survey) {
+fn seen(kind: Option<ConcernKind>, what: &str, looked: Result<()>, survey: &mut Survey) {
     if let Err(error) = looked {
-        survey.skip(what, error.to_string());
+        survey.unlooked.push(Unlooked { kind, what: what.into(), why: error.to_string() });
     }
 }
 
@@ -92,7 +93,7 @@ async fn access(session: &mut Session, survey: &mut Survey) -> Result<()> {
 async fn own_tables(session: &mut Session, rights: &Rights, tables: &[&Table], survey: &mut Survey) -> Result<()> {
     if rights.unknown {
         let why = "the server does not tell what this user's roles give";
-        survey.skip("the rights on the tables, and to make and write ebb_progress", why);
+        survey.skip_kind(ConcernKind::OwnTables, "the rights on the tables, and to make and write ebb_progress", why);
         return Ok(());
     }
     let is_there = own::is_there(session, PROGRESS).await?;
@@ -193,7 +194,7 @@ pub(crate) async fn written(session: &mut Session, tables: &[&Table]) -> Result<
     Ok(tables.iter().map(mark).collect())
 }
 
-fn largest(kind: &str, is_unsigned: bool) -> Option<u64> {
+pub(crate) fn largest(kind: &str, is_unsigned: bool) -> Option<u64> {
     let bits = match kind {
         "tinyint" => 8,
         "smallint" => 16,
@@ -207,13 +208,17 @@ fn largest(kind: &str, is_unsigned: bool) -> Option<u64> {
 
 async fn writers(session: &mut Session, rights: &Rights, survey: &mut Survey) -> Result<()> {
     // Without the right MariaDB answers with nothing.
-    if !rights.may("PROCESS", "") && !rights.unknown {
-        survey.skip(WRITING, not_told(session, "PROCESS"));
+    let may_see = rights.may("PROCESS", "");
+    if !may_see && !rights.unknown {
+        survey.skip_kind(ConcernKind::OtherWriter, WRITING, not_told(session, "PROCESS"));
         return Ok(());
     }
     let Some(found) = told::<(String, String, u64)>(session, WRITERS, WRITING, "PROCESS", survey).await? else {
         return Ok(());
     };
+    if !may_see && found.is_empty() {
+        survey.skip_kind(ConcernKind::OtherWriter, WRITING, not_told(session, "PROCESS"));
+    }
     for (user, host, id) in found.into_iter().take(MAX) {
         let reason = format!("{user} (connection {id}, from {host}) writes to the server now");
         let fix = format!("end it, unless it writes to other tables: KILL {id};");
@@ -246,7 +251,7 @@ async fn replication(session: &mut Session, survey: &mut Survey) -> Result<()> {
     Ok(())
 }
 
-/// The answer, or `None` where this user is not told, which is noted.
+/// The answer of who else writes, or `None` where this user is not told, which is noted.
 async fn told<T: mysql_async::prelude::FromRow + Send + 'static>(
     session: &mut Session,
     sql: &str,
@@ -259,7 +264,7 @@ async fn told<T: mysql_async::prelude::FromRow + Send + 'static>(
     match asked {
         Ok(found) => Ok(Some(found)),
         Err(Failure::Server(answer)) if NOT_TOLD.contains(&answer.code) => {
-            survey.skip(what, not_told(session, right));
+            survey.skip_kind(ConcernKind::OtherWriter, what, not_told(session, right));
             Ok(None)
         }
         Err(failure) => Err(translate(&failure, DOING)),

@@ -3,17 +3,29 @@
 //! Owns: which value a sequence is moved to, and which one is left to a person. Does not own: finding sequences and where they stand
 //! (`sequences`).
 
-use ebb_sdk::{Result, SequenceMove, Survey, Table};
+use std::time::Duration;
+
+use ebb_sdk::{Result, SequenceMove, SequenceMoves, Survey, Table};
 use tokio_postgres::{Client, Error};
 
 use crate::Session;
+use crate::by_hand;
 use crate::error::translate;
-use crate::sequences::{self, Column, Sequence};
+use crate::sequences::{self, Column, Effort, Sequence};
 use crate::survey;
 use crate::triggers::QUALIFIED;
 
+/// For all of them.
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(300);
+/// Nobody is kept waiting: an application that is to start needs every sequence, and reading a large table takes its time.
+const EFFORT: Effort = Effort {
+    is_whole: true,
+    statement_time: "SET LOCAL statement_timeout = '60s'; ",
+    time_max: Duration::from_secs(200),
+};
+
 /// Moves them, or says only which would be moved.
-pub(crate) async fn advance(session: &Session, tables: &[&Table], act: bool) -> Result<Vec<SequenceMove>> {
+pub(crate) async fn advance(session: &Session, tables: &[&Table], act: bool) -> Result<SequenceMoves> {
     let client = &session.client;
     let failed = |failure: Error| translate(&failure, "advance the target's sequences");
     client.batch_execute(&format!("BEGIN; {QUALIFIED}; SET LOCAL lock_timeout = '2s'")).await.map_err(failed)?;
@@ -23,24 +35,22 @@ pub(crate) async fn advance(session: &Session, tables: &[&Table], act: bool) -> 
     moved.map_err(failed)
 }
 
-async fn moved(client: &Client, tables: &[&Table], act: bool) -> std::result::Result<Vec<SequenceMove>, Error> {
+async fn moved(client: &Client, tables: &[&Table], act: bool) -> std::result::Result<SequenceMoves, Error> {
     let oids = survey::oids(client, tables).await?;
     let mut unlooked = Survey::default();
-    let mut moves = Vec::new();
-    for (sequence, columns) in sequences::found(client, &oids, &mut unlooked).await? {
+    let mut all = SequenceMoves::default();
+    for (sequence, columns) in sequences::found(client, &oids, EFFORT, &mut unlooked).await? {
+        all.looked += u64::from(!columns.is_empty());
         let Some((farthest, made)) = planned(&sequence, &columns) else { continue };
         if act && made.refused.is_none() {
             let farthest = i64::try_from(farthest).unwrap_or(i64::MAX);
             client.query_one("SELECT setval($1::text::regclass, $2)", &[&sequence.name, &farthest]).await?;
         }
-        moves.push(made);
+        all.moves.push(made);
     }
-    moves.extend(unlooked.unlooked.into_iter().map(|unlooked| SequenceMove {
-        sequence: unlooked.what,
-        refused: Some(unlooked.why),
-        ..SequenceMove::default()
-    }));
-    Ok(moves)
+    by_hand::without_column(client, &oids, &mut unlooked).await?;
+    all.unlooked = unlooked.unlooked;
+    Ok(all)
 }
 
 /// `None` where the next value is free.

@@ -17,6 +17,8 @@ mod sequences;
 mod fit;
 mod survey;
 mod advance;
+mod analyze;
+mod by_hand;
 
 mod own;
 mod progress;
@@ -48,7 +50,7 @@ use std::time::Duration;
 use ebb_sdk::{
     Advance, Block, Catalog, Checks, ColumnIndex, Compared, ConnectOptions, Dialect, DialectInfo, Error, ErrorKind,
     Fit, Frozen, Join, Key, KeyPage, LeaseRenewal, LeaseState, Operation, Progress, Result, Rounded, Rounding,
-    SavedTrigger, SequenceMove, SourceType, Survey, Table, Topic,
+    SavedTrigger, SequenceMoves, SourceType, Survey, Table, Topic,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -227,8 +229,10 @@ impl ebb_sdk::Session for Session {
         row_keys::look(self, table, key)
     }
 
-    async fn advance_sequences(&mut self, tables: &[&Table], act: bool) -> Result<Vec<SequenceMove>> {
-        self.answered("advance the target's sequences", advance::advance(self, tables, act)).await
+    async fn advance_sequences(&mut self, tables: &[&Table], act: bool) -> Result<SequenceMoves> {
+        // Columns without an index take longer than any other answer.
+        let wait = self.answer_wait + advance::TIME_MAX;
+        self.answered_in(wait, "advance the target's sequences", advance::advance(self, tables, act)).await
     }
 
     async fn written(&mut self, tables: &[&Table]) -> Result<Vec<Option<String>>> {
@@ -240,12 +244,7 @@ impl ebb_sdk::Session for Session {
 
     /// It takes as long as the table is large, so that no limit of a statement holds.
     async fn analyze(&mut self, table: &Table) -> Result<()> {
-        let name = format!("{}.{}", quoted(table.namespace.last().map_or("", String::as_str)), quoted(&table.name));
-        let failed = |failure: tokio_postgres::Error| translate(&failure, &format!("analyze {table}"));
-        self.client
-            .batch_execute(&format!("SET statement_timeout = 0; ANALYZE {name}; RESET statement_timeout"))
-            .await
-            .map_err(failed)
+        analyze::analyze(self, table).await
     }
 
     async fn drop_triggers(&mut self, triggers: &[SavedTrigger]) -> Result<()> {
@@ -277,13 +276,17 @@ impl Session {
 
     /// Waits for an answer, but not for ever.
     async fn answered<T>(&self, doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.answered_in(self.answer_wait, doing, work).await
+    }
+
+    async fn answered_in<T>(&self, wait: Duration, doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let late = |_| {
-            let message = format!("cannot {doing}: the target has not answered for {} s", self.answer_wait.as_secs());
+            let message = format!("cannot {doing}: the target has not answered for {} s", wait.as_secs());
             Error::new(ErrorKind::Retry, message)
                 .topic(Topic::TooSlow)
                 .hint("see whether the target hangs; --applyTimeout sets the limit")
         };
-        timeout(self.answer_wait, work).await.map_err(late)?
+        timeout(wait, work).await.map_err(late)?
     }
 }
 

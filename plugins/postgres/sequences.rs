@@ -8,17 +8,28 @@ use std::time::{Duration, Instant};
 use ebb_sdk::{Concern, ConcernKind, Survey};
 use tokio_postgres::{Client, Error, Row};
 
-use crate::quoted;
 use crate::survey::{MAX, tried};
+use crate::{by_hand, quoted};
 
 /// A generator that has used up more of its range is named.
 const USED_MAX: f64 = 0.9;
 /// Keys that are farther away than so many values have a distance that is told.
 const GAP_MAX: i128 = 1_000_000;
-/// For all of them; what takes longer is left out.
-const TIME_MAX: Duration = Duration::from_secs(10);
 /// How long one statement may wait and work, as a setting of PostgreSQL.
 const STATEMENT_TIME: &str = "SET LOCAL statement_timeout = '2s'; ";
+
+/// What it may cost to find out where the columns stand.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    /// Whether a column without an index is read.
+    pub(crate) is_whole: bool,
+    /// How long the maximum of one column may take, as a setting of PostgreSQL.
+    pub(crate) statement_time: &'static str,
+    /// For all of them; what takes longer is left out.
+    pub(crate) time_max: Duration,
+}
+
+const SURVEY: Effort = Effort { is_whole: false, statement_time: STATEMENT_TIME, time_max: Duration::from_secs(10) };
 
 /// One row per column that takes its values from a sequence, of its own or by its default; those of one sequence follow one
 /// another. A default that names its sequence as text has none that is known here. Its stored form is read: pg_get_expr waits
@@ -72,7 +83,7 @@ pub(crate) struct Column {
 
 pub(crate) async fn look(client: &Client, oids: &[u32]) -> Result<Survey, Error> {
     let mut survey = Survey::default();
-    for (sequence, columns) in found(client, oids, &mut survey).await? {
+    for (sequence, columns) in found(client, oids, SURVEY, &mut survey).await? {
         survey.concerns.extend(sequence.behind(&columns));
         survey.concerns.extend(sequence.narrow(&columns));
     }
@@ -83,28 +94,32 @@ pub(crate) async fn look(client: &Client, oids: &[u32]) -> Result<Survey, Error>
 pub(crate) async fn found(
     client: &Client,
     oids: &[u32],
+    effort: Effort,
     survey: &mut Survey,
 ) -> Result<Vec<(Sequence, Vec<Column>)>, Error> {
     let rows = client.query(COLUMNS, &[&oids, &MAX]).await?;
     if rows.len() as i64 == MAX {
-        survey.skip("further sequences of the target", format!("{MAX} columns that use one were looked at"));
+        survey.skip_kind(
+            ConcernKind::SequenceBehind,
+            "further sequences of the target",
+            format!("{MAX} columns that use one were looked at"),
+        );
     }
     let began = Instant::now();
     let mut all = Vec::new();
     let mut usable: Vec<&Row> = Vec::new();
     for row in &rows {
-        match unusable(row)? {
-            Some(why) => survey.skip(subject(row)?, why),
+        match unusable(row, effort)? {
+            Some(why) => skip(row, &why, survey)?,
             None => usable.push(row),
         }
     }
     for group in usable.chunk_by(|a, b| a.get::<_, String>("sequence") == b.get::<_, String>("sequence")) {
-        if began.elapsed() > TIME_MAX {
-            let name: String = group[0].try_get("sequence")?;
-            survey.skip(format!("the sequence {name}"), format!("those before it took {} s", TIME_MAX.as_secs()));
+        if began.elapsed() > effort.time_max {
+            skip(group[0], &format!("those before it took {} s", effort.time_max.as_secs()), survey)?;
             continue;
         }
-        all.extend(sequence(client, group, survey).await?);
+        all.extend(sequence(client, group, effort, survey).await?);
     }
     Ok(all)
 }
@@ -117,8 +132,17 @@ fn subject(row: &Row) -> Result<String, Error> {
     })
 }
 
+fn skip(row: &Row, why: &str, survey: &mut Survey) -> Result<(), Error> {
+    survey.skip_kind(
+        ConcernKind::SequenceBehind,
+        subject(row)?,
+        format!("{why}; to look at it: {}", by_hand::look(row)?),
+    );
+    Ok(())
+}
+
 /// Why it cannot be compared.
-fn unusable(row: &Row) -> Result<Option<String>, Error> {
+fn unusable(row: &Row, effort: Effort) -> Result<Option<String>, Error> {
     let is = |name: &str| row.try_get::<_, Option<bool>>(name).map(|value| value == Some(true));
     if row.try_get::<_, Option<i64>>("increment")?.is_none() {
         return Ok(Some("the default names it as text, so that the server does not tell which one it is".into()));
@@ -135,7 +159,7 @@ fn unusable(row: &Row) -> Result<Option<String>, Error> {
         Some(format!("the column has the type {kind}, which is not a number that can be compared"))
     } else if !is("is_table")? {
         Some(format!("{table} is not a table of this database"))
-    } else if !is("indexed")? {
+    } else if !effort.is_whole && !is("indexed")? {
         Some(format!("no B-tree index begins with the column {column}, so that the whole table would be read"))
     } else {
         None
@@ -146,6 +170,7 @@ fn unusable(row: &Row) -> Result<Option<String>, Error> {
 async fn sequence(
     client: &Client,
     group: &[&Row],
+    effort: Effort,
     survey: &mut Survey,
 ) -> Result<Option<(Sequence, Vec<Column>)>, Error> {
     let row = group[0];
@@ -157,7 +182,7 @@ async fn sequence(
     let read = match read {
         Ok(read) => read,
         Err(why) => {
-            survey.skip(subject(row)?, why);
+            skip(row, &why, survey)?;
             return Ok(None);
         }
     };
@@ -173,12 +198,12 @@ async fn sequence(
         };
         // Within the bounds of the sequence.
         let sql = format!("SELECT trunc(({})::numeric)::int8", column.farthest_sql(increment, min, max, true));
-        match tried(client, STATEMENT_TIME, client.query_one(&sql, &[])).await? {
+        match tried(client, effort.statement_time, client.query_one(&sql, &[])).await? {
             Ok(found) => {
                 column.farthest = found.try_get::<_, Option<i64>>(0)?.map(i128::from);
                 columns.push(column);
             }
-            Err(why) => survey.skip(subject(row)?, why),
+            Err(why) => skip(row, &why, survey)?,
         }
     }
     let sequence = Sequence { name, increment, min, max, settable: row.try_get("settable")?, next, is_called };
@@ -321,7 +346,7 @@ fn concern(kind: ConcernKind, subject: &str, reason: String, fix: Option<String>
     Concern { kind, subject: subject.to_owned(), reason, fix }
 }
 
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -70,15 +70,16 @@ pub(crate) async fn survey(session: &Session, tables: &[&Table]) -> Result<Surve
 async fn ask(session: &Session, tables: &[&Table], survey: &mut Survey) -> std::result::Result<(), Error> {
     let client = &session.client;
     let what = "whether this user can write to the target";
-    seen(what, tried(client, "", access(session)).await?, survey);
+    seen(ConcernKind::OwnTables, what, tried(client, "", access(session)).await?, survey);
     let oids = oids(client, tables).await?;
-    seen("the target's sequences", tried(client, "", sequences::look(client, &oids)).await?, survey);
+    let looked = tried(client, "", sequences::look(client, &oids)).await?;
+    seen(ConcernKind::SequenceBehind, "the target's sequences", looked, survey);
     let what = "sessions of other users that write to the target";
-    seen(what, tried(client, "", writers(client)).await?, survey);
+    seen(ConcernKind::OtherWriter, what, tried(client, "", writers(session)).await?, survey);
     let what = "subscriptions that copy changes into the target";
-    seen(what, tried(client, "", subscriptions(client, &oids)).await?, survey);
+    seen(ConcernKind::OtherWriter, what, tried(client, "", subscriptions(client, &oids)).await?, survey);
     let what = "the planner's statistics of the target";
-    seen(what, tried(client, "", statistics(client, &oids)).await?, survey);
+    seen(ConcernKind::Statistics, what, tried(client, "", statistics(client, &oids)).await?, survey);
     Ok(())
 }
 
@@ -114,10 +115,10 @@ pub(crate) async fn tried<T>(
     Ok(looked)
 }
 
-fn seen(what: &str, looked: std::result::Result<Survey, String>, survey: &mut Survey) {
+fn seen(kind: ConcernKind, what: &str, looked: std::result::Result<Survey, String>, survey: &mut Survey) {
     match looked {
         Ok(found) => survey.append(found),
-        Err(why) => survey.skip(what, why),
+        Err(why) => survey.skip_kind(kind, what, why),
     }
 }
 
@@ -167,7 +168,8 @@ async fn statistics(client: &Client, oids: &[u32]) -> std::result::Result<Survey
     Ok(survey)
 }
 
-async fn writers(client: &Client) -> std::result::Result<Survey, Error> {
+async fn writers(session: &Session) -> std::result::Result<Survey, Error> {
+    let client = &session.client;
     let mut survey = Survey::default();
     for row in client.query(WRITERS, &[&MAX]).await? {
         let (user, program): (String, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -177,8 +179,9 @@ async fn writers(client: &Client) -> std::result::Result<Survey, Error> {
         survey.add(ConcernKind::OtherWriter, "target", reason, fix);
     }
     if !client.query_one(SEES_ALL, &[]).await?.try_get(0)? {
-        let why = "this user sees its own sessions only: GRANT pg_read_all_stats to it";
-        survey.skip("sessions of other users that write to the target", why);
+        let user = quoted(&session.server.user);
+        let why = format!("this user sees its own sessions only: GRANT pg_read_all_stats TO {user};");
+        survey.skip_kind(ConcernKind::OtherWriter, "sessions of other users that write to the target", why);
     }
     Ok(survey)
 }
@@ -188,7 +191,7 @@ async fn subscriptions(client: &Client, oids: &[u32]) -> std::result::Result<Sur
     if !client.query_one(SEES_SUBSCRIPTIONS, &[]).await?.try_get(0)? {
         let why = "this user may not read pg_subscription, which it may from PostgreSQL 14 on; \
                    run the check as an administrator of the target";
-        survey.skip("subscriptions that copy changes into the target", why);
+        survey.skip_kind(ConcernKind::OtherWriter, "subscriptions that copy changes into the target", why);
         return Ok(survey);
     }
     for row in client.query(SUBSCRIPTIONS, &[&oids, &MAX]).await? {

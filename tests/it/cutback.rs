@@ -31,7 +31,10 @@ pub(crate) fn command(world: &World, more: &[&str]) -> Command {
     let server = world.certs().server();
     let (source, target) = (world.source_url(), world.target_url());
     let mut command = world.bare(EBB);
-    command.args(["cutback", "--json", "--mode", "failback", "--source", &source, "--target", &target]);
+    command.args(["cutback", "--json", "--mode", "failback", "--source", &source]);
+    if !more.contains(&"--target") {
+        command.args(["--target", &target]);
+    }
     command.args([
         "--changefeeds-path",
         "changefeed-secure.json",

@@ -74,6 +74,7 @@ mod procedures;
 mod runbooks;
 
 mod cutback;
+mod cutback_target;
 mod report;
 mod docs;
 mod scripts;
