@@ -309,6 +309,10 @@ impl Work<'_> {
     }
 
     fn changefeed(&mut self) -> Result<Came> {
+        // Once it is cancelled there is no way back.
+        if self.is_late() {
+            return Ok(self.time_is_up("the changefeed is left as it is"));
+        }
         let job = self.status()?.job();
         Ok(match (self.options.end_changefeed, self.options.dry_run, job) {
             (false, ..) => Came::Passed("it is left as it is: a row that comes is still applied".into()),

@@ -64,6 +64,15 @@ impl Work<'_> {
         let Some(quiet) = self.quiet.take() else { return Ok(Came::Failed("nothing was quiet".into())) };
         loop {
             let seen = self.status()?;
+            // It counts from its start.
+            if seen.running() < quiet.running() {
+                let why =
+                    "ebb fetch was started again meanwhile, so that nobody knows what has come: run ebb cutback again";
+                return Ok(Came::Failed(why.into()));
+            }
+            if let Some(why) = seen.hindrances().into_iter().next() {
+                return Ok(Came::Failed(why));
+            }
             if seen.received() != quiet.received() {
                 let tables = seen.changed_since(&quiet);
                 return Ok(Came::Failed(format!("rows were written on CockroachDB after all, to {}", listed(&tables))));
