@@ -5,7 +5,7 @@
 //! not own: what is done with them (`stage/disk`, `log`), and files of keys (`commands/files`). The folder around may be open to others.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -75,6 +75,21 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
             path.display()
         ))),
     }
+}
+
+/// Puts a file in the place of another, whole or not at all, and makes the folder around it. Two processes may do so at once.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = path.with_file_name(name);
+    let _ = fs::remove_file(&beside);
+    let mut file = open(&beside, OpenOptions::new().write(true).create_new(true))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
 }
 
 /// A log, which may name rows: for its owner only where it is made here. Links of root or this user are followed, as to

@@ -3,8 +3,8 @@
 //! Owns: the file beside the staging folder, the text and the JSON. Does not own: the steps (`steps`).
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -84,18 +84,9 @@ impl Rounds {
     /// In the place of what was kept before, whole or not at all.
     pub(super) fn save(&mut self, path: &Path) -> Result<()> {
         self.0.drain(..self.0.len().saturating_sub(ROUNDS_MAX));
-        let kept = || -> io::Result<()> {
-            let beside = path.with_extension("cutback.new");
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let _ = fs::remove_file(&beside);
-            let mut file = private::open(&beside, OpenOptions::new().write(true).create_new(true))?;
-            file.write_all(&serde_json::to_vec_pretty(self)?)?;
-            file.sync_all()?;
-            fs::rename(&beside, path)
-        };
-        kept().map_err(|error| unusable(path, &error.to_string()))
+        let kept =
+            serde_json::to_vec_pretty(self).map_err(io::Error::from).and_then(|bytes| private::replace(path, &bytes));
+        kept.map_err(|error| unusable(path, &error.to_string()))
     }
 }
 
@@ -160,6 +151,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -120,19 +120,8 @@ impl Saved {
 
     /// In the place of what was kept before, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let kept = || -> io::Result<()> {
-            // Two may compare at once.
-            let beside = path.with_extension(format!("verify.{}.new", std::process::id()));
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            let _ = fs::remove_file(&beside);
-            let mut file = private::open(&beside, OpenOptions::new().write(true).create_new(true))?;
-            file.write_all(&serde_json::to_vec(self)?)?;
-            file.sync_all()?;
-            fs::rename(&beside, path)
-        };
-        kept().map_err(|error| {
+        let kept = serde_json::to_vec(self).map_err(io::Error::from).and_then(|bytes| private::replace(path, &bytes));
+        kept.map_err(|error| {
             let message = format!("how far the comparison has come cannot be kept in {}: {error}", path.display());
             Error::new(code::verify::NOT_KEPT, message)
                 .hint("choose a folder that this user may write, with --staging-dir")

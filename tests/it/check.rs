@@ -5,27 +5,15 @@ use serde_json::Value;
 
 use crate::harness::codes;
 use crate::harness::folders::{TABLE, begin, copy, folder, replicate};
+use crate::harness::like_fetch::like_fetch;
 use crate::harness::world::World;
 
 const EBB: &str = env!("CARGO_BIN_EXE_ebb");
 
 /// The exit code, and the list.
 pub(crate) fn check(world: &World, more: &[&str]) -> (Option<i32>, Value) {
-    let server = world.certs().server();
-    let (source, target) = (world.source_url(), world.target_url());
-    let mut command = world.bare(EBB);
-    command.args(["check", "--json", "--mode", "failback"]);
-    for (flag, value) in [
-        ("--source", &*source),
-        ("--target", &*target),
-        ("--changefeeds-path", "changefeed-secure.json"),
-        ("--replicator-flags", "--stagingSchema _replicator_1"),
-    ] {
-        if !more.contains(&flag) {
-            command.args([flag, value]);
-        }
-    }
-    command.args(more).env("EBB_TLS_CERTIFICATE", server.cert).env("EBB_TLS_PRIVATE_KEY", server.key);
+    let mut command = like_fetch(world, "check", more);
+    command.arg("--json");
     let output = codes::output(&mut command);
     let list: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     for finding in findings(&list) {

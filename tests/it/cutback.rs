@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::harness::client::Client;
 use crate::harness::codes;
+use crate::harness::like_fetch::like_fetch;
 use crate::harness::pages::status;
 use crate::harness::target::MYSQLS;
 use crate::harness::world::{Dialect, Ebb, World, free_port, wait_for};
@@ -28,26 +29,13 @@ pub(crate) fn target(dialect: Dialect) -> &'static str {
 }
 
 pub(crate) fn command(world: &World, more: &[&str]) -> Command {
-    let server = world.certs().server();
-    let (source, target) = (world.source_url(), world.target_url());
-    let mut command = world.bare(EBB);
-    command.args(["cutback", "--json", "--mode", "failback", "--source", &source]);
-    if !more.contains(&"--target") {
-        command.args(["--target", &target]);
+    let mut command = like_fetch(world, "cutback", more);
+    command.arg("--json");
+    for (flag, value) in [("--expect-quiet", "1s"), ("--timeout", "60s")] {
+        if !more.contains(&flag) {
+            command.args([flag, value]);
+        }
     }
-    command.args([
-        "--changefeeds-path",
-        "changefeed-secure.json",
-        "--replicator-flags",
-        "--stagingSchema _replicator_1",
-    ]);
-    if !more.contains(&"--expect-quiet") {
-        command.args(["--expect-quiet", "1s"]);
-    }
-    if !more.contains(&"--timeout") {
-        command.args(["--timeout", "60s"]);
-    }
-    command.args(more).env("EBB_TLS_CERTIFICATE", server.cert).env("EBB_TLS_PRIVATE_KEY", server.key);
     command
 }
 

@@ -7,34 +7,19 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::codes;
+use super::like_fetch::like_fetch;
 use super::target::MYSQLS;
 use super::world::{Dialect, Ebb, World};
-
-const EBB: &str = env!("CARGO_BIN_EXE_ebb");
 
 /// Each kind of database that rows are compared on.
 pub(crate) const DIALECTS: [Dialect; 3] = [Dialect::Postgres, MYSQLS[0], MYSQLS[1]];
 
 /// The command with the flags of a world's `fetch`. A flag that is given takes the place of the usual.
 fn command(world: &World, more: &[&str]) -> Command {
-    let server = world.certs().server();
-    let (source, target) = (world.source_url(), world.target_url());
-    let mut command = world.bare(EBB);
-    command.args(["verify", "--mode", "failback"]);
-    for (flag, value) in [
-        ("--source", &*source),
-        ("--target", &*target),
-        ("--changefeeds-path", "changefeed-secure.json"),
-        ("--replicator-flags", "--stagingSchema _replicator_1"),
-    ] {
-        if !more.contains(&flag) {
-            command.args([flag, value]);
-        }
-    }
+    let mut command = like_fetch(world, "verify", more);
     if world.has_own_target() {
         command.arg("--allow-tls-mode-disable");
     }
-    command.args(more).env("EBB_TLS_CERTIFICATE", server.cert).env("EBB_TLS_PRIVATE_KEY", server.key);
     command
 }
 

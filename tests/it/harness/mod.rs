@@ -7,6 +7,7 @@ pub(crate) mod world;
 pub(crate) mod target;
 pub(crate) mod ebb;
 pub(crate) mod codes;
+pub(crate) mod like_fetch;
 pub(crate) mod pages;
 pub(crate) mod browser;
 pub(crate) mod promtool;
